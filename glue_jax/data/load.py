@@ -1,0 +1,282 @@
+"""Opens one split of a task: finds its file, reads and checks it.
+
+Readers are chosen by what lies in the data folder:
+
+  a prepared TFDS folder   <data_dir>/glue/rte/2.0.0 (array_record)
+  the glue_data layout     <data_dir>/RTE/train.tsv
+  JSONL or CSV             <data_dir>/<task>/train.jsonl, keys or header =
+                           the task's columns, its label column and idx
+  SQuAD JSON               <data_dir>/squad_v2/train-v2.0.json
+
+<data_dir> may also be the task's own folder, or have all of these under
+`glue`. Files may end in .gz. `files` names other files by split.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from glue_jax.data import readers, rows, synthetic, tfds_folders
+from glue_jax.data.tasks import Task
+
+_ENDINGS = ('.tsv', '.jsonl', '.csv', '.json', '.txt')
+VARIABLE = 'GLUE_JAX_DATA'
+
+
+@dataclasses.dataclass
+class Table:
+  """One split of a task.
+
+  Attributes:
+    task: the task's record.
+    split: name of the split.
+    rows: one dict a row: the task's columns, 'label' and 'idx' (span tasks:
+      also id, title, answers, is_impossible).
+    path: the file or folder read.
+    format: 'tsv', 'csv', 'jsonl', 'squad', 'tfds' or 'generated'.
+    labelled: every row has a label.
+    notes: warnings, each naming what was found and expected.
+  """
+
+  task: Task
+  split: str
+  rows: list[dict]
+  path: str
+  format: str
+  labelled: bool
+  notes: tuple[str, ...] = ()
+
+  def __len__(self) -> int:
+    return len(self.rows)
+
+  def labels(self) -> np.ndarray:
+    """Labels in row order: (n,) int32 or float32.
+
+    Token classification gives an object array of lists.
+
+    Raises:
+      ValueError: the labels of this split are hidden.
+    """
+    if not self.labelled:
+      raise ValueError(
+        f'{self.path}: split {self.split!r} of {self.task.name} has no '
+        f'labels, so it can be predicted but not scored; labelled splits: '
+        f'{[self.task.train_split, *self.task.eval_splits]}'
+      )
+    values = [row['label'] for row in self.rows]
+    if self.task.kind == 'token_classification':
+      out = np.empty(len(values), object)
+      out[:] = values
+      return out
+    kind = np.float32 if self.task.kind == 'regression' else np.int32
+    return np.asarray(values, kind)
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """Hash of the rows: equal rows give equal hex digits."""
+    digest = hashlib.sha256()
+    for row in self.rows:
+      digest.update(json.dumps(row, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def load(
+  task: Task,
+  split: str,
+  data_dir: str | os.PathLike | None = None,
+  *,
+  files: Mapping[str, str] | None = None,
+  bad_rows: str = 'error',
+  seed: int = 0,
+) -> Table:
+  """Reads one split.
+
+  Args:
+    task: the task's record.
+    split: one of its splits.
+    data_dir: data folder; None reads the variable GLUE_JAX_DATA.
+    files: {split: file name or path} for files named in another way; names
+      are looked up in the task's folder, data_dir, the working directory.
+    bad_rows: 'error' stops at the first bad row; 'drop' leaves bad rows out
+      and says so in `notes`.
+    seed: seed of generated tasks.
+
+  Returns:
+    The table; its row count is compared with the official one in `notes`.
+
+  Raises:
+    FileNotFoundError: no such file; says where it was looked for.
+    ValueError: the file is not in the expected layout.
+  """
+  if bad_rows not in ('error', 'drop'):
+    raise ValueError(f"bad_rows={bad_rows!r}; expected 'error' or 'drop'")
+  _check_split(task, split, files)
+  if task.generated and split not in (files or {}):
+    made = synthetic.generate(task.name, split, seed)
+    return Table(task, split, made, f'generated, seed {seed}', 'generated', True)
+  root = _root(task, data_dir, split, files)
+  name = (files or {}).get(split)
+  folder = None if name else tfds_folders.find(task, root)
+  if folder:
+    log, style = readers.Log(folder, bad_rows == 'drop'), 'tfds'
+    found = _convert_tfds(task, split, folder, log)
+    path = folder
+  else:
+    path = find_file(task, split, root, name)
+    log = readers.Log(path, bad_rows == 'drop')
+    style, found = _read_file(task, split, path, log)
+  notes = (*log.all_notes(), *_count_note(task, split, len(found), path))
+  labelled = task.kind == 'span' or found[0]['label'] is not None
+  if task.kind == 'span':
+    labelled = split not in task.test_splits
+  return Table(task, split, found, str(path), style, labelled, notes)
+
+
+def _check_split(task, split, files) -> None:
+  known = {*task.splits, *(files or {}), *task.eval_splits, *task.test_splits}
+  known |= {task.train_split} - {''}
+  if split not in known:
+    raise ValueError(
+      f'task {task.name!r} has no split {split!r}; it has {sorted(known)}'
+    )
+
+
+def _root(task, data_dir, split, files) -> pathlib.Path:
+  text = data_dir or os.environ.get(VARIABLE, '')
+  if not text and split in (files or {}):
+    return pathlib.Path()
+  if not text:
+    raise ValueError(
+      f'task {task.name!r} needs data files: set data.data_dir (--data_dir) or '
+      f'the variable {VARIABLE} to the folder that holds them'
+    )
+  root = pathlib.Path(text).expanduser()
+  if not root.is_dir():
+    raise FileNotFoundError(f'data folder {root} does not exist')
+  return root
+
+
+def folders(task: Task, root: pathlib.Path) -> list[pathlib.Path]:
+  """Folders in which a task's files are looked for, best first."""
+  names = dict.fromkeys(name for name in (task.folder, task.name) if name)
+  under = [base / name for base in (root, root / 'glue') for name in names]
+  return [folder for folder in under if folder.is_dir()] + [root]
+
+
+def find_file(
+  task: Task, split: str, root: pathlib.Path, name: str | None = None
+) -> pathlib.Path:
+  """The file of a split.
+
+  Raises:
+    FileNotFoundError: none was found; lists where and what was looked for.
+    ValueError: several fit.
+  """
+  places = folders(task, root)
+  if name:
+    places = [*places, pathlib.Path()]
+    found = [p / name for p in places if (p / name).is_file()]
+    wanted = [name]
+  else:
+    stems = task.stems.get(split, (split,))
+    wanted = [f'{s}{e}' for s in stems for e in _ENDINGS]
+    found = []
+    for place in places:
+      both = [place / (w + gz) for w in wanted for gz in ('', '.gz')]
+      found = [path for path in both if path.is_file()]
+      if found:
+        break
+    if len(found) > 1:
+      raise ValueError(
+        f'split {split!r} of {task.name} fits several files: '
+        f'{", ".join(map(str, found))}; name one with data.files='
+        f'{{{split!r}: {found[0].name!r}}}'
+      )
+  if found:
+    return found[0]
+  raise FileNotFoundError(
+    f'no file for split {split!r} of {task.name}: looked for {wanted[0]!r} '
+    f'(and {len(wanted) - 1} other names, with and without .gz) in '
+    f'{", ".join(map(str, places))}, where there is '
+    f'{_names_in(places[0])}. Other names: data.files='
+    f'{{{split!r}: "FILE"}}'
+  )
+
+
+def _names_in(folder: pathlib.Path) -> str:
+  names = sorted(path.name for path in folder.iterdir())
+  return ', '.join(names[:12]) + (', ...' if len(names) > 12 else '')
+
+
+def _read_file(task, split, path, log):
+  """(format, rows) of one file; the ending says which reader."""
+  names = {column: column for column in task.columns}
+  names |= {'label': task.label_column, 'idx': 'idx'}
+  needed = tuple(task.columns)
+  if task.kind != 'span' and split not in task.test_splits:
+    needed += (task.label_column,)
+  style = pathlib.Path(path.name.removesuffix('.gz')).suffix[1:]
+  if style in ('tsv', 'txt'):
+    headerless = ()
+    if task.tsv:
+      names = dict(zip(task.columns, task.tsv.columns))
+      names |= {'label': task.tsv.label, 'idx': task.tsv.idx}
+      needed = tuple(names[n] for n in task.columns)
+      if split not in task.test_splits:
+        needed, headerless = (*needed, task.tsv.label), task.tsv.headerless
+    records = readers.read_tsv(path, log, needed, headerless)
+  elif style == 'csv':
+    records = readers.read_csv(path, log, needed)
+  elif style == 'jsonl' and task.kind != 'span':
+    records = readers.read_jsonl(path, log, needed)
+  elif style == 'json' and task.kind == 'span':
+    style, records = 'squad', readers.read_squad(path, log)
+  else:
+    raise ValueError(
+      f'{path}: no reader for {style!r} files of a {task.kind} task; expected '
+      f'{".json (SQuAD layout)" if task.kind == "span" else _ENDINGS[:3]}'
+    )
+  found = rows.convert(task, split, list(records), log, names)
+  if task.kind == 'span':
+    _unique_ids(found, log)
+  return style, found
+
+
+def _unique_ids(found, log) -> None:
+  """Question ids are what predictions are keyed by."""
+  seen = set()
+  for number, row in enumerate(found, 1):
+    if row['id'] in seen:
+      raise ValueError(
+        f'{log.path}:{number}: question id {row["id"]!r} occurs twice'
+      )
+    seen.add(row['id'])
+
+
+def _convert_tfds(task, split, folder, log):
+  names = {column: column for column in task.columns}
+  names |= {'label': 'label', 'idx': 'idx'}
+  records = tfds_folders.read(folder, split)
+  if task.kind == 'span':
+    records = (
+      (number, {'is_impossible': False, **record})
+      for number, record in records
+    )
+  return rows.convert(task, split, records, log, names)
+
+
+def _count_note(task, split, count, path) -> tuple[str, ...]:
+  official = task.splits.get(split)
+  if official in (None, count):
+    return ()
+  return (
+    f'{path}: {count} rows in split {split!r} of {task.name}, the official '
+    f'split has {official}; scores on it cannot be compared with published '
+    f'ones',
+  )

@@ -1,0 +1,323 @@
+"""Files to records: TSV without quoting, CSV, JSONL, SQuAD JSON.
+
+Every reader gives (line number, record) pairs, so that whatever is wrong
+later can be named with file and line. How odd bytes are treated:
+
+  BOM                 dropped at the start of a file
+  CRLF                the carriage return is dropped
+  empty file          error
+  NUL, invalid UTF-8  error with line and byte
+  blank line          error, except at the end of the file
+  stray quotes        TSV: data (the GLUE files have no quoting); CSV: error
+  line over 1 MB      kept, with a note
+  .gz                 read through gzip; a truncated one is an error
+"""
+
+import csv
+import gzip
+import io
+import json
+import pathlib
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+LONG_LINE = 1_000_000
+
+Record = dict[str, Any]
+
+
+class Log:
+  """Problems and notes of one file.
+
+  Args:
+    path: the file.
+    drop: leave bad rows out (with a note) instead of raising.
+  """
+
+  def __init__(self, path: pathlib.Path, drop: bool = False):
+    self.path = path
+    self.drop = drop
+    self.notes: list[str] = []
+    self.dropped: list[tuple[int, str]] = []
+
+  def bad(self, line: int, message: str) -> None:
+    """Reports a bad row: raises ValueError, or records it when dropping."""
+    if not self.drop:
+      raise ValueError(
+        f'{self.path}:{line}: {message} (data.bad_rows="drop" leaves such '
+        f'rows out)'
+      )
+    self.dropped.append((line, message))
+
+  def note(self, line: int, message: str) -> None:
+    self.notes.append(f'{self.path}:{line}: {message}')
+
+  def all_notes(self) -> list[str]:
+    """Notes, with one line for the rows which were dropped."""
+    if not self.dropped:
+      return self.notes
+    first = '; '.join(f'line {n}: {text}' for n, text in self.dropped[:3])
+    return [
+      *self.notes,
+      f'{self.path}: {len(self.dropped)} bad rows were left out ({first})',
+    ]
+
+
+def read_bytes(path: pathlib.Path) -> bytes:
+  """The file's bytes without a BOM, unpacked when it ends in .gz.
+
+  Raises:
+    FileNotFoundError: no such file; lists its folder.
+    ValueError: empty, UTF-16, or a broken gzip file.
+  """
+  try:
+    data = path.read_bytes()
+  except FileNotFoundError:
+    raise FileNotFoundError(
+      f'{path} does not exist; its folder has {_listing(path.parent)}'
+    ) from None
+  if path.suffix == '.gz':
+    try:
+      data = gzip.decompress(data)
+    except (EOFError, OSError, zlib.error) as error:
+      raise ValueError(
+        f'{path}: not a whole gzip file ({error}); copy it again'
+      ) from error
+  if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
+    raise ValueError(f'{path}:1: the file is UTF-16; convert it to UTF-8')
+  data = data.removeprefix(b'\xef\xbb\xbf')
+  if not data.strip():
+    raise ValueError(f'{path}:1: the file is empty; expected rows of data')
+  return data
+
+
+def lines(path: pathlib.Path, log: Log) -> Iterator[tuple[int, str]]:
+  """Yields (number from 1, text) of each line that can be read.
+
+  Only line feeds end a line: U+2028 and the like are data.
+  """
+  for number, raw in enumerate(_split(read_bytes(path)), 1):
+    text = _decode(raw, number, log)
+    if text is not None:
+      yield number, text
+
+
+def _split(data: bytes) -> list[bytes]:
+  parts = data.rstrip(b'\r\n').split(b'\n')
+  return [part[:-1] if part.endswith(b'\r') else part for part in parts]
+
+
+def _decode(raw: bytes, number: int, log: Log) -> str | None:
+  if not raw.strip():
+    return log.bad(number, 'blank line; expected a row')
+  nul = raw.find(b'\0')
+  if nul >= 0:
+    return log.bad(number, f'NUL character at byte {nul} of the line')
+  if len(raw) > LONG_LINE:
+    log.note(
+      number,
+      f'the line has {len(raw)} bytes; it is kept, and cut at max_length '
+      f'tokens',
+    )
+  try:
+    return raw.decode()
+  except UnicodeDecodeError as error:
+    return log.bad(
+      number,
+      f'invalid UTF-8 at byte {error.start} of the line '
+      f'(0x{raw[error.start]:02x}); convert the file to UTF-8',
+    )
+
+
+def read_tsv(
+  path: pathlib.Path,
+  log: Log,
+  needed: tuple[str, ...],
+  headerless: tuple[str, ...] = (),
+) -> Iterator[tuple[int, Record]]:
+  """Rows of a tab-separated file; a quote character is data.
+
+  Args:
+    needed: columns that the header must have.
+    headerless: names of the columns when the file may lack a header.
+
+  Raises:
+    ValueError: empty, header only, or a column is missing.
+  """
+  rows = lines(path, log)
+  number, first = next(rows)
+  header = first.split('\t')
+  pending = []
+  if not set(needed) <= set(header):
+    if not headerless or len(header) != len(headerless):
+      raise _header_error(path, number, header, needed, headerless)
+    pending = [(number, first)]
+    header = list(headerless)
+  empty = True
+  for number, text in _chain(pending, rows):
+    empty = False
+    values = text.split('\t')
+    if len(values) != len(header):
+      log.bad(
+        number,
+        f'{len(values)} columns, expected {len(header)} ({", ".join(header)})',
+      )
+    else:
+      yield number, dict(zip(header, values))
+  if empty:
+    raise ValueError(f'{path}:1: only a header; expected rows after it')
+
+
+def _chain(pending, rows):
+  yield from pending
+  yield from rows
+
+
+def _header_error(path, number, header, needed, headerless=()):
+  also = f' or {len(headerless)} columns without a header' if headerless else ''
+  shown = ', '.join(repr(name[:40]) for name in header[:12])
+  return ValueError(
+    f'{path}:{number}: columns {shown} were found; expected a header with '
+    f'{", ".join(map(repr, needed))}{also}. Is this the file of another task?'
+  )
+
+
+def read_csv(
+  path: pathlib.Path, log: Log, needed: tuple[str, ...]
+) -> Iterator[tuple[int, Record]]:
+  """Rows of a comma-separated file with double quotes (RFC 4180).
+
+  Quoted fields may hold line ends; the number is the row's first line.
+
+  Raises:
+    ValueError: empty, header only, a column is missing, or a stray quote
+      makes the rest of the file unreadable.
+  """
+  kept = {n: text for n, text in lines_or_blank(path, log)}
+  text = '\n'.join(kept.get(n, '') for n in range(1, max(kept, default=0) + 1))
+  old = csv.field_size_limit(len(text) + 1)
+  try:
+    reader = csv.reader(io.StringIO(text, newline=''), strict=True)
+    header = next(reader)
+    if not set(needed) <= set(header):
+      raise _header_error(path, 1, header, needed)
+    start, empty = reader.line_num + 1, True
+    try:
+      for values in reader:
+        if values and len(values) != len(header):
+          log.bad(start, f'{len(values)} columns, expected {len(header)}')
+        elif values:
+          empty = False
+          yield start, dict(zip(header, values))
+        start = reader.line_num + 1
+    except csv.Error as error:
+      raise ValueError(
+        f'{path}:{start}: {error}; a quote inside a field is written twice '
+        f'and the field is put in quotes'
+      ) from error
+    if empty:
+      raise ValueError(f'{path}:1: only a header; expected rows after it')
+  finally:
+    csv.field_size_limit(old)
+
+
+def lines_or_blank(path: pathlib.Path, log: Log) -> Iterator[tuple[int, str]]:
+  """As lines(), but blank lines pass (they may be inside a quoted field)."""
+  for number, raw in enumerate(_split(read_bytes(path)), 1):
+    text = _decode(raw, number, log) if raw.strip() else ''
+    if text is not None:
+      yield number, text
+
+
+def read_jsonl(
+  path: pathlib.Path, log: Log, needed: tuple[str, ...]
+) -> Iterator[tuple[int, Record]]:
+  """One JSON object a line.
+
+  Raises:
+    ValueError: empty, or a row lacks a column (unless bad rows are dropped).
+  """
+  for number, text in lines(path, log):
+    try:
+      record = json.loads(text)
+    except json.JSONDecodeError as error:
+      log.bad(number, f'not JSON at character {error.pos}: {error.msg}')
+      continue
+    if not isinstance(record, dict):
+      log.bad(number, f'{type(record).__name__} found, expected an object')
+      continue
+    missing = [name for name in needed if name not in record]
+    if missing:
+      log.bad(number, f'keys {sorted(record)} lack {", ".join(missing)}')
+      continue
+    yield number, record
+
+
+def read_squad(path: pathlib.Path, log: Log) -> Iterator[tuple[int, Record]]:
+  """Questions of a SQuAD JSON file; the number counts questions from 1.
+
+  Yields records with id, title, question, context, is_impossible and
+  answers {'text': [...], 'answer_start': [...]}, where every answer is the
+  text at its offset.
+
+  Raises:
+    ValueError: the file is not in the SQuAD layout, or an answer is not at
+      its offset.
+  """
+  data = read_bytes(path)
+  try:
+    articles = json.loads(data)['data']
+    paragraphs = [
+      (article.get('title', ''), part['context'], part['qas'])
+      for article in articles
+      for part in article['paragraphs']
+    ]
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise ValueError(
+      f'{path}:1: not in the SQuAD layout (version, data[title, paragraphs['
+      f'context, qas[id, question, answers]]]): {error!r}'
+    ) from error
+  number = 0
+  for title, context, questions in paragraphs:
+    for question in questions:
+      number += 1
+      record = _squad_row(title, context, question, number, log)
+      if record is not None:
+        yield number, record
+  if not number:
+    raise ValueError(f'{path}:1: no questions; expected at least one')
+
+
+def _squad_row(title, context, question, number, log) -> Record | None:
+  missing = {'id', 'question', 'answers'} - set(question)
+  if missing:
+    return log.bad(number, f'question {number} lacks {sorted(missing)}')
+  texts = [answer['text'] for answer in question['answers']]
+  starts = [int(answer['answer_start']) for answer in question['answers']]
+  impossible = bool(question.get('is_impossible', False))
+  for text, start in zip(texts, starts):
+    found = context[start : start + len(text)]
+    if found != text:
+      return log.bad(
+        number,
+        f'question {question["id"]}: the context has {found!r} at {start}, '
+        f'expected the answer {text!r}',
+      )
+  if not texts and not impossible and 'is_impossible' in question:
+    return log.bad(number, f'question {question["id"]} has no answer')
+  return {
+    'id': str(question['id']),
+    'title': title,
+    'question': question['question'],
+    'context': context,
+    'is_impossible': impossible,
+    'answers': {'text': texts, 'answer_start': starts},
+  }
+
+
+def _listing(folder: pathlib.Path) -> str:
+  if not folder.is_dir():
+    return f'no folder {folder}'
+  names = sorted(entry.name for entry in folder.iterdir())
+  return ', '.join(names[:20]) or 'nothing in it'

@@ -1,0 +1,203 @@
+"""mini-GLUE: three tasks made by a seeded grammar.
+
+Each is built so that a bag of words carries little or nothing:
+
+  mini_acceptability  The verb agrees in number with its own subject, not with
+      the noun beside it, and words stand in order. A violation flips numbers
+      or swaps two neighbours, so both classes use the same words.
+  mini_sentiment      Adjectives are negated, and in a contrast only the main
+      clause counts ("not dull", "although the plot is great , ...").
+  mini_entailment     Who did what to whom (active or passive), negation, and
+      quantifiers. The pairs of quantifiers are weighted so that each word is
+      as frequent, on each side, in both classes.
+
+No sentence (or pair) occurs twice, within a split or across splits.
+"""
+
+import functools
+import random
+from collections.abc import Callable
+
+SIZES = {'train': 8000, 'validation': 500, 'test': 500}
+
+_NOUNS = 'dog cat bird girl boy king cook nurse'.split()
+_PLACES = 'near behind beside above'.split()
+_VERBS = 'sleep run sing wait jump smile'.split()
+_ADJECTIVES = 'old small happy quiet'.split()
+_ADVERBS = 'today often here again'.split()
+
+_GOOD = 'good great funny clever bright lovely'.split()
+_BAD = 'bad dull boring silly weak ugly'.split()
+_THINGS = 'film plot cast story music ending'.split()
+
+_PEOPLE = 'dog cat girl boy king cook'.split()
+_ACTIONS = 'chased helped followed called pushed'.split()
+_STEMS = dict(zip(_ACTIONS, 'chase help follow call push'.split()))
+_STATES = 'asleep hungry outside late ready tired'.split()
+
+# Weights with equal counts of each word, on each side, in both classes.
+_ENTAILED = {('all', 'all'): 2, ('all', 'some'): 1}
+_ENTAILED |= {('some', 'some'): 1, ('no', 'no'): 3}
+_REFUTED = {('some', 'all'): 1, ('no', 'some'): 2}
+_REFUTED |= {('all', 'no'): 3, ('no', 'all'): 1}
+
+
+def generate(name: str, split: str, seed: int = 0) -> list[dict]:
+  """Rows of one split.
+
+  Args:
+    name: mini_acceptability, mini_sentiment or mini_entailment.
+    split: train, validation or test.
+    seed: another seed draws other sentences of the same grammar.
+
+  Returns:
+    Rows with the text columns, `label` and `idx`.
+
+  Raises:
+    ValueError: unknown task or split.
+  """
+  if name not in _GRAMMARS or split not in SIZES:
+    raise ValueError(
+      f'no generated split {name!r} / {split!r}; tasks {sorted(_GRAMMARS)}, '
+      f'splits {sorted(SIZES)}'
+    )
+  return [dict(row) for row in _all_splits(name, seed)[split]]
+
+
+@functools.lru_cache(maxsize=8)
+def _all_splits(name: str, seed: int) -> dict[str, list[dict]]:
+  draw, columns = _GRAMMARS[name]
+  rng = random.Random(f'{name}/{seed}')
+  seen, splits = set(), {}
+  for split in ('test', 'validation', 'train'):
+    rows = []
+    while len(rows) < SIZES[split]:
+      label = len(rows) % 2  # both classes are equally frequent
+      texts = draw(rng, label)
+      if texts not in seen:
+        seen.add(texts)
+        rows.append({**dict(zip(columns, texts)), 'label': label})
+    rng.shuffle(rows)
+    splits[split] = [{**row, 'idx': i} for i, row in enumerate(rows)]
+  return splits
+
+
+def _acceptability(rng: random.Random, label: int) -> tuple[str]:
+  subject, verb, other = (rng.random() < 0.5 for _ in range(3))
+  swap = rng.random() < 0.5
+  verb = subject if label or swap else not subject
+  place = [rng.choice(_PLACES), 'the', *_noun_group(rng, other)]
+  words = ['the', *_noun_group(rng, subject), *place]
+  words.append(rng.choice(_VERBS) + ('' if verb else 's'))
+  words += [rng.choice(_ADVERBS)] if rng.random() < 0.5 else []
+  if not label and swap:
+    at = rng.randrange(len(words) - 1)
+    words[at], words[at + 1] = words[at + 1], words[at]
+  return (' '.join(words) + ' .',)
+
+
+def _noun_group(rng: random.Random, plural: bool) -> list[str]:
+  adjective = [rng.choice(_ADJECTIVES)] if rng.random() < 0.3 else []
+  return [*adjective, rng.choice(_NOUNS) + ('s' if plural else '')]
+
+
+def _clause(rng: random.Random, positive: bool) -> str:
+  negated = rng.random() < 0.4
+  words = _GOOD if positive != negated else _BAD
+  verb = 'is not' if negated else rng.choice(('is', 'is very'))
+  return f'the {rng.choice(_THINGS)} {verb} {rng.choice(words)}'
+
+
+def _sentiment(rng: random.Random, label: int) -> tuple[str]:
+  main, side = _clause(rng, bool(label)), _clause(rng, not label)
+  form = rng.randrange(4)
+  if form == 0:
+    text = f'{side} but {main}'
+  elif form == 1:
+    text = f'although {side} , {main}'
+  elif form == 2:
+    text = f'{main} although {side}'
+  else:
+    text = f'{main} and {_clause(rng, bool(label))}'
+  return (text + ' .',)
+
+
+def _entailment(rng: random.Random, label: int) -> tuple[str, str]:
+  entailed = label == 0
+  if rng.random() < 0.4:
+    return _quantified(rng, entailed)
+  first, second = rng.sample(_PEOPLE, 2)
+  action = rng.choice(_ACTIONS)
+  negated = rng.random() < 0.5
+  # What breaks the entailment: the roles or the negation.
+  swap = not entailed and rng.random() < 0.5
+  flip = not entailed and not swap
+  premise = _event(rng, first, second, action, negated)
+  if swap:
+    first, second = second, first
+  return premise, _event(rng, first, second, action, negated != flip)
+
+
+def _event(
+  rng: random.Random, agent: str, patient: str, action: str, negated: bool
+) -> str:
+  if rng.random() < 0.5:
+    verb = f'did not {_STEMS[action]}' if negated else action
+    return f'the {agent} {verb} the {patient} .'
+  verb = 'was not' if negated else 'was'
+  return f'the {patient} {verb} {action} by the {agent} .'
+
+
+def _quantified(rng: random.Random, entailed: bool) -> tuple[str, str]:
+  weights = _ENTAILED if entailed else _REFUTED
+  pair = rng.choices(list(weights), list(weights.values()))[0]
+  noun = rng.choice(_PEOPLE)
+  state = rng.choice(_STATES)
+  group = f'{rng.choice(_ADJECTIVES)} {noun}s'
+  place = f'{rng.choice(_PLACES)} the {rng.choice(_PEOPLE)}'
+  rest = f'{group} {place} are {state} .'
+  return f'{pair[0]} {rest}', f'{pair[1]} {rest}'
+
+
+_GRAMMARS: dict[str, tuple[Callable, tuple[str, ...]]] = {
+  'mini_acceptability': (_acceptability, ('sentence',)),
+  'mini_sentiment': (_sentiment, ('sentence',)),
+  'mini_entailment': (_entailment, ('premise', 'hypothesis')),
+}
+
+
+def bag_of_words_score(name: str, seed: int = 0) -> float:
+  """Validation accuracy of logistic regression on word counts.
+
+  Words of a premise and of a hypothesis are separate features.
+
+  Args:
+    name: a mini-GLUE task.
+    seed: the grammar's seed.
+
+  Returns:
+    Accuracy, 0 to 1.
+  """
+  from sklearn.feature_extraction import DictVectorizer
+  from sklearn.linear_model import LogisticRegression
+
+  columns = _GRAMMARS[name][1]
+  features, labels = {}, {}
+  for split in ('train', 'validation'):
+    rows = generate(name, split, seed)
+    features[split] = [_counts(row, columns) for row in rows]
+    labels[split] = [row['label'] for row in rows]
+  vectors = DictVectorizer()
+  model = LogisticRegression(max_iter=1000)
+  model.fit(vectors.fit_transform(features['train']), labels['train'])
+  held_out = vectors.transform(features['validation'])
+  return float(model.score(held_out, labels['validation']))
+
+
+def _counts(row: dict, columns: tuple[str, ...]) -> dict[str, int]:
+  counts: dict[str, int] = {}
+  for column in columns:
+    for word in row[column].split():
+      key = f'{column}={word}'
+      counts[key] = counts.get(key, 0) + 1
+  return counts
