@@ -1,0 +1,235 @@
+"""Runs `launch.train` over config fields and seeds, and ranks the cells.
+
+  python -m launch.sweep --config=configs/glue.py:rte --workdir=runs/sweep \\
+    --grid optimizer.lr=1e-5,3e-5 --grid train.epochs=3,10 --seeds=0,1,2
+  python -m launch.sweep --config=configs/glue.py:rte --workdir=runs/sweep \\
+    --random optimizer.lr=log:1e-5:1e-3 --trials=20 --jobs=2
+
+Finished cells are skipped, so a stopped sweep goes on by typing the command
+again, and a wider one runs only what is new. The table of all cells, best
+first, is printed and written to `<workdir>/sweep.csv`. On a cluster, `--list`
+prints the cells, and an array runs one each:
+
+  sbatch --array=0-11 ... --wrap 'python -m launch.sweep <the same flags> \\
+    --cell=$SLURM_ARRAY_TASK_ID'
+
+Exits 1 if a cell failed; the others are run all the same.
+"""
+
+import concurrent.futures
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+
+import ml_collections
+from absl import app, flags
+from ml_collections import config_flags
+
+from glue_jax import sweep
+from glue_jax.config import plain
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file('config', None, 'Config that all cells share.')
+flags.DEFINE_string('workdir', None, 'Each cell gets a folder in here.')
+flags.DEFINE_multi_string('grid', [], 'field=v1,v2,...; may be repeated.')
+flags.DEFINE_multi_string(
+  'random',
+  [],
+  'field=uniform:low:high, log:low:high, int:low:high or choice:a,b,c.',
+)
+flags.DEFINE_integer('trials', None, 'Points drawn from --random.')
+flags.DEFINE_integer('random_seed', 0, 'Seed of the drawn points.')
+flags.DEFINE_list('seeds', [], 'One cell for each of these config.seeds.')
+flags.DEFINE_integer('jobs', 1, 'Cells run at a time on this machine.')
+flags.DEFINE_integer('cell', None, 'Run only this one, for a cluster array.')
+flags.DEFINE_bool('list', False, 'Print the table and commands; run nothing.')
+flags.mark_flags_as_required(['config', 'workdir'])
+
+
+class Runner:
+  """Runs cells as processes, and passes SIGTERM on so that they save."""
+
+  def __init__(self, base: Sequence[str], workdir: pathlib.Path):
+    """Args: base: arguments that all cells share. workdir: the sweep's."""
+    self.base = list(base)
+    self.workdir = workdir
+    self._running = set()
+    self._lock = threading.Lock()
+    self._stopped = False
+
+  def command(self, cell: sweep.Cell) -> list[str]:
+    """Returns the command line of one cell."""
+    return [
+      *(sys.executable, '-m', 'launch.train'),
+      *self.base,
+      *overrides_as_flags(cell.overrides),
+      f'--workdir={self.workdir / cell.name}',
+    ]
+
+  def stop(self, *_) -> None:
+    """Ends what is running and starts nothing more; a signal handler."""
+    with self._lock:
+      self._stopped = True
+      for process in self._running:
+        process.terminate()
+
+  def run(self, cell: sweep.Cell) -> int | None:
+    """Runs one cell, its output in `<cell>.log`; returns the exit code.
+
+    None if the sweep was stopped before the cell began.
+    """
+    log = self.workdir / f'{cell.name}.log'
+    with log.open('a') as file:
+      with self._lock:
+        if self._stopped:
+          return None
+        process = subprocess.Popen(
+          self.command(cell), stdout=file, stderr=subprocess.STDOUT
+        )
+        self._running.add(process)
+      print(f'cell {cell.index} started: {cell.name}', flush=True)
+      code = process.wait()
+      with self._lock:
+        self._running.discard(process)
+    if code:
+      tail = log.read_text(errors='replace').splitlines()[-5:]
+      print(f'cell {cell.index} FAILED with exit code {code}, see {log}:')
+      print('\n'.join(f'  {line}' for line in tail), flush=True)
+    else:
+      print(f'cell {cell.index} finished', flush=True)
+    return code
+
+
+def overrides_as_flags(overrides: Sequence[tuple[str, str]]) -> list[str]:
+  """Returns '--config.field=value' for each."""
+  return [f'--config.{field}={value}' for field, value in overrides]
+
+
+def check_overrides(
+  base: Sequence[str], overrides: Sequence[tuple[str, str]]
+) -> ml_collections.ConfigDict:
+  """Parses a cell's flags as `launch.train` would, without running it.
+
+  Args:
+    base: '--config=...' and the fixed overrides.
+    overrides: ((field, value), ...) of the cell.
+
+  Raises:
+    ValueError: no such field, or a value of the wrong type.
+  """
+  known = field_names(plain(parse(base)))
+  for field, _ in overrides:
+    if field not in known:
+      raise ValueError(f'the config has no field {field!r}; there are {known}')
+  try:
+    return parse([*base, *overrides_as_flags(overrides)])
+  except flags.IllegalFlagValueError as error:
+    raise ValueError(str(error)) from error
+
+
+def parse(args: Sequence[str]) -> ml_collections.ConfigDict:
+  """Returns the config that '--config=...' and its overrides give."""
+  argv = ['train', *args]
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file('config', flag_values=values, sys_argv=argv)
+  values(argv)
+  return values['config'].value
+
+
+def field_names(config: dict, prefix: str = '') -> list[str]:
+  """Returns dotted names of all leaves of a nested dict."""
+  names = []
+  for key, value in config.items():
+    if isinstance(value, dict) and value:
+      names += field_names(value, f'{prefix}{key}.')
+    else:
+      names.append(f'{prefix}{key}')
+  return names
+
+
+def cells_from_flags(base: Sequence[str]) -> list[sweep.Cell]:
+  """Returns the cells that the flags describe, each checked.
+
+  Raises:
+    ValueError: malformed flags, or a field that the config doesn't have.
+  """
+  if bool(FLAGS.random) != bool(FLAGS.trials):
+    raise ValueError('--random and --trials=N go together; one is missing')
+  points = sweep.draw(
+    sweep.parse_random(FLAGS.random), FLAGS.trials or 0, FLAGS.random_seed
+  )
+  found = sweep.cells(
+    ' '.join(base),
+    sweep.parse_grid(FLAGS.grid),
+    points,
+    sweep.seed_list(FLAGS.seeds),
+  )
+  for cell in found:
+    check_overrides(base, cell.overrides)
+  if FLAGS.cell is not None and not 0 <= FLAGS.cell < len(found):
+    raise ValueError(f'--cell={FLAGS.cell}: there are 0 to {len(found) - 1}')
+  return found
+
+
+def report(
+  cells: Sequence[sweep.Cell], workdir: pathlib.Path, failed: set[int]
+) -> None:
+  """Prints the table of all cells, and writes it to `sweep.csv`."""
+  rows = [sweep.read_cell(cell, workdir) for cell in cells]
+  for row in rows:
+    if row['cell'] in failed:
+      row['state'] = 'FAILED'
+  rows = sweep.rank(rows)
+  print(sweep.table(rows))
+  sweep.write_csv(rows, workdir / 'sweep.csv')
+  print(f'written to {workdir / "sweep.csv"}')
+  if 'seeds' in rows[0]:
+    print('\nover seeds (mean, sample sd, count of finished cells):')
+    print(sweep.table(sweep.over_seeds(rows)))
+
+
+def main(argv: list[str]) -> int:
+  """Runs the sweep; returns the exit code."""
+  if argv[1:]:
+    raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+  fixed = config_flags.get_override_values(FLAGS['config'])
+  base = [
+    f'--config={config_flags.get_config_filename(FLAGS["config"])}',
+    *overrides_as_flags(sorted(fixed.items())),
+  ]
+  try:
+    cells = cells_from_flags(base)
+  except ValueError as error:
+    sys.exit(f'launch.sweep: {error}')
+  workdir = pathlib.Path(FLAGS.workdir)
+  workdir.mkdir(parents=True, exist_ok=True)
+  runner = Runner(base, workdir)
+  if FLAGS.list:
+    for cell in cells:
+      print(f'{cell.index}: {shlex.join(runner.command(cell))}')
+    report(cells, workdir, set())
+    return 0
+  chosen = cells if FLAGS.cell is None else [cells[FLAGS.cell]]
+  state = {c.index: sweep.read_cell(c, workdir)['state'] for c in chosen}
+  todo = [cell for cell in chosen if state[cell.index] != 'done']
+  print(f'{len(chosen)} cells, {len(chosen) - len(todo)} finished before')
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, runner.stop)
+  with concurrent.futures.ThreadPoolExecutor(max(1, FLAGS.jobs)) as pool:
+    codes = dict(zip([c.index for c in todo], pool.map(runner.run, todo)))
+  failed = {index for index, code in codes.items() if code != 0}
+  if FLAGS.cell is None:
+    report(cells, workdir, failed)
+  else:  # the array's other cells run now, so this is no table of all
+    print(sweep.table([sweep.read_cell(chosen[0], workdir)]))
+  if failed:
+    print(f'{len(failed)} of {len(chosen)} cells not done: {sorted(failed)}')
+  return 1 if failed else 0
+
+
+if __name__ == '__main__':
+  app.run(main)

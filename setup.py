@@ -1,0 +1,64 @@
+"""Packaging of glue_jax; requirements.txt pins one set known to work."""
+
+import pathlib
+
+import setuptools
+
+# Lower bounds are what the code needs; requirements.txt says what was run.
+RUN_TIME = [
+  'absl-py>=2.1',
+  'array_record>=0.8.1; sys_platform != "win32"',
+  'flatbuffers>=24.3',  # jax.export writes its files with it
+  'flax>=0.12',
+  'grain>=0.2.12',
+  'jax>=0.10',
+  'matplotlib>=3.9',
+  'ml_collections>=1.1',
+  'numpy>=2.0',
+  'optax>=0.2.6',
+  'orbax-checkpoint>=0.12',
+  'safetensors>=0.5',
+  'scikit-learn>=1.5',
+  'scipy>=1.14',
+  'tensorboardX>=2.6.2',
+  'tensorflow-datasets>=4.9.9',  # its readers; TensorFlow is not needed
+  'tokenizers>=0.22',
+  'tqdm>=4.66',
+  'transformers>=5.0',  # tokenizers of the hub
+]
+
+# PyTorch is the peer in tests and benchmarks, never imported at run time. The
+# version is pinned because figures and golden comparisons are against it; '=='
+# also takes a CPU build ('2.13.0+cpu') where the installer is given one.
+PEER = ['torch==2.13.0']
+
+NOTEBOOKS = ['ipykernel>=6.29', 'nbclient>=0.10', 'nbformat>=5.10']
+
+setuptools.setup(
+  name='glue_jax',
+  version='0.1.0',
+  description='Ideas about language understanding as JAX parts that compose',
+  long_description=pathlib.Path(__file__).with_name('README.md').read_text(),
+  long_description_content_type='text/markdown',
+  python_requires='>=3.11,<3.14',
+  packages=setuptools.find_packages(
+    include=['glue_jax', 'glue_jax.*', 'launch', 'launch.*', 'configs']
+  ),
+  package_data={'launch': ['clusters/*']},
+  install_requires=RUN_TIME,
+  extras_require={
+    'tpu': ['jax[tpu]>=0.10'],
+    'cuda': ['jax[cuda13]>=0.10'],
+    'bench': [*PEER],
+    'notebooks': NOTEBOOKS,
+    'test': [
+      *PEER,
+      *NOTEBOOKS,
+      'hypothesis>=6.100',
+      'pytest>=8.3',
+      'pytest-xdist>=3.6',
+      'pyyaml>=6.0',
+      'ruff>=0.15',
+    ],
+  },
+)
