@@ -23,7 +23,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from glue_jax.data import readers, rows, synthetic, tfds_folders
-from glue_jax.data.tasks import Task
+from glue_jax.data.task import Task
 
 _ENDINGS = ('.tsv', '.jsonl', '.csv', '.json', '.txt')
 VARIABLE = 'GLUE_JAX_DATA'
@@ -119,7 +119,9 @@ def load(
   _check_split(task, split, files)
   if task.generated and split not in (files or {}):
     made = synthetic.generate(task.name, split, seed)
-    return Table(task, split, made, f'generated, seed {seed}', 'generated', True)
+    return Table(
+      task, split, made, f'generated, seed {seed}', 'generated', True
+    )
   root = _root(task, data_dir, split, files)
   name = (files or {}).get(split)
   folder = None if name else tfds_folders.find(task, root)
@@ -265,8 +267,7 @@ def _convert_tfds(task, split, folder, log):
   records = tfds_folders.read(folder, split)
   if task.kind == 'span':
     records = (
-      (number, {'is_impossible': False, **record})
-      for number, record in records
+      (number, {'is_impossible': False, **record}) for number, record in records
     )
   return rows.convert(task, split, records, log, names)
 

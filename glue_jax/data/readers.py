@@ -194,7 +194,7 @@ def read_csv(
     ValueError: empty, header only, a column is missing, or a stray quote
       makes the rest of the file unreadable.
   """
-  kept = {n: text for n, text in lines_or_blank(path, log)}
+  kept = dict(lines_or_blank(path, log))
   text = '\n'.join(kept.get(n, '') for n in range(1, max(kept, default=0) + 1))
   old = csv.field_size_limit(len(text) + 1)
   try:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from glue_jax.data.readers import Log, Record
-from glue_jax.data.tasks import Task
+from glue_jax.data.task import Task
 
 Row = dict[str, Any]
 

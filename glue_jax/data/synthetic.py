@@ -20,20 +20,20 @@ from collections.abc import Callable
 
 SIZES = {'train': 8000, 'validation': 500, 'test': 500}
 
-_NOUNS = 'dog cat bird girl boy king cook nurse'.split()
-_PLACES = 'near behind beside above'.split()
-_VERBS = 'sleep run sing wait jump smile'.split()
-_ADJECTIVES = 'old small happy quiet'.split()
-_ADVERBS = 'today often here again'.split()
+_NOUNS = ['dog', 'cat', 'bird', 'girl', 'boy', 'king', 'cook', 'nurse']
+_PLACES = ['near', 'behind', 'beside', 'above']
+_VERBS = ['sleep', 'run', 'sing', 'wait', 'jump', 'smile']
+_ADJECTIVES = ['old', 'small', 'happy', 'quiet']
+_ADVERBS = ['today', 'often', 'here', 'again']
 
-_GOOD = 'good great funny clever bright lovely'.split()
-_BAD = 'bad dull boring silly weak ugly'.split()
-_THINGS = 'film plot cast story music ending'.split()
+_GOOD = ['good', 'great', 'funny', 'clever', 'bright', 'lovely']
+_BAD = ['bad', 'dull', 'boring', 'silly', 'weak', 'ugly']
+_THINGS = ['film', 'plot', 'cast', 'story', 'music', 'ending']
 
-_PEOPLE = 'dog cat girl boy king cook'.split()
-_ACTIONS = 'chased helped followed called pushed'.split()
-_STEMS = dict(zip(_ACTIONS, 'chase help follow call push'.split()))
-_STATES = 'asleep hungry outside late ready tired'.split()
+_PEOPLE = ['dog', 'cat', 'girl', 'boy', 'king', 'cook']
+_ACTIONS = ['chased', 'helped', 'followed', 'called', 'pushed']
+_STEMS = dict(zip(_ACTIONS, ['chase', 'help', 'follow', 'call', 'push']))
+_STATES = ['asleep', 'hungry', 'outside', 'late', 'ready', 'tired']
 
 # Weights with equal counts of each word, on each side, in both classes.
 _ENTAILED = {('all', 'all'): 2, ('all', 'some'): 1}

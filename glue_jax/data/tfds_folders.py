@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from glue_jax.data.readers import Record
-from glue_jax.data.tasks import Task
+from glue_jax.data.task import Task
 
 _BUILDERS = {
   'glue': ('tensorflow_datasets.text.glue', 'Glue'),
-  'squad': ('tensorflow_datasets.datasets.squad.squad_dataset_builder', 'Builder'),
+  'squad': (
+    'tensorflow_datasets.datasets.squad.squad_dataset_builder',
+    'Builder',
+  ),
 }
 _FORMAT = 'array_record'
 

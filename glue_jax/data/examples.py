@@ -1,0 +1,138 @@
+"""Tokenised examples as flat arrays, and the padded batches cut from them."""
+
+import dataclasses
+
+import numpy as np
+
+IGNORED = -100  # label of tokens that have none
+
+_RAGGED = ('ids', 'type_ids', 'word_ids', 'token_labels', 'char_offsets')
+_PER_ROW = ('idx', 'labels', 'starts', 'ends', 'example')
+
+
+@dataclasses.dataclass(eq=False)
+class Examples:
+  """Ragged token arrays; sequence i is ids[bounds[i]:bounds[i + 1]].
+
+  A multiple-choice example is `num_choices` sequences in a row; otherwise a
+  sequence is an example. n is the number of examples, T of tokens.
+
+  Attributes:
+    kind: the task's kind.
+    pad_id: what `batch` fills up with.
+    ids, type_ids: (T,).
+    bounds: (n * num_choices + 1,).
+    idx: (n,) position of the example in its split.
+    labels: (n,) int32 or float32; None when hidden or of another form.
+    num_choices: sequences in an example.
+    word_ids: (T,) word of each token in its text, -1 for special tokens.
+    token_labels: (T,) with IGNORED (token classification).
+    starts, ends: (n,) tokens of the answer, 0 ([CLS]) for none (span).
+    example: (n,) row of the table that a feature comes from (span).
+    char_offsets: (T, 2) characters of the context, -1 elsewhere (span).
+    truncated: how many examples lost tokens to max_length.
+  """
+
+  kind: str
+  pad_id: int
+  ids: np.ndarray
+  type_ids: np.ndarray
+  bounds: np.ndarray
+  idx: np.ndarray
+  labels: np.ndarray | None = None
+  num_choices: int = 1
+  word_ids: np.ndarray | None = None
+  token_labels: np.ndarray | None = None
+  starts: np.ndarray | None = None
+  ends: np.ndarray | None = None
+  example: np.ndarray | None = None
+  char_offsets: np.ndarray | None = None
+  truncated: int = 0
+
+  def __post_init__(self):
+    sizes = np.diff(self.bounds).astype(np.int32)
+    self._sizes = sizes.reshape(-1, self.num_choices)
+    self.lengths = self._sizes.max(axis=1, initial=0)
+
+  def __len__(self) -> int:
+    return len(self.idx)
+
+  def take(self, rows: np.ndarray) -> 'Examples':
+    """The examples at `rows`, in that order; idx stays what it was."""
+    rows = np.asarray(rows, np.int64)
+    sequences = self._sequences(rows).reshape(-1)
+    sizes = np.diff(self.bounds)[sequences]
+    bounds = np.concatenate([[0], np.cumsum(sizes)])
+    # Token positions: a run of `sizes[i]` numbers from each sequence's start.
+    shift = np.repeat(self.bounds[sequences] - bounds[:-1], sizes)
+    tokens = np.arange(bounds[-1]) + shift
+    changed = {'bounds': bounds}
+    for names, at in ((_RAGGED, tokens), (_PER_ROW, rows)):
+      for name in names:
+        if getattr(self, name) is not None:
+          changed[name] = getattr(self, name)[at]
+    return dataclasses.replace(self, **changed)
+
+  def _sequences(self, rows: np.ndarray) -> np.ndarray:
+    return rows[:, None] * self.num_choices + np.arange(self.num_choices)
+
+  def batch(
+    self, rows: np.ndarray, length: int, size: int | None = None
+  ) -> dict[str, np.ndarray]:
+    """Padded arrays of some examples.
+
+    Args:
+      rows: examples; -1 gives a padding row (weight 0, idx -1, no tokens).
+      length: L, at least the longest of them.
+      size: B; padding rows are added up to it. None: the number of rows.
+
+    Returns:
+      input_ids, attention_mask, token_type_ids (B, L) int32, or (B, C, L)
+      with choices; weight (B,) float32; idx (B,) int32; and where there are
+      some: labels (B,) or (B, L), word_ids (B, L), start_positions and
+      end_positions (B,).
+
+    Raises:
+      ValueError: an example is longer than `length`.
+    """
+    rows = np.asarray(rows, np.int64)
+    if size is not None and len(rows) < size:
+      rows = np.concatenate([rows, np.full(size - len(rows), -1)])
+    real = rows >= 0
+    safe = np.where(real, rows, 0)
+    sizes = np.where(real[:, None], self._sizes[safe], 0)
+    if sizes.max(initial=0) > length:
+      raise ValueError(
+        f'an example has {sizes.max()} tokens but the batch is {length} long; '
+        f'the last of data.buckets must be data.max_length'
+      )
+    starts = self.bounds[self._sequences(safe)]
+    steps = np.arange(length)
+    mask = steps < sizes[..., None]
+    at = np.where(mask, starts[..., None] + steps, 0)
+    if self.kind != 'multiple_choice':
+      mask, at = mask[:, 0], at[:, 0]
+
+    def padded(flat: np.ndarray, fill: int) -> np.ndarray:
+      return np.where(mask, flat[at], fill).astype(np.int32)
+
+    batch = {
+      'input_ids': padded(self.ids, self.pad_id),
+      'attention_mask': mask.astype(np.int32),
+      'token_type_ids': padded(self.type_ids, 0),
+      'weight': real.astype(np.float32),
+      'idx': np.where(real, self.idx[safe], -1).astype(np.int32),
+    }
+    if self.word_ids is not None:
+      batch['word_ids'] = padded(self.word_ids, -1)
+    if self.token_labels is not None:
+      batch['labels'] = padded(self.token_labels, IGNORED)
+    rowwise = {
+      'labels': self.labels,
+      'start_positions': self.starts,
+      'end_positions': self.ends,
+    }
+    for name, values in rowwise.items():
+      if values is not None:
+        batch[name] = np.where(real, values[safe], 0).astype(values.dtype)
+    return batch

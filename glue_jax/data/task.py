@@ -1,0 +1,120 @@
+"""The record that describes a task, and how it reads labels."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+KINDS = (
+  'classification',
+  'regression',
+  'span',
+  'token_classification',
+  'multiple_choice',
+  'language_modeling',
+)
+
+# File names without extension of the usual splits.
+STEMS = {
+  'train': ('train',),
+  'validation': ('dev', 'validation', 'val', 'valid'),
+  'test': ('test',),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Tsv:
+  """Columns of a task's tab-separated files.
+
+  Attributes:
+    columns: header name of each text column, in the order of `Task.columns`.
+    label: header name of the label.
+    idx: header name of the row's id, '' where the row number is the id.
+    headerless: column names of files without a header line.
+  """
+
+  columns: tuple[str, ...]
+  label: str = 'label'
+  idx: str = ''
+  headerless: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """What a task is; nothing about how it is learnt.
+
+  Attributes:
+    name: key of the record.
+    kind: one of KINDS.
+    columns: text columns.
+    labels: class names in id order.
+    metrics: names known to glue_jax.metrics, the first one selects models.
+    direction: 'max' or 'min', for the first metric.
+    splits: row count of each official split, None where unknown.
+    train_split, eval_splits, test_splits: which splits are for what; only
+      rows of test splits may lack a label.
+    submission: file name in the benchmark's zip by test split.
+    label_column: name of the label in JSONL, CSV and own TSV files.
+    label_range: lowest and highest target of a regression task.
+    choices: columns of a multiple-choice task which are the choices.
+    unanswerable: a span task where some questions have no answer.
+    folder: folder name in the `glue_data` layout.
+    stems: file names without extension by split.
+    tsv: columns in the `glue_data` layout.
+    tfds: builder and config of tensorflow-datasets, e.g. 'glue/cola'.
+    generated: the rows come from synthetic.py.
+  """
+
+  name: str
+  kind: str
+  columns: tuple[str, ...]
+  labels: tuple[str, ...] = ()
+  metrics: tuple[str, ...] = ('accuracy',)
+  direction: str = 'max'
+  splits: Mapping[str, int | None] = dataclasses.field(
+    default_factory=dict, hash=False
+  )
+  train_split: str = 'train'
+  eval_splits: tuple[str, ...] = ('validation',)
+  test_splits: tuple[str, ...] = ('test',)
+  submission: Mapping[str, str] = dataclasses.field(
+    default_factory=dict, hash=False
+  )
+  label_column: str = 'label'
+  label_range: tuple[float, float] | None = None
+  choices: tuple[str, ...] = ()
+  unanswerable: bool = False
+  folder: str = ''
+  stems: Mapping[str, tuple[str, ...]] = dataclasses.field(
+    default_factory=dict, hash=False
+  )
+  tsv: Tsv | None = None
+  tfds: str = ''
+  generated: bool = False
+
+  def label_id(self, value: object) -> int:
+    """Class id of a label given by name or by number.
+
+    Names go first, so a task may have numbers as names ('1', '2', '3').
+
+    Raises:
+      ValueError: neither a name nor an id of this task.
+    """
+    name = str(value).strip()
+    if name in self.labels:
+      return self.labels.index(name)
+    try:
+      number = int(value) if isinstance(value, bool) else int(name)
+    except ValueError:
+      number = -1
+    if 0 <= number < len(self.labels) and not self._numeric_names():
+      return number
+    raise ValueError(
+      f'unknown label {value!r} of task {self.name}; expected one of '
+      f'{list(self.labels)} or its number'
+    )
+
+  def label_names(self, ids: Sequence[int]) -> list[str]:
+    """Names of class ids."""
+    return [self.labels[int(i)] for i in ids]
+
+  def _numeric_names(self) -> bool:
+    return any(name.lstrip('-').isdigit() for name in self.labels)
