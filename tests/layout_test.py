@@ -1,0 +1,245 @@
+"""The layout's rules, read from the source: imports, names, sizes, docs."""
+
+import ast
+import functools
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# Imports go from a later row to an earlier one, never back. What isn't named
+# here stands at the end: train, evaluate, predict and what surrounds the loop.
+ORDER = (
+  ('tree', 'config', 'sharding', 'state', 'metrics', 'metrics_squad', 'sweep'),
+  ('kernels',),
+  ('layers',),
+  ('models',),
+  ('plugs', 'method'),
+  ('data', 'peft', 'objectives', 'optim')
+  + ('compress', 'merging', 'rl', 'search'),
+  ('methods',),
+)
+LONGEST_CHAIN = 8
+FILE_LINES, FILE_LINES_WITH_REASON = 400, 600
+FUNCTION_LINES, LOOP_LINES = 60, 200
+
+
+def sources(*folders):
+  return sorted(p for f in folders for p in (ROOT / f).rglob('*.py'))
+
+
+@functools.cache
+def parsed(path):
+  return ast.parse(path.read_text(), str(path))
+
+
+def module_name(path):
+  parts = path.relative_to(ROOT).with_suffix('').parts
+  return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+PACKAGE = {module_name(path): path for path in sources('glue_jax')}
+CODE = sources('glue_jax', 'launch', 'configs')
+
+
+def imported(path, inside_functions=True):
+  """Yields absolute names of the modules that a file imports."""
+  body = ast.walk(parsed(path)) if inside_functions else parsed(path).body
+  for node in body:
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f'{path}: relative import'
+      for alias in node.names:
+        inner = f'{node.module}.{alias.name}'
+        yield inner if inner in PACKAGE else node.module
+
+
+def own_imports(name):
+  """Modules of the package that a module of it imports."""
+  found = set(imported(PACKAGE[name]))
+  return sorted((found & set(PACKAGE)) - {'glue_jax', name})
+
+
+def rank(name):
+  part = name.split('.')[1]
+  for row, parts in enumerate(ORDER):
+    if part in parts:
+      return row
+  return len(ORDER)
+
+
+def test_imports_run_one_way():
+  wrong = [
+    f'{name} imports {other}'
+    for name in PACKAGE
+    if name != 'glue_jax'
+    for other in own_imports(name)
+    if rank(other) > rank(name)
+  ]
+  assert wrong == []
+
+
+def test_data_and_models_do_not_know_each_other():
+  wrong = [
+    f'{name} imports {other}'
+    for name in PACKAGE
+    for other in own_imports(name)
+    if {name.split('.')[1], other.split('.')[1]} == {'data', 'models'}
+  ]
+  assert wrong == []
+
+
+def test_no_import_cycle_and_short_chains():
+  chains = {}
+
+  def chain(name, above):
+    assert name not in above, f'import cycle: {(*above, name)}'
+    if name not in chains:
+      below = [chain(n, (*above, name)) for n in own_imports(name)]
+      chains[name] = (name, *max(below, key=len, default=()))
+    return chains[name]
+
+  longest = max((chain(name, ()) for name in PACKAGE), key=len)
+  assert len(longest) <= LONGEST_CHAIN, longest
+
+
+def test_package_does_not_import_launch_configs_or_tests():
+  for path in PACKAGE.values():
+    tops = {name.split('.')[0] for name in imported(path)}
+    assert not tops & {'launch', 'configs', 'tests'}, path
+
+
+def test_no_tensorflow_pytorch_or_pickle_at_run_time():
+  # clu.metric_writers and clu.periodic_actions import TensorFlow.
+  banned = {'tensorflow', 'torch', 'clu', 'pickle', 'dill', 'joblib'}
+  for path in CODE:
+    if 'benchmarks' not in path.parts:  # PyTorch is the peer there
+      tops = {name.split('.')[0] for name in imported(path)}
+      assert not tops & banned, path
+
+
+def test_importing_everything_brings_in_no_other_framework():
+  names = [n for n in PACKAGE if n != 'glue_jax']
+  code = (
+    f'import importlib, sys\n[importlib.import_module(n) for n in {names}]\n'
+    "print([m for m in ('tensorflow', 'torch') if m in sys.modules])"
+  )
+  out = subprocess.run(
+    [sys.executable, '-c', code],
+    cwd=ROOT,
+    check=True,
+    capture_output=True,
+    text=True,
+  )
+  assert out.stdout.strip().splitlines()[-1] == '[]'
+
+
+def test_no_pickle_is_loaded_through_numpy():
+  for path in CODE:
+    for node in ast.walk(parsed(path)):
+      if isinstance(node, ast.keyword) and node.arg == 'allow_pickle':
+        assert getattr(node.value, 'value', None) is False, path
+
+
+def test_package_files_are_empty():
+  for path in sources('glue_jax', 'launch', 'configs', 'tests'):
+    if path.name == '__init__.py':
+      assert path.read_text() == '', path
+
+
+def test_the_loop_names_no_method_model_or_task():
+  from glue_jax.data import tasks
+
+  general = {'model', 'encoder', 'decoder'}
+  names = {path.stem for path in sources('glue_jax/methods')}
+  names |= {path.stem for path in sources('glue_jax/models')} - general
+  names = (names | set(tasks.TASKS)) - {'__init__'}
+  text = (ROOT / 'glue_jax' / 'train.py').read_text().lower()
+  found = [n for n in sorted(names) if re.search(rf'\b{re.escape(n)}\b', text)]
+  assert found == []
+
+
+@pytest.mark.parametrize(
+  'folder', ['glue_jax', 'launch', 'configs', 'tests', 'setup.py']
+)
+def test_file_sizes(folder):
+  paths = [ROOT / folder] if folder.endswith('.py') else sources(folder)
+  wrong = []
+  for path in paths:
+    lines = len(path.read_text().splitlines())
+    header = ast.get_docstring(parsed(path)) or ''
+    reason = f'{FILE_LINES} lines' in ' '.join(header.split())
+    if lines > (FILE_LINES_WITH_REASON if reason else FILE_LINES):
+      wrong.append(f'{path.relative_to(ROOT)}: {lines} lines')
+  assert wrong == []
+
+
+def functions(path):
+  for node in ast.walk(parsed(path)):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+      yield node
+
+
+def test_function_sizes():
+  wrong = []
+  for path in CODE:
+    for node in functions(path):
+      loop = path == ROOT / 'glue_jax' / 'train.py' and node.name == 'train'
+      start = node.body[0].lineno
+      if ast.get_docstring(node):  # its length is no burden
+        start = node.body[0].end_lineno
+      lines = node.end_lineno - start + 1
+      if lines > (LOOP_LINES if loop else FUNCTION_LINES):
+        wrong.append(f'{path.relative_to(ROOT)}: {node.name} {lines} lines')
+  assert wrong == []
+
+
+def test_everything_public_is_documented():
+  wrong = []
+  for path in CODE:
+    if path.name == '__init__.py':
+      continue
+    if not ast.get_docstring(parsed(path)):
+      wrong.append(f'{path.relative_to(ROOT)}: no header')
+    for node in parsed(path).body:
+      kinds = ast.FunctionDef | ast.ClassDef
+      if (
+        isinstance(node, kinds)
+        and not node.name.startswith('_')
+        and node.name != 'get_config'  # its file's header documents it
+        and not ast.get_docstring(node)
+      ):
+        wrong.append(f'{path.relative_to(ROOT)}: {node.name}')
+  assert wrong == []
+
+
+def test_public_signatures_are_typed():
+  wrong = []
+  for path in sources('glue_jax', 'launch'):
+    for node in parsed(path).body:
+      if isinstance(node, ast.FunctionDef) and not node.name.startswith('_'):
+        arguments = [*node.args.posonlyargs, *node.args.args]
+        arguments += node.args.kwonlyargs
+        if node.returns is None or any(a.annotation is None for a in arguments):
+          wrong.append(f'{path.relative_to(ROOT)}: {node.name}')
+  assert wrong == []
+
+
+def test_nothing_unfinished():
+  # Split, so that this file doesn't find itself.
+  marks = ('TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'NotImplemented' + 'Error')
+  for path in sources('glue_jax', 'launch', 'configs', 'tests'):
+    found = [mark for mark in marks if mark in path.read_text()]
+    assert not found, f'{path}: {found}'
+
+
+def test_tests_are_named_so_that_they_run():
+  for path in sources('tests'):
+    defines = [n.name for n in functions(path) if n.name.startswith('test_')]
+    if defines:
+      assert path.name.endswith('_test.py'), f'{path} is never collected'
