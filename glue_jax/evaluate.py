@@ -188,6 +188,43 @@ def score(predictions: Predictions, table: Table) -> dict[str, float]:
   return result
 
 
+def primary_record(
+  task: Task, metrics: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any] | None:
+  """The number that selects models: the task's first metric.
+
+  With several labelled evaluation splits (MNLI's two) it is their mean, as on
+  the GLUE board.
+
+  Args:
+    task: the task's record.
+    metrics: {split: {metric: value}}.
+
+  Returns:
+    {'metric', 'direction', 'splits', 'value'}, None if nothing was measured.
+  """
+  if not task.metrics:
+    return None
+  name = task.metrics[0]
+  found = {split: m[name] for split, m in metrics.items() if name in m}
+  if not found:
+    return None
+  return {
+    'metric': name,
+    'direction': task.direction,
+    'splits': list(found),
+    'value': float(np.mean(list(found.values()))),
+  }
+
+
+def primary(
+  task: Task, metrics: Mapping[str, Mapping[str, float]]
+) -> float | None:
+  """The value of `primary_record`."""
+  record = primary_record(task, metrics)
+  return record and record['value']
+
+
 def _to_host(rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """All processes' rows; global arrays come back whole, local ones joined."""
   if jax.process_count() == 1:

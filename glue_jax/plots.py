@@ -61,8 +61,9 @@ def plot_curves(
         axis, [s[key] for s in series.values() if key in s], key, color
       )
     axis.set_xlabel('step')
-    axis.set_ylabel(name.replace('_', ' '))
-    if name == 'learning_rate':
+    is_rate = name in ('lr', 'learning_rate')
+    axis.set_ylabel('learning rate' if is_rate else name.replace('_', ' '))
+    if is_rate:
       axis.ticklabel_format(axis='y', style='sci', scilimits=(0, 0))
     if len(panels[name]) > 1 or '/' in panels[name][0]:
       axis.legend(frameon=False, fontsize=8)
@@ -223,7 +224,7 @@ def _panels(series) -> dict[str, list[str]]:
 
 def _rank(name: str, keys: list[str]) -> tuple:
   """Loss, learning rate, what evaluation measured, the rest."""
-  first = ('loss', 'learning_rate')
+  first = ('loss', 'lr', 'learning_rate')
   if name in first:
     return (first.index(name), '')
   evaluated = any('/' in key and not key.startswith('train/') for key in keys)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from glue_jax import config as config_lib
+from glue_jax import plots, writers
 
 _PACKAGES = (
   'glue_jax',
@@ -101,24 +102,131 @@ def results_table(
   return '\n'.join([line(columns), line(rule), *map(line, cells)])
 
 
-def run_record(
+def metrics_line(step: int, metrics: Mapping[str, Mapping[str, float]]) -> str:
+  """An evaluation as one line: 'step 120: validation accuracy 0.8123 ...'."""
+  splits = [
+    f'{split} '
+    + ', '.join(f'{name} {_cell(value)}' for name, value in values.items())
+    for split, values in metrics.items()
+  ]
+  return f'step {step}: ' + '; '.join(splits)
+
+
+def metrics_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+  """Results of one run, or of `aggregate` for each split, one row a metric."""
+  rows = []
+  for split, values in metrics.items():
+    for name, value in values.items():
+      row: dict[str, Any] = {'split': split, 'metric': name}
+      if isinstance(value, Mapping):
+        points = ' '.join(_cell(v) for v in value['values'])
+        row |= {'mean': value['mean'], 'sd': value['sd'], 'seeds': points}
+      else:
+        row['value'] = value
+      rows.append(row)
+  return results_table(rows)
+
+
+def write_run(
   config: Any,
-  *,
-  wall_seconds: float,
-  examples_per_second: float | None = None,
-  compile_count: int | None = None,
-  programs: Mapping[str, Any] | None = None,
-  **figures: Any,
+  workdir: str | os.PathLike,
+  task: Any,
+  result: Mapping[str, Any],
+  predictions: Mapping[str, Any],
+  facts: Mapping[str, Any],
+) -> None:
+  """Writes what a finished run leaves beside its model, on process 0.
+
+  `run.json`, `predictions/<split>.jsonl`, `curves.png`, and for labelled splits
+  `predictions/<split>.png` (confusion or predicted against gold).
+
+  Args:
+    config: the completed config.
+    workdir: the run's folder, with its metrics.jsonl.
+    task: the task's record.
+    result: the content of result.json: 'seed', 'step', 'metrics'.
+    predictions: {split: Predictions}.
+    facts: figures for the run record.
+  """
+  workdir = pathlib.Path(workdir)
+  for split, found in predictions.items():
+    found.save(workdir / 'predictions' / f'{split}.jsonl')
+  if not writers.is_first_process():
+    return
+  for split, found in predictions.items():
+    plots.plot_predictions(found, workdir / 'predictions' / f'{split}.png')
+  title = f'{task.name}, seed {result["seed"]}, {result["step"]} steps'
+  plots.plot_curves(workdir / 'metrics.jsonl', workdir / 'curves.png', title)
+  record = run_record(config, task=task.name, result=dict(result), **facts)
+  writers.replace_text(
+    workdir / 'run.json', json.dumps(record, indent=2) + '\n'
+  )
+
+
+def write_seeds(
+  workdir: str | os.PathLike, results: Mapping[int, Mapping[str, Any]]
 ) -> dict[str, Any]:
+  """Joins the seeds of a run: mean, sd and all points, and their figures.
+
+  Writes `result.json`, `curves.png` (all seeds and their mean) and
+  `scores.png` into `workdir`, which has the seeds' folders `seed_<s>`.
+
+  Args:
+    workdir: the run's folder.
+    results: {seed: content of its result.json}.
+
+  Returns:
+    The content of the joint result.json; its 'metrics' are as of `aggregate`
+    for each split, its 'primary' value is the mean over seeds.
+  """
+  workdir = pathlib.Path(workdir)
+  first = next(iter(results.values()))
+  metrics = {
+    split: aggregate([r['metrics'][split] for r in results.values()])
+    for split in first['metrics']
+  }
+  joint = {
+    'task': first['task'],
+    'seeds': list(results),
+    'metrics': metrics,
+    'primary': None,
+  }
+  if first.get('primary'):
+    values = [r['primary']['value'] for r in results.values()]
+    spread = aggregate([{'value': value} for value in values])['value']
+    joint['primary'] = dict(first['primary']) | {
+      'value': spread['mean'],
+      'sd': spread['sd'],
+      'values': spread['values'],
+    }
+  if writers.is_first_process():
+    title = f'{first["task"]}, {len(results)} seeds'
+    files = {
+      f'seed {seed}': workdir / f'seed_{seed}' / 'metrics.jsonl'
+      for seed in results
+    }
+    plots.plot_curves(files, workdir / 'curves.png', title)
+    points = {
+      f'{split} {name}': value['values']
+      for split, values in metrics.items()
+      for name, value in values.items()
+      if name not in ('loss', 'perplexity') and not name.endswith('_thresh')
+    }
+    if points:
+      plots.plot_scores(points, workdir / 'scores.png', title)
+    writers.replace_text(
+      workdir / 'result.json', json.dumps(joint, indent=2) + '\n'
+    )
+  return joint
+
+
+def run_record(config: Any, **facts: Any) -> dict[str, Any]:
   """All that is needed to tell how a result came about, JSON-able.
 
   Args:
     config: the completed config.
-    wall_seconds: of the whole run, restarts included where known.
-    examples_per_second: real examples trained a second, compilation excluded.
-    compile_count: programs compiled.
-    programs: what each compiled program was for.
-    **figures: further fields.
+    **facts: what the run measured of itself: seconds, examples_per_s,
+      programs_compiled and so on; they stand beside the rest.
   """
   import jax
 
@@ -147,12 +255,8 @@ def run_record(
       if hasattr(os, 'sched_getaffinity')
       else os.cpu_count(),
     },
-    'wall_seconds': round(wall_seconds, 3),
-    'examples_per_second': examples_per_second,
     'peak_memory_bytes': peak_memory(),
-    'compile_count': compile_count,
-    'programs': dict(programs or {}),
-    **figures,
+    **facts,
   }
 
 
@@ -200,78 +304,6 @@ def peak_memory() -> dict[str, int]:
   if 'peak_bytes_in_use' in statistics:
     found['device'] = int(statistics['peak_bytes_in_use'])
   return found
-
-
-def model_card(
-  task: Any,
-  config: Any,
-  results: Mapping[str, Mapping[str, float]],
-  *,
-  record: Mapping[str, Any] | None = None,
-  language: str = '',
-  weights: str = '',
-) -> str:
-  """A model card in markdown, with the fields known for sure and no others.
-
-  Args:
-    task: the task's record.
-    config: the completed config.
-    results: {split: {metric: value}} as measured by the run.
-    record: the run record.
-    language: code of the language, left out if empty.
-    weights: where the run started from; empty = random parameters.
-  """
-  front = [
-    'library_name: transformers',
-    *([f'language: {language}'] if language else []),
-    f'tags: [{task.kind.replace("_", "-")}, {task.name}, jax]',
-  ]
-  lines = ['---', *front, '---', '', f'# {task.name} {task.kind}', '']
-  lines += [
-    f'Trained with glue_jax on `{task.name}`'
-    f' (columns {", ".join(f"`{c}`" for c in task.columns)}),'
-    f' starting from {f"`{weights}`" if weights else "random parameters"}.',
-    '',
-  ]
-  if task.labels:
-    lines += ['## Labels', '']
-    lines += [f'- {i}: `{name}`' for i, name in enumerate(task.labels)]
-    lines.append('')
-  if results:
-    rows = [
-      {'split': split, 'metric': name, 'value': value}
-      for split, metrics in results.items()
-      for name, value in metrics.items()
-    ]
-    lines += ['## Results', '', results_table(rows, markdown=True), '']
-    lines += ['Values are fractions (1 = 100%); losses are means.', '']
-  lines += [
-    '## Intended use and limits',
-    '',
-    f'The model repeats what it learnt from `{task.name}`, errors and biases '
-    'of its texts and annotators included. It was scored on the splits above '
-    'only; other texts may give other results.',
-    '',
-  ]
-  if record:
-    lines += ['## How it was made', '', *_made(record), '']
-  lines += ['## Config', '', '```json', config_lib.dumps(config).strip(), '```']
-  return '\n'.join(lines) + '\n'
-
-
-def _made(record: Mapping[str, Any]) -> list[str]:
-  devices, git = record.get('devices', {}), record.get('git')
-  kinds = devices.get('kinds', {})
-  facts = {
-    'devices': ', '.join(f'{n} x {kind}' for kind, n in kinds.items()),
-    'wall time (s)': record.get('wall_seconds'),
-    'examples per second': record.get('examples_per_second'),
-    'commit': git and git['commit'] + (' + changes' if git['changed'] else ''),
-    'versions': ', '.join(
-      f'{k} {v}' for k, v in record.get('versions', {}).items()
-    ),
-  }
-  return [f'- {name}: {value}' for name, value in facts.items() if value]
 
 
 def read_json(path: str | os.PathLike) -> Any:
