@@ -1,0 +1,116 @@
+"""The README: its commands, paths and layout are those of the project."""
+
+import importlib.util
+import pathlib
+import re
+import runpy
+import shlex
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+TEXT = (ROOT / 'README.md').read_text()
+COMMANDS = [
+  line
+  for block in re.findall(r'```bash\n(.*?)```', TEXT, re.DOTALL)
+  for line in block.splitlines()
+  if line.strip()
+]
+SETUP = [line for line in COMMANDS if line.startswith('pip install')]
+
+
+def test_exactly_two_setup_commands():
+  main, tests = SETUP
+  assert 'python -m launch.train' in main
+  assert '--config=configs/quickstart.py' in main
+  assert 'python -m pytest tests' in tests
+  assert "'.[test]'" in tests
+
+
+def test_ci_runs_the_readme_command_and_ends_with_it(tmp_path):
+  """.ci/run on stand-ins for Python and its tools, in a fresh venv's place."""
+  tools = tmp_path / 'tools'
+  tools.mkdir()
+  stand_in = '#!/bin/bash\necho "$(basename "$0") $*" >> "$CALLS"\n'
+  for name in ('pip', 'ruff'):
+    (tools / name).write_text(stand_in)
+  (tools / 'python').write_text(stand_in + 'echo "2 passed in 0.1s"\n')
+  # `$PYTHON -m venv <folder>` makes the folder with these tools inside.
+  fake = tmp_path / 'fake-python'
+  fake.write_text(f'#!/bin/bash\nmkdir -p "$3" && cp -r "{tools}" "$3/bin"\n')
+  for path in (fake, *tools.iterdir()):
+    path.chmod(0o755)
+  calls = tmp_path / 'calls'
+  done = subprocess.run(
+    ['bash', ROOT / '.ci' / 'run'],
+    env={
+      'PATH': '/usr/bin:/bin',
+      'PYTHON': str(fake),
+      'CALLS': str(calls),
+      'TMPDIR': str(tmp_path),
+    },
+    check=True,
+    capture_output=True,
+    text=True,
+  )
+  assert done.stdout.splitlines()[-1] == '2 passed in 0.1s'
+  install, tests = SETUP[1].split(' && ')
+  made = calls.read_text().splitlines()
+  assert made[0] == ' '.join(shlex.split(f'{install} --quiet'))
+  assert 'ruff check .' in made and 'ruff format --check .' in made
+  assert made[-1] == tests
+  # A failing step fails the whole.
+  (tools / 'ruff').write_text('#!/bin/bash\nexit 3\n')
+  done = subprocess.run(
+    ['bash', ROOT / '.ci' / 'run'],
+    env={
+      'PATH': '/usr/bin:/bin',
+      'PYTHON': str(fake),
+      'CALLS': str(calls),
+      'TMPDIR': str(tmp_path),
+    },
+    check=False,
+    capture_output=True,
+  )
+  assert done.returncode == 3
+
+
+def test_named_modules_exist():
+  modules = set(re.findall(r'python -m ([\w.]+)', TEXT)) - {'pytest'}
+  assert modules
+  for name in modules:
+    spec = importlib.util.find_spec(name)
+    assert spec, name
+    if spec.submodule_search_locations:
+      assert importlib.util.find_spec(f'{name}.__main__'), name
+
+
+def test_every_command_is_listed():
+  for path in (ROOT / 'launch').glob('*.py'):
+    if path.name != '__init__.py':
+      assert f'`python -m launch.{path.stem}`' in TEXT, path
+
+
+@pytest.mark.parametrize(
+  'file, arg', sorted(set(re.findall(r'(configs/\w+\.py)(?::(\w+))?', TEXT)))
+)
+def test_named_configs_build(file, arg):
+  get_config = runpy.run_path(str(ROOT / file))['get_config']
+  assert get_config(arg) if arg else get_config()
+
+
+def test_layout_names_what_is_there():
+  layout = re.search(r'## Layout\n(.*?)\n## ', TEXT, re.DOTALL).group(1)
+  for folder in ROOT.glob('glue_jax/*/'):
+    if (folder / '__init__.py').exists() and any(folder.glob('[a-z]*.py')):
+      assert f'{folder.name}/' in layout, folder
+  for name in re.findall(r'\b(\w+\.py)\b', layout):
+    found = [ROOT / 'glue_jax' / name, ROOT / 'tests' / name]
+    assert any(path.exists() for path in found), name
+
+
+def test_named_paths_exist():
+  paths = re.findall(r'`((?:glue_jax|tests|launch|configs)/[\w./]*)`', TEXT)
+  for path in paths:
+    assert (ROOT / path).exists(), path
