@@ -115,7 +115,7 @@ def predict(
   predict_fn: PredictFn, batches: Any, task: Task, table: Table
 ) -> Predictions:
   """Predicts a split, labelled or not; arguments as in `evaluate`."""
-  keep = ('labels',) if task.kind == 'token_classification' else ()
+  keep = ('word_ids',) if task.kind == 'token_classification' else ()
   outputs = gather(predict_fn, batches, keep)
   predictions = Predictions(
     task, table.split, [row['idx'] for row in table.rows], [], outputs=outputs
@@ -269,14 +269,17 @@ def _numbers(predictions, outputs, examples, table) -> None:
 
 
 def _tags(predictions, outputs, examples, table) -> None:
-  """One tag a word: the logits where the batch has a label to score."""
+  """One tag a word, from its first token; -1 where there is none."""
   del examples
-  for row, logits, labels in zip(
-    table.rows, outputs['logits'], outputs['labels']
+  column = predictions.task.columns[0]
+  for row, logits, words in zip(
+    table.rows, outputs['logits'], outputs['word_ids']
   ):
-    tags = np.asarray(logits)[np.asarray(labels) >= 0].argmax(-1).tolist()
-    beyond = len(row['label']) - len(tags)
-    predictions.values.append(tags + [-1] * beyond)
+    words = np.asarray(words)
+    first = (words >= 0) & (words != np.concatenate([[-1], words[:-1]]))
+    tags = np.full(len(row[column]), -1)
+    tags[words[first]] = np.asarray(logits)[first].argmax(-1)
+    predictions.values.append(tags.tolist())
 
 
 def _texts(predictions, outputs, examples, table) -> None:

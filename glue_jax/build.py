@@ -1,0 +1,256 @@
+"""What a config builds: mesh, data, model, parameters, methods, objective.
+
+Training, evaluation, prediction and export all start here, so that they agree
+on every part.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh
+
+from glue_jax import config as config_lib
+from glue_jax import method, saved_model, sharding, tree
+from glue_jax.data import pipeline, tasks
+from glue_jax.models import encoder
+from glue_jax.models import model as models
+from glue_jax.plugs import Apply
+
+
+@dataclasses.dataclass
+class Parts:
+  """All that a config names, built.
+
+  Attributes:
+    config: completed config.
+    mesh: devices.
+    bundle: data, task and tokenizer.
+    apply: the model with all plugs, without frozen trees.
+    plain: the model without plugs, as it is exported.
+    params: the whole tree, in place on the mesh; None if none was asked for.
+    method, objective: composed method; objective.
+    total_steps: of the run.
+    rules: (pattern, mesh axes) of the parameters.
+    programs: compiled predictions by variant.
+  """
+
+  config: Any
+  mesh: Mesh
+  bundle: pipeline.DataBundle
+  apply: Apply
+  plain: Apply
+  params: Any
+  method: method.Method
+  objective: method.Objective
+  total_steps: int
+  rules: tuple
+  programs: dict = dataclasses.field(default_factory=dict)
+
+
+def build(
+  config: Any, seed: int, *, total_steps: Callable[[int], int], **data: Any
+) -> Parts:
+  """Builds the parts.
+
+  Args:
+    config: from `config.complete`.
+    seed: of this run.
+    total_steps: steps per epoch -> steps of the run.
+    **data: overrides of the config's data section.
+
+  Raises:
+    ValueError: whatever part of the config doesn't fit; see each part.
+  """
+  mesh = make_mesh(config)
+  bundle = make_data(config, mesh, seed, **data)
+  with sharding.enter(mesh):
+    plain = Apply(make_model(config, bundle))
+    plain.model.config.check_lengths(bundle.buckets)
+    steps_per_epoch = bundle.train.steps_per_epoch if bundle.train else 1
+    steps = total_steps(steps_per_epoch)
+    context = method.Context(
+      task=bundle.task,
+      tokenizer=bundle.tokenizer,
+      model=plain.model,
+      steps_per_epoch=steps_per_epoch,
+      total_steps=steps,
+      load=load_model,
+    )
+    objective = make_part('objectives', config.objective, context)
+    methods = [
+      make_part('methods', dict(kwargs, name=name), context)
+      for name, kwargs in config.methods
+    ]
+    rng = jax.random.key(seed)
+    batch = example_batch(bundle)
+    params = initial_params(config, plain, rng, batch)
+    params, owners = method.add_leaves(rng, params, plain, methods, batch)
+    composed = method.compose(methods, owners)
+    specs = sharding.param_specs(params, encoder.RULES, mesh)
+    params = sharding.put(params, specs)
+  return Parts(
+    config=config,
+    mesh=mesh,
+    bundle=bundle,
+    apply=plain.replace(plugs=composed.plugs),
+    plain=plain,
+    params=params,
+    method=composed,
+    objective=objective,
+    total_steps=steps,
+    rules=encoder.RULES,
+  )
+
+
+def make_mesh(config: Any) -> Mesh:
+  """Returns the mesh of the config over all devices."""
+  kwargs = config_lib.bind(sharding.make_mesh, config.mesh, 'mesh', 'devices')
+  return sharding.make_mesh(**kwargs)
+
+
+def make_data(
+  config: Any, mesh: Mesh, seed: int, **overrides: Any
+) -> pipeline.DataBundle:
+  """Returns the data of the config for this process.
+
+  Raises:
+    ValueError: a batch size that the mesh doesn't divide; see also
+      `pipeline.build`.
+  """
+  task = tasks.make(**config_lib.bind(tasks.make, config.task, 'task'))
+  given = ('task', 'seed', 'process_index', 'process_count')
+  kwargs = config_lib.bind(pipeline.build, config.data, 'data', *given)
+  multiple = sharding.batch_multiple(mesh)
+  for key in ('batch_size', 'eval_batch_size'):
+    if kwargs.get(key, multiple) % multiple:
+      raise ValueError(
+        f'config.data.{key}={kwargs[key]} is not divisible by the '
+        f'{multiple} devices that share a batch (mesh data x fsdp)'
+      )
+  return pipeline.build(
+    task,
+    seed=seed,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    **(kwargs | overrides),
+  )
+
+
+def make_model(config: Any, bundle: pipeline.DataBundle) -> Any:
+  """Returns the module; sizes come from a preset or from `model.weights`.
+
+  Raises:
+    ValueError: the tokenizer has more tokens than the model has rows.
+  """
+  kwargs = config_lib.plain(config.model)
+  weights = kwargs.pop('weights', None)
+  kwargs.pop('fresh', None)
+  if weights:
+    clash = {'name', 'preset', 'vocab_size'} & kwargs.keys()
+    if clash:
+      raise ValueError(
+        f'config.model: {sorted(clash)} come from model.weights={weights!r}; '
+        'leave them out'
+      )
+    kwargs |= saved_model.architecture(weights)
+  else:
+    kwargs.setdefault('vocab_size', bundle.tokenizer.vocab_size)
+    kwargs.setdefault('pad_id', bundle.tokenizer.pad_id)
+  if 'name' not in kwargs:
+    raise ValueError('config.model: give `name` and `preset`, or `weights`')
+  module = models.build(
+    kind=bundle.task.kind, num_outputs=tasks.num_outputs(bundle.task), **kwargs
+  )
+  if bundle.tokenizer.vocab_size > module.config.vocab_size:
+    raise ValueError(
+      f'the tokenizer has {bundle.tokenizer.vocab_size} tokens, the model only '
+      f'{module.config.vocab_size} rows; give the tokenizer of the weights'
+    )
+  return module
+
+
+def make_part(package: str, section: Any, context: method.Context) -> Any:
+  """Returns `glue_jax.<package>.<section.name>.make(context, **the rest)`."""
+  kwargs = config_lib.plain(section)
+  name = kwargs.pop('name')
+  where = f'{package}.{name}'
+  make = config_lib.module(package, name, where).make
+  return make(context, **config_lib.bind(make, kwargs, where, 'ctx'))
+
+
+def example_batch(bundle: pipeline.DataBundle) -> dict[str, np.ndarray]:
+  """Returns one row of the shortest length, for shapes only."""
+  batches = bundle.train or next(iter(bundle.evals.values()), None)
+  if batches is None:
+    row = np.ones((1, bundle.buckets[0]), np.int32)
+    return {'input_ids': row, 'attention_mask': row, 'token_type_ids': row * 0}
+  examples = batches.examples
+  return examples.batch(np.array([-1]), bundle.buckets[0])
+
+
+def initial_params(
+  config: Any, apply: Apply, rng: jax.Array, batch: Mapping[str, Any]
+) -> tree.Tree:
+  """Returns the parameters to start from.
+
+  Leaves that `model.weights` has are taken from there; only a head (and what
+  `model.fresh` patterns allow) may be missing there and start afresh.
+
+  Raises:
+    ValueError: the weights lack other leaves, or have other shapes.
+  """
+  weights = config.model.get('weights')
+  expected = jax.eval_shape(apply.init, rng, batch)
+  found = {}
+  if weights:
+    found = tree.flatten(saved_model.load_params(weights, apply.model))
+    allowed = ['head/.*', *config.model.get('fresh', ())]
+    wanted = {
+      n: x
+      for n, x in tree.flatten(expected).items()
+      if n in found or not any(tree.matches(p, n) for p in allowed)
+    }
+    found = {n: x for n, x in found.items() if n in wanted}
+    problem = tree.diff(tree.unflatten(wanted), tree.unflatten(found))
+    if problem:
+      raise ValueError(
+        f'weights {weights} do not fit (- missing, ! other shape); '
+        f'list what may start afresh in model.fresh:\n{problem}'
+      )
+  missing = tree.flatten(expected).keys() - found.keys()
+  if weights and missing:
+    logging.info('fresh from the seed: %s', ', '.join(sorted(missing)))
+
+  def init(rng):
+    flat = tree.flatten(apply.init(rng, batch))
+    return {name: flat[name] for name in sorted(missing)}
+
+  # Compiled only for the leaves that are missing: the rest is never computed.
+  fresh = jax.jit(init)(rng) if missing else {}
+  return tree.unflatten(
+    {n: found.get(n, fresh.get(n)) for n in tree.flatten(expected)}
+  )
+
+
+def load_model(source: str) -> tuple[Apply, tree.Tree]:
+  """Returns another finished model, as `Context.load` promises."""
+  module, params = saved_model.load(source)
+  return Apply(module), params
+
+
+def run_config(folder: str | pathlib.Path) -> Any:
+  """Returns the completed config that a run wrote into its workdir.
+
+  Raises:
+    ValueError: there is none.
+  """
+  path = pathlib.Path(folder) / 'config.json'
+  if not path.is_file():
+    raise ValueError(f'{folder} is no workdir of a run: it has no config.json')
+  return config_lib.complete(json.loads(path.read_text())['config'])

@@ -1,0 +1,215 @@
+"""Checkpoints: saved whole, verified before use, `best` and `last` apart.
+
+Orbax writes a step into a temporary folder and renames it. After that a
+manifest with every file's size and SHA-256 is written beside it: a step without
+its manifest was not finished, one that disagrees with it was damaged. Both are
+moved to `corrupt/` with a warning, and the step before is used.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+from jax.experimental import multihost_utils
+from orbax.checkpoint import checkpoint_managers
+
+KINDS = ('last', 'best')
+
+
+class CheckpointError(RuntimeError):
+  """A checkpoint could not be written, or none can be read."""
+
+
+class Checkpoints:
+  """The checkpoints of one run: `folder/last/<step>`, `folder/best/<step>`."""
+
+  def __init__(
+    self, folder: str | os.PathLike, keep: int = 2, create: bool = True
+  ):
+    """Opens the folder.
+
+    Args:
+      folder: absolute or relative path.
+      keep: how many of `last` are kept; of `best` it is always one.
+      create: False opens an existing folder to read.
+
+    Raises:
+      CheckpointError: the folder can't be made, or isn't there to be read.
+    """
+    self.folder = pathlib.Path(folder).absolute()
+    if not create and not self.folder.is_dir():
+      raise CheckpointError(f'no checkpoints at {self.folder}')
+    self._managers = {}
+    for kind, count in zip(KINDS, (keep, 1), strict=True):
+      try:
+        self._managers[kind] = ocp.CheckpointManager(
+          self.folder / kind,
+          options=ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.LatestN(count),
+            enable_async_checkpointing=False,
+            create=create,
+          ),
+        )
+      except OSError as error:
+        raise CheckpointError(
+          f'cannot make {self.folder / kind}: {error}; choose a workdir that '
+          'can be written'
+        ) from error
+
+  def steps(self, kind: str = 'last') -> list[int]:
+    """Returns the saved steps in rising order."""
+    folder = self.folder / kind
+    names = os.listdir(folder) if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdigit())
+
+  def save(
+    self, kind: str, step: int, state: Any, host: Mapping[str, Any]
+  ) -> None:
+    """Saves a step; returns when it is on disk and has its manifest.
+
+    Args:
+      kind: 'last' or 'best'.
+      step: number of finished steps; saved already is no error.
+      state: tree of arrays.
+      host: JSON values.
+
+    Raises:
+      CheckpointError: it could not be written; earlier ones are untouched.
+    """
+    path = self.folder / kind / str(step)
+    if (path / 'manifest.json').exists():
+      return
+    before = self.steps(kind)
+    args = ocp.args.Composite(
+      state=ocp.args.StandardSave(state), host=ocp.args.JsonSave(dict(host))
+    )
+    try:
+      self._managers[kind].save(step, args=args, force=True)
+      self._managers[kind].wait_until_finished()
+      if jax.process_index() == 0:
+        _write_manifest(path)
+    # Storage errors reach Python as any of these, by the layer they arise in.
+    except (OSError, ValueError, RuntimeError) as error:
+      if jax.process_index() == 0:
+        shutil.rmtree(path, ignore_errors=True)
+        for part in path.parent.glob(f'{step}.orbax-checkpoint-tmp*'):
+          shutil.rmtree(part, ignore_errors=True)
+      raise CheckpointError(
+        f'could not write checkpoint {path}: {error}\nfree space or choose '
+        f'another workdir and start again; whole checkpoints there: {before}'
+      ) from error
+    _sync('saved')
+
+  def newest(self, kind: str = 'last') -> int | None:
+    """Returns the newest whole step; damaged ones are moved aside."""
+    found = None
+    if jax.process_index() == 0:
+      for step in reversed(self.steps(kind)):
+        problem = _check_manifest(self.folder / kind / str(step))
+        if problem is None:
+          found = step
+          break
+        aside = self._move_aside(kind, step)
+        logging.warning(
+          'checkpoint %s of step %d is damaged (%s); moved to %s, the one '
+          'before is used',
+          kind,
+          step,
+          problem,
+          aside,
+        )
+    if jax.process_count() > 1:
+      found = int(
+        multihost_utils.broadcast_one_to_all(-1 if found is None else found)
+      )
+      found = None if found < 0 else found
+    self._managers[kind].reload()
+    return found
+
+  def host(self, kind: str, step: int) -> dict[str, Any]:
+    """Returns the JSON values of a step."""
+    args = ocp.args.Composite(host=ocp.args.JsonRestore())
+    return self._managers[kind].restore(step, args=args)['host']
+
+  def state(self, kind: str, step: int, like: Any) -> Any:
+    """Returns the state of a step.
+
+    Args:
+      kind, step: which.
+      like: tree of jax.ShapeDtypeStruct with shardings; any number of devices,
+        whatever the number it was saved on.
+
+    Raises:
+      CheckpointError: the saved tree has another structure.
+    """
+    args = ocp.args.Composite(state=ocp.args.StandardRestore(like))
+    try:
+      return self._managers[kind].restore(step, args=args)['state']
+    except (ValueError, KeyError) as error:
+      raise CheckpointError(
+        f'checkpoint {self.folder / kind / str(step)} does not fit this '
+        f'config: {error}'
+      ) from error
+
+  def preempted(self, step: int) -> bool:
+    """Says whether the cluster has asked this job to stop."""
+    return self._managers['last'].reached_preemption(step)
+
+  def close(self) -> None:
+    for manager in self._managers.values():
+      manager.close()
+
+  def _move_aside(self, kind, step):
+    aside = self.folder / 'corrupt' / f'{kind}-{step}'
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.parent.mkdir(exist_ok=True)
+    (self.folder / kind / str(step)).rename(aside)
+    return aside
+
+
+def _write_manifest(path: pathlib.Path) -> None:
+  files = {
+    str(file.relative_to(path)): [file.stat().st_size, _sha256(file)]
+    for file in sorted(path.rglob('*'))
+    if file.is_file()
+  }
+  part = path / 'manifest.json.part'
+  with part.open('w') as out:
+    json.dump(files, out)
+    out.flush()
+    os.fsync(out.fileno())
+  part.rename(path / 'manifest.json')
+
+
+def _check_manifest(path: pathlib.Path) -> str | None:
+  """Returns what is wrong with a saved step, or None."""
+  try:
+    files = json.loads((path / 'manifest.json').read_text())
+  except (OSError, ValueError):
+    return 'no readable manifest: it was not finished'
+  for name, (size, digest) in files.items():
+    file = path / name
+    if not file.is_file():
+      return f'{name} is missing'
+    if file.stat().st_size != size:
+      return f'{name} has {file.stat().st_size} bytes, not {size}'
+    if _sha256(file) != digest:
+      return f'{name} has other content'
+  return None
+
+
+def _sha256(file: pathlib.Path) -> str:
+  with file.open('rb') as source:
+    return hashlib.file_digest(source, 'sha256').hexdigest()
+
+
+def _sync(name: str) -> None:
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)

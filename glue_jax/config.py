@@ -1,0 +1,136 @@
+"""Configs: plain `ml_collections` records whose schema is the code itself.
+
+A section of a config is the keyword arguments of the function that consumes
+it: `call` binds the two, so a key that nothing reads is an error before any
+work starts, and "which values may stand here" is answered by the function's
+signature and docstring.
+"""
+
+import importlib
+import inspect
+import json
+import pkgutil
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import ml_collections
+
+# Every top-level key and what it holds when a config leaves it out.
+DEFAULTS: dict[str, Any] = dict(
+  task=dict(),  # glue_jax.data.pipeline.build: what is read
+  data=dict(),  # glue_jax.data.pipeline.build: how it is batched
+  model=dict(),  # glue_jax.start.build_model: which network, from where
+  objective=dict(name='task'),  # glue_jax/objectives/<name>.py
+  methods=(),  # ((name, kwargs), ...): glue_jax/methods/<name>.py
+  optimizer=dict(),  # glue_jax.optim.build.make
+  train=dict(),  # glue_jax.train.TrainConfig
+  mesh=dict(),  # glue_jax.sharding.make_mesh
+  seeds=(0,),  # one run for each
+  stages=(),  # ((name, overrides), ...): one run after another
+)
+
+
+def complete(config: Mapping[str, Any]) -> ml_collections.ConfigDict:
+  """Returns a locked config with every top-level key.
+
+  Raises:
+    ValueError: a top-level key is unknown.
+  """
+  config = plain(config)
+  unknown = set(config) - set(DEFAULTS)
+  if unknown:
+    raise ValueError(
+      f'unknown config keys {sorted(unknown)}; known are {sorted(DEFAULTS)}'
+    )
+  full = ml_collections.ConfigDict(DEFAULTS | config)
+  return full.lock()
+
+
+def plain(config: Any) -> Any:
+  """Returns the config as dicts, lists and scalars, as JSON would give it."""
+  if isinstance(config, ml_collections.ConfigDict):
+    config = config.to_dict()
+  if isinstance(config, Mapping):
+    return {key: plain(value) for key, value in config.items()}
+  if isinstance(config, (list, tuple)):
+    return [plain(value) for value in config]
+  return config
+
+
+def override(config: Any, changes: Mapping[str, Any]) -> Any:
+  """Returns the config with nested changes; dicts merge, all else replaces."""
+  merged = dict(plain(config))
+  for key, value in plain(changes).items():
+    if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+      value = override(merged[key], value)
+    merged[key] = value
+  return merged
+
+
+def bind(fn: Callable[..., Any], section: Any, where: str, *given: str) -> dict:
+  """Returns the section as keyword arguments of `fn`, checked.
+
+  Args:
+    fn: what consumes the section.
+    section: a mapping of keyword arguments.
+    where: the section's place in the config, for messages ('optimizer').
+    *given: names of arguments that the caller passes itself.
+
+  Raises:
+    ValueError: a key that `fn` doesn't take, or a required one is missing.
+  """
+  kwargs = plain(section)
+  params = inspect.signature(fn).parameters.values()
+  takes_any = any(p.kind is p.VAR_KEYWORD for p in params)
+  known = [
+    p.name
+    for p in params
+    if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+    and p.name not in given
+  ]
+  unknown = [key for key in kwargs if key not in known]
+  if unknown and not takes_any:
+    raise ValueError(
+      f'config.{where}: nothing reads {unknown}; known keys are {known}'
+    )
+  missing = [
+    p.name
+    for p in params
+    if p.default is p.empty and p.name in known and p.name not in kwargs
+  ]
+  if missing:
+    raise ValueError(f'config.{where}: {missing} must be given')
+  return kwargs
+
+
+def module(package: str, name: str, where: str) -> ModuleType:
+  """Imports `glue_jax.<package>.<name>`, the part that a config names.
+
+  Raises:
+    ValueError: there is no such file; the message lists those there are.
+  """
+  parent = importlib.import_module(f'glue_jax.{package}')
+  names = sorted(m.name for m in pkgutil.iter_modules(parent.__path__))
+  if name not in names:
+    raise ValueError(
+      f'config.{where}: no file glue_jax/{package}/{name}.py; there are {names}'
+    )
+  return importlib.import_module(f'glue_jax.{package}.{name}')
+
+
+def dumps(config: Any) -> str:
+  """Returns the config as JSON text with sorted keys."""
+  return json.dumps(plain(config), indent=2, sort_keys=True) + '\n'
+
+
+def changes(old: Any, new: Any, prefix: str = '') -> list[str]:
+  """Lists the leaves that differ, one line each: `key: old -> new`."""
+  old, new = plain(old), plain(new)
+  if isinstance(old, Mapping) and isinstance(new, Mapping):
+    lines = []
+    for key in sorted(old.keys() | new.keys()):
+      a, b = old.get(key, '(absent)'), new.get(key, '(absent)')
+      lines += changes(a, b, f'{prefix}.{key}' if prefix else key)
+    return lines
+  return [] if old == new else [f'{prefix}: {old!r} -> {new!r}']

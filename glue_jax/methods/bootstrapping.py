@@ -1,0 +1,38 @@
+"""Hard bootstrapping against noisy labels. Reed et al. 2015, arXiv 1412.6596.
+
+Equation 3.2 mixes a label with the model's own prediction. Here each label of a
+batch is replaced by the current prediction with probability 1 - beta, whose
+expected loss is that of the paper.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from glue_jax.method import Context, Method
+
+
+def make(ctx: Context, *, beta: float = 0.8) -> Method:
+  """Returns the method.
+
+  Args:
+    ctx: see `Context`.
+    beta: probability of keeping the given label (paper: 0.8).
+
+  Raises:
+    ValueError: beta isn't in [0, 1], or the task doesn't classify.
+  """
+  if not 0 <= beta <= 1:
+    raise ValueError(f'beta={beta}: expected [0, 1]')
+  if ctx.task.kind != 'classification':
+    raise ValueError(
+      f'bootstrapping needs a classification task, {ctx.task.name} is '
+      f'{ctx.task.kind}'
+    )
+
+  def prepare(apply, params, batch, rng):
+    predicted = jnp.argmax(apply(params, batch)['logits'], -1)
+    keep = jax.random.bernoulli(rng, beta, predicted.shape)
+    labels = jnp.where(keep, batch['labels'], predicted)
+    return dict(batch, labels=labels.astype(batch['labels'].dtype))
+
+  return Method('bootstrapping', prepare=prepare)

@@ -1,0 +1,70 @@
+"""Logit distillation from a frozen teacher. Hinton et al. 2015, 1503.02531.
+
+Parts: objectives/distill.py. The teacher's tree is kept in the state's frozen
+trees; it reads the same token ids, so both models share a vocabulary.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from glue_jax.method import Context, Method
+from glue_jax.objectives import distill
+from glue_jax.plugs import Recorder
+
+
+def make(
+  ctx: Context, *, teacher: str, alpha: float = 0.5, temperature: float = 2.0
+) -> Method:
+  """Returns the method: (1 - alpha) task loss + alpha distillation loss.
+
+  Args:
+    ctx: see `Context`.
+    teacher: a finished workdir, a Hugging Face folder or 'stage:<name>'.
+    alpha: weight of the distillation loss.
+    temperature: softens both distributions.
+
+  Raises:
+    ValueError: alpha outside [0, 1], a temperature not above 0, a task kind
+      without sentence logits, or another vocabulary.
+  """
+  if not 0 <= alpha <= 1 or temperature <= 0:
+    raise ValueError(
+      f'distillation alpha={alpha}, temperature={temperature}: expected alpha '
+      'in [0, 1] and temperature > 0'
+    )
+  kinds = ('classification', 'multiple_choice', 'regression')
+  if ctx.task.kind not in kinds:
+    raise ValueError(
+      f'distillation needs a task of {kinds}, {ctx.task.name} is '
+      f'{ctx.task.kind}'
+    )
+  teach, params = ctx.load(teacher)
+  ours, theirs = (m.config.vocab_size for m in (ctx.model, teach.model))
+  if ours != theirs:
+    raise ValueError(
+      f'the teacher {teacher} has a vocabulary of {theirs}, the student of '
+      f'{ours}; they must share one'
+    )
+  regression = ctx.task.kind == 'regression'
+
+  def wrap(loss):
+    def distilled(apply, params, batch, rng):
+      recorder = Recorder(apply)
+      hard, metrics = loss(recorder, params, batch, rng)
+      student = recorder.outputs[-1]['logits']
+      target = teach(apply.frozen['teacher'], batch)['logits']
+      target = jax.lax.stop_gradient(target)
+      if regression:
+        losses = distill.squared_error(student, target)
+      else:
+        losses = distill.soft_cross_entropy(student, target, temperature)
+      total, count = (losses * batch['weight']).sum(), batch['weight'].sum()
+      soft = total / jnp.maximum(count, 1)
+      metrics = metrics | {'distillation': (total, count)}
+      return (1 - alpha) * hard + alpha * soft, metrics
+
+    return distilled
+
+  return Method(
+    'distillation', wrap_loss=wrap, init_frozen=lambda rng: {'teacher': params}
+  )

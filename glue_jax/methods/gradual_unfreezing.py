@@ -1,0 +1,57 @@
+"""Gradual unfreezing. Howard and Ruder 2018, arXiv 1801.06146, section 3.3.
+
+The head learns first; after each `epochs_per_layer` epochs one more block joins
+from the top, and after the last block the embeddings.
+"""
+
+import re
+
+from glue_jax import tree
+from glue_jax.method import Context, Hook, Method
+
+
+def make(ctx: Context, *, epochs_per_layer: int = 1) -> Method:
+  """Returns the method.
+
+  Args:
+    ctx: see `Context`.
+    epochs_per_layer: epochs between two unfreezings.
+
+  Raises:
+    ValueError: `epochs_per_layer` is below 1.
+  """
+  if epochs_per_layer < 1:
+    raise ValueError(f'epochs_per_layer={epochs_per_layer}: expected 1 or more')
+  del ctx
+
+  def choose(host):
+    host.variant['unfrozen_layers'] = host.epoch // epochs_per_layer
+
+  def labels(params, variant):
+    return unfrozen(params, variant.get('unfrozen_layers', 0))
+
+  return Method(
+    'gradual_unfreezing', labels=labels, hooks=(Hook(before_epoch=choose),)
+  )
+
+
+def unfrozen(params: tree.Tree, count: int) -> tree.Tree:
+  """Labels: the head and the top `count` blocks learn.
+
+  Embeddings learn once `count` exceeds the number of blocks.
+  """
+  layer_of = lambda name: re.search(r'layer_(\d+)/', name)
+  depths = [int(m[1]) for n in tree.flatten(params) if (m := layer_of(n))]
+  num_layers = max(depths) + 1
+
+  def label(name, _):
+    found = layer_of(name)
+    if found:
+      learns = int(found[1]) >= num_layers - count
+    elif name.startswith('encoder/'):
+      learns = count > num_layers
+    else:
+      learns = True
+    return 'train' if learns else 'frozen'
+
+  return tree.map_named(label, params)

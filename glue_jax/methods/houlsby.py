@@ -1,0 +1,31 @@
+"""Houlsby adapters. Houlsby et al. 2019, arXiv 1902.00751.
+
+Parts: peft/adapter.py. As in the paper the LayerNorms and the head learn too;
+the paper's truncated normal of 1e-2 and its sizes 8, 64, 256 are quoted from
+memory, not confirmed.
+"""
+
+from glue_jax.method import Context, Method, train_only
+from glue_jax.peft import adapter
+
+
+def make(
+  ctx: Context,
+  *,
+  size: int = 64,
+  activation: str = 'silu',
+  init_range: float = 1e-2,
+) -> Method:
+  """Returns adapters after both sublayers of every block.
+
+  Args:
+    ctx: see `Context`.
+    size, activation, init_range: see `adapter.plug`.
+  """
+  del ctx
+  sites = r'encoder/layer_\d+/(mixer|ffn)'
+  return Method(
+    name='houlsby',
+    plugs=(adapter.plug(sites, size, activation, init_range),),
+    labels=train_only('.*/adapter_.*', r'encoder/layer_\d+/ln_.*', 'head/.*'),
+  )

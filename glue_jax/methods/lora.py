@@ -1,0 +1,36 @@
+"""LoRA. Hu et al. 2021, arXiv 2106.09685. Parts: peft/lora.py."""
+
+from collections.abc import Sequence
+
+from glue_jax.method import Context, Method, train_only
+from glue_jax.peft import lora
+
+
+def make(
+  ctx: Context,
+  *,
+  rank: int = 8,
+  alpha: float = 8.0,
+  dropout: float = 0.0,
+  targets: Sequence[str] = ('query', 'value'),
+  rank_stabilised: bool = False,
+) -> Method:
+  """Returns LoRA on the named linear layers of every block.
+
+  The backbone is frozen; the factors and the head learn; export merges.
+
+  Args:
+    ctx: see `Context`.
+    rank, alpha, rank_stabilised: see `lora.scale`.
+    dropout: on the input of A.
+    targets: names of linear layers inside a block.
+  """
+  del ctx
+  factor = lora.scale(rank, alpha, rank_stabilised)
+  sites = rf'encoder/layer_\d+/.*({"|".join(targets)})'
+  return Method(
+    name='lora',
+    plugs=(lora.plug(sites, rank, factor, dropout),),
+    labels=train_only('.*/lora_[ab]', 'head/.*'),
+    export=lambda params: lora.merge(params, factor),
+  )

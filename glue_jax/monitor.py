@@ -1,0 +1,86 @@
+"""What the loop reads back from the device: sums, counts, finiteness."""
+
+import collections
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class NonFinite(RuntimeError):
+  """Loss or gradient is NaN or infinite."""
+
+
+class Monitor:
+  """Collects step metrics a few steps late, so that the device never waits.
+
+  Attributes:
+    waited: seconds spent waiting for the device.
+    skipped: steps whose update was dropped since it wasn't finite.
+  """
+
+  def __init__(self, stop: bool, lag: int = 2):
+    """Makes a monitor.
+
+    Args:
+      stop: raise at a step that isn't finite; else count it as skipped.
+      lag: how many steps may be in flight unread.
+    """
+    self._stop = stop
+    self._lag = lag
+    self._pending: collections.deque = collections.deque()
+    self._sums: dict[str, np.ndarray] = {}
+    self.waited = 0.0
+    self.skipped = 0
+
+  def push(self, step: int, metrics: dict[str, Any], rows: np.ndarray) -> None:
+    """Takes the metrics of a step; reads those of `lag` steps before.
+
+    Args:
+      step: number of finished steps, this one included.
+      metrics: {name: (sum, count)}, 'grad_norm' and 'finite'.
+      rows: `idx` of the batch, to name it if it isn't finite.
+
+    Raises:
+      NonFinite: see `stop`.
+    """
+    self._pending.append((step, metrics, rows))
+    while len(self._pending) > self._lag:
+      self._read()
+
+  def check(self) -> None:
+    """Reads all that is pending, so that what follows rests on it."""
+    while self._pending:
+      self._read()
+
+  def drain(self) -> dict[str, float]:
+    """Reads all that is pending and returns the means since the last drain."""
+    self.check()
+    means = {
+      name: float(total / max(count, 1e-30))
+      for name, (total, count) in self._sums.items()
+    }
+    self._sums = {}
+    return means
+
+  def _read(self):
+    step, metrics, rows = self._pending.popleft()
+    start = time.perf_counter()
+    metrics = jax.device_get(metrics)
+    self.waited += time.perf_counter() - start
+    finite, norm = metrics.pop('finite'), metrics.pop('grad_norm')
+    if not finite and self._stop:
+      total, count = metrics['loss']
+      raise NonFinite(
+        f'step {step}: loss sum {total} over {count}, gradient norm {norm}; '
+        f'rows of the batch: {[int(row) for row in rows if row >= 0]}. The last '
+        'good checkpoint is kept; lower the learning rate, or set '
+        "config.train.nonfinite='skip' to drop such steps"
+      )
+    if not finite:
+      self.skipped += 1
+      return
+    for name, value in (metrics | {'grad_norm': (norm, 1)}).items():
+      old = self._sums.get(name, np.zeros(2))
+      self._sums[name] = old + np.asarray(value, np.float64)

@@ -1,0 +1,99 @@
+"""The optimizer from a config: an optax chain with groups by name pattern."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import optax
+
+from glue_jax import tree
+from glue_jax.optim import schedules
+
+# What turns a gradient into a direction; the keys are optimizer names.
+CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
+  'adamw': optax.scale_by_adam,
+  'sgd': optax.trace,
+  'lion': optax.scale_by_lion,
+  'adafactor': optax.scale_by_factored_rms,
+}
+
+# Biases and the scales of layer norms are never decayed (BERT, appendix A).
+NO_DECAY = (r'(.*/)?bias', r'(.*/)?ln[^/]*/scale')
+
+
+def make(
+  *,
+  total_steps: int,
+  names: Iterable[str],
+  name: str = 'adamw',
+  lr: float = 5e-5,
+  schedule: str = 'linear',
+  warmup: float = 0.1,
+  weight_decay: float = 0.01,
+  clip_norm: float | None = 1.0,
+  groups: Iterable[tuple[str, Mapping[str, float]]] = (),
+  args: Mapping[str, Any] | None = None,
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+  """Makes the optimizer.
+
+  Args:
+    total_steps: updates of the whole run.
+    names: all leaf names of the model, to check the groups' patterns.
+    name: a key of `CORES`.
+    lr, schedule, warmup: see `schedules.make`.
+    weight_decay: decoupled; not applied to biases and layer-norm scales.
+    clip_norm: largest global norm of the gradient, None for no clipping.
+    groups: ordered (pattern, {'lr': factor, 'weight_decay': value}); the first
+      pattern that matches a leaf's whole name holds.
+    args: more keyword arguments of the core (b1, b2, eps, ...).
+
+  Returns:
+    (transformation, step -> learning rate).
+
+  Raises:
+    ValueError: an unknown name or group key, or a pattern that matches no leaf.
+  """
+  if name not in CORES:
+    raise ValueError(
+      f'config.optimizer.name={name!r}: expected one of {sorted(CORES)}'
+    )
+  names, groups = list(names), [(p, dict(g)) for p, g in groups]
+  for pattern, group in groups:
+    unknown = set(group) - {'lr', 'weight_decay'}
+    if unknown:
+      raise ValueError(
+        f'config.optimizer.groups, pattern {pattern!r}: unknown keys '
+        f"{sorted(unknown)}; known are 'lr' and 'weight_decay'"
+      )
+    tree.match([pattern], names)
+
+  def group(leaf):
+    return tree.first_match(groups, leaf, {})
+
+  def decay(leaf):
+    plain = any(tree.matches(p, leaf) for p in NO_DECAY)
+    return group(leaf).get('weight_decay', 0.0 if plain else weight_decay)
+
+  rate = schedules.make(lr, total_steps, schedule, warmup)
+  parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
+  parts.append(CORES[name](**dict(args or {})))
+  parts += _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
+  factor = lambda leaf: group(leaf).get('lr', 1.0)
+  parts += _by_value(_scale, factor, names, neutral=1.0)
+  parts.append(optax.scale_by_learning_rate(rate))
+  return optax.chain(*parts), rate
+
+
+def _by_value(transform, value_of, names, neutral):
+  """One masked transform for each value that some leaf has."""
+  values = sorted({value_of(name) for name in names} - {neutral})
+  return [
+    transform(
+      value,
+      lambda t, v=value: tree.map_named(lambda name, _: value_of(name) == v, t),
+    )
+    for value in values
+  ]
+
+
+def _scale(factor, mask):
+  return optax.masked(optax.scale(factor), mask)

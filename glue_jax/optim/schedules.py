@@ -1,0 +1,43 @@
+"""Learning-rate schedules: warm-up, then a decay to zero."""
+
+import optax
+
+SHAPES = ('linear', 'cosine', 'constant')
+
+
+def make(
+  lr: float, total_steps: int, shape: str = 'linear', warmup: float = 0.0
+) -> optax.Schedule:
+  """Returns step -> learning rate.
+
+  Args:
+    lr: peak value.
+    total_steps: steps of the run; the decay ends there, at 0.
+    shape: 'linear', 'cosine' or 'constant' after the warm-up.
+    warmup: share of `total_steps` if below 1, else a number of steps; rises
+      linearly from 0.
+
+  Raises:
+    ValueError: an unknown shape, or a warm-up longer than the run.
+  """
+  if shape not in SHAPES:
+    raise ValueError(
+      f'config.optimizer.schedule={shape!r}: expected one of {SHAPES}'
+    )
+  steps = round(warmup * total_steps) if warmup < 1 else int(warmup)
+  if not 0 <= steps <= total_steps:
+    raise ValueError(
+      f'config.optimizer.warmup={warmup} is {steps} steps of {total_steps}; '
+      'give a share from 0 to 1 or a number of steps within the run'
+    )
+  rest = max(total_steps - steps, 1)
+  decay = {
+    'linear': lambda: optax.linear_schedule(lr, 0.0, rest),
+    'cosine': lambda: optax.cosine_decay_schedule(lr, rest),
+    'constant': lambda: optax.constant_schedule(lr),
+  }[shape]()
+  if steps == 0:
+    return decay
+  return optax.join_schedules(
+    [optax.linear_schedule(0.0, lr, steps), decay], [steps]
+  )

@@ -1,0 +1,69 @@
+"""LoRA: a low-rank update beside a frozen linear layer.
+
+Hu et al. 2021, arXiv 2106.09685, equation 3: y = x W + b + s (x A) B with
+s = alpha / r, A (in, r), B (r, out) = 0. The paper's text says Gaussian A;
+libraries use U(-1/sqrt(in), 1/sqrt(in)), which is followed here.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from glue_jax import tree
+from glue_jax.plugs import Plug, Site
+
+
+def scale(rank: int, alpha: float, rank_stabilised: bool) -> float:
+  """Returns s: alpha / r, or alpha / sqrt(r) (arXiv 2312.03732)."""
+  return alpha / (rank**0.5 if rank_stabilised else rank)
+
+
+def plug(pattern: str, rank: int, factor: float, dropout: float = 0.0) -> Plug:
+  """Adds leaves lora_a (in, r), lora_b (r, out) to every matching linear layer.
+
+  Args:
+    pattern: full-match regex on module paths.
+    rank: r.
+    factor: s, from `scale`.
+    dropout: rate on the input of A while training.
+
+  Raises:
+    ValueError: (when bound) the rank exceeds a layer's size.
+  """
+
+  def call(site: Site, next_fn, x):
+    y = next_fn(x)
+    if rank > min(x.shape[-1], y.shape[-1]):
+      raise ValueError(
+        f'lora rank={rank} exceeds min(d_in, d_out)='
+        f'{min(x.shape[-1], y.shape[-1])} at {site.path}; lower the rank'
+      )
+    a = site.param('lora_a', _uniform, (x.shape[-1], rank))
+    b = site.param('lora_b', jax.nn.initializers.zeros, (rank, y.shape[-1]))
+    if dropout and site.train:
+      keep = jax.random.bernoulli(site.rng(), 1 - dropout, x.shape)
+      x = jnp.where(keep, x / (1 - dropout), 0)
+    # On the activation path: forming W + A B would cost twice the work.
+    return y + factor * ((x @ a.astype(x.dtype)) @ b.astype(x.dtype))
+
+  return Plug(pattern, call)
+
+
+def merge(params: tree.Tree, factor: float) -> tree.Tree:
+  """Folds every A, B into its kernel: W + s A B; the leaves are dropped."""
+  flat = tree.flatten(params)
+  merged = {n: x for n, x in flat.items() if not n.endswith(_LEAVES)}
+  for name in flat:
+    if name.endswith('/lora_a'):
+      site = name.removesuffix('/lora_a')
+      delta = factor * (flat[name] @ flat[f'{site}/lora_b'])
+      kernel = merged[f'{site}/kernel']
+      merged[f'{site}/kernel'] = kernel + delta.astype(kernel.dtype)
+  return tree.unflatten(merged)
+
+
+_LEAVES = ('/lora_a', '/lora_b')
+
+
+def _uniform(rng, shape, dtype=jnp.float32):
+  bound = shape[0] ** -0.5
+  return jax.random.uniform(rng, shape, dtype, -bound, bound)

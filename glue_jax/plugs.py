@@ -1,0 +1,189 @@
+"""Plugs: what a method does at named places inside an unmodified model.
+
+A `Plug` sits on every submodule whose path its pattern matches and wraps the
+call. `Apply` binds a model and plugs into one pure function. The interceptor is
+entered inside that function, never around a jitted call: the jit cache knows
+nothing of interceptors and would silently return the plain model.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from glue_jax import tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+  """One call of a submodule that a plug sits on.
+
+  Attributes:
+    module: the bound submodule.
+    path: its path, for example 'encoder/layer_0/mixer/query'.
+    apply: the `Apply` in progress: frozen trees, extra, variant, step.
+    train: whether dropout is on.
+  """
+
+  module: nn.Module
+  path: str
+  apply: 'Apply'
+  train: bool
+
+  def param(
+    self,
+    name: str,
+    init: Callable[..., jax.Array],
+    shape: tuple[int, ...],
+    dtype: Any = jnp.float32,
+  ) -> jax.Array:
+    """Returns the plug's own leaf `<path>/<name>`; `init(rng, shape, dtype)`."""
+    return self.module.scope.param(name, init, shape, dtype)
+
+  def rng(self) -> jax.Array:
+    """Returns a key for dropout inside the plug; only while training."""
+    return self.module.make_rng('dropout')
+
+  def capture(self, name: str, value: Any) -> None:
+    """Hands a value out of the model: outputs['captured']['<path>/<name>']."""
+    self.module.sow('captured', name, value, reduce_fn=lambda _, new: new)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plug:
+  """A wrapper around every submodule that the pattern matches.
+
+  Attributes:
+    pattern: regular expression that must match the whole module path.
+    fn: `fn(site, next_fn, *args, **kwargs) -> output`; `next_fn` is the
+      submodule's own call (or the plug of an earlier method).
+  """
+
+  pattern: str
+  fn: Callable[..., Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Apply:
+  """The bound model: `apply(params, batch, train, rng) -> outputs`.
+
+  Attributes:
+    model: module called as `model(batch, train=...) -> dict of outputs`.
+    plugs: outermost last.
+    frozen: named trees that don't learn (a teacher, a generator).
+    extra: what is neither learned by gradient nor frozen.
+    variant: static values that hooks chose, {name: hashable}.
+    step: number of finished steps, or None outside training.
+  """
+
+  model: nn.Module
+  plugs: tuple[Plug, ...] = ()
+  frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  variant: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  step: Any = None
+
+  def replace(self, **changes: Any) -> 'Apply':
+    return dataclasses.replace(self, **changes)
+
+  def __call__(
+    self,
+    params: tree.Tree,
+    batch: Mapping[str, Any],
+    train: bool = False,
+    rng: jax.Array | None = None,
+  ) -> dict[str, Any]:
+    """Runs the model.
+
+    Args:
+      params: the whole parameter tree.
+      batch: see glue_jax/data/batching.py for the fields and their shapes.
+      train: turns dropout on; needs `rng`.
+      rng: typed key for dropout.
+
+    Returns:
+      The model's outputs; with plugs that capture, also 'captured', a dict
+      {'<module path>/<name>': value}.
+    """
+    rngs = {'dropout': rng} if train and rng is not None else {}
+    with nn.intercept_methods(self._interceptor(train)):
+      outputs, state = self.model.apply(
+        {'params': params}, batch, train=train, rngs=rngs, mutable=['captured']
+      )
+    if 'captured' in state:
+      outputs = dict(outputs, captured=tree.flatten(state['captured']))
+    return outputs
+
+  def init(self, rng: jax.Array, batch: Mapping[str, Any]) -> tree.Tree:
+    """Returns fresh parameters, those of the plugs included."""
+    with nn.intercept_methods(self._interceptor(False)):
+      variables = self.model.init({'params': rng}, batch, train=False)
+    return nn.unbox(variables['params'])
+
+  def touched(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Returns {pattern: module paths it sits on}; nothing is computed.
+
+    Raises:
+      ValueError: a pattern matches no module; the message lists all paths.
+    """
+    seen: list[str] = []
+
+    def record(next_fn, args, kwargs, context):
+      if context.method_name == '__call__':
+        seen.append('/'.join(context.module.path))
+      return next_fn(*args, **kwargs)
+
+    def run(rng, batch):
+      with nn.intercept_methods(record):
+        return self.init(rng, batch)
+
+    jax.eval_shape(run, jax.random.key(0), batch)
+    paths = [path for path in dict.fromkeys(seen) if path]
+    found = {}
+    for plug in self.plugs:
+      try:
+        found[plug.pattern] = sorted(tree.match([plug.pattern], paths))
+      except ValueError as error:
+        raise ValueError(f'a plug sits nowhere: {error}') from None
+    return found
+
+  def _interceptor(self, train: bool) -> Callable[..., Any]:
+    def intercept(next_fn, args, kwargs, context):
+      if context.method_name != '__call__':
+        return next_fn(*args, **kwargs)
+      path = '/'.join(context.module.path)
+      call = next_fn
+      for plug in self.plugs:
+        if tree.matches(plug.pattern, path):
+          site = Site(context.module, path, self, train)
+          call = _wrap(plug.fn, site, call)
+      return call(*args, **kwargs)
+
+    return intercept
+
+
+class Recorder:
+  """An `Apply` that keeps the outputs of its calls, for `wrap_loss`.
+
+  A wrapper passes it on in place of `apply` and reads `outputs` afterwards, so
+  that the model runs once however many losses look at it.
+  """
+
+  def __init__(self, apply: 'Apply | Recorder'):
+    self.apply = apply
+    self.outputs: list[dict[str, Any]] = []
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self.apply, name)
+
+  def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    outputs = self.apply(*args, **kwargs)
+    self.outputs.append(outputs)
+    return outputs
+
+
+def _wrap(fn, site, next_fn):
+  return lambda *args, **kwargs: fn(site, next_fn, *args, **kwargs)

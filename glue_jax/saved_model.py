@@ -1,0 +1,108 @@
+"""A finished model as a folder: `model.json` and `params.safetensors`.
+
+Every run writes one (`<workdir>/model`), whatever its architecture; the Hugging
+Face form, for those that have one, is made by `launch.export`.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from glue_jax import convert, tree
+from glue_jax.models import model as models
+
+MODEL, PARAMS = 'model.json', 'params.safetensors'
+
+
+def save(folder: str | os.PathLike, module: Any, params: tree.Tree) -> None:
+  """Writes a model; `model.json` comes last, so a folder that has it is whole.
+
+  Args:
+    folder: made if missing.
+    module: a `Model`.
+    params: its tree, on the host or fully addressable.
+  """
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  flat = {n: np.asarray(x) for n, x in tree.flatten(params).items()}
+  flat = {n: np.ascontiguousarray(x) for n, x in flat.items()}
+  part = folder / f'{PARAMS}.part'
+  safetensors.numpy.save_file(flat, part)
+  part.rename(folder / PARAMS)
+  record = {
+    'family': module.family,
+    'kind': module.kind,
+    'num_outputs': module.num_outputs,
+    'config': dataclasses.asdict(module.config),
+  }
+  part = folder / f'{MODEL}.part'
+  part.write_text(json.dumps(record, indent=2) + '\n')
+  part.rename(folder / MODEL)
+
+
+def find(source: str | os.PathLike) -> pathlib.Path:
+  """Returns the model folder of a source: itself, or a workdir's `model`."""
+  folder = pathlib.Path(source)
+  inner = folder / 'model'
+  return inner if (inner / MODEL).is_file() else folder
+
+
+def architecture(source: str | os.PathLike) -> dict[str, Any]:
+  """Returns arguments of `models.build` that fix the encoder's sizes."""
+  folder = find(source)
+  if (folder / MODEL).is_file():
+    record = json.loads((folder / MODEL).read_text())
+    return {'name': record['family'], 'config': _config(record)}
+  family, config = convert.read_hf_config(folder)
+  return {'name': family, 'config': config}
+
+
+def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
+  """Returns (Model, params) of a folder written by `save`.
+
+  Raises:
+    ValueError: it isn't such a folder, or a file is damaged.
+  """
+  folder = find(source)
+  if not (folder / MODEL).is_file():
+    raise ValueError(
+      f'{source} holds no finished model: expected {MODEL} there or in its '
+      'folder model/'
+    )
+  record = json.loads((folder / MODEL).read_text())
+  module = models.build(
+    record['family'],
+    kind=record['kind'],
+    num_outputs=record['num_outputs'],
+    config=_config(record),
+  )
+  try:
+    flat = safetensors.numpy.load_file(folder / PARAMS)
+  except (OSError, safetensors.SafetensorError) as error:
+    raise ValueError(f'{folder / PARAMS} cannot be read: {error}') from error
+  return module, tree.unflatten(flat)
+
+
+def load_params(source: str | os.PathLike, module: Any) -> tree.Tree:
+  """Returns the tree of a saved model or of a Hugging Face folder.
+
+  Args:
+    source: either; a workdir stands for its saved model.
+    module: the `Model` that the tree is for (a folder of the other kind of head
+      gives the encoder's leaves).
+  """
+  folder = find(source)
+  if (folder / MODEL).is_file():
+    return load(folder)[1]
+  return convert.load_hf(folder, module)[0]
+
+
+def _config(record):
+  frozen = {k: models.freeze(v) for k, v in record['config'].items()}
+  return models.EncoderConfig(**frozen)

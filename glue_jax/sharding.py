@@ -1,0 +1,208 @@
+"""Mesh, rules and specs: where every leaf and every activation lives.
+
+The mesh has the axes `data`, `fsdp` and `tensor`. Batches are split over `data`
+and `fsdp`; parameters follow their model's name rules (`tensor`, `fsdp`), and a
+leaf that no rule names (a method's own) is split over `fsdp` on its largest
+divisible dimension.
+"""
+
+import contextlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from glue_jax import tree
+
+AXES = ('data', 'fsdp', 'tensor')
+
+# Logical names of activation axes -> mesh axes.
+ACTIVATIONS = (
+  ('batch', ('data', 'fsdp')),
+  ('length', None),
+  ('embed', None),
+  ('heads', 'tensor'),
+  ('mlp', 'tensor'),
+  ('vocab', 'tensor'),
+)
+
+# Leaves with fewer elements are copied to every device: splitting them would
+# cost more in messages than it saves.
+SMALL = 2**11
+
+
+def make_mesh(
+  data: int = -1,
+  fsdp: int = 1,
+  tensor: int = 1,
+  devices: Sequence[Any] | None = None,
+) -> Mesh:
+  """Makes the mesh; an axis of size -1 takes all devices that are left.
+
+  Args:
+    data, fsdp, tensor: devices along each axis.
+    devices: defaults to all devices of all processes.
+
+  Raises:
+    ValueError: the sizes don't multiply to the number of devices.
+  """
+  devices = list(jax.devices() if devices is None else devices)
+  shape = [data, fsdp, tensor]
+  known = math.prod(size for size in shape if size != -1)
+  if shape.count(-1) == 1 and known and len(devices) % known == 0:
+    shape[shape.index(-1)] = len(devices) // known
+  if math.prod(shape) != len(devices) or min(shape) < 1:
+    raise ValueError(
+      f'mesh data={data} fsdp={fsdp} tensor={tensor} does not fit '
+      f'{len(devices)} devices; sizes must multiply to it (one may be -1)'
+    )
+  # Auto axes: under the Explicit default a linen constraint raises.
+  return jax.make_mesh(
+    tuple(shape), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
+  )
+
+
+def enter(mesh: Mesh) -> Any:
+  """Returns a context in which activation constraints hold.
+
+  Enter it around everything that traces. The older `with mesh:` drops the
+  constraints silently.
+  """
+  stack = contextlib.ExitStack()
+  stack.enter_context(jax.set_mesh(mesh))
+  stack.enter_context(nn.logical_axis_rules(ACTIVATIONS))
+  return stack
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Rows of a batch over `data` and `fsdp`."""
+  return NamedSharding(mesh, P(('data', 'fsdp')))
+
+
+def batch_multiple(mesh: Mesh) -> int:
+  """What the global batch size must be divisible by."""
+  return mesh.shape['data'] * mesh.shape['fsdp']
+
+
+def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+  """Makes the global batch from this process's rows of it."""
+  sharding = batch_sharding(mesh)
+  if jax.process_count() == 1:
+    return jax.device_put(batch, sharding)
+  return {
+    key: jax.make_array_from_process_local_data(sharding, value)
+    for key, value in batch.items()
+  }
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, P())
+
+
+def param_specs(
+  params: tree.Tree, rules: Sequence[tuple[str, tuple]], mesh: Mesh
+) -> tree.Tree:
+  """Returns the sharding of every leaf.
+
+  Args:
+    params: tree of arrays or shapes.
+    rules: ordered (regex, axes), axes one mesh axis or None a dimension.
+    mesh: from `make_mesh`.
+
+  Returns:
+    Tree of NamedSharding. An axis that doesn't divide its dimension is left
+    out there, so one set of rules serves every size.
+  """
+  return tree.map_named(
+    lambda name, leaf: _spec(name, tuple(leaf.shape), rules, mesh), params
+  )
+
+
+def like_params(opt_state: Any, specs: tree.Tree, mesh: Mesh) -> Any:
+  """Returns shardings for a state whose leaves are shaped like parameters.
+
+  A leaf whose path ends in a parameter's path takes that parameter's sharding
+  if it has as many dimensions and they divide; others are split by the
+  fall-back rule.
+  """
+  flat = tree.flatten(specs)
+
+  def spec(path, leaf):
+    keys = [str(getattr(k, 'key', getattr(k, 'name', k))) for k in path]
+    for i in range(len(keys)):
+      found = flat.get('/'.join(keys[i:]))
+      if found is not None and len(found.spec) <= len(leaf.shape):
+        axes = _dividing(tuple(found.spec), tuple(leaf.shape), mesh)
+        return NamedSharding(mesh, P(*axes))
+    return _fallback(tuple(leaf.shape), mesh)
+
+  return jax.tree_util.tree_map_with_path(spec, opt_state)
+
+
+def put_state(
+  state: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh
+) -> Any:
+  """Places a TrainState: parameters by rule, the rest like parameters."""
+  specs = param_specs(state.params, rules, mesh)
+  return put(
+    state,
+    state.replace(
+      step=replicated(mesh),
+      params=specs,
+      frozen={k: param_specs(v, rules, mesh) for k, v in state.frozen.items()},
+      opt_state=like_params(state.opt_state, specs, mesh),
+      extra=like_params(state.extra, specs, mesh),
+    ),
+  )
+
+
+def gather(value: Any, mesh: Mesh) -> Any:
+  """Returns the tree on the host, whole on every process."""
+  whole = jax.jit(lambda x: x, out_shardings=replicated(mesh))(value)
+  return jax.tree.map(np.asarray, whole)
+
+
+def put(value: Any, shardings: Any) -> Any:
+  """Places a host-side tree; every process holds the same values."""
+  if jax.process_count() == 1:
+    return jax.device_put(value, shardings)
+  return jax.tree.map(_put_global, value, shardings)
+
+
+def _put_global(x, sharding):
+  if isinstance(x, jax.Array) and not x.is_fully_addressable:
+    return jax.device_put(x, sharding)
+  host = np.asarray(x)
+  return jax.make_array_from_callback(host.shape, sharding, lambda i: host[i])
+
+
+def _spec(name, shape, rules, mesh):
+  axes = tree.first_match(rules, name)
+  if axes is None or len(axes) != len(shape):
+    return _fallback(shape, mesh)
+  return NamedSharding(mesh, P(*_dividing(axes, shape, mesh)))
+
+
+def _dividing(axes, shape, mesh):
+  axes = tuple(axes) + (None,) * (len(shape) - len(axes))
+  kept = []
+  for axis, dim in zip(axes, shape, strict=True):
+    parts = (axis,) if isinstance(axis, str) else tuple(axis or ())
+    divides = dim % math.prod(mesh.shape[a] for a in parts) == 0
+    kept.append(axis if parts and divides else None)
+  return kept
+
+
+def _fallback(shape, mesh):
+  size = mesh.shape['fsdp']
+  axes: list[str | None] = [None] * len(shape)
+  if size > 1 and math.prod(shape) >= SMALL:
+    dims = [i for i, dim in enumerate(shape) if dim % size == 0]
+    if dims:
+      axes[max(dims, key=lambda i: shape[i])] = 'fsdp'
+  return NamedSharding(mesh, P(*axes))
