@@ -1,0 +1,105 @@
+"""Multi-head self-attention (Vaswani et al. 2017, arXiv 1706.03762, eq. 1)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from glue_jax.layers.dropout import Dropout
+from glue_jax.layers.spec import EncoderConfig, dense
+
+
+class Softmax(nn.Module):
+  """Attention probabilities; a module so that plugs can read or change them."""
+
+  config: EncoderConfig
+
+  def __call__(self, scores: jax.Array, bias: jax.Array) -> jax.Array:
+    """Normalises over keys, in float32.
+
+    Args:
+      scores: (B, H, L, M) float32.
+      bias: added to the scores, (B, 1, 1, M) float32. A row without any real
+        key is finite everywhere, so it becomes uniform and never NaN.
+
+    Returns:
+      probabilities (B, H, L, M) in the computation type.
+    """
+    return jax.nn.softmax(scores + bias).astype(self.config.dtype)
+
+
+class Core(nn.Module):
+  """softmax(Q K^T / sqrt(K) + bias) V, with dropout on the probabilities."""
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(
+    self,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array,
+    train: bool,
+  ) -> jax.Array:
+    """Attends.
+
+    Args:
+      query: (B, L, H, K).
+      key: (B, M, H, K).
+      value: (B, M, H, K).
+      bias: (B, 1, 1, M) float32, 0 at real keys, very negative at padding.
+      train: turns dropout on.
+
+    Returns:
+      the heads' outputs (B, L, H, K).
+    """
+    query = query * query.shape[-1] ** -0.5
+    scores = jnp.einsum(
+      'blhk,bmhk->bhlm', query, key, preferred_element_type=jnp.float32
+    )
+    probs = Softmax(self.config, name='softmax')(scores, bias)
+    probs = Dropout(self.config.attention_dropout)(probs, train)
+    return jnp.einsum('bhlm,bmhk->blhk', probs, value)
+
+
+class Mixer(nn.Module):
+  """Self-attention with its projections."""
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, context: dict[str, Any], train: bool
+  ) -> jax.Array:
+    """Maps (B, L, D) to (B, L, D).
+
+    Args:
+      x: hidden states (B, L, D).
+      context: what the encoder knows of the batch; `bias` is read.
+      train: turns dropout on.
+
+    Returns:
+      the sublayer's output after dropout (B, L, D), without the residual.
+
+    Raises:
+      ValueError: the heads don't divide the width.
+    """
+    c = self.config
+    if c.hidden_size % c.num_heads:
+      raise ValueError(
+        f'model.num_heads={c.num_heads} does not divide '
+        f'model.hidden_size={c.hidden_size}'
+      )
+    heads = (*x.shape[:2], c.num_heads, -1)
+    axes = ('batch', 'length', 'heads', None)
+    query, key, value = (
+      nn.with_logical_constraint(
+        dense(c, c.hidden_size, name=name)(x).reshape(heads), axes
+      )
+      for name in ('query', 'key', 'value')
+    )
+    out = Core(c, name='core')(query, key, value, context['bias'], train)
+    out = dense(c, c.hidden_size, name='attn_out')(out.reshape(x.shape))
+    return Dropout(c.dropout)(out, train)

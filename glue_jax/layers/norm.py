@@ -1,0 +1,26 @@
+"""Layer normalisation (Ba et al. 2016, arXiv 1607.06450, eq. 4)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from glue_jax.layers.spec import EncoderConfig
+
+
+class LayerNorm(nn.Module):
+  """Normalises the last axis; statistics are float32 for any input type."""
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps (..., D) to (..., D) in the computation type."""
+    width = x.shape[-1]
+    scale = self.param('scale', nn.initializers.ones, (width,))
+    bias = self.param('bias', nn.initializers.zeros, (width,))
+    x = x.astype(jnp.float32)
+    # The variance is taken of centred values: E[x^2] - E[x]^2 cancels badly.
+    x -= x.mean(-1, keepdims=True)
+    variance = jnp.square(x).mean(-1, keepdims=True)
+    x *= jax.lax.rsqrt(variance + self.config.layer_norm_eps)
+    return (x * scale + bias).astype(self.config.dtype)

@@ -1,0 +1,205 @@
+"""Sizes and parts of an encoder, and how a part's name becomes its code.
+
+The name of a mixer, feed-forward part or stack is the name of a file in
+glue_jax/layers that defines `Mixer`, `FFN` or `stack`. A new part is a new
+file; nothing else changes.
+"""
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from glue_jax import layers
+from glue_jax.layers import activations
+
+# What a file of glue_jax/layers defines to fill a slot.
+SLOTS = {'mixer': 'Mixer', 'ffn': 'FFN', 'stack': 'stack'}
+
+ACTIVATIONS = {
+  'gelu': activations.gelu,
+  'gelu_tanh': activations.gelu_tanh,
+  'relu': jax.nn.relu,
+  'silu': jax.nn.silu,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+  """Everything that fixes an encoder's program and parameter shapes.
+
+  Attributes:
+    vocab_size: rows of the word table.
+    hidden_size: width D of the hidden states.
+    num_layers: number of blocks N.
+    num_heads: attention heads H; must divide `hidden_size`.
+    intermediate_size: width of the feed-forward part.
+    max_positions: rows of the position table.
+    type_vocab_size: rows of the token type table.
+    pad_id: id of the padding token; its lookup gives no gradient.
+    position_offset: 0 numbers positions 0..L-1; RoBERTa's 2 = pad_id + 1
+      numbers real tokens from 2 on and gives padding the position `pad_id`.
+    embedding_size: width of the tables where it isn't `hidden_size` (ELECTRA).
+    activation: a key of ACTIVATIONS.
+    layer_norm_eps: added to the variance.
+    dropout: rate after the embeddings and after each sublayer.
+    attention_dropout: rate on the attention probabilities.
+    head_dropout: rate inside the heads; None means `dropout`.
+    init_range: standard deviation of fresh matrices and tables.
+    mixer: file of glue_jax/layers, or one for each layer.
+    ffn: file of glue_jax/layers, or one for each layer.
+    stack: file of glue_jax/layers that runs the blocks.
+    projection: a dense layer after the embeddings' LayerNorm (FNet); also
+      there when `embedding_size` differs from `hidden_size`.
+    options: extra arguments of the parts, ((file, ((name, value), ...)), ...).
+    dtype: type of the computation; parameters stay float32.
+    remat: recompute each block in the backward pass.
+  """
+
+  vocab_size: int = 30522
+  hidden_size: int = 768
+  num_layers: int = 12
+  num_heads: int = 12
+  intermediate_size: int = 3072
+  max_positions: int = 512
+  type_vocab_size: int = 2
+  pad_id: int = 0
+  position_offset: int = 0
+  embedding_size: int | None = None
+  activation: str = 'gelu'
+  layer_norm_eps: float = 1e-12
+  dropout: float = 0.1
+  attention_dropout: float = 0.1
+  head_dropout: float | None = None
+  init_range: float = 0.02
+  mixer: str | tuple[str, ...] = 'attention'
+  ffn: str | tuple[str, ...] = 'feedforward'
+  stack: str = 'plain'
+  projection: bool = False
+  options: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
+  dtype: str = 'float32'
+  remat: bool = False
+
+  def __post_init__(self):
+    for field in ('mixer', 'ffn'):
+      names = getattr(self, field)
+      if not isinstance(names, str) and len(names) != self.num_layers:
+        raise ValueError(
+          f'model.{field} has {len(names)} names for {self.num_layers} layers; '
+          'give one name, or one for each layer'
+        )
+    if self.activation not in ACTIVATIONS:
+      raise ValueError(
+        f'model.activation={self.activation!r} is unknown; there are '
+        f'{sorted(ACTIVATIONS)}'
+      )
+    if self.dtype not in ('float32', 'bfloat16'):
+      raise ValueError(
+        f"model.dtype={self.dtype!r}; expected 'float32' or 'bfloat16'"
+      )
+
+  def names(self, slot: str) -> tuple[str, ...]:
+    """Returns the slot's file for each layer."""
+    names = getattr(self, slot)
+    return (names,) * self.num_layers if isinstance(names, str) else names
+
+  @property
+  def fixed_length(self) -> bool:
+    """Whether results depend on the padded length.
+
+    Such a model (FNet mixes padding in) needs every batch, in training and
+    afterwards, padded to one and the same length: no length buckets.
+    """
+    return any(
+      getattr(part('mixer', name), 'FIXED_LENGTH', False)
+      for name in self.names('mixer')
+    )
+
+  def check_lengths(self, lengths: Any) -> None:
+    """Refuses batch lengths that the encoder can't be right on.
+
+    Args:
+      lengths: the padded lengths (buckets) that batches will have.
+
+    Raises:
+      ValueError: a length exceeds the position table, or there are several
+        for an encoder whose results depend on the padded length.
+    """
+    lengths = sorted(set(lengths))
+    limit = self.max_positions - self.position_offset
+    if lengths[-1] > limit:
+      raise ValueError(
+        f'batches of length {lengths[-1]} exceed the {limit} positions of the '
+        'model; lower data.max_length'
+      )
+    if self.fixed_length and len(lengths) > 1:
+      raise ValueError(
+        f'batches have the lengths {lengths}, but with the mixer '
+        f'{self.mixer!r} padding changes the result; give one length only '
+        f'(data.buckets=({lengths[-1]},))'
+      )
+
+
+def part(slot: str, name: str) -> Any:
+  """Returns what the file glue_jax/layers/<name>.py puts into a slot.
+
+  Raises:
+    ValueError: there is no such file; the message lists those there are.
+  """
+  attribute = SLOTS[slot]
+  files = sorted(m.name for m in pkgutil.iter_modules(layers.__path__))
+  if name in files:
+    module = importlib.import_module(f'glue_jax.layers.{name}')
+    if hasattr(module, attribute):
+      return getattr(module, attribute)
+  fitting = [
+    file
+    for file in files
+    if hasattr(importlib.import_module(f'glue_jax.layers.{file}'), attribute)
+  ]
+  raise ValueError(
+    f'model.{slot}={name!r}: no file glue_jax/layers/{name}.py with a '
+    f'`{attribute}`; there are {fitting}'
+  )
+
+
+def make(slot: str, file: str, config: EncoderConfig) -> Any:
+  """Builds the part of a slot with its own options; it is named as the slot.
+
+  Raises:
+    ValueError: no such part, or it doesn't take one of its options.
+  """
+  cls = part(slot, file)
+  options = dict(dict(config.options).get(file, ()))
+  known = {f.name for f in dataclasses.fields(cls)} - {'parent', 'name'}
+  unknown = sorted(set(options) - known)
+  if unknown:
+    raise ValueError(
+      f'model.options[{file!r}]: nothing reads {unknown}; it takes '
+      f'{sorted(known - {"config"})}'
+    )
+  return cls(config, **options, name=slot)
+
+
+def freeze(value: Any) -> Any:
+  """Returns lists as tuples and dicts as sorted pairs, so that it hashes."""
+  if isinstance(value, Mapping):
+    return tuple(sorted((k, freeze(v)) for k, v in value.items()))
+  if isinstance(value, (list, tuple)):
+    return tuple(freeze(v) for v in value)
+  return value
+
+
+def dense(config: EncoderConfig, features: int, **kwargs: Any) -> nn.Dense:
+  """A dense layer with the encoder's initialiser and computation type."""
+  return nn.Dense(
+    features,
+    dtype=jnp.dtype(config.dtype),
+    kernel_init=nn.initializers.normal(config.init_range),
+    **kwargs,
+  )

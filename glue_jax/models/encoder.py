@@ -1,0 +1,122 @@
+"""The encoder: embeddings and N post-LN blocks with slots.
+
+Devlin et al. 2019, arXiv 1810.04805. A block is x = LN(x + mixer(x)),
+x = LN(x + ffn(x)); which mixer, which feed-forward part and which way of
+running the blocks is a matter of the config (glue_jax/layers/spec.py).
+
+Parameter names:
+  embeddings/{word,position,token_type}/embedding, embeddings/ln/{scale,bias},
+  embeddings/projection/{kernel,bias}
+  layer_{i}/mixer/{query,key,value,attn_out}/{kernel,bias}
+  layer_{i}/{ln_attn,ln_ffn}/{scale,bias}
+  layer_{i}/ffn/{ffn_in,ffn_out}/{kernel,bias}
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from glue_jax.layers import spec
+from glue_jax.layers.embeddings import Embeddings
+from glue_jax.layers.norm import LayerNorm
+from glue_jax.layers.spec import EncoderConfig
+
+# (pattern of the parameter name, mesh axes of its dimensions), first match.
+# Column then row parallel: one sum over `tensor` for each sublayer.
+RULES = (
+  (r'.*/word/embedding', ('tensor', 'fsdp')),
+  (r'.*/(position|token_type)/embedding', (None, 'fsdp')),
+  (r'.*/(query|key|value|ffn_in)/kernel', ('fsdp', 'tensor')),
+  (r'.*/(query|key|value|ffn_in)/bias', ('tensor',)),
+  (r'.*/(attn_out|ffn_out)/kernel', ('tensor', 'fsdp')),
+  (r'.*/(attn_out|ffn_out)/bias', (None,)),
+  (r'.*/(scale|bias)', (None,)),
+  (r'.*/(projection|dense|out)/kernel', ('fsdp', None)),
+)
+
+# Logical axes of activations -> mesh axes.
+LOGICAL_RULES = (
+  ('batch', ('data', 'fsdp')),
+  ('length', None),
+  ('embed', None),
+  ('heads', 'tensor'),
+  ('mlp', 'tensor'),
+  ('vocab', 'tensor'),
+)
+
+
+class Block(nn.Module):
+  """One mixer and one feed-forward part, each with residual and LayerNorm."""
+
+  config: EncoderConfig
+  mixer: str
+  ffn: str
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, context: dict[str, Any], train: bool
+  ) -> jax.Array:
+    """Maps (B, L, D) to (B, L, D)."""
+    c = self.config
+    mixer = spec.make('mixer', self.mixer, c)
+    x = LayerNorm(c, name='ln_attn')(x + mixer(x, context, train))
+    ffn = spec.make('ffn', self.ffn, c)
+    x = LayerNorm(c, name='ln_ffn')(x + ffn(x, context, train))
+    return nn.with_logical_constraint(x, ('batch', 'length', 'embed'))
+
+
+class Encoder(nn.Module):
+  """Token ids to hidden states."""
+
+  config: EncoderConfig
+
+  def setup(self):
+    c = self.config
+    self.embeddings = Embeddings(c)
+    # The third argument of the call, `train`, is a Python bool.
+    block = nn.remat(Block, static_argnums=(3,)) if c.remat else Block
+    self.layer = [
+      block(c, mixer, ffn)
+      for mixer, ffn in zip(c.names('mixer'), c.names('ffn'))
+    ]
+
+  def __call__(
+    self,
+    input_ids: jax.Array,
+    attention_mask: jax.Array,
+    token_type_ids: jax.Array,
+    train: bool = False,
+  ) -> dict[str, Any]:
+    """Encodes.
+
+    Args:
+      input_ids: (B, L) int32.
+      attention_mask: (B, L), 1 = real token.
+      token_type_ids: (B, L) int32.
+      train: turns dropout on.
+
+    Returns:
+      last_hidden (B, L, D) and hidden_states, a tuple of N + 1 of (B, L, D);
+      values at padded positions carry no meaning.
+    """
+    x = self.embeddings(input_ids, token_type_ids, train)
+    x = nn.with_logical_constraint(x, ('batch', 'length', 'embed'))
+    mask = attention_mask != 0
+    # The most negative float swallows any score, so that padding gets exactly
+    # zero and a row of nothing but padding stays finite (and uniform).
+    bias = jnp.where(mask, 0.0, jnp.finfo(jnp.float32).min)[:, None, None, :]
+    context = {
+      'mask': mask,
+      'bias': bias,
+      'input_ids': input_ids,
+      'token_type_ids': token_type_ids,
+    }
+    run = spec.part('stack', self.config.stack)
+    last, states = run(self.layer, x, context, train)
+    return {'last_hidden': last, 'hidden_states': states}
+
+  def attend(self, x: jax.Array) -> jax.Array:
+    """Scores of the word table as a tied decoder: (B, L, E) to (B, L, V)."""
+    return self.embeddings.word.attend(x)

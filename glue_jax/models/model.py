@@ -1,0 +1,156 @@
+"""An encoder with the head of a task, built by name."""
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from glue_jax import models
+from glue_jax.layers.heads import Pooler
+from glue_jax.layers.spec import freeze
+from glue_jax.models.encoder import Encoder, EncoderConfig
+
+# Files of glue_jax/models that aren't a family of models.
+SHARED = ('encoder', 'model')
+
+# Tasks of this kind are served by the masked language model head.
+ALIASES = {'language_modeling': 'mlm'}
+
+
+class Model(nn.Module):
+  """Encoder, pooler where the family has one, and head.
+
+  Attributes:
+    config: sizes and parts of the encoder.
+    family: file of glue_jax/models.
+    kind: key of the family's HEADS.
+    num_outputs: number of logits C.
+  """
+
+  config: EncoderConfig
+  family: str
+  kind: str
+  num_outputs: int
+
+  def setup(self):
+    spec = family(self.family).HEADS[self.kind]
+    self.encoder = Encoder(self.config)
+    if spec.pooled:
+      self.pooler = Pooler(self.config)
+    if spec.module is not None:
+      self.head = spec.module(
+        self.config, self.num_outputs, **dict(spec.options)
+      )
+
+  def __call__(
+    self, batch: Mapping[str, jax.Array], train: bool = False
+  ) -> dict[str, Any]:
+    """Runs encoder and head.
+
+    Args:
+      batch: input_ids (B, L) or, for multiple choice, (B, C, L); optional
+        attention_mask (default: input_ids != pad_id) and token_type_ids
+        (default 0) of the same shape. Other fields aren't read.
+      train: turns dropout on; needs the rng 'dropout'.
+
+    Returns:
+      last_hidden (B, L, D), hidden_states (N + 1 of them), pooled (B, D) where
+      the family pools, and float32 logits: classification and multiple choice
+      (B, C), regression (B,), token classification (B, L, C), masked language
+      model (B, L, V); spans start_logits and end_logits (B, L). With multiple
+      choice the other outputs have B * C rows.
+    """
+    ids = jnp.asarray(batch['input_ids'])
+    shape, rows = ids.shape, (-1, ids.shape[-1])
+    mask = batch.get('attention_mask')
+    types = batch.get('token_type_ids')
+    ids = ids.reshape(rows)
+    mask = ids != self.config.pad_id if mask is None else mask.reshape(rows)
+    types = jnp.zeros_like(ids) if types is None else types.reshape(rows)
+    outputs = self.encoder(ids, mask, types, train)
+    spec = family(self.family).HEADS[self.kind]
+    if spec.pooled:
+      outputs['pooled'] = self.pooler(outputs['last_hidden'])
+    if spec.module is not None:
+      outputs |= self.head(outputs, self.encoder.attend, train)
+    if self.kind == 'multiple_choice':
+      outputs['logits'] = outputs['logits'].reshape(shape[:-1])
+    return outputs
+
+
+def build(
+  name: str,
+  preset: str | None = None,
+  kind: str = 'encoder',
+  num_outputs: int = 0,
+  config: EncoderConfig | None = None,
+  **overrides: Any,
+) -> Model:
+  """Builds a model by name.
+
+  Args:
+    name: file of glue_jax/models, for example 'bert'.
+    preset: key of the family's PRESETS.
+    kind: a task's kind, 'mlm', or 'encoder' for no head.
+    num_outputs: number of logits; not needed for 'regression', 'span',
+      'multiple_choice', 'mlm' and 'encoder'.
+    config: sizes read from a folder (convert.read_hf_config), in place of a
+      preset.
+    **overrides: fields of EncoderConfig.
+
+  Returns:
+    the unbound module.
+
+  Raises:
+    ValueError: an unknown name, preset, kind or field, or both or neither of
+      preset and config; the message lists what there is.
+  """
+  module = family(name)
+  kind = ALIASES.get(kind, kind)
+  if kind not in module.HEADS:
+    raise ValueError(
+      f'{name} has no head of kind {kind!r}; there are {sorted(module.HEADS)}'
+    )
+  if (preset is None) == (config is None):
+    raise ValueError('give either model.preset or a config read from a folder')
+  if config is None:
+    if preset not in module.PRESETS:
+      raise ValueError(
+        f'model.preset={preset!r}: {name} has {sorted(module.PRESETS)}'
+      )
+    config = module.PRESETS[preset]
+  known = [field.name for field in dataclasses.fields(EncoderConfig)]
+  unknown = sorted(set(overrides) - set(known))
+  if unknown:
+    raise ValueError(
+      f'config.model: nothing reads {unknown}; known are {known}'
+    )
+  fixed = {'regression': 1, 'multiple_choice': 1, 'span': 2}
+  num_outputs = fixed.get(kind, num_outputs)
+  if kind in ('classification', 'token_classification') and num_outputs < 1:
+    raise ValueError(f'{kind} needs num_outputs >= 1, found {num_outputs}')
+  overrides = {key: freeze(value) for key, value in overrides.items()}
+  config = dataclasses.replace(config, **overrides)
+  return Model(config, name, kind, num_outputs)
+
+
+def family(name: str) -> ModuleType:
+  """Imports glue_jax/models/<name>.py.
+
+  Raises:
+    ValueError: there is no such file; the message lists those there are.
+  """
+  names = sorted(m.name for m in pkgutil.iter_modules(models.__path__))
+  names = [n for n in names if n not in SHARED]
+  if name not in names:
+    raise ValueError(
+      f'model.name={name!r}: no file glue_jax/models/{name}.py; there are '
+      f'{names}'
+    )
+  return importlib.import_module(f'glue_jax.models.{name}')
