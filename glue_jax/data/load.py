@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -138,6 +138,36 @@ def load(
   if task.kind == 'span':
     labelled = split not in task.test_splits
   return Table(task, split, found, str(path), style, labelled, notes)
+
+
+def from_records(
+  task: Task, records: Sequence[Mapping], source: str = 'rows'
+) -> Table:
+  """An unlabelled table of a user's own texts.
+
+  Args:
+    records: dicts with the task's columns; span tasks may also have 'id'.
+    source: named in errors instead of a file.
+
+  Raises:
+    ValueError: a column is missing or empty, with the record's number.
+  """
+  hidden = dataclasses.replace(task, test_splits=(*task.test_splits, 'own'))
+  names = {column: column for column in task.columns}
+  names |= {'label': '', 'idx': ''}
+  filled = []
+  for number, record in enumerate(records, 1):
+    missing = [c for c in task.columns if c not in record]
+    if missing:
+      raise ValueError(
+        f'{source}:{number}: keys {sorted(record)} lack {", ".join(missing)}'
+      )
+    blank = {'id': str(number - 1), 'title': '', 'is_impossible': False}
+    blank['answers'] = {'text': [], 'answer_start': []}
+    filled.append((number, {**blank, **record}))
+  log = readers.Log(pathlib.Path(source))
+  found = rows.convert(hidden, 'own', filled, log, names)
+  return Table(task, 'own', found, source, 'rows', False)
 
 
 def _check_split(task, split, files) -> None:

@@ -45,8 +45,7 @@ class Log:
     """Reports a bad row: raises ValueError, or records it when dropping."""
     if not self.drop:
       raise ValueError(
-        f'{self.path}:{line}: {message} (data.bad_rows="drop" leaves such '
-        f'rows out)'
+        f'{self.path}:{line}: {message} (bad_rows="drop" leaves such rows out)'
       )
     self.dropped.append((line, message))
 

@@ -30,7 +30,6 @@ _GOOD = ['good', 'great', 'funny', 'clever', 'bright', 'lovely']
 _BAD = ['bad', 'dull', 'boring', 'silly', 'weak', 'ugly']
 _THINGS = ['film', 'plot', 'cast', 'story', 'music', 'ending']
 
-_PEOPLE = ['dog', 'cat', 'girl', 'boy', 'king', 'cook']
 _ACTIONS = ['chased', 'helped', 'followed', 'called', 'pushed']
 _STEMS = dict(zip(_ACTIONS, ['chase', 'help', 'follow', 'call', 'push']))
 _STATES = ['asleep', 'hungry', 'outside', 'late', 'ready', 'tired']
@@ -126,16 +125,17 @@ def _entailment(rng: random.Random, label: int) -> tuple[str, str]:
   entailed = label == 0
   if rng.random() < 0.4:
     return _quantified(rng, entailed)
-  first, second = rng.sample(_PEOPLE, 2)
+  first, second = rng.sample(_NOUNS, 2)
   action = rng.choice(_ACTIONS)
   negated = rng.random() < 0.5
   # What breaks the entailment: the roles or the negation.
   swap = not entailed and rng.random() < 0.5
   flip = not entailed and not swap
-  premise = _event(rng, first, second, action, negated)
+  tail = rng.choice(('', *(f' {adverb}' for adverb in _ADVERBS))) + ' .'
+  premise = _event(rng, first, second, action, negated) + tail
   if swap:
     first, second = second, first
-  return premise, _event(rng, first, second, action, negated != flip)
+  return premise, _event(rng, first, second, action, negated != flip) + tail
 
 
 def _event(
@@ -143,18 +143,18 @@ def _event(
 ) -> str:
   if rng.random() < 0.5:
     verb = f'did not {_STEMS[action]}' if negated else action
-    return f'the {agent} {verb} the {patient} .'
+    return f'the {agent} {verb} the {patient}'
   verb = 'was not' if negated else 'was'
-  return f'the {patient} {verb} {action} by the {agent} .'
+  return f'the {patient} {verb} {action} by the {agent}'
 
 
 def _quantified(rng: random.Random, entailed: bool) -> tuple[str, str]:
   weights = _ENTAILED if entailed else _REFUTED
   pair = rng.choices(list(weights), list(weights.values()))[0]
-  noun = rng.choice(_PEOPLE)
+  noun = rng.choice(_NOUNS)
   state = rng.choice(_STATES)
   group = f'{rng.choice(_ADJECTIVES)} {noun}s'
-  place = f'{rng.choice(_PLACES)} the {rng.choice(_PEOPLE)}'
+  place = f'{rng.choice(_PLACES)} the {rng.choice(_NOUNS)}'
   rest = f'{group} {place} are {state} .'
   return f'{pair[0]} {rest}', f'{pair[1]} {rest}'
 

@@ -118,7 +118,7 @@ class Tokenizer:
     pairs: Sequence[str] | None = None,
     *,
     max_length: int,
-    offsets: bool = False,
+    extras: Sequence[str] = (),
     stride: int | None = None,
   ) -> Encoded:
     """Encodes texts, or pairs of texts, with special tokens.
@@ -127,7 +127,7 @@ class Tokenizer:
       texts: n texts, or n lists of words (then word_ids are their indices).
       pairs: n second texts.
       max_length: longest sequence; the longer text of a pair is cut first.
-      offsets: also give offsets, word_ids, sequence_ids and source.
+      extras: which of offsets, word_ids, sequence_ids, source to give too.
       stride: give every window of the second text, with `stride` tokens
         shared by neighbours, instead of cutting.
 
@@ -148,14 +148,14 @@ class Tokenizer:
     )
     try:
       parts = [
-        self._chunk(inputs, start, max_length, offsets, whole)
+        self._chunk(inputs, start, max_length, extras, whole)
         for start, inputs in _chunks(texts, pairs)
       ]
     finally:
       self.backend.no_truncation()
-    return _join(parts, offsets)
+    return _join(parts, extras)
 
-  def _chunk(self, inputs, start, max_length, offsets, whole) -> dict:
+  def _chunk(self, inputs, start, max_length, extras, whole) -> dict:
     words = bool(inputs) and isinstance(inputs[0], list)
     encodings = self.backend.encode_batch(inputs, is_pretokenized=words)
     found, source, cut = [], [], 0
@@ -172,15 +172,8 @@ class Tokenizer:
       'lengths': np.array([len(e.ids) for e in found], np.int64),
       'truncated': cut,
     }
-    if offsets:
-      part['offsets'] = _flat(
-        itertools.chain.from_iterable(e.offsets) for e in found
-      ).reshape(-1, 2)
-      part['word_ids'] = _flat(map(_minus_one, e.word_ids) for e in found)
-      part['sequence_ids'] = _flat(
-        map(_minus_one, e.sequence_ids) for e in found
-      )
-      part['source'] = np.array(source, np.int64)
+    for name in extras:
+      part[name] = _EXTRAS[name](found, source)
     return part
 
   def save(self, folder: str | os.PathLike) -> None:
@@ -215,6 +208,23 @@ def _flat(parts: Iterable[Iterable[int]]) -> np.ndarray:
   return np.fromiter(itertools.chain.from_iterable(parts), np.int32)
 
 
+def _offsets(found: list, _source: list) -> np.ndarray:
+  pairs = (itertools.chain.from_iterable(e.offsets) for e in found)
+  return _flat(pairs).reshape(-1, 2)
+
+
+_EXTRAS = {
+  'offsets': _offsets,
+  'word_ids': lambda found, _: _flat(
+    map(_minus_one, e.word_ids) for e in found
+  ),
+  'sequence_ids': lambda found, _: _flat(
+    map(_minus_one, e.sequence_ids) for e in found
+  ),
+  'source': lambda _, source: np.array(source, np.int64),
+}
+
+
 def _chunks(texts: Sequence, pairs: Sequence[str] | None):
   for start in range(0, len(texts), _CHUNK):
     part = list(texts[start : start + _CHUNK])
@@ -223,9 +233,8 @@ def _chunks(texts: Sequence, pairs: Sequence[str] | None):
     yield start, part
 
 
-def _join(parts: list[dict], offsets: bool) -> Encoded:
-  names = ['ids', 'type_ids', 'lengths']
-  names += ['offsets', 'word_ids', 'sequence_ids', 'source'] * offsets
+def _join(parts: list[dict], extras: Sequence[str]) -> Encoded:
+  names = ('ids', 'type_ids', 'lengths', *extras)
   joined = {
     name: np.concatenate([part[name] for part in parts])
     if parts

@@ -1,0 +1,132 @@
+"""Plain text files to blocks of tokens, for masked language modeling.
+
+Lines of a file run on, and a block is cut every block_length - 2 tokens and
+put between [CLS] and [SEP] (Liu et al. 2019, arXiv 1907.11692, FULL-SENTENCES:
+blocks are full, and documents are divided by a separator). A file ends with
+[SEP], so a block that holds the end of one file and the start of the next has
+the separator between them.
+"""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from glue_jax.data import readers
+from glue_jax.data.examples import Examples
+from glue_jax.data.features import cached
+from glue_jax.data.tokenizing import Tokenizer
+
+_NO_LIMIT = 1 << 30  # longer than any line
+
+
+def find(paths: Sequence[str | os.PathLike]) -> list[pathlib.Path]:
+  """The text files among files and folders (searched to the bottom).
+
+  Raises:
+    FileNotFoundError: a path does not exist, or a folder has no text file.
+  """
+  files = []
+  for path in map(pathlib.Path, paths):
+    if path.is_file():
+      files.append(path)
+      continue
+    inside = [*path.rglob('*.txt'), *path.rglob('*.txt.gz')]
+    if not inside:
+      raise FileNotFoundError(
+        f'{path}: expected a text file or a folder with .txt or .txt.gz files'
+      )
+    files += sorted(inside)
+  return files
+
+
+def read_lines(files: Sequence[pathlib.Path]) -> Iterator[str]:
+  """Lines of the files, blank ones left out.
+
+  Raises:
+    ValueError: NUL or invalid UTF-8, with file and line; an empty file.
+  """
+  for path in files:
+    log = readers.Log(path)
+    for _, text in readers.lines_or_blank(path, log):
+      if text:
+        yield text
+
+
+def blocks(
+  files: Sequence[str | os.PathLike],
+  tokenizer: Tokenizer,
+  block_length: int = 128,
+  *,
+  cache_dir: str | os.PathLike | None = None,
+) -> Examples:
+  """Blocks of all files.
+
+  Args:
+    files: text files or folders of them.
+    block_length: tokens in a block, [CLS] and [SEP] counted.
+    cache_dir: as in features.tokenize.
+
+  Returns:
+    Examples with word_ids, counted through the block: pieces of one word
+    have one number, special tokens -1. The last block may be shorter.
+
+  Raises:
+    ValueError: block_length below 8.
+  """
+  if block_length < 8:
+    raise ValueError(f'block_length={block_length}; expected at least 8')
+  found = find(files)
+  digest = hashlib.sha256()
+  for path in found:
+    digest.update(readers.read_bytes(path) + b'\0')
+  key = ['blocks', digest.hexdigest(), tokenizer.fingerprint, block_length]
+  return cached(lambda: _blocks(found, tokenizer, block_length), key, cache_dir)
+
+
+def _blocks(files, tokenizer, block_length) -> Examples:
+  parts = [_stream(path, tokenizer) for path in files]
+  ids = np.concatenate([ids for ids, _ in parts])
+  begins = np.concatenate([begins for _, begins in parts])
+  # The separator after the very last file is the block's own.
+  ids, begins = ids[:-1], begins[:-1]
+  room = block_length - 2
+  count = -(-len(ids) // room)
+  sizes = np.full(count, room)
+  sizes[-1] = len(ids) - room * (count - 1)
+  bounds = np.concatenate([[0], np.cumsum(sizes + 2)]).astype(np.int64)
+  out = np.full(bounds[-1], tokenizer.cls_id, np.int32)
+  words = np.full(bounds[-1], -1, np.int32)
+  at = np.arange(len(ids)) + 2 * (np.arange(len(ids)) // room) + 1
+  out[at] = ids
+  out[bounds[1:] - 1] = tokenizer.sep_id
+  # Words are counted from the start of the block that they are cut by.
+  number = np.cumsum(begins)
+  block = np.arange(len(ids)) // room
+  words[at] = number - number[block * room]
+  words[at[ids == tokenizer.sep_id]] = -1
+  return Examples(
+    kind='language_modeling',
+    pad_id=tokenizer.pad_id,
+    ids=out,
+    type_ids=np.zeros(len(out), np.int8),
+    bounds=bounds,
+    idx=np.arange(count, dtype=np.int32),
+    word_ids=words,
+  )
+
+
+def _stream(path, tokenizer) -> tuple[np.ndarray, np.ndarray]:
+  """(ids, word begins) of one file, with a separator at the end."""
+  lines = list(read_lines([path]))
+  encoded = tokenizer.encode(lines, max_length=_NO_LIMIT, extras=('word_ids',))
+  word = encoded.word_ids
+  real = word >= 0
+  new = word != np.concatenate([[-1], word[:-1]])
+  ids, begins = encoded.ids[real], new[real]
+  return (
+    np.append(ids, np.int32(tokenizer.sep_id)),
+    np.append(begins, True),
+  )

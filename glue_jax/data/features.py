@@ -1,0 +1,267 @@
+"""Rows to token arrays, per kind of task, with a cache on disk.
+
+Span features follow Devlin et al. 2018 (arXiv 1810.04805): a long context
+becomes several windows which share `doc_stride` tokens; an answer outside a
+window is the position of [CLS].
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import tempfile
+import zipfile
+
+import numpy as np
+
+from glue_jax.data.examples import IGNORED, Examples
+from glue_jax.data.load import Table
+from glue_jax.data.tokenizing import Tokenizer
+
+_VERSION = 1  # raise it when the arrays change for equal settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+  """How long contexts of span tasks are cut.
+
+  Attributes:
+    doc_stride: tokens that neighbouring windows share.
+    max_query_length: longest question, in tokens.
+  """
+
+  doc_stride: int = 128
+  max_query_length: int = 64
+
+
+def tokenize(
+  table: Table,
+  tokenizer: Tokenizer,
+  max_length: int = 128,
+  *,
+  windows: Windows | None = None,
+  cache_dir: str | os.PathLike | None = None,
+) -> Examples:
+  """Token arrays of a table.
+
+  Args:
+    table: rows of any kind but language modeling.
+    max_length: longest sequence; the longer text of a pair is cut first.
+    windows: of span tasks.
+    cache_dir: folder of cached arrays, named by a hash of the rows, the
+      tokenizer and the settings. A damaged file is written anew, with a
+      warning. None: no cache.
+
+  Returns:
+    Examples in row order (span: windows in row order); idx is the row number
+    (span: the window's number).
+  """
+  windows = windows or Windows()
+  task = table.task
+  settings = [_VERSION, max_length, task.kind, task.columns, task.choices]
+  settings += [table.labelled, task.labels]
+  if task.kind == 'span':
+    settings += [windows.doc_stride, windows.max_query_length]
+  key = [table.fingerprint, tokenizer.fingerprint, settings]
+
+  def make() -> Examples:
+    return _MAKERS[task.kind](table, tokenizer, max_length, windows)
+
+  return cached(make, key, cache_dir)
+
+
+def cached(make, key: object, cache_dir: str | os.PathLike | None) -> Examples:
+  """`make()`, kept in a file of cache_dir under a hash of `key`."""
+  if cache_dir is None:
+    return make()
+  name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+  path = pathlib.Path(cache_dir).expanduser() / f'{name}.npz'
+  if path.exists():
+    try:
+      return _read(path)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
+      logging.warning('%s: damaged cache (%s); writing it anew', path, e)
+  examples = make()
+  _write(path, examples)
+  return examples
+
+
+def _write(path: pathlib.Path, examples: Examples) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  arrays, plain = {}, {}
+  for field in dataclasses.fields(Examples):
+    value = getattr(examples, field.name)
+    (arrays if isinstance(value, np.ndarray) else plain)[field.name] = value
+  text = np.frombuffer(json.dumps(plain).encode(), np.uint8)
+  # Written under another name first: a reader never sees half a file.
+  handle, name = tempfile.mkstemp(dir=path.parent, suffix='.part')
+  try:
+    with os.fdopen(handle, 'wb') as file:
+      np.savez(file, plain=text, **arrays)
+    os.replace(name, path)
+  except BaseException:
+    pathlib.Path(name).unlink(missing_ok=True)
+    raise
+
+
+def _read(path: pathlib.Path) -> Examples:
+  with np.load(path, allow_pickle=False) as file:
+    arrays = {name: file[name] for name in file.files}
+  plain = json.loads(arrays.pop('plain').tobytes())
+  return Examples(**plain, **arrays)
+
+
+def _texts(table: Table, column: str) -> list[str]:
+  return [row[column] for row in table.rows]
+
+
+def _labels(table: Table) -> np.ndarray | None:
+  return table.labels() if table.labelled else None
+
+
+def _plain(encoded, table, tokenizer, **fields) -> Examples:
+  return Examples(
+    kind=table.task.kind,
+    pad_id=tokenizer.pad_id,
+    ids=encoded.ids,
+    type_ids=encoded.type_ids.astype(np.int8),
+    bounds=encoded.bounds,
+    truncated=encoded.truncated,
+    **fields,
+  )
+
+
+def _sentences(table, tokenizer, max_length, _windows) -> Examples:
+  """Classification and regression: one text or a pair."""
+  texts = [_texts(table, column) for column in table.task.columns]
+  encoded = tokenizer.encode(*texts, max_length=max_length)
+  idx = np.arange(len(table), dtype=np.int32)
+  return _plain(encoded, table, tokenizer, idx=idx, labels=_labels(table))
+
+
+def _choices(table, tokenizer, max_length, _windows) -> Examples:
+  """Multiple choice: (context, choice) pairs, the choices of a row together."""
+  choices = table.task.choices
+  context = [c for c in table.task.columns if c not in choices]
+  first = [
+    ' '.join(row[c] for c in context) for row in table.rows for _ in choices
+  ]
+  second = [row[choice] for row in table.rows for choice in choices]
+  encoded = tokenizer.encode(first, second, max_length=max_length)
+  return _plain(
+    encoded,
+    table,
+    tokenizer,
+    idx=np.arange(len(table), dtype=np.int32),
+    labels=_labels(table),
+    num_choices=len(choices),
+  )
+
+
+def _tagged(table, tokenizer, max_length, _windows) -> Examples:
+  """Token classification: the first piece of a word has the word's label."""
+  words = _texts(table, table.task.columns[0])
+  encoded = tokenizer.encode(words, max_length=max_length, extras=('word_ids',))
+  labels = None
+  if table.labelled:
+    tags = [np.asarray(row['label'], np.int32) for row in table.rows]
+    bases = np.concatenate([[0], np.cumsum([len(t) for t in tags])])[:-1]
+    flat = np.concatenate(tags)
+    base = np.repeat(bases, encoded.lengths)
+    word = encoded.word_ids
+    labels = np.where(first_pieces(encoded), flat[base + word], IGNORED)
+    labels = labels.astype(np.int32)
+  return _plain(
+    encoded,
+    table,
+    tokenizer,
+    idx=np.arange(len(table), dtype=np.int32),
+    token_labels=labels,
+    word_ids=encoded.word_ids,
+  )
+
+
+def first_pieces(encoded) -> np.ndarray:
+  """(T,) bool: the first piece of a word (never a special token)."""
+  word = encoded.word_ids
+  before = np.concatenate([[-1], word[:-1]])
+  return (word >= 0) & (word != before)
+
+
+def _spans(table, tokenizer, max_length, windows) -> Examples:
+  """Span: windows of (question, context) with the first gold answer."""
+  questions, room = _short_questions(table, tokenizer, windows)
+  specials = tokenizer.backend.num_special_tokens_to_add(True)
+  free = max_length - room - specials
+  if free <= windows.doc_stride:
+    raise ValueError(
+      f'max_length={max_length} leaves {free} tokens for the context beside a '
+      f'question of {room}; it must be more than doc_stride='
+      f'{windows.doc_stride}: raise max_length, or lower doc_stride or '
+      f'max_query_length'
+    )
+  encoded = tokenizer.encode(
+    questions,
+    _texts(table, table.task.columns[1]),
+    max_length=max_length,
+    extras=('offsets', 'sequence_ids', 'source'),
+    stride=windows.doc_stride,
+  )
+  context = encoded.sequence_ids == 1
+  chars = np.where(context[:, None], encoded.offsets, -1).astype(np.int32)
+  starts, ends = None, None
+  if table.labelled:
+    starts, ends = _answers(table, encoded, chars)
+  return _plain(
+    encoded,
+    table,
+    tokenizer,
+    idx=np.arange(len(encoded.source), dtype=np.int32),
+    starts=starts,
+    ends=ends,
+    example=encoded.source,
+    char_offsets=chars,
+  )
+
+
+def _short_questions(table, tokenizer, windows) -> tuple[list[str], int]:
+  """Questions cut to max_query_length tokens; the longest in tokens."""
+  texts = [text.strip() for text in _texts(table, table.task.columns[0])]
+  longest = 0
+  encodings = tokenizer.backend.encode_batch(texts, add_special_tokens=False)
+  for i, encoding in enumerate(encodings):
+    if len(encoding) > windows.max_query_length:
+      end = encoding.offsets[windows.max_query_length - 1][1]
+      texts[i] = texts[i][:end]
+    longest = max(longest, min(len(encoding), windows.max_query_length))
+  return texts, longest
+
+
+def _answers(table, encoded, chars) -> tuple[np.ndarray, np.ndarray]:
+  """First and last token of the first gold answer in each window, or 0, 0."""
+  starts = np.zeros(len(encoded.source), np.int32)
+  ends = np.zeros_like(starts)
+  for i, source in enumerate(encoded.source):
+    answers = table.rows[source]['answers']
+    if not answers['text']:
+      continue
+    low = answers['answer_start'][0]
+    high = low + len(answers['text'][0])
+    window = chars[encoded.bounds[i] : encoded.bounds[i + 1]]
+    real = window[:, 0] >= 0
+    first = np.flatnonzero(real & (window[:, 0] <= low) & (window[:, 1] > low))
+    last = np.flatnonzero(real & (window[:, 0] < high) & (window[:, 1] >= high))
+    if len(first) and len(last) and first[0] <= last[0]:
+      starts[i], ends[i] = first[0], last[0]
+  return starts, ends
+
+
+_MAKERS = {
+  'classification': _sentences,
+  'regression': _sentences,
+  'multiple_choice': _choices,
+  'token_classification': _tagged,
+  'span': _spans,
+}

@@ -1,0 +1,228 @@
+"""One call from a task and a data folder to batches."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from glue_jax.data import batching, corpora, features, load, tokenizing
+from glue_jax.data.examples import Examples
+from glue_jax.data.load import Table
+from glue_jax.data.task import Task
+from glue_jax.data.tokenizing import Tokenizer
+
+
+@dataclasses.dataclass
+class DataBundle:
+  """What the loop needs of the data.
+
+  Attributes:
+    task: the task's record.
+    tokenizer: the tokenizer.
+    train: training batches, None when there is no training split.
+    evals: batches by evaluation split.
+    tables: rows by split (none for corpora).
+    buckets: lengths of batches, the last is max_length.
+    notes: warnings, for the log and the run record.
+  """
+
+  task: Task
+  tokenizer: Tokenizer
+  train: batching.TrainBatches | None
+  evals: dict[str, batching.EvalBatches]
+  tables: dict[str, Table]
+  buckets: tuple[int, ...]
+  notes: tuple[str, ...]
+
+
+def build(
+  task: Task,
+  *,
+  data_dir: str | None = None,
+  files: Mapping[str, str] | None = None,
+  tokenizer: str | os.PathLike | Tokenizer = 'train',
+  vocab_size: int = 8000,
+  max_length: int = 128,
+  buckets: Sequence[int] = (32, 64, 128),
+  batch_size: int = 32,
+  eval_batch_size: int = 64,
+  train_split: str | None = None,
+  eval_splits: Sequence[str] | None = None,
+  train_limit: int | None = None,
+  eval_limit: int | None = None,
+  data_seed: int = 0,
+  bad_rows: str = 'error',
+  doc_stride: int = 128,
+  max_query_length: int = 64,
+  cache_dir: str | None = None,
+  seed: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+) -> DataBundle:
+  """Loads, tokenises and batches a task. The keywords are config.data.
+
+  Args:
+    task: the task's record.
+    data_dir, files, bad_rows: as in load.load.
+    tokenizer: folder, hub name or object; 'train' trains WordPiece with
+      vocab_size pieces on the training texts (lower-cased).
+    max_length: longest sequence in tokens.
+    buckets: lengths that batches are padded to; those above max_length are
+      left out and max_length is added.
+    batch_size, eval_batch_size: rows of a global batch.
+    train_split: other than the task's; '' for none.
+    eval_splits: other than the task's; test splits give unlabelled batches.
+    train_limit, eval_limit: number of rows, drawn at random by data_seed.
+    data_seed: of the limits and of generated tasks; seeds of a run share it.
+    doc_stride, max_query_length: of span tasks, see features.Windows.
+    cache_dir: folder of tokenised arrays; None keeps none.
+    seed: of the training order.
+    process_index, process_count: which slice of each batch is made here.
+
+  Raises:
+    ValueError, FileNotFoundError: what is wrong with the data or settings.
+  """
+  train_split = task.train_split if train_split is None else train_split
+  splits = task.eval_splits if eval_splits is None else tuple(eval_splits)
+  limits = dict.fromkeys(splits, eval_limit)
+  limits |= {train_split: train_limit} if train_split else {}
+  tables, files_of = {}, {}
+  for split in limits:
+    if task.kind == 'language_modeling':
+      files_of[split] = _corpus(split, data_dir, files)
+      continue
+    table = load.load(
+      task, split, data_dir, files=files, bad_rows=bad_rows, seed=data_seed
+    )
+    tables[split] = _limited(table, limits[split], data_seed)
+  if train_split in tables:
+    tables[train_split].labels()  # raises where there is nothing to learn from
+  tokenizer = _tokenizer(tokenizer, vocab_size, tables, files_of, train_split)
+  windows = features.Windows(doc_stride, max_query_length)
+  examples = {
+    split: features.tokenize(
+      table, tokenizer, max_length, windows=windows, cache_dir=cache_dir
+    )
+    for split, table in tables.items()
+  }
+  for split, found in files_of.items():
+    blocks = corpora.blocks(found, tokenizer, max_length, cache_dir=cache_dir)
+    kept = _limit(len(blocks), limits[split], data_seed)
+    examples[split] = blocks if kept is None else _renumbered(blocks, kept)
+  lengths = bucket_lengths(buckets, max_length)
+  share = {'process_index': process_index, 'process_count': process_count}
+  train = None
+  if train_split:
+    train = batching.train_batches(
+      examples[train_split], batch_size, lengths, seed, **share
+    )
+  evals = {
+    split: batching.eval_batches(
+      examples[split], eval_batch_size, lengths, **share
+    )
+    for split in splits
+  }
+  notes = _notes(task, tables, examples, max_length)
+  return DataBundle(task, tokenizer, train, evals, tables, lengths, notes)
+
+
+def bucket_lengths(buckets: Sequence[int], max_length: int) -> tuple[int, ...]:
+  """Buckets below max_length, and max_length."""
+  return (*sorted({b for b in buckets if 0 < b < max_length}), max_length)
+
+
+def from_rows(
+  task: Task,
+  records: Sequence[dict],
+  tokenizer: Tokenizer,
+  *,
+  max_length: int = 128,
+  buckets: Sequence[int] = (32, 64, 128),
+  batch_size: int = 64,
+  doc_stride: int = 128,
+  max_query_length: int = 64,
+  source: str = 'rows',
+) -> tuple[Table, batching.EvalBatches]:
+  """Unlabelled batches of a user's own texts.
+
+  Args:
+    records: dicts with the task's columns; span tasks also 'id'.
+    source: named in errors.
+
+  Raises:
+    ValueError: a column is missing or empty, with the row's number.
+  """
+  table = load.from_records(task, records, source)
+  windows = features.Windows(doc_stride, max_query_length)
+  examples = features.tokenize(table, tokenizer, max_length, windows=windows)
+  lengths = bucket_lengths(buckets, max_length)
+  return table, batching.eval_batches(examples, batch_size, lengths)
+
+
+def _tokenizer(given, vocab_size, tables, files_of, train_split) -> Tokenizer:
+  if isinstance(given, Tokenizer):
+    return given
+  if given != 'train':
+    return tokenizing.get_tokenizer(given)
+  if train_split in files_of:
+    texts = corpora.read_lines(files_of[train_split])
+  else:
+    texts = _all_texts(tables.get(train_split))
+  return tokenizing.train_wordpiece(texts, vocab_size)
+
+
+def _all_texts(table: Table | None):
+  if table is None:
+    raise ValueError(
+      "data.tokenizer='train' needs a training split; name a tokenizer folder"
+    )
+  for row in table.rows:
+    for column in table.task.columns:
+      value = row[column]
+      yield ' '.join(value) if isinstance(value, list) else value
+
+
+def _corpus(split, data_dir, files):
+  if split not in (files or {}):
+    raise ValueError(
+      f'a corpus needs data.files={{{split!r}: FILE or FOLDER}}; it has '
+      f'{sorted(files or {})}'
+    )
+  root = data_dir or os.environ.get(load.VARIABLE, '')
+  return corpora.find([os.path.join(root, files[split])])
+
+
+def _limit(count: int, limit: int | None, seed: int) -> np.ndarray | None:
+  if limit is None or limit >= count:
+    return None
+  if limit < 1:
+    raise ValueError(f'a limit of {limit} rows leaves nothing; expected >= 1')
+  rng = np.random.Generator(np.random.Philox(key=[seed, count]))
+  return np.sort(rng.choice(count, limit, replace=False))
+
+
+def _limited(table: Table, limit: int | None, seed: int) -> Table:
+  kept = _limit(len(table), limit, seed)
+  if kept is None:
+    return table
+  return dataclasses.replace(table, rows=[table.rows[i] for i in kept])
+
+
+def _renumbered(examples: Examples, kept: np.ndarray) -> Examples:
+  idx = np.arange(len(kept), dtype=np.int32)
+  return dataclasses.replace(examples.take(kept), idx=idx)
+
+
+def _notes(task, tables, examples, max_length) -> tuple[str, ...]:
+  notes = [note for table in tables.values() for note in table.notes]
+  what = 'examples lost tokens'
+  if task.kind == 'span':
+    what = 'contexts were cut to windows'
+  for split, found in examples.items():
+    if found.truncated:
+      notes.append(
+        f'{task.name} {split}: {found.truncated} {what} at max_length='
+        f'{max_length}'
+      )
+  return tuple(notes)
