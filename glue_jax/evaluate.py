@@ -292,7 +292,9 @@ def _texts(predictions, outputs, examples, table) -> None:
   predictions.values = [answers.predictions[key] for key in ids]
   predictions.extra['id'] = ids
   if predictions.task.unanswerable:
-    predictions.extra['null_odds'] = [float(answers.null_odds[k]) for k in ids]
+    # Infinite where no span was possible; JSON has no word for that.
+    odds = np.clip([answers.null_odds[key] for key in ids], -1e30, 1e30)
+    predictions.extra['null_odds'] = odds.tolist()
 
 
 _DECODERS = {

@@ -1,0 +1,67 @@
+"""Predicts with a finished run.
+
+  python -m launch.predict --workdir=runs/rte --split=test --output=rte.jsonl
+  python -m launch.predict --workdir=runs/sst2 --input=reviews.txt --format=tsv
+  echo 'what a film' | python -m launch.predict --workdir=runs/sst2 --input=-
+
+Own texts: one a line; for tasks with two texts, both with a tab between them;
+or a .jsonl file with the task's columns. Rows stay in order. A record has idx,
+prediction (label name, number or text) and probabilities by label name.
+"""
+
+import sys
+
+from absl import app, flags, logging
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
+_WHICH = flags.DEFINE_enum(
+  'which',
+  None,
+  ['best', 'last'],
+  'Which checkpoint; by default the one that the config selects.',
+)
+_SEED = flags.DEFINE_integer('seed', None, 'Which seed of several.')
+_SPLIT = flags.DEFINE_string('split', None, 'Split of the task to predict.')
+_INPUT = flags.DEFINE_string('input', None, "File of own texts, '-' = stdin.")
+_OUTPUT = flags.DEFINE_string('output', '-', "File to write, '-' = stdout.")
+_FORMAT = flags.DEFINE_enum(
+  'format', None, ['jsonl', 'tsv'], 'Default: by the ending of --output.'
+)
+_DATA_DIR = flags.DEFINE_string(
+  'data_dir', None, 'Data folder, if not that of the run.'
+)
+
+
+def main(argv: list[str]) -> None:
+  """Checks the flags, loads the run, writes the predictions."""
+  if len(argv) > 1:
+    raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
+  if (_SPLIT.value is None) == (_INPUT.value is None):
+    raise app.UsageError('give either --split or --input')
+  # Imported here so that --help and a wrong flag answer at once.
+  from glue_jax import checkpoint, predict, restore
+
+  data = {}
+  if _SPLIT.value:
+    data['eval_splits'] = (_SPLIT.value,)
+  if _DATA_DIR.value:
+    data['data_dir'] = _DATA_DIR.value
+  try:
+    run = restore.load_run(_WORKDIR.value, _WHICH.value, _SEED.value, **data)
+    if _SPLIT.value:
+      found = predict.predict_split(run, _SPLIT.value)
+    else:
+      rows = predict.read_texts(_INPUT.value, run.task)
+      found = predict.predict_rows(run, rows, _INPUT.value)
+    by_ending = 'tsv' if _OUTPUT.value.endswith('.tsv') else 'jsonl'
+    predict.write(found, _OUTPUT.value, _FORMAT.value or by_ending)
+  except (ValueError, OSError, checkpoint.CheckpointError) as error:
+    logging.debug('', exc_info=True)
+    sys.exit(f'error: {error}')
+  if _OUTPUT.value != '-':
+    print(f'{len(found)} predictions written to {_OUTPUT.value}')
+
+
+if __name__ == '__main__':
+  flags.mark_flag_as_required('workdir')
+  app.run(main)
