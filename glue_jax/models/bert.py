@@ -88,6 +88,9 @@ TIED = {
   'cls.predictions.decoder.bias': 'cls.predictions.bias',
 }
 
+# Pre-training heads that files may hold and no kind of ours uses.
+OTHER_HEADS = ('cls.seq_relationship',)
+
 ARCHITECTURES = {
   'encoder': 'BertModel',
   'classification': 'BertForSequenceClassification',
