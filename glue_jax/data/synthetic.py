@@ -132,16 +132,19 @@ def _entailment(rng: random.Random, label: int) -> tuple[str, str]:
   swap = not entailed and rng.random() < 0.5
   flip = not entailed and not swap
   tail = rng.choice(('', *(f' {adverb}' for adverb in _ADVERBS))) + ' .'
-  premise = _event(rng, first, second, action, negated) + tail
+  passive = rng.random() < 0.5
+  premise = _event(first, second, action, passive, negated) + tail
   if swap:
     first, second = second, first
-  return premise, _event(rng, first, second, action, negated != flip) + tail
+  if rng.random() < 0.3:
+    passive = not passive
+  return premise, _event(first, second, action, passive, negated != flip) + tail
 
 
 def _event(
-  rng: random.Random, agent: str, patient: str, action: str, negated: bool
+  agent: str, patient: str, action: str, passive: bool, negated: bool
 ) -> str:
-  if rng.random() < 0.5:
+  if not passive:
     verb = f'did not {_STEMS[action]}' if negated else action
     return f'the {agent} {verb} the {patient}'
   verb = 'was not' if negated else 'was'
