@@ -30,8 +30,10 @@ _GOOD = ['good', 'great', 'funny', 'clever', 'bright', 'lovely']
 _BAD = ['bad', 'dull', 'boring', 'silly', 'weak', 'ugly']
 _THINGS = ['film', 'plot', 'cast', 'story', 'music', 'ending']
 
+_PEOPLE = _NOUNS[:4]
 _ACTIONS = ['chased', 'helped', 'followed', 'called', 'pushed']
 _STEMS = dict(zip(_ACTIONS, ['chase', 'help', 'follow', 'call', 'push']))
+_TAILS = [*_ADVERBS, 'yesterday', 'there', 'twice', 'alone']
 _STATES = ['asleep', 'hungry', 'outside', 'late', 'ready', 'tired']
 
 # Weights with equal counts of each word, on each side, in both classes.
@@ -123,15 +125,15 @@ def _sentiment(rng: random.Random, label: int) -> tuple[str]:
 
 def _entailment(rng: random.Random, label: int) -> tuple[str, str]:
   entailed = label == 0
-  if rng.random() < 0.4:
+  if rng.random() < 0.5:
     return _quantified(rng, entailed)
-  first, second = rng.sample(_NOUNS, 2)
+  first, second = rng.sample(_PEOPLE, 2)
   action = rng.choice(_ACTIONS)
   negated = rng.random() < 0.5
   # What breaks the entailment: the roles or the negation.
   swap = not entailed and rng.random() < 0.5
   flip = not entailed and not swap
-  tail = rng.choice(('', *(f' {adverb}' for adverb in _ADVERBS))) + ' .'
+  tail = rng.choice(('', *(f' {word}' for word in _TAILS))) + ' .'
   passive = rng.random() < 0.5
   premise = _event(first, second, action, passive, negated) + tail
   if swap:
