@@ -1,0 +1,177 @@
+"""Golden vectors of BERT and FNet against the `transformers` library.
+
+All sizes come from the arrays; the number of heads is the one size that no
+array of weights shows; `mid_attn_0` does. The files of both models were made
+with the padding id 0.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from glue_jax import tree
+from glue_jax.models import bert, fnet, names
+from glue_jax.models.encoder import EncoderConfig
+from glue_jax.models.model import Model, build
+
+VALUE = (2e-5, 1e-4)
+GRADIENT_RTOL = 2e-4
+
+Rows = list[tuple[str, Any, Any, float, float]]
+
+
+def compare(arrays: dict[str, np.ndarray]) -> Rows:
+  """Rows (name, ours, theirs, atol, rtol) for one file's arrays."""
+  if 'in_cotangent_hidden' in arrays:
+    return _fnet(arrays)
+  if 'in_mlm_labels' in arrays:
+    return _bert(arrays)
+  raise ValueError(f'neither FNet nor BERT: arrays {sorted(arrays)}')
+
+
+def _bert(a: dict[str, np.ndarray]) -> Rows:
+  config = _config(a, 'bert.', bert.PRESETS['tiny'], a['mid_attn_0'].shape[1])
+  mlm = build('bert', config=config, kind='mlm')
+  bare = build('bert', config=config, kind='encoder')
+  batch = {
+    'input_ids': a['in_input_ids'],
+    'attention_mask': a['in_attention_mask'],
+    'token_type_ids': a['in_token_type_ids'],
+  }
+  params = _params(a, mlm)
+  outputs, state = mlm.apply(
+    {'params': params},
+    batch,
+    mutable=['intermediates'],
+    capture_intermediates=lambda module, _: module.name == 'softmax',
+  )
+  pooled = bare.apply({'params': _params(a, bare, 'bert.')}, batch)['pooled']
+  # Queries at padding carry no meaning.
+  valid = a['in_attention_mask'] != 0
+  rows = _values(a, outputs['hidden_states'], valid)
+  for i in range(config.num_layers):
+    path = f'encoder/layer_{i}/mixer/core/softmax/__call__'
+    probs = tree.flatten(state['intermediates'])[path][0]
+    theirs = a[f'mid_attn_{i}']
+    rows.append(
+      _row(f'mid_attn_{i}', _by_query(probs, valid), _by_query(theirs, valid))
+    )
+  loss, gradients = jax.value_and_grad(_mlm_loss)(
+    params, mlm, batch, a['in_mlm_labels']
+  )
+  rows += [
+    _row(
+      'out_mlm_logits', outputs['logits'][valid], a['out_mlm_logits'][valid]
+    ),
+    _row('out_mlm_loss', loss, a['out_mlm_loss']),
+    _row('out_pooled', pooled, a['out_pooled']),
+  ]
+  return rows + _gradients(a, mlm, gradients)
+
+
+def _fnet(a: dict[str, np.ndarray]) -> Rows:
+  config = _config(a, '', fnet.PRESETS['tiny'], 1)
+  model = build('fnet', config=config, kind='encoder')
+  batch = {
+    'input_ids': a['in_input_ids'],
+    'token_type_ids': a['in_token_type_ids'],
+  }
+
+  def total(params):
+    outputs = model.apply({'params': params}, batch)
+    last, pooled = outputs['last_hidden'], outputs['pooled']
+    return (
+      jnp.sum(last * a['in_cotangent_hidden'])
+      + jnp.sum(pooled * a['in_cotangent_pooled'])
+    ), outputs
+
+  gradients, outputs = jax.grad(total, has_aux=True)(_params(a, model))
+  valid = np.ones(a['in_input_ids'].shape, bool)
+  rows = _values(a, outputs['hidden_states'], valid)
+  rows.append(_row('out_pooled', outputs['pooled'], a['out_pooled']))
+  return rows + _gradients(a, model, gradients)
+
+
+def _config(
+  a: dict[str, np.ndarray], prefix: str, base: EncoderConfig, heads: int
+) -> EncoderConfig:
+  """Returns the config that the arrays' shapes give."""
+  shape = lambda name: a[f'w_{prefix}{name}.weight'].shape
+  layers = 0
+  while f'w_{prefix}encoder.layer.{layers}.output.dense.weight' in a:
+    layers += 1
+  vocab, width = shape('embeddings.word_embeddings')
+  return dataclasses.replace(
+    base,
+    pad_id=0,
+    vocab_size=vocab,
+    hidden_size=width,
+    num_layers=layers,
+    num_heads=heads,
+    intermediate_size=shape('encoder.layer.0.intermediate.dense')[0],
+    max_positions=shape('embeddings.position_embeddings')[0],
+    type_vocab_size=shape('embeddings.token_type_embeddings')[0],
+  )
+
+
+def _params(
+  a: dict[str, np.ndarray], model: Model, prefix: str = ''
+) -> tree.Tree:
+  flat = {}
+  for name, target in names.targets(model).items():
+    value = a[f'w_{prefix}{target.name}']
+    flat[name] = jnp.asarray(value.T if target.transpose else value)
+  return tree.unflatten(flat)
+
+
+def _mlm_loss(params, model, batch, labels):
+  logits = model.apply({'params': params}, batch)['logits']
+  chosen = labels >= 0
+  scores = nn.log_softmax(logits)
+  picked = jnp.take_along_axis(
+    scores, jnp.where(chosen, labels, 0)[..., None], axis=-1
+  )[..., 0]
+  return -jnp.sum(jnp.where(chosen, picked, 0)) / jnp.sum(chosen)
+
+
+def _values(a: dict[str, np.ndarray], states: Any, valid: np.ndarray) -> Rows:
+  rows = [
+    _row(f'mid_hidden_{i}', state[valid], a[f'mid_hidden_{i}'][valid])
+    for i, state in enumerate(states)
+    if f'mid_hidden_{i}' in a
+  ]
+  last = _row('out_last_hidden', states[-1][valid], a['out_last_hidden'][valid])
+  return [*rows, last]
+
+
+def _gradients(
+  a: dict[str, np.ndarray], model: Model, gradients: tree.Tree
+) -> Rows:
+  """Rows of all gradients that the file holds.
+
+  They are compared relative to the largest value of their array: single
+  elements are sums that cancel. A floor of 1e-6 of the file's largest gradient
+  stands for those that are zero in exact arithmetic (the key's bias).
+  """
+  flat = tree.flatten(gradients)
+  scale = max(np.abs(v).max() for k, v in a.items() if k.startswith('grad_'))
+  rows = []
+  for name, target in names.targets(model).items():
+    theirs = a[f'grad_w_{target.name}']
+    ours = flat[name].T if target.transpose else flat[name]
+    atol = max(GRADIENT_RTOL * np.abs(theirs).max(), 1e-6 * scale)
+    rows.append((f'grad_w_{target.name}', ours, theirs, atol, 0.0))
+  return rows
+
+
+def _by_query(probs: Any, valid: np.ndarray) -> np.ndarray:
+  """Attention of the valid queries: (B, H, L, M) to (valid, H, M)."""
+  return np.asarray(probs).transpose(0, 2, 1, 3)[valid]
+
+
+def _row(name: str, ours: Any, theirs: Any):
+  return (name, ours, theirs, *VALUE)
