@@ -108,7 +108,7 @@ def load_hf(
   """
   folder = Path(folder)
   raw = read_hf_config(folder)[2]
-  wanted = names.targets(model)
+  wanted = names.targets(model, model_lib.shapes(model))
   # Several tasks call their head `classifier`; another task's isn't ours.
   foreign = names.foreign_head(model, raw.get('architectures') or ())
   with contextlib.ExitStack() as files:
@@ -178,7 +178,7 @@ def save_hf(
   """
   folder = Path(folder)
   config = _hf_config(model, labels)
-  wanted = names.targets(model)
+  wanted = names.targets(model, model_lib.shapes(model))
   flat = tree.flatten(params)
   gap = tree.diff(tree.unflatten(model_lib.shapes(model)), params)
   if gap:
@@ -349,7 +349,7 @@ def _hf_config(model: Model, labels: Sequence[str] | None) -> dict[str, Any]:
   Raises:
     ValueError: the library can't express the config, or labels don't fit.
   """
-  tables = model_lib.family(model.family)
+  tables = model.tables
   config = tables.config_to_hf(model.config)
   config['architectures'] = [tables.ARCHITECTURES[model.kind]]
   config['dtype'] = 'float32'

@@ -62,7 +62,7 @@ class Embeddings(nn.Module):
       c, c.max_positions, width, c.pad_id if c.position_offset else None
     )
     self.token_type = Table(c, c.type_vocab_size, width)
-    self.ln = LayerNorm(c)
+    self.ln = LayerNorm(c.layer_norm_eps, c.dtype)
     self.drop = Dropout(c.dropout)
     if c.projection or width != c.hidden_size:
       self.projection = dense(c, c.hidden_size)

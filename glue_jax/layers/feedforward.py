@@ -1,12 +1,36 @@
 """Position-wise feed-forward part (Vaswani et al. 2017, eq. 2)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
+from glue_jax.layers import activations
 from glue_jax.layers.dropout import Dropout
-from glue_jax.layers.spec import ACTIVATIONS, EncoderConfig, dense
+from glue_jax.layers.spec import EncoderConfig, dense
+
+ACTIVATIONS = {
+  'gelu': activations.gelu,
+  'gelu_tanh': activations.gelu_tanh,
+  'relu': jax.nn.relu,
+  'silu': jax.nn.silu,
+  'tanh': jnp.tanh,
+}
+
+
+def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+  """Returns the function of a name.
+
+  Raises:
+    ValueError: it is unknown; the message lists those there are.
+  """
+  if name not in ACTIVATIONS:
+    raise ValueError(
+      f'model.activation={name!r} is unknown; there are {sorted(ACTIVATIONS)}'
+    )
+  return ACTIVATIONS[name]
 
 
 class FFN(nn.Module):
@@ -23,6 +47,6 @@ class FFN(nn.Module):
     c = self.config
     h = dense(c, c.intermediate_size, name='ffn_in')(x)
     h = nn.with_logical_constraint(h, ('batch', 'length', 'mlp'))
-    h = ACTIVATIONS[c.activation](h)
+    h = activation(c.activation)(h)
     h = dense(c, c.hidden_size, name='ffn_out')(h)
     return Dropout(c.dropout)(h, train)

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax.layers.dropout import Dropout
+from glue_jax.layers.feedforward import activation
 from glue_jax.layers.norm import LayerNorm
-from glue_jax.layers.spec import ACTIVATIONS, EncoderConfig, dense
+from glue_jax.layers.spec import EncoderConfig, dense
 
 Outputs = dict[str, Any]
 Attend = Callable[[jax.Array], jax.Array]
@@ -75,7 +76,7 @@ class Sentence(nn.Module):
       if self.first_dropout:
         x = Dropout(head_rate(c))(x, train)
       x = dense(c, c.hidden_size, name='dense')(x)
-      x = (ACTIVATIONS | {'tanh': jnp.tanh})[self.hidden](x)
+      x = activation(self.hidden)(x)
     x = Dropout(head_rate(c))(x, train)
     logits = dense(c, self.num_outputs, name='out')(x).astype(jnp.float32)
     return {'logits': logits[:, 0] if self.squeeze else logits}
@@ -122,8 +123,8 @@ class MaskedLM(nn.Module):
     c = self.config
     width = c.embedding_size or c.hidden_size
     x = dense(c, width, name='dense')(outputs['last_hidden'])
-    x = ACTIVATIONS[self.activation or c.activation](x)
-    x = LayerNorm(c, name='ln')(x)
+    x = activation(self.activation or c.activation)(x)
+    x = LayerNorm(c.layer_norm_eps, c.dtype, name='ln')(x)
     bias = self.param('bias', nn.initializers.zeros, (c.vocab_size,))
     logits = attend(x) + bias
     return {

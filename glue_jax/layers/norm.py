@@ -4,13 +4,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from glue_jax.layers.spec import EncoderConfig
-
 
 class LayerNorm(nn.Module):
-  """Normalises the last axis; statistics are float32 for any input type."""
+  """Normalises the last axis; statistics are float32 for any input type.
 
-  config: EncoderConfig
+  Attributes:
+    eps: added to the variance.
+    dtype: type of the result.
+  """
+
+  eps: float
+  dtype: str = 'float32'
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -22,5 +26,5 @@ class LayerNorm(nn.Module):
     # The variance is taken of centred values: E[x^2] - E[x]^2 cancels badly.
     x -= x.mean(-1, keepdims=True)
     variance = jnp.square(x).mean(-1, keepdims=True)
-    x *= jax.lax.rsqrt(variance + self.config.layer_norm_eps)
-    return (x * scale + bias).astype(self.config.dtype)
+    x *= jax.lax.rsqrt(variance + self.eps)
+    return (x * scale + bias).astype(self.dtype)

@@ -7,26 +7,16 @@ file; nothing else changes.
 
 import dataclasses
 import importlib
+import os
 import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-
-from glue_jax import layers
-from glue_jax.layers import activations
 
 # What a file of glue_jax/layers defines to fill a slot.
 SLOTS = {'mixer': 'Mixer', 'ffn': 'FFN', 'stack': 'stack'}
-
-ACTIVATIONS = {
-  'gelu': activations.gelu,
-  'gelu_tanh': activations.gelu_tanh,
-  'relu': jax.nn.relu,
-  'silu': jax.nn.silu,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +35,7 @@ class EncoderConfig:
     position_offset: 0 numbers positions 0..L-1; RoBERTa's 2 = pad_id + 1
       numbers real tokens from 2 on and gives padding the position `pad_id`.
     embedding_size: width of the tables where it isn't `hidden_size` (ELECTRA).
-    activation: a key of ACTIVATIONS.
+    activation: a key of `feedforward.ACTIVATIONS`.
     layer_norm_eps: added to the variance.
     dropout: rate after the embeddings and after each sublayer.
     attention_dropout: rate on the attention probabilities.
@@ -93,11 +83,6 @@ class EncoderConfig:
           f'model.{field} has {len(names)} names for {self.num_layers} layers; '
           'give one name, or one for each layer'
         )
-    if self.activation not in ACTIVATIONS:
-      raise ValueError(
-        f'model.activation={self.activation!r} is unknown; there are '
-        f'{sorted(ACTIVATIONS)}'
-      )
     if self.dtype not in ('float32', 'bfloat16'):
       raise ValueError(
         f"model.dtype={self.dtype!r}; expected 'float32' or 'bfloat16'"
@@ -152,7 +137,9 @@ def part(slot: str, name: str) -> Any:
     ValueError: there is no such file; the message lists those there are.
   """
   attribute = SLOTS[slot]
-  files = sorted(m.name for m in pkgutil.iter_modules(layers.__path__))
+  files = sorted(
+    m.name for m in pkgutil.iter_modules([os.path.dirname(__file__)])
+  )
   if name in files:
     module = importlib.import_module(f'glue_jax.layers.{name}')
     if hasattr(module, attribute):

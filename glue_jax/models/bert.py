@@ -140,12 +140,14 @@ _FROM_HF = {
   'relu': 'relu',
   'silu': 'silu',
   'swish': 'silu',
+  'tanh': 'tanh',
 }
 _TO_HF = {
   'gelu': 'gelu',
   'gelu_tanh': 'gelu_new',
   'relu': 'relu',
   'silu': 'silu',
+  'tanh': 'tanh',
 }
 
 

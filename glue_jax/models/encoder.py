@@ -61,9 +61,13 @@ class Block(nn.Module):
     """Maps (B, L, D) to (B, L, D)."""
     c = self.config
     mixer = spec.make('mixer', self.mixer, c)
-    x = LayerNorm(c, name='ln_attn')(x + mixer(x, context, train))
+    x = LayerNorm(c.layer_norm_eps, c.dtype, name='ln_attn')(
+      x + mixer(x, context, train)
+    )
     ffn = spec.make('ffn', self.ffn, c)
-    x = LayerNorm(c, name='ln_ffn')(x + ffn(x, context, train))
+    x = LayerNorm(c.layer_norm_eps, c.dtype, name='ln_ffn')(
+      x + ffn(x, context, train)
+    )
     return nn.with_logical_constraint(x, ('batch', 'length', 'embed'))
 
 

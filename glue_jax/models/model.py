@@ -39,8 +39,13 @@ class Model(nn.Module):
   kind: str
   num_outputs: int
 
+  @property
+  def tables(self) -> ModuleType:
+    """The family's module: PRESETS, HEADS, NAMES and the like."""
+    return family(self.family)
+
   def setup(self):
-    spec = family(self.family).HEADS[self.kind]
+    spec = self.tables.HEADS[self.kind]
     self.encoder = Encoder(self.config)
     if spec.pooled:
       self.pooler = Pooler(self.config)
@@ -75,7 +80,7 @@ class Model(nn.Module):
     mask = ids != self.config.pad_id if mask is None else mask.reshape(rows)
     types = jnp.zeros_like(ids) if types is None else types.reshape(rows)
     outputs = self.encoder(ids, mask, types, train)
-    spec = family(self.family).HEADS[self.kind]
+    spec = self.tables.HEADS[self.kind]
     if spec.pooled:
       outputs['pooled'] = self.pooler(outputs['last_hidden'])
     if spec.module is not None:
@@ -137,6 +142,9 @@ def build(
   if kind in ('classification', 'token_classification') and num_outputs < 1:
     raise ValueError(f'{kind} needs num_outputs >= 1, found {num_outputs}')
   overrides = {key: freeze(value) for key, value in overrides.items()}
+  if config.position_offset and 'pad_id' in overrides:
+    # Positions start after the one that padding has.
+    overrides.setdefault('position_offset', overrides['pad_id'] + 1)
   config = dataclasses.replace(config, **overrides)
   return Model(config, name, kind, num_outputs)
 

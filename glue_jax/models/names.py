@@ -1,10 +1,8 @@
 """Names of parameters in Hugging Face files, from the tables of a family."""
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
-
-from glue_jax.models.model import Model, family, shapes
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 # Constant buffers that files of older libraries hold.
 BUFFERS = ('embeddings.position_ids', 'embeddings.token_type_ids')
@@ -24,18 +22,22 @@ class Target(NamedTuple):
   transpose: bool
 
 
-def targets(model: Model) -> dict[str, Target]:
+def targets(model: Any, shapes: Mapping[str, Any]) -> dict[str, Target]:
   """Returns {parameter name: its place in a Hugging Face file}.
+
+  Args:
+    model: a `Model`.
+    shapes: {parameter name: its shape and type}, from `models.model.shapes`.
 
   Raises:
     ValueError: a parameter has no name there.
   """
-  tables = family(model.family)
+  tables = model.tables
   start = prefix(model)
   table = {ours: start + theirs for ours, theirs in tables.NAMES.items()}
   table |= tables.HEAD_NAMES.get(model.kind, {})
   found, nameless = {}, []
-  for name, leaf in shapes(model).items():
+  for name, leaf in shapes.items():
     module, _, last = name.rpartition('/')
     layer = re.search(r'layer_(\d+)', module)
     key = re.sub(r'layer_\d+', 'layer_{i}', module)
@@ -55,17 +57,17 @@ def targets(model: Model) -> dict[str, Target]:
   return found
 
 
-def prefix(model: Model) -> str:
+def prefix(model: Any) -> str:
   """Returns what stands before encoder tensors: '' in a bare encoder."""
-  start = family(model.family).PREFIX + '.'
+  start = model.tables.PREFIX + '.'
   return '' if model.kind == 'encoder' else start
 
 
-def canonical(name: str, model: Model) -> str:
+def canonical(name: str, model: Any) -> str:
   """Returns the name that today's library would write for this model."""
   name = re.sub(r'(LayerNorm|layer_norm)\.gamma$', r'\1.weight', name)
   name = re.sub(r'(LayerNorm|layer_norm)\.beta$', r'\1.bias', name)
-  start = family(model.family).PREFIX + '.'
+  start = model.tables.PREFIX + '.'
   if name.startswith(start):
     return prefix(model) + name.removeprefix(start)
   if re.match(r'(embeddings|embeddings_project|encoder|pooler)\.', name):
@@ -73,25 +75,25 @@ def canonical(name: str, model: Model) -> str:
   return name
 
 
-def originals(model: Model) -> dict[str, str]:
+def originals(model: Any) -> dict[str, str]:
   """Returns {copy: original} of tied tensors that a file may hold twice."""
   if model.kind != 'mlm':
     return {}
-  return dict(family(model.family).TIED)
+  return dict(model.tables.TIED)
 
 
-def tolerated(model: Model) -> set[str]:
+def tolerated(model: Any) -> set[str]:
   """Returns names that may lie in a file without a use in this model."""
-  tables = family(model.family)
+  tables = model.tables
   modules = {n for table in tables.HEAD_NAMES.values() for n in table.values()}
   modules |= {*tables.OTHER_HEADS, prefix(model) + 'pooler.dense'}
   names = {f'{m}.{leaf}' for m in modules for leaf in ('weight', 'bias')}
   return names | set(tables.TIED) | {prefix(model) + b for b in BUFFERS}
 
 
-def foreign_head(model: Model, architectures: Iterable[str]) -> bool:
+def foreign_head(model: Any, architectures: Iterable[str]) -> bool:
   """Whether a file's head is another task's, under the names of ours."""
-  tables, architectures = family(model.family), set(architectures)
+  tables, architectures = model.tables, set(architectures)
   if tables.ARCHITECTURES[model.kind] in architectures:
     return False
   mine = set(tables.HEAD_NAMES.get(model.kind, {}).values())

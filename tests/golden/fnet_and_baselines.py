@@ -16,7 +16,7 @@ import numpy as np
 from glue_jax import tree
 from glue_jax.models import bert, fnet, names
 from glue_jax.models.encoder import EncoderConfig
-from glue_jax.models.model import Model, build
+from glue_jax.models.model import Model, build, shapes
 
 VALUE = (2e-5, 1e-4)
 GRADIENT_RTOL = 2e-4
@@ -122,7 +122,7 @@ def _params(
   a: dict[str, np.ndarray], model: Model, prefix: str = ''
 ) -> tree.Tree:
   flat = {}
-  for name, target in names.targets(model).items():
+  for name, target in names.targets(model, shapes(model)).items():
     value = a[f'w_{prefix}{target.name}']
     flat[name] = jnp.asarray(value.T if target.transpose else value)
   return tree.unflatten(flat)
@@ -160,7 +160,7 @@ def _gradients(
   flat = tree.flatten(gradients)
   scale = max(np.abs(v).max() for k, v in a.items() if k.startswith('grad_'))
   rows = []
-  for name, target in names.targets(model).items():
+  for name, target in names.targets(model, shapes(model)).items():
     theirs = a[f'grad_w_{target.name}']
     ours = flat[name].T if target.transpose else flat[name]
     atol = max(GRADIENT_RTOL * np.abs(theirs).max(), 1e-6 * scale)
