@@ -131,7 +131,7 @@ def _entailment(rng: random.Random, label: int) -> tuple[str, str]:
   action = rng.choice(_ACTIONS)
   negated = rng.random() < 0.5
   # What breaks the entailment: the roles or the negation.
-  swap = not entailed and rng.random() < 0.5
+  swap = not entailed and rng.random() < 0.4
   flip = not entailed and not swap
   tail = rng.choice(('', *(f' {word}' for word in _TAILS))) + ' .'
   passive = rng.random() < 0.5
@@ -159,8 +159,7 @@ def _quantified(rng: random.Random, entailed: bool) -> tuple[str, str]:
   noun = rng.choice(_NOUNS)
   state = rng.choice(_STATES)
   group = f'{rng.choice(_ADJECTIVES)} {noun}s'
-  place = f'{rng.choice(_PLACES)} the {rng.choice(_NOUNS)}'
-  rest = f'{group} {place} are {state} .'
+  rest = f'{group} are {state} {rng.choice(_TAILS)} .'
   return f'{pair[0]} {rest}', f'{pair[1]} {rest}'
 
 

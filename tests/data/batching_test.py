@@ -78,9 +78,7 @@ def test_batches_have_few_shapes_and_few_pads():
 
 def test_processes_share_each_batch():
   whole = train()
-  parts = [
-    train(process_index=i, process_count=2) for i in range(2)
-  ]
+  parts = [train(process_index=i, process_count=2) for i in range(2)]
   for step in range(whole.steps_per_epoch):
     pieces = [part.batch(step) for part in parts]
     joined = {

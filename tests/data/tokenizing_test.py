@@ -79,9 +79,10 @@ def test_saved_folder_is_the_same_tokenizer(folder, tmp_path):
   tokenizer.save(tmp_path / 'copy')
   copy = tokenizing.get_tokenizer(tmp_path / 'copy')
   assert copy.fingerprint == tokenizer.fingerprint
-  assert (copy.encode(TEXTS, max_length=9).ids == (
-    tokenizer.encode(TEXTS, max_length=9).ids
-  )).all()
+  assert (
+    copy.encode(TEXTS, max_length=9).ids
+    == (tokenizer.encode(TEXTS, max_length=9).ids)
+  ).all()
 
 
 def test_training_is_repeatable_in_another_process(tmp_path):

@@ -1,0 +1,140 @@
+"""From a task and files to batches."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from glue_jax.data import pipeline, tasks
+
+
+def test_generated_task():
+  task = tasks.get('mini_sentiment')
+  bundle = pipeline.build(
+    task, max_length=24, buckets=(16, 48), train_limit=100, eval_limit=50
+  )
+  assert bundle.buckets == (16, 24)
+  assert bundle.train.num_examples == 100
+  assert list(bundle.evals) == ['validation']
+  assert bundle.evals['validation'].num_examples == 50
+  assert len(bundle.tables['validation']) == 50
+  assert bundle.notes == ()
+  batch = bundle.train.batch(0)
+  assert batch['input_ids'].max() < bundle.tokenizer.vocab_size
+  unknown = bundle.tokenizer.unk_id
+  assert not (bundle.train.examples.ids == unknown).any()
+
+
+def test_limits_depend_on_the_data_seed_alone():
+  def rows(**seeds):
+    task = tasks.get('mini_sentiment')
+    bundle = pipeline.build(task, train_limit=30, eval_splits=(), **seeds)
+    texts = [row['sentence'] for row in bundle.tables['train'].rows]
+    return texts, bundle.train.rows(0).tolist()
+
+  texts, order = rows(seed=1)
+  again, other = rows(seed=2)
+  assert texts == again and order != other
+  assert rows(data_seed=5)[0] != texts
+  with pytest.raises(ValueError, match='limit of 0 rows'):
+    pipeline.build(tasks.get('mini_sentiment'), train_limit=0)
+
+
+def own_files(tmp_path):
+  text = 'text,y\ngood day,yes\nbad day,no\na day,yes\n'
+  (tmp_path / 'a.csv').write_text(text)
+  (tmp_path / 'b.csv').write_text('text,y\ngood,yes\nbad,no\n')
+  (tmp_path / 'c.csv').write_text('text\nhidden\n')
+  task = tasks.make(
+    'mine', kind='classification', columns='text', label='y', labels='no,yes'
+  )
+  names = ('train', 'validation', 'test')
+  return task, {s: str(tmp_path / f'{f}.csv') for s, f in zip(names, 'abc')}
+
+
+def test_own_task(tmp_path):
+  task, files = own_files(tmp_path)
+  bundle = pipeline.build(
+    task, files=files, eval_splits=('validation', 'test'), cache_dir=tmp_path
+  )
+  assert bundle.train.num_examples == 3
+  assert 'labels' in bundle.evals['validation'][0]
+  assert 'labels' not in bundle.evals['test'][0]
+  with pytest.raises(ValueError, match='has no labels'):
+    pipeline.build(task, files=files, train_split='test')
+
+
+def test_evaluation_only(tmp_path):
+  task, files = own_files(tmp_path)
+  made = pipeline.build(task, files=files).tokenizer
+  bundle = pipeline.build(task, files=files, tokenizer=made, train_split='')
+  assert bundle.train is None and list(bundle.tables) == ['validation']
+  with pytest.raises(ValueError, match='name a tokenizer folder'):
+    pipeline.build(task, files=files, train_split='')
+  made.save(tmp_path / 'folder')
+  loaded = pipeline.build(
+    task, files=files, tokenizer=tmp_path / 'folder', train_split=''
+  )
+  assert loaded.tokenizer.fingerprint == made.fingerprint
+
+
+def test_cut_examples_are_noted(tmp_path):
+  task, files = own_files(tmp_path)
+  bundle = pipeline.build(task, files=files, max_length=3, eval_splits=())
+  assert bundle.notes == ('mine train: 3 examples lost tokens at max_length=3',)
+
+
+def test_corpus(tmp_path):
+  (tmp_path / 'text').mkdir()
+  (tmp_path / 'text' / 'one.txt').write_text('some words to learn\n' * 30)
+  task = tasks.make('corpus', kind='language_modeling')
+  options = dict(data_dir=str(tmp_path), max_length=16, vocab_size=50)
+  bundle = pipeline.build(
+    task,
+    files={'train': 'text', 'validation': 'text/one.txt'},
+    train_limit=4,
+    **options,
+  )
+  assert bundle.train.num_examples == 4
+  assert sorted(bundle.train.batch(0)['idx'][:4]) == [0, 1, 2, 3]
+  assert 'word_ids' in bundle.train.batch(0)
+  assert bundle.evals['validation'].num_examples > 4
+  with pytest.raises(ValueError, match='needs data.files'):
+    pipeline.build(task, files={'train': 'text'}, **options)
+
+
+def test_processes_are_passed_on():
+  task = tasks.get('mini_sentiment')
+  options = dict(train_limit=40, eval_limit=20, process_count=2)
+  halves = [pipeline.build(task, process_index=i, **options) for i in range(2)]
+  for name in ('train', 'validation'):
+    parts = [
+      half.train.batch(0) if name == 'train' else half.evals[name][0]
+      for half in halves
+    ]
+    idx = np.concatenate([part['idx'] for part in parts])
+    assert len(np.unique(idx[idx >= 0])) == (32 if name == 'train' else 20)
+
+
+def test_own_texts():
+  bundle = pipeline.build(tasks.get('mini_entailment'), train_limit=50)
+  rows = [{'premise': 'the dog sleeps', 'hypothesis': 'a cat'}] * 3
+  table, batches = pipeline.from_rows(
+    bundle.task, rows, bundle.tokenizer, max_length=16, batch_size=2
+  )
+  assert len(table) == 3 and len(batches) == 2
+  assert 'labels' not in batches[0]
+  with pytest.raises(ValueError, match='stdin:1: .* lack hypothesis'):
+    pipeline.from_rows(
+      bundle.task, [{'premise': 'a'}], bundle.tokenizer, source='stdin'
+    )
+
+
+def test_no_heavy_or_foreign_library_is_imported():
+  code = (
+    'import sys; from glue_jax.data import pipeline, squad;'
+    'heavy = {"tensorflow", "torch", "transformers", "tensorflow_datasets",'
+    ' "grain", "sklearn"} & set(sys.modules); assert not heavy, heavy'
+  )
+  subprocess.run([sys.executable, '-c', code], check=True)

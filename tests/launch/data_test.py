@@ -1,0 +1,93 @@
+"""python -m launch.data: what it prints, and its exit code."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+from glue_jax.data import load, tasks
+from launch import data
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def command(*flags):
+  return subprocess.run(
+    [sys.executable, '-m', 'launch.data', *flags],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+def write_rte(folder, dev_label='entailment'):
+  header = 'index\tsentence1\tsentence2\tlabel\n'
+  rows = [f'{i}\tA{i % 4}.\tB.\tentailment\n' for i in range(6)]
+  (folder / 'train.tsv').write_text(header + ''.join(rows))
+  (folder / 'dev.tsv').write_text(f'{header}0\tA1.\tB.\t{dev_label}\n')
+
+
+def test_check_counts_and_duplicates(tmp_path):
+  write_rte(tmp_path)
+  splits = '--splits=train,validation'
+  done = command('check', '--task=rte', f'--data_dir={tmp_path}', splits)
+  assert done.returncode == 0, done.stderr
+  for text in (
+    'ok       train: 6 rows, labelled, tsv',
+    "6 rows in split 'train' of rte, the official split has 2490",
+    'train: 2 rows repeat the text of another row (rows 0 and 4',
+    'validation: 1 rows have a text that is also in train (first: row 0)',
+    '2 splits read, 0 errors',
+  ):
+    assert text in done.stdout
+
+
+def test_check_fails_on_errors(tmp_path):
+  write_rte(tmp_path, dev_label='perhaps')
+  done = command('check', '--task=rte', f'--data_dir={tmp_path}')
+  assert done.returncode == 1
+  assert "dev.tsv:2: unknown label 'perhaps'" in done.stdout
+  assert 'ERROR    test: no file for split' in done.stdout
+  assert '1 splits read, 2 errors' in done.stdout
+
+
+def test_describe_own_task(tmp_path):
+  text = 'text,y\n' + 'a good day,yes\n' * 3 + f'{"long " * 20},no\n'
+  (tmp_path / 'a.csv').write_text(text)
+  done = command(
+    'describe',
+    '--task=mine',
+    '--kind=classification',
+    '--columns=text',
+    '--labels=no,yes',
+    '--label=y',
+    f'--files=train={tmp_path / "a.csv"}',
+  )
+  assert done.returncode == 0, done.stderr
+  assert 'no 1 (25.0%), yes 3 (75.0%)' in done.stdout
+  assert 'median 3, 95% below 17, longest 20' in done.stdout
+  assert "'text': 'a good day'" in done.stdout
+
+
+def test_mistakes_in_the_command():
+  assert command('look', '--task=rte').returncode == 1
+  done = command('check', '--task=nothing')
+  assert done.returncode == 1 and 'known tasks: cola' in done.stderr
+  done = command('prepare', '--task=rte')
+  assert done.returncode == 1 and '--data_dir' in done.stderr
+
+
+def test_histogram():
+  lines = data.histogram(np.array([1, 9, 10, 33])).splitlines()
+  assert [line.split()[3] for line in lines[:4]] == ['1', '2', '0', '1']
+  assert lines[1].count('#') == 40
+  assert data.histogram(np.array([8, 8])).count('#') == 40
+
+
+def test_balance():
+  table = load.load(tasks.get('mini_sentiment'), 'test')
+  assert data.balance(table) == 'negative 250 (50.0%), positive 250 (50.0%)'
+  hidden = load.from_records(tasks.get('cola'), [{'sentence': 'a'}])
+  assert data.balance(hidden) == 'hidden'
