@@ -15,6 +15,7 @@ def model_card(
   record: Mapping[str, Any] | None = None,
   language: str = '',
   weights: str = '',
+  library: str = 'transformers',
 ) -> str:
   """A model card in markdown, with the fields known for sure and no others.
 
@@ -25,9 +26,10 @@ def model_card(
     record: the run record.
     language: code of the language, left out if empty.
     weights: where the run started from; empty = random parameters.
+    library: what loads the model.
   """
   front = [
-    'library_name: transformers',
+    f'library_name: {library}',
     *([f'language: {language}'] if language else []),
     f'tags: [{task.kind.replace("_", "-")}, {task.name}, jax]',
   ]

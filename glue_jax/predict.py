@@ -7,14 +7,60 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from glue_jax import build, evaluate, restore, writers
 from glue_jax import config as config_lib
-from glue_jax import evaluate, writers
 from glue_jax.data import load, pipeline, readers
 from glue_jax.data.task import Task
 from glue_jax.evaluate import Predictions
 
 FORMATS = ('jsonl', 'tsv')
 _STDIN = '/dev/stdin'
+
+
+def open_run(
+  workdir: str | os.PathLike,
+  which: str | None = None,
+  seed: int | None = None,
+  splits: Sequence[str] | None = (),
+  data_dir: str | None = None,
+) -> Any:
+  """Loads a finished run for the commands.
+
+  Args:
+    workdir: the run's folder; with several seeds, their parent.
+    which: 'last' or 'best'; None = the one that the run's config selects.
+    seed: which seed of several.
+    splits: read whole, whatever limit the run had; None = the run's own
+      evaluation splits.
+    data_dir: data folder, if not that of the run.
+
+  Returns:
+    `restore.Run`.
+
+  Raises:
+    ValueError: no such run, seed or split.
+    CheckpointError: no whole checkpoint.
+  """
+  folder = pathlib.Path(workdir)
+  if seed is not None and list(folder.glob('seed_*')):
+    folder = folder / f'seed_{seed}'
+  elif len(list(folder.glob('seed_*'))) > 1:
+    names = sorted(path.name for path in folder.glob('seed_*'))
+    raise ValueError(f'{folder} has {names}; choose one with --seed')
+  config = build.run_config(folder)
+  if which is None:
+    best = config.train.get('select') == 'best'
+    which = 'best' if best and _has_best(folder) else 'last'
+  if splits is None:
+    splits = config.data.get('eval_splits')
+  data = {'eval_splits': splits, 'eval_limit': None}
+  if data_dir:
+    data['data_dir'] = data_dir
+  return restore.load_run(folder, which, **data)
+
+
+def _has_best(folder: pathlib.Path) -> bool:
+  return any((folder / 'checkpoints' / 'best').glob('*'))
 
 
 def predict_split(run: Any, split: str) -> Predictions:

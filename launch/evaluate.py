@@ -42,12 +42,12 @@ def evaluate_run(seed: int | None, output: pathlib.Path) -> dict:
   Returns:
     {split: {metric: value}}.
   """
-  from glue_jax import evaluate, plots, restore, writers
+  from glue_jax import evaluate, plots, predict, writers
 
-  data = {'eval_splits': tuple(_SPLIT.value) or None}
-  if _DATA_DIR.value:
-    data['data_dir'] = _DATA_DIR.value
-  run = restore.load_run(_WORKDIR.value, _WHICH.value, seed, **data)
+  splits = tuple(_SPLIT.value) or None
+  run = predict.open_run(
+    _WORKDIR.value, _WHICH.value, seed, splits, _DATA_DIR.value
+  )
   if not run.bundle.evals:
     raise ValueError(
       f'task {run.task.name} has no evaluation split; name one with --split'
@@ -72,6 +72,8 @@ def main(argv: list[str]) -> None:
   """Scores every seed asked for and prints the table."""
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
   # Imported here so that --help and a wrong flag answer at once.
   from glue_jax import checkpoint, report
 

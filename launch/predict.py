@@ -38,16 +38,16 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
   if (_SPLIT.value is None) == (_INPUT.value is None):
     raise app.UsageError('give either --split or --input')
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import checkpoint, predict, restore
+  from glue_jax import checkpoint, predict
 
-  data = {}
-  if _SPLIT.value:
-    data['eval_splits'] = (_SPLIT.value,)
-  if _DATA_DIR.value:
-    data['data_dir'] = _DATA_DIR.value
+  splits = (_SPLIT.value,) if _SPLIT.value else ()
   try:
-    run = restore.load_run(_WORKDIR.value, _WHICH.value, _SEED.value, **data)
+    run = predict.open_run(
+      _WORKDIR.value, _WHICH.value, _SEED.value, splits, _DATA_DIR.value
+    )
     if _SPLIT.value:
       found = predict.predict_split(run, _SPLIT.value)
     else:

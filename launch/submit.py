@@ -45,12 +45,11 @@ def load(workdir: str, splits: tuple[str, ...]):
     workdir: folder of the run.
     splits: names of the splits.
   """
-  from glue_jax import restore
+  from glue_jax import predict
 
-  data = {'eval_splits': splits}
-  if _DATA_DIR.value:
-    data['data_dir'] = _DATA_DIR.value
-  return restore.load_run(workdir, _WHICH.value, _SEED.value, **data)
+  return predict.open_run(
+    workdir, _WHICH.value, _SEED.value, splits, _DATA_DIR.value
+  )
 
 
 def glue_predictions() -> dict[str, list[dict]]:
@@ -140,6 +139,8 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
   if not _RUN.value and not _PREDICTIONS.value:
     raise app.UsageError('give --run or --predictions')
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
   from glue_jax import checkpoint
 
   try:
