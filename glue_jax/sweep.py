@@ -210,22 +210,34 @@ def read_cell(cell: Cell, workdir: str | os.PathLike) -> dict:
   """Returns a row of the table: state, fields, primary metric, folder.
 
   `state` is 'done', 'unfinished' (started, but not finished) or 'open'.
-  `value` is None unless the cell is done.
+  `value` is None unless the cell is done and its task has a metric.
   """
   folder = pathlib.Path(workdir) / cell.name
   row = {'cell': cell.index, 'state': 'open', **dict(cell.overrides)}
   row |= {'metric': '', 'value': None, 'direction': 'max', 'folder': cell.name}
-  if (folder / 'done.json').exists():
+  if is_done(folder):
+    row['state'] = 'done'
     primary = json.loads((folder / 'result.json').read_text())['primary']
-    row |= {
-      'state': 'done',
-      'metric': f'{primary["split"]}/{primary["name"]}',
-      'value': primary['value'],
-      'direction': primary['direction'],
-    }
+    if primary:
+      row |= {
+        'metric': f'{"+".join(primary["splits"])}/{primary["metric"]}',
+        'value': primary['value'],
+        'direction': primary['direction'],
+      }
   elif folder.exists():
     row['state'] = 'unfinished'
   return row
+
+
+def is_done(folder: pathlib.Path) -> bool:
+  """Whether a run is finished: one run or several seeds leave `done.json`.
+
+  Of stages, the joint `result.json` is written when the last one is finished.
+  """
+  if (folder / 'done.json').is_file():
+    return True
+  result = folder / 'result.json'
+  return result.is_file() and 'stages' in json.loads(result.read_text())
 
 
 def rank(rows: Iterable[Mapping]) -> list[dict]:
@@ -248,7 +260,7 @@ def over_seeds(rows: Iterable[Mapping]) -> list[dict]:
   own = {'cell', 'state', 'seeds', 'value', 'folder'}
   groups = {}
   for row in rows:
-    if row['state'] == 'done':
+    if row['value'] is not None:
       shared = {k: v for k, v in row.items() if k not in own}
       groups.setdefault(json.dumps(shared), (shared, []))[1].append(row)
   joined = []

@@ -25,15 +25,13 @@ import sys
 import threading
 from collections.abc import Sequence
 
-import ml_collections
 from absl import app, flags
 from ml_collections import config_flags
 
-from glue_jax import sweep
-from glue_jax.config import plain
+from glue_jax import config_flag, sweep
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file('config', None, 'Config that all cells share.')
+config_flag.define()
 flags.DEFINE_string('workdir', None, 'Each cell gets a folder in here.')
 flags.DEFINE_multi_string('grid', [], 'field=v1,v2,...; may be repeated.')
 flags.DEFINE_multi_string(
@@ -111,44 +109,26 @@ def overrides_as_flags(overrides: Sequence[tuple[str, str]]) -> list[str]:
 
 def check_overrides(
   base: Sequence[str], overrides: Sequence[tuple[str, str]]
-) -> ml_collections.ConfigDict:
-  """Parses a cell's flags as `launch.train` would, without running it.
+) -> None:
+  """Parses a cell's flags as `launch.train` would, and checks every key.
 
   Args:
     base: '--config=...' and the fixed overrides.
     overrides: ((field, value), ...) of the cell.
 
   Raises:
-    ValueError: no such field, or a value of the wrong type.
+    ValueError: nothing reads a field, or a value has the wrong type.
   """
-  known = field_names(plain(parse(base)))
-  for field, _ in overrides:
-    if field not in known:
-      raise ValueError(f'the config has no field {field!r}; there are {known}')
-  try:
-    return parse([*base, *overrides_as_flags(overrides)])
-  except flags.IllegalFlagValueError as error:
-    raise ValueError(str(error)) from error
+  from glue_jax import schema  # here, so that --help answers at once
 
-
-def parse(args: Sequence[str]) -> ml_collections.ConfigDict:
-  """Returns the config that '--config=...' and its overrides give."""
-  argv = ['train', *args]
+  argv = ['train', *base, *overrides_as_flags(overrides)]
   values = flags.FlagValues()
-  config_flags.DEFINE_config_file('config', flag_values=values, sys_argv=argv)
-  values(argv)
-  return values['config'].value
-
-
-def field_names(config: dict, prefix: str = '') -> list[str]:
-  """Returns dotted names of all leaves of a nested dict."""
-  names = []
-  for key, value in config.items():
-    if isinstance(value, dict) and value:
-      names += field_names(value, f'{prefix}{key}.')
-    else:
-      names.append(f'{prefix}{key}')
-  return names
+  config_flag.define(values, argv)
+  try:
+    values(argv)
+  except flags.Error as error:
+    raise ValueError(str(error)) from error
+  schema.check(values['config'].value)
 
 
 def cells_from_flags(base: Sequence[str]) -> list[sweep.Cell]:

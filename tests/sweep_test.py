@@ -26,6 +26,7 @@ def get_config(arg='rte'):
   return ml_collections.ConfigDict(
     dict(
       task=dict(name=arg),
+      model=dict(name='bert', preset='tiny'),
       optimizer=dict(lr=1e-3, name='adamw'),
       train=dict(epochs=1),
       seeds=(0,),
@@ -53,7 +54,8 @@ def main(argv):
   if c.optimizer.lr == 60:
     time.sleep(60)
   value = c.optimizer.lr * c.train.epochs + c.seeds[0]
-  primary = dict(name='accuracy', split='dev', value=value, direction='max')
+  primary = dict(metric='accuracy', splits=['dev'], direction='max')
+  primary['value'] = value
   (folder / 'result.json').write_text(json.dumps(dict(primary=primary)))
   (folder / 'done.json').write_text('{}')
 
@@ -260,7 +262,8 @@ def test_one_cell_of_an_array(project):
 @pytest.mark.parametrize(
   'args, message',
   [
-    (['--grid=optimizer.lrr=1'], "no field 'optimizer.lrr'"),
+    (['--grid=optimizer.lrr=1'], "nothing reads ['lrr']"),
+    (['--grid=optimiser.lr=1'], "no section 'optimiser'"),
     (['--grid=train.epochs=1,x'], "'x'"),
     (['--random=optimizer.lr=log:1:2'], '--trials'),
     (['--grid=optimizer.lr=1', '--seeds=a'], "'a' is no integer"),

@@ -1,0 +1,67 @@
+"""The `--config` flag: every section of the schema can be overridden.
+
+`ml_collections` overrides only keys that a config file writes down. Here a file
+may leave out what it doesn't change, and `--config.mesh.fsdp=4` still works; a
+key that nothing reads is found when the section is bound to its reader.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from glue_jax import config as config_lib
+
+
+class _Completing(flags.ArgumentParser):
+  """Reads a config file, and adds the sections that it leaves out."""
+
+  def __init__(self, parser: flags.ArgumentParser, argv: Sequence[str] | None):
+    self._parser = parser
+    self._argv = argv
+
+  def parse(self, path: str) -> Any:
+    """Returns the config of 'FILE[:ARGUMENT]', with all sections.
+
+    Raises:
+      ValueError: an override names no section.
+    """
+    config = self._parser.parse(path)
+    for arg in sys.argv if self._argv is None else self._argv:
+      named = re.match(r'--?config\.(\w+)', arg)
+      if named and named.group(1) not in config_lib.DEFAULTS:
+        raise ValueError(
+          f'{arg}: no section {named.group(1)!r}; there are '
+          f'{sorted(config_lib.DEFAULTS)}'
+        )
+    for section, default in config_lib.DEFAULTS.items():
+      if section not in config:
+        config[section] = default
+    return config
+
+
+def define(
+  values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | None = None
+) -> flags.FlagHolder:
+  """Defines `--config=FILE[:ARGUMENT]` with overrides `--config.key=value`.
+
+  Args:
+    values: where the flag is defined.
+    argv: command line in which overrides are looked for; default: the
+      program's own.
+  """
+  holder = config_flags.DEFINE_config_file(
+    'config',
+    None,
+    'Config file, with an argument after a colon if it takes one.',
+    flag_values=values,
+    lock_config=False,
+    accept_new_attributes=True,
+    sys_argv=None if argv is None else list(argv),
+  )
+  flag = values['config']
+  flag.parser = _Completing(flag.parser, argv)
+  return holder
