@@ -37,6 +37,7 @@ class Parts:
     method, objective: composed method; objective.
     total_steps: of the run.
     rules: (pattern, mesh axes) of the parameters.
+    names: of the plain model's leaves.
     programs: compiled predictions by variant.
   """
 
@@ -50,11 +51,17 @@ class Parts:
   objective: method.Objective
   total_steps: int
   rules: tuple
+  names: frozenset
   programs: dict = dataclasses.field(default_factory=dict)
 
 
 def build(
-  config: Any, seed: int, *, total_steps: Callable[[int], int], **data: Any
+  config: Any,
+  seed: int,
+  *,
+  total_steps: Callable[[int], int],
+  load: bool = True,
+  **data: Any,
 ) -> Parts:
   """Builds the parts.
 
@@ -62,6 +69,8 @@ def build(
     config: from `config.complete`.
     seed: of this run.
     total_steps: steps per epoch -> steps of the run.
+    load: read the parameters of `model.weights`; False if a checkpoint is going
+      to replace them all.
     **data: overrides of the config's data section.
 
   Raises:
@@ -89,7 +98,8 @@ def build(
     ]
     rng = jax.random.key(seed)
     batch = example_batch(bundle)
-    params = initial_params(config, plain, rng, batch)
+    params = initial_params(config if load else None, plain, rng, batch)
+    names = frozenset(tree.flatten(params))
     params, owners = method.add_leaves(rng, params, plain, methods, batch)
     composed = method.compose(methods, owners)
     specs = sharding.param_specs(params, encoder.RULES, mesh)
@@ -105,6 +115,7 @@ def build(
     objective=objective,
     total_steps=steps,
     rules=encoder.RULES,
+    names=names,
   )
 
 
@@ -148,7 +159,9 @@ def make_model(config: Any, bundle: pipeline.DataBundle) -> Any:
   Raises:
     ValueError: the tokenizer has more tokens than the model has rows.
   """
-  kwargs = config_lib.plain(config.model)
+  section = config_lib.plain(config.model)
+  # None takes back what an earlier stage's config said.
+  kwargs = {key: value for key, value in section.items() if value is not None}
   weights = kwargs.pop('weights', None)
   kwargs.pop('fresh', None)
   if weights:
@@ -199,18 +212,20 @@ def initial_params(
 ) -> tree.Tree:
   """Returns the parameters to start from.
 
-  Leaves that `model.weights` has are taken from there; only a head (and what
+  Without a config all of them are drawn from the seed. Leaves that
+  `model.weights` has are taken from there; only a head (and what
   `model.fresh` patterns allow) may be missing there and start afresh.
 
   Raises:
     ValueError: the weights lack other leaves, or have other shapes.
   """
-  weights = config.model.get('weights')
+  section = config_lib.plain(config.model) if config else {}
+  weights = section.get('weights')
   expected = jax.eval_shape(apply.init, rng, batch)
   found = {}
   if weights:
     found = tree.flatten(saved_model.load_params(weights, apply.model))
-    allowed = ['head/.*', *config.model.get('fresh', ())]
+    allowed = ['head/.*', *section.get('fresh', ())]
     wanted = {
       n: x
       for n, x in tree.flatten(expected).items()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glue_jax import plots, report
-from glue_jax.data import synthetic
+from glue_jax.data import synthetic, tasks
 from glue_jax.writers import replace_text
 
 
@@ -55,7 +55,8 @@ def table(result: Mapping[str, Any]) -> str:
       }
       if 'values' in primary:
         row |= {'sd': primary['sd'], 'seeds': len(primary['values'])}
-    if part['task'] in synthetic.TASKS:
+    record = tasks.TASKS.get(part['task'])
+    if record and record.generated:
       row['bag of words'] = synthetic.bag_of_words_score(part['task'])
     rows.append(row)
   return report.results_table(rows)

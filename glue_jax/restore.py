@@ -70,7 +70,7 @@ def load_run(
     config = config_lib.complete(dict(config, model={'weights': str(model)}))
     data = {'tokenizer': str(model)} | data
   data = {'train_split': '', 'eval_splits': ()} | data
-  parts = build.build(config, seed, total_steps=lambda _: 1, **data)
+  parts = build.build(config, seed, total_steps=lambda _: 1, load=False, **data)
   with sharding.enter(parts.mesh):
     tx, _ = train.make_optimizer(config, parts)
     key = jax.random.key(seed)

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,20 @@ from glue_jax.models import model as models
 MODEL, PARAMS = 'model.json', 'params.safetensors'
 
 
-def save(folder: str | os.PathLike, module: Any, params: tree.Tree) -> None:
+def save(
+  folder: str | os.PathLike,
+  module: Any,
+  params: tree.Tree,
+  unmerged: Sequence[str] = (),
+) -> None:
   """Writes a model; `model.json` comes last, so a folder that has it is whole.
 
   Args:
     folder: made if missing.
     module: a `Model`.
     params: its tree, on the host or fully addressable.
+    unmerged: names of leaves that belong to a method (an adapter) and that the
+      plain module doesn't have; without the method the model isn't complete.
   """
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -39,6 +47,7 @@ def save(folder: str | os.PathLike, module: Any, params: tree.Tree) -> None:
     'family': module.family,
     'kind': module.kind,
     'num_outputs': module.num_outputs,
+    'unmerged': sorted(unmerged),
     'config': dataclasses.asdict(module.config),
   }
   part = folder / f'{MODEL}.part'
@@ -59,7 +68,7 @@ def architecture(source: str | os.PathLike) -> dict[str, Any]:
   if (folder / MODEL).is_file():
     record = json.loads((folder / MODEL).read_text())
     return {'name': record['family'], 'config': _config(record)}
-  family, config = convert.read_hf_config(folder)
+  family, config, _ = convert.read_hf_config(folder)
   return {'name': family, 'config': config}
 
 
@@ -67,7 +76,8 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
   """Returns (Model, params) of a folder written by `save`.
 
   Raises:
-    ValueError: it isn't such a folder, or a file is damaged.
+    ValueError: it isn't such a folder, a file is damaged, or the model isn't
+      complete without the leaves of a method.
   """
   folder = find(source)
   if not (folder / MODEL).is_file():
@@ -76,6 +86,12 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
       'folder model/'
     )
   record = json.loads((folder / MODEL).read_text())
+  if record['unmerged']:
+    raise ValueError(
+      f'{source} is no plain model: its method added leaves that were not '
+      f'merged, {record["unmerged"][:4]} ...; evaluate or go on in the workdir '
+      'itself'
+    )
   module = models.build(
     record['family'],
     kind=record['kind'],
@@ -100,7 +116,7 @@ def load_params(source: str | os.PathLike, module: Any) -> tree.Tree:
   folder = find(source)
   if (folder / MODEL).is_file():
     return load(folder)[1]
-  return convert.load_hf(folder, module)[0]
+  return convert.load_hf(folder, module, new_head=True)[0]
 
 
 def _config(record):

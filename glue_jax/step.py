@@ -66,7 +66,7 @@ def make_step(
       loss, state.params, batch, rngs['loss'], accumulate
     )
     new = _update(method, tx, state, frozen, grads, metrics)
-    norm = optax.global_norm(grads)
+    norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm) & jnp.isfinite(metrics['loss'][0])
     if nonfinite == 'skip':
       new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)

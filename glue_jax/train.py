@@ -416,7 +416,10 @@ def export(config, workdir, parts, host, seed, facts) -> dict[str, Any]:
   report.write_run(config, workdir, task, result, predictions, facts)
   if jax.process_index() == 0:
     parts.bundle.tokenizer.save(workdir / 'model')
-    saved_model.save(workdir / 'model', parts.plain.model, params)
+    plain, rest = tree.partition(params, lambda name: name in parts.names)
+    saved_model.save(
+      workdir / 'model', parts.plain.model, plain, tree.flatten(rest)
+    )
     replace_text(workdir / 'result.json', json.dumps(result, indent=2) + '\n')
   return result
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from glue_jax.layers.spec import ACTIVATIONS
+from glue_jax.layers import feedforward
 from glue_jax.plugs import Plug, Site
 
 
@@ -39,20 +39,16 @@ def plug(pattern: str, size: int, activation: str, init_range: float) -> Plug:
   Args:
     pattern: full-match regex on module paths (the `mixer`s or `ffn`s).
     size: bottleneck M.
-    activation: a key of ACTIVATIONS.
+    activation: a key of `feedforward.ACTIVATIONS`.
     init_range: standard deviation of the fresh kernels; 0 for `up` would make
       the adapter the identity, the papers use a small normal for both.
 
   Raises:
     ValueError: an unknown activation or a size below 1.
   """
-  if activation not in ACTIVATIONS:
-    raise ValueError(
-      f'adapter activation={activation!r}: expected one of '
-      f'{sorted(ACTIVATIONS)}'
-    )
   if size < 1:
     raise ValueError(f'adapter size={size}: expected 1 or more')
+  act = feedforward.activation(activation)
   normal = jax.nn.initializers.normal(init_range)
   zeros = jax.nn.initializers.zeros
 
@@ -67,6 +63,6 @@ def plug(pattern: str, size: int, activation: str, init_range: float) -> Plug:
       )
       for end, shape in sizes.items()
     )
-    return f + bottleneck(f, down, up, ACTIVATIONS[activation])
+    return f + bottleneck(f, down, up, act)
 
   return Plug(pattern, call)

@@ -1,0 +1,58 @@
+"""What all tests share: the CPU, a cache of compiled programs, tiny runs."""
+
+import os
+import pathlib
+import tempfile
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+# Workers of one test run, and child processes, share compiled programs.
+os.environ.setdefault(
+  'JAX_COMPILATION_CACHE_DIR',
+  str(pathlib.Path(tempfile.gettempdir()) / f'glue_jax_tests_{os.getuid()}'),
+)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / 'shared'
+
+
+def tiny_config(**changes):
+  """A run of seconds: 1 layer of width 16 on a little of mini-acceptability.
+
+  Args:
+    **changes: merged into the config, section by section.
+  """
+  from glue_jax import config
+
+  base = dict(
+    task=dict(name='mini_acceptability'),
+    data=dict(
+      max_length=16,
+      buckets=(16,),
+      batch_size=16,
+      eval_batch_size=32,
+      train_limit=64,
+      eval_limit=32,
+    ),
+    model=dict(
+      name='bert',
+      preset='tiny',
+      num_layers=2,
+      hidden_size=16,
+      intermediate_size=32,
+      max_positions=16,
+    ),
+    optimizer=dict(lr=1e-2),
+    train=dict(epochs=2, log_every=2),
+  )
+  return config.complete(config.override(base, changes))
+
+
+@pytest.fixture(scope='session')
+def shared():
+  """The folder of real data and golden vectors, where it is present."""
+  if not SHARED.is_dir():
+    pytest.skip('needs the folder ../shared, which is not part of the project')
+  return SHARED

@@ -1,0 +1,125 @@
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glue_jax.objectives import distill, mlm, task
+
+
+def fake(outputs):
+  return lambda params, batch, **kwargs: outputs
+
+
+def context(kind):
+  return SimpleNamespace(task=SimpleNamespace(kind=kind))
+
+
+def test_padding_rows_count_for_nothing():
+  logits = jnp.array([[2.0, 0.0], [0.0, 1.0], [9.0, -9.0]])
+  batch = {'labels': jnp.array([0, 1, 1]), 'weight': jnp.array([1.0, 1.0, 0])}
+  objective = task.make(context('classification'))
+  loss, metrics = objective.loss(fake({'logits': logits}), {}, batch, None)
+  expected = (np.log1p(np.exp(-2)) + np.log1p(np.exp(-1))) / 2
+  assert float(loss) == pytest.approx(expected, rel=1e-5)
+  assert [float(x) for x in metrics['accuracy']] == [2, 2]
+
+
+def test_label_smoothing_mixes_in_the_uniform_target():
+  logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([0])
+  ours = float(task.cross_entropy(logits, labels, 0.3)[0])
+  log_p = np.asarray(jax.nn.log_softmax(logits))[0]
+  assert ours == pytest.approx(-0.7 * log_p[0] - 0.3 * log_p.mean(), rel=1e-5)
+
+
+def test_tokens_without_label_are_left_out():
+  logits = jnp.zeros((1, 3, 4))
+  batch = {'labels': jnp.array([[-100, 2, -100]]), 'weight': jnp.ones(1)}
+  objective = task.make(context('token_classification'))
+  _, metrics = objective.loss(fake({'logits': logits}), {}, batch, None)
+  total, count = metrics['loss']
+  assert float(count) == 1
+  assert float(total) == pytest.approx(np.log(4), rel=1e-6)
+
+
+def test_span_loss_is_the_mean_of_both_ends():
+  outputs = {'start_logits': jnp.zeros((1, 4)), 'end_logits': jnp.zeros((1, 2))}
+  batch = {
+    'start_positions': jnp.array([1]),
+    'end_positions': jnp.array([1]),
+    'weight': jnp.ones(1),
+  }
+  loss, _ = task.make(context('span')).loss(fake(outputs), {}, batch, None)
+  assert float(loss) == pytest.approx((np.log(4) + np.log(2)) / 2, rel=1e-6)
+
+
+def test_a_kind_without_loss_is_refused():
+  with pytest.raises(ValueError, match="no loss for kind 'language_modeling'"):
+    task.make(context('language_modeling'))
+
+
+def words(batch=64, length=32):
+  """Words of 1 to 3 tokens, with a special token at both ends."""
+  rng = np.random.default_rng(0)
+  rows = []
+  for _ in range(batch):
+    sizes = rng.integers(1, 4, length)
+    row = np.repeat(np.arange(length), sizes)[: length - 2]
+    rows.append(np.concatenate([[-1], row, [-1]]))
+  return jnp.asarray(np.stack(rows), jnp.int32)
+
+
+@pytest.mark.parametrize('whole_word', [True, False])
+def test_masking_takes_the_budget_and_whole_words(whole_word):
+  ids = jnp.full((64, 32), 7, jnp.int32)
+  batch = {'input_ids': ids, 'word_ids': words()}
+  out = mlm.mask_tokens(
+    jax.random.key(0),
+    batch,
+    rate=0.15,
+    mask_id=1,
+    vocab_size=1000,
+    whole_word=whole_word,
+  )
+  chosen = np.asarray(out['labels'] >= 0)
+  word = np.asarray(batch['word_ids'])
+  assert not chosen[word < 0].any()
+  assert 1 <= chosen.sum(-1).min() and chosen.sum(-1).max() <= 5
+  if not whole_word:
+    assert (chosen.sum(-1) == round(0.15 * 30)).all()
+  else:
+    for row, numbers in zip(chosen, word):
+      for number in set(numbers[row]):
+        assert row[numbers == number].all()
+  kept = np.asarray(out['input_ids'])[chosen]
+  assert (np.asarray(out['input_ids'])[~chosen] == 7).all()
+  assert 0.68 < (kept == 1).mean() < 0.92  # 80 % [MASK]
+  assert 0.03 < (kept == 7).mean() < 0.2  # 10 % unchanged
+
+
+def test_masks_differ_by_key_and_repeat_with_it():
+  batch = {'input_ids': jnp.full((4, 32), 7), 'word_ids': words(4)}
+  draw = lambda seed: np.asarray(
+    mlm.mask_tokens(
+      jax.random.key(seed),
+      batch,
+      rate=0.15,
+      mask_id=1,
+      vocab_size=9,
+      whole_word=True,
+    )['labels']
+  )
+  np.testing.assert_array_equal(draw(0), draw(0))
+  assert (draw(0) != draw(1)).any()
+
+
+def test_soft_cross_entropy_is_zero_for_equals_and_scales_with_temperature():
+  logits = jnp.array([[1.0, 2.0, 3.0]])
+  assert float(distill.soft_cross_entropy(logits, logits, 3.0)[0]) == (
+    pytest.approx(0, abs=1e-6)
+  )
+  # For a high temperature T^2 KL -> half the variance of the difference / C.
+  other = jnp.array([[1.0, 2.0, 4.0]])
+  found = float(distill.soft_cross_entropy(logits, other, 1e3)[0])
+  assert found == pytest.approx(np.var([0, 0, 1]) / 2, rel=1e-2)

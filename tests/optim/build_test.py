@@ -1,0 +1,75 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from glue_jax.optim import build, schedules
+
+PARAMS = {
+  'encoder': {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)},
+  'ln_ffn': {'scale': jnp.ones(2)},
+  'head': {'kernel': jnp.ones((2, 2))},
+}
+NAMES = ['encoder/kernel', 'encoder/bias', 'ln_ffn/scale', 'head/kernel']
+ZERO = jax.tree.map(jnp.zeros_like, PARAMS)
+
+
+def update(grads, **kwargs):
+  tx, _ = build.make(
+    total_steps=10, names=NAMES, schedule='constant', warmup=0, **kwargs
+  )
+  return tx.update(grads, tx.init(PARAMS), PARAMS)[0]
+
+
+def test_decay_spares_biases_and_layer_norms():
+  out = update(ZERO, lr=0.1, weight_decay=0.5)
+  np.testing.assert_allclose(out['encoder']['kernel'], -0.05)
+  np.testing.assert_allclose(out['head']['kernel'], -0.05)
+  np.testing.assert_array_equal(out['encoder']['bias'], 0)
+  np.testing.assert_array_equal(out['ln_ffn']['scale'], 0)
+
+
+def test_the_first_group_that_matches_holds():
+  groups = (
+    ('head/.*', {'lr': 10.0, 'weight_decay': 0.1}),
+    ('.*/kernel', {'lr': 0.0}),
+  )
+  out = update(ZERO, lr=0.1, weight_decay=0.5, groups=groups)
+  np.testing.assert_allclose(out['head']['kernel'], -0.1, rtol=1e-6)
+  np.testing.assert_array_equal(out['encoder']['kernel'], 0)
+
+
+def test_it_is_adamw_with_clipping():
+  grads = jax.tree.map(lambda x: 3.0 * x, PARAMS)
+  ours = update(grads, lr=0.1, weight_decay=0.0, clip_norm=1.0)
+  peer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(
+    0.1, weight_decay=0.0
+  ))
+  theirs = peer.update(grads, peer.init(PARAMS), PARAMS)[0]
+  jax.tree.map(np.testing.assert_allclose, ours, theirs)
+
+
+@pytest.mark.parametrize(
+  'kwargs, message',
+  [
+    (dict(name='adamm'), "name='adamm': expected one of .*adamw"),
+    (dict(groups=(('haed/.*', {}),)), "'haed/.\\*' matches none"),
+    (dict(groups=(('head/.*', {'lrr': 1}),)), r"unknown keys \['lrr'\]"),
+    (dict(lr=1.0, schedule='step'), "schedule='step': expected"),
+  ],
+)
+def test_bad_input_is_named(kwargs, message):
+  with pytest.raises(ValueError, match=message):
+    build.make(total_steps=10, names=NAMES, **kwargs)
+
+
+def test_schedules():
+  linear = schedules.make(1.0, 100, 'linear', 0.1)
+  assert [float(linear(s)) for s in (0, 5, 10, 55, 100)] == pytest.approx(
+    [0, 0.5, 1, 0.5, 0], abs=1e-6
+  )
+  cosine = schedules.make(1.0, 100, 'cosine', 20)
+  assert float(cosine(60)) == pytest.approx(0.5, abs=1e-6)
+  with pytest.raises(ValueError, match='200 steps of 100'):
+    schedules.make(1.0, 100, 'linear', 200)
