@@ -24,7 +24,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from glue_jax.data import load, tasks, tfds_folders, tokenizing
-from glue_jax.data.load import Table
+from glue_jax.data.table import Table
 from glue_jax.data.task import Task
 
 FLAGS = flags.FLAGS

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from glue_jax.data import readers
+from glue_jax.data.cache import cached
 from glue_jax.data.examples import Examples
-from glue_jax.data.features import cached
 from glue_jax.data.tokenizing import Tokenizer
 
 _NO_LIMIT = 1 << 30  # longer than any line

@@ -6,18 +6,13 @@ window is the position of [CLS].
 """
 
 import dataclasses
-import hashlib
-import json
-import logging
 import os
-import pathlib
-import tempfile
-import zipfile
 
 import numpy as np
 
+from glue_jax.data.cache import cached
 from glue_jax.data.examples import IGNORED, Examples
-from glue_jax.data.load import Table
+from glue_jax.data.table import Table
 from glue_jax.data.tokenizing import Tokenizer
 
 _VERSION = 1  # raise it when the arrays change for equal settings
@@ -70,47 +65,6 @@ def tokenize(
     return _MAKERS[task.kind](table, tokenizer, max_length, windows)
 
   return cached(make, key, cache_dir)
-
-
-def cached(make, key: object, cache_dir: str | os.PathLike | None) -> Examples:
-  """`make()`, kept in a file of cache_dir under a hash of `key`."""
-  if cache_dir is None:
-    return make()
-  name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-  path = pathlib.Path(cache_dir).expanduser() / f'{name}.npz'
-  if path.exists():
-    try:
-      return _read(path)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
-      logging.warning('%s: damaged cache (%s); writing it anew', path, e)
-  examples = make()
-  _write(path, examples)
-  return examples
-
-
-def _write(path: pathlib.Path, examples: Examples) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  arrays, plain = {}, {}
-  for field in dataclasses.fields(Examples):
-    value = getattr(examples, field.name)
-    (arrays if isinstance(value, np.ndarray) else plain)[field.name] = value
-  text = np.frombuffer(json.dumps(plain).encode(), np.uint8)
-  # Written under another name first: a reader never sees half a file.
-  handle, name = tempfile.mkstemp(dir=path.parent, suffix='.part')
-  try:
-    with os.fdopen(handle, 'wb') as file:
-      np.savez(file, plain=text, **arrays)
-    os.replace(name, path)
-  except BaseException:
-    pathlib.Path(name).unlink(missing_ok=True)
-    raise
-
-
-def _read(path: pathlib.Path) -> Examples:
-  with np.load(path, allow_pickle=False) as file:
-    arrays = {name: file[name] for name in file.files}
-  plain = json.loads(arrays.pop('plain').tobytes())
-  return Examples(**plain, **arrays)
 
 
 def _texts(table: Table, column: str) -> list[str]:
@@ -171,7 +125,7 @@ def _tagged(table, tokenizer, max_length, _windows) -> Examples:
     flat = np.concatenate(tags)
     base = np.repeat(bases, encoded.lengths)
     word = encoded.word_ids
-    labels = np.where(first_pieces(encoded), flat[base + word], IGNORED)
+    labels = np.where(_first_pieces(encoded), flat[base + word], IGNORED)
     labels = labels.astype(np.int32)
   return _plain(
     encoded,
@@ -183,7 +137,7 @@ def _tagged(table, tokenizer, max_length, _windows) -> Examples:
   )
 
 
-def first_pieces(encoded) -> np.ndarray:
+def _first_pieces(encoded) -> np.ndarray:
   """(T,) bool: the first piece of a word (never a special token)."""
   word = encoded.word_ids
   before = np.concatenate([[-1], word[:-1]])

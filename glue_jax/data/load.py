@@ -13,77 +13,16 @@ Readers are chosen by what lies in the data folder:
 """
 
 import dataclasses
-import functools
-import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from glue_jax.data import readers, rows, synthetic, tfds_folders
+from glue_jax.data.table import Table
 from glue_jax.data.task import Task
 
 _ENDINGS = ('.tsv', '.jsonl', '.csv', '.json', '.txt')
 VARIABLE = 'GLUE_JAX_DATA'
-
-
-@dataclasses.dataclass
-class Table:
-  """One split of a task.
-
-  Attributes:
-    task: the task's record.
-    split: name of the split.
-    rows: one dict a row: the task's columns, 'label' and 'idx' (span tasks:
-      also id, title, answers, is_impossible).
-    path: the file or folder read.
-    format: 'tsv', 'csv', 'jsonl', 'squad', 'tfds' or 'generated'.
-    labelled: every row has a label.
-    notes: warnings, each naming what was found and expected.
-  """
-
-  task: Task
-  split: str
-  rows: list[dict]
-  path: str
-  format: str
-  labelled: bool
-  notes: tuple[str, ...] = ()
-
-  def __len__(self) -> int:
-    return len(self.rows)
-
-  def labels(self) -> np.ndarray:
-    """Labels in row order: (n,) int32 or float32.
-
-    Token classification gives an object array of lists.
-
-    Raises:
-      ValueError: the labels of this split are hidden.
-    """
-    if not self.labelled:
-      raise ValueError(
-        f'{self.path}: split {self.split!r} of {self.task.name} has no '
-        f'labels, so it can be predicted but not scored; labelled splits: '
-        f'{[self.task.train_split, *self.task.eval_splits]}'
-      )
-    values = [row['label'] for row in self.rows]
-    if self.task.kind == 'token_classification':
-      out = np.empty(len(values), object)
-      out[:] = values
-      return out
-    kind = np.float32 if self.task.kind == 'regression' else np.int32
-    return np.asarray(values, kind)
-
-  @functools.cached_property
-  def fingerprint(self) -> str:
-    """Hash of the rows: equal rows give equal hex digits."""
-    digest = hashlib.sha256()
-    for row in self.rows:
-      digest.update(json.dumps(row, sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def load(

@@ -8,7 +8,7 @@ import numpy as np
 
 from glue_jax.data import batching, corpora, features, load, tokenizing
 from glue_jax.data.examples import Examples
-from glue_jax.data.load import Table
+from glue_jax.data.table import Table
 from glue_jax.data.task import Task
 from glue_jax.data.tokenizing import Tokenizer
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from glue_jax.data.examples import Examples
-from glue_jax.data.load import Table
+from glue_jax.data.table import Table
 
 
 class Answers(NamedTuple):

@@ -74,7 +74,7 @@ def _all_splits(name: str, seed: int) -> dict[str, list[dict]]:
     rows = []
     while len(rows) < SIZES[split]:
       label = len(rows) % 2  # both classes are equally frequent
-      texts = draw(rng, label)
+      texts = draw(rng, label, len(rows) // 2)
       if texts not in seen:
         seen.add(texts)
         rows.append({**dict(zip(columns, texts)), 'label': label})
@@ -83,7 +83,7 @@ def _all_splits(name: str, seed: int) -> dict[str, list[dict]]:
   return splits
 
 
-def _acceptability(rng: random.Random, label: int) -> tuple[str]:
+def _acceptability(rng: random.Random, label: int, _: int) -> tuple[str]:
   subject, verb, other = (rng.random() < 0.5 for _ in range(3))
   swap = rng.random() < 0.5
   verb = subject if label or swap else not subject
@@ -109,7 +109,7 @@ def _clause(rng: random.Random, positive: bool) -> str:
   return f'the {rng.choice(_THINGS)} {verb} {rng.choice(words)}'
 
 
-def _sentiment(rng: random.Random, label: int) -> tuple[str]:
+def _sentiment(rng: random.Random, label: int, _: int) -> tuple[str]:
   main, side = _clause(rng, bool(label)), _clause(rng, not label)
   form = rng.randrange(4)
   if form == 0:
@@ -123,10 +123,12 @@ def _sentiment(rng: random.Random, label: int) -> tuple[str]:
   return (text + ' .',)
 
 
-def _entailment(rng: random.Random, label: int) -> tuple[str, str]:
+def _entailment(rng: random.Random, label: int, number: int) -> tuple[str, str]:
   entailed = label == 0
-  if rng.random() < 0.5:
-    return _quantified(rng, entailed)
+  # By turns, not at random: sentences drawn a second time are thrown away,
+  # which would thin out the forms with fewer sentences.
+  if number % 2:
+    return _quantified(rng, entailed, number // 2)
   first, second = rng.sample(_PEOPLE, 2)
   action = rng.choice(_ACTIONS)
   negated = rng.random() < 0.5
@@ -153,9 +155,12 @@ def _event(
   return f'the {patient} {verb} {action} by the {agent}'
 
 
-def _quantified(rng: random.Random, entailed: bool) -> tuple[str, str]:
+def _quantified(
+  rng: random.Random, entailed: bool, number: int
+) -> tuple[str, str]:
   weights = _ENTAILED if entailed else _REFUTED
-  pair = rng.choices(list(weights), list(weights.values()))[0]
+  pairs = [pair for pair, weight in weights.items() for _ in range(weight)]
+  pair = pairs[number % len(pairs)]
   noun = rng.choice(_NOUNS)
   state = rng.choice(_STATES)
   group = f'{rng.choice(_ADJECTIVES)} {noun}s'

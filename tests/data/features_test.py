@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glue_jax.data import features, load, tasks, tokenizing
-from glue_jax.data.load import Table
+from glue_jax.data.table import Table
 
 TEXTS = [
   'the cat sat on the mat .',

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glue_jax.data import features, squad, tasks, tokenizing
-from glue_jax.data.load import Table
+from glue_jax.data.table import Table
 
 CONTEXT = 'Ann met Bob in Rome on a hot day , and Bob met Cid .'
 

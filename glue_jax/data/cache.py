@@ -1,0 +1,63 @@
+"""Tokenised examples on disk: one file a split, without pickles."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import tempfile
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+
+from glue_jax.data.examples import Examples
+
+
+def cached(
+  make: Callable[[], Examples],
+  key: object,
+  cache_dir: str | os.PathLike | None,
+) -> Examples:
+  """`make()`, kept in a file of cache_dir under a hash of `key`.
+
+  A file that cannot be read is written anew, with a warning.
+  """
+  if cache_dir is None:
+    return make()
+  name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+  path = pathlib.Path(cache_dir).expanduser() / f'{name}.npz'
+  if path.exists():
+    try:
+      return _read(path)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
+      logging.warning('%s: damaged cache (%s); writing it anew', path, e)
+  examples = make()
+  _write(path, examples)
+  return examples
+
+
+def _write(path: pathlib.Path, examples: Examples) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  arrays, plain = {}, {}
+  for field in dataclasses.fields(Examples):
+    value = getattr(examples, field.name)
+    (arrays if isinstance(value, np.ndarray) else plain)[field.name] = value
+  text = np.frombuffer(json.dumps(plain).encode(), np.uint8)
+  # Written under another name first: a reader never sees half a file.
+  handle, name = tempfile.mkstemp(dir=path.parent, suffix='.part')
+  try:
+    with os.fdopen(handle, 'wb') as file:
+      np.savez(file, plain=text, **arrays)
+    os.replace(name, path)
+  except BaseException:
+    pathlib.Path(name).unlink(missing_ok=True)
+    raise
+
+
+def _read(path: pathlib.Path) -> Examples:
+  with np.load(path, allow_pickle=False) as file:
+    arrays = {name: file[name] for name in file.files}
+  plain = json.loads(arrays.pop('plain').tobytes())
+  return Examples(**plain, **arrays)
