@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 import jax
 
@@ -57,6 +58,14 @@ def compilation_cache(folder: str) -> None:
     path.mkdir(parents=True, exist_ok=True)
     jax.config.update('jax_compilation_cache_dir', str(path))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+def own_messages(record: Any) -> bool:
+  """Says whether to show a log record: our own, or a warning of any library.
+
+  The checkpoint library reports every file it touches.
+  """
+  return record.levelno >= 30 or 'glue_jax' in record.pathname.split(os.sep)
 
 
 def is_first() -> bool:

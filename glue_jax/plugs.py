@@ -66,7 +66,7 @@ class Plug:
   fn: Callable[..., Any]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Apply:
   """The bound model: `apply(params, batch, train, rng) -> outputs`.
 

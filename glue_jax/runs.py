@@ -14,7 +14,7 @@ import jax
 from absl import logging
 
 from glue_jax import config as config_lib
-from glue_jax import outcome, report
+from glue_jax import outcome, report, schema
 from glue_jax.train import train
 from glue_jax.writers import replace_text
 
@@ -43,6 +43,7 @@ def run(
       reference to a stage that isn't an earlier one.
   """
   config = config_lib.complete(config)
+  schema.check(config)
   workdir = pathlib.Path(workdir).absolute()
   if not config.stages:
     result = _seeds(config, workdir, allow_config_change)

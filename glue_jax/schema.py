@@ -73,6 +73,8 @@ def _check_part(package: str, section: Mapping[str, Any]) -> None:
 
 def _check_model(section: Mapping[str, Any]) -> None:
   """Checks the model's keys: of `models.build`, and the encoder's fields."""
+  # None takes back what an earlier stage's config said.
+  section = {k: v for k, v in section.items() if v is not None}
   fields = {field.name for field in dataclasses.fields(encoder.EncoderConfig)}
   unknown = section.keys() - fields - {'name', 'preset', 'weights', 'fresh'}
   if unknown:

@@ -11,13 +11,10 @@ on each with --distributed (see launch/clusters).
 import sys
 
 from absl import app, flags, logging
-from ml_collections import config_flags
 
-from glue_jax import distributed
+from glue_jax import config_flag, distributed
 
-_CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'Config file, with an argument after a colon if it takes one.'
-)
+_CONFIG = config_flag.define()
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _PRINT = flags.DEFINE_bool('print_config', False, 'Print the config and stop.')
 _ALLOW = flags.DEFINE_bool(
@@ -45,6 +42,7 @@ _ID = flags.DEFINE_integer('process_id', None, 'Number of this process.')
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
+  logging.get_absl_handler().addFilter(distributed.own_messages)
   # Imported here so that --help and a wrong flag answer at once.
   from glue_jax import checkpoint, config, monitor, outcome, runs, train
 

@@ -121,5 +121,5 @@ def test_soft_cross_entropy_is_zero_for_equals_and_scales_with_temperature():
   )
   # For a high temperature T^2 KL -> half the variance of the difference / C.
   other = jnp.array([[1.0, 2.0, 4.0]])
-  found = float(distill.soft_cross_entropy(logits, other, 1e3)[0])
-  assert found == pytest.approx(np.var([0, 0, 1]) / 2, rel=1e-2)
+  found = float(distill.soft_cross_entropy(logits, other, 30.0)[0])
+  assert found == pytest.approx(np.var([0, 0, 1]) / 2, rel=5e-2)

@@ -43,9 +43,9 @@ def test_the_first_group_that_matches_holds():
 def test_it_is_adamw_with_clipping():
   grads = jax.tree.map(lambda x: 3.0 * x, PARAMS)
   ours = update(grads, lr=0.1, weight_decay=0.0, clip_norm=1.0)
-  peer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(
-    0.1, weight_decay=0.0
-  ))
+  peer = optax.chain(
+    optax.clip_by_global_norm(1.0), optax.adamw(0.1, weight_decay=0.0)
+  )
   theirs = peer.update(grads, peer.init(PARAMS), PARAMS)[0]
   jax.tree.map(np.testing.assert_allclose, ours, theirs)
 

@@ -1,0 +1,98 @@
+"""One result, whatever the number of devices and processes."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from glue_jax import saved_model, tree
+from tests.conftest import ROOT
+
+# Dropout off: its masks are drawn per position, but sums differ in order.
+BASE = dict(
+  model=dict(dropout=0.0, attention_dropout=0.0, num_heads=2),
+  data=dict(train_limit=56, eval_limit=30),
+  train=dict(epochs=1),
+)
+
+
+def case(**mesh):
+  return {'changes': dict(BASE, mesh=mesh)}
+
+
+def start(cases, out, devices, *process):
+  flags = f'--xla_force_host_platform_device_count={devices}'
+  return subprocess.Popen(
+    [sys.executable, '-m', 'tests.devices', json.dumps(cases), out, *process],
+    cwd=ROOT,
+    env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu'),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def finish(*processes):
+  for process in processes:
+    text, _ = process.communicate(timeout=560)
+    assert process.returncode == 0, text[-4000:]
+
+
+def run(cases, out, devices):
+  finish(start(cases, str(out), devices))
+
+
+def outcome(workdir):
+  metrics = [json.loads(x) for x in (workdir / 'metrics.jsonl').open()]
+  return tree.flatten(saved_model.load_params(workdir, None)), metrics
+
+
+def assert_equal(ours, theirs):
+  (a, lines_a), (b, lines_b) = outcome(ours), outcome(theirs)
+  for name in a:
+    np.testing.assert_allclose(a[name], b[name], atol=1e-5, err_msg=name)
+  assert len(lines_a) == len(lines_b)
+  for line_a, line_b in zip(lines_a, lines_b):
+    assert line_a == pytest.approx(line_b, abs=1e-5)
+
+
+@pytest.fixture(scope='module')
+def one(tmp_path_factory):
+  """The same runs on one device."""
+  out = tmp_path_factory.mktemp('one')
+  run({'full': case()}, out, 1)
+  return out
+
+
+def test_eight_devices_give_the_result_of_one(one, tmp_path):
+  meshes = {
+    'data': case(data=8),
+    'mixed': case(data=2, fsdp=2, tensor=2),
+  }
+  run(meshes, tmp_path, 8)
+  for name in meshes:
+    assert_equal(tmp_path / name, one / 'full')
+
+
+def test_two_processes_give_the_result_of_one(one, tmp_path):
+  with socket.socket() as probe:
+    probe.bind(('localhost', 0))
+    address = f'localhost:{probe.getsockname()[1]}'
+  cases = {'two': case(data=2, fsdp=2)}
+  finish(*(start(cases, str(tmp_path), 2, address, str(i)) for i in range(2)))
+  assert_equal(tmp_path / 'two', one / 'full')
+
+
+def test_a_checkpoint_of_four_devices_goes_on_with_one_and_eight(one, tmp_path):
+  run({'run': dict(case(fsdp=4), stop=2)}, tmp_path / 'four', 4)
+  assert not (tmp_path / 'four/run/done.json').exists()
+  for devices, mesh in ((1, {}), (8, dict(data=4, fsdp=2))):
+    out = tmp_path / str(devices)
+    shutil.copytree(tmp_path / 'four', out)
+    run({'run': case(**mesh)}, out, devices)
+    assert_equal(out / 'run', one / 'full')
