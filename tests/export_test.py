@@ -49,7 +49,7 @@ def make_run(family='bert', kind='classification', **sizes):
     **(SIZES | sizes),
   )
   batch = make_batch(task, 2, 5)
-  params = model.init(jax.random.key(0), batch)['params']
+  params = jax.jit(model.init)(jax.random.key(0), batch)['params']
   # Heads start near zero; larger values make differences visible.
   params = jax.tree.map(lambda x: x * 3 + 0.01, params)
   return types.SimpleNamespace(
@@ -73,7 +73,7 @@ def make_batch(task, rows, length, seed=0, two_types=True):
 
 
 def largest_difference(run, call, batch):
-  ours = run.model.apply({'params': run.params}, batch)
+  ours = jax.jit(run.model.apply)({'params': run.params}, batch)
   theirs = call(*(batch[name] for name in export.INPUTS))
   assert theirs
   return max(abs(ours[n] - theirs[n]).max() for n in theirs), set(theirs)

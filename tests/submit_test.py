@@ -1,6 +1,9 @@
 """Submissions: written, read back, and refused when something is wrong."""
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 
 from glue_jax import metrics, submit
 from glue_jax.data import tasks
+from tests.conftest import ROOT
 
 FILES = {
   'CoLA.tsv': 1063,
@@ -179,6 +183,51 @@ def test_reader_refuses_what_is_no_zip(tmp_path):
   (tmp_path / 'x.zip').write_text('hello')
   with pytest.raises(ValueError, match='no readable zip'):
     submit.read_glue(tmp_path / 'x.zip')
+
+
+def submit_command(*arguments):
+  done = subprocess.run(
+    [sys.executable, '-m', 'launch.submit', *arguments],
+    cwd=ROOT,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  return done.returncode, done.stdout, done.stderr
+
+
+def test_command_makes_the_zip_and_says_what_is_constant(tmp_path):
+  lines = [json.dumps(record) + '\n' for record in records('WNLI.tsv')]
+  (tmp_path / 'wnli.jsonl').write_text(''.join(lines))
+  out = tmp_path / 'glue.zip'
+  code, text, err = submit_command(
+    '--benchmark=glue',
+    f'--predictions=WNLI.tsv={tmp_path / "wnli.jsonl"}',
+    f'--output={out}',
+  )
+  assert code == 0, err
+  report = (tmp_path / 'glue.zip.report.txt').read_text()
+  assert report in text
+  assert '10 of 11 files hold a constant' in report
+  with zipfile.ZipFile(out) as archive:
+    counts = {
+      name: archive.read(name).count(b'\n') - 1 for name in archive.namelist()
+    }
+  assert counts == FILES
+
+
+def test_command_refuses_in_one_line(tmp_path):
+  (tmp_path / 'wnli.jsonl').write_text('{"idx": 0, "prediction": "x"}\n')
+  code, _, err = submit_command(
+    '--benchmark=glue',
+    f'--predictions=WNLI.tsv={tmp_path / "wnli.jsonl"}',
+    f'--output={tmp_path / "glue.zip"}',
+  )
+  assert code == 1
+  assert 'error: no submission written' in err
+  assert '1 predictions; the board expects 146' in err
+  assert not (tmp_path / 'glue.zip').exists()
 
 
 def answers():
