@@ -286,3 +286,46 @@ def test_sigterm_ends_the_running_cell_and_starts_no_other(project):
   assert process.returncode == 1, out
   assert len(started(project)) == 1
   assert [row['state'] for row in read_csv(project)] == ['FAILED', 'FAILED']
+
+
+REAL_CONFIG = """
+import ml_collections
+
+
+def get_config():
+  return ml_collections.ConfigDict(
+    {
+      'task': {'name': 'mini_sentiment'},
+      'data': {
+        'tokenizer': 'train',
+        'max_length': 16,
+        'batch_size': 8,
+        'eval_batch_size': 128,
+        'buckets': (16,),
+        'train_limit': 16,
+      },
+      'model': {'name': 'bert', 'preset': 'tiny', 'max_positions': 16},
+      'optimizer': {'lr': 1e-3},
+      'train': {'steps': 1},
+    }
+  )
+"""
+
+
+def test_a_sweep_of_a_real_run(tmp_path):
+  (tmp_path / 'c.py').write_text(REAL_CONFIG)
+  command = [sys.executable, '-m', 'launch.sweep']
+  command += [f'--config={tmp_path / "c.py"}', f'--workdir={tmp_path / "out"}']
+  command += ['--grid=optimizer.lr=1e-2']
+  out = subprocess.run(
+    command, cwd=ROOT, check=False, capture_output=True, text=True
+  )
+  assert out.returncode == 0, out.stdout + out.stderr
+  with (tmp_path / 'out' / 'sweep.csv').open() as file:
+    (row,) = csv.DictReader(file)
+  assert (row['state'], row['metric']) == ('done', 'validation/accuracy')
+  folder = tmp_path / 'out' / row['folder']
+  result = json.loads((folder / 'result.json').read_text())
+  assert float(row['value']) == result['metrics']['validation']['accuracy']
+  config = json.loads((folder / 'config.json').read_text())['config']
+  assert config['optimizer']['lr'] == 1e-2
