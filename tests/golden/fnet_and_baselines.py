@@ -6,6 +6,7 @@ with the padding id 0.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -27,10 +28,16 @@ Rows = list[tuple[str, Any, Any, float, float]]
 def compare(arrays: dict[str, np.ndarray]) -> Rows:
   """Rows (name, ours, theirs, atol, rtol) for one file's arrays."""
   if 'in_cotangent_hidden' in arrays:
-    return _fnet(arrays)
-  if 'in_mlm_labels' in arrays:
-    return _bert(arrays)
-  raise ValueError(f'neither FNet nor BERT: arrays {sorted(arrays)}')
+    rows = _fnet(arrays)
+  elif 'in_mlm_labels' in arrays:
+    rows = _bert(arrays)
+  else:
+    raise ValueError(f'neither FNet nor BERT: arrays {sorted(arrays)}')
+  results = {k for k in arrays if k.startswith(('out_', 'mid_', 'grad_'))}
+  left = sorted(results - {row[0] for row in rows})
+  if left:
+    raise ValueError(f'nothing compares {left}')
+  return rows
 
 
 def _bert(a: dict[str, np.ndarray]) -> Rows:
@@ -42,27 +49,17 @@ def _bert(a: dict[str, np.ndarray]) -> Rows:
     'attention_mask': a['in_attention_mask'],
     'token_type_ids': a['in_token_type_ids'],
   }
-  params = _params(a, mlm)
-  outputs, state = mlm.apply(
-    {'params': params},
-    batch,
-    mutable=['intermediates'],
-    capture_intermediates=lambda module, _: module.name == 'softmax',
+  pooled = _forward(bare, _params(a, bare, 'bert.'), batch)['pooled']
+  loss, outputs, probabilities, gradients = _mlm(
+    mlm, _params(a, mlm), batch, a['in_mlm_labels']
   )
-  pooled = bare.apply({'params': _params(a, bare, 'bert.')}, batch)['pooled']
   # Queries at padding carry no meaning.
   valid = a['in_attention_mask'] != 0
   rows = _values(a, outputs['hidden_states'], valid)
-  for i in range(config.num_layers):
-    path = f'encoder/layer_{i}/mixer/core/softmax/__call__'
-    probs = tree.flatten(state['intermediates'])[path][0]
-    theirs = a[f'mid_attn_{i}']
-    rows.append(
-      _row(f'mid_attn_{i}', _by_query(probs, valid), _by_query(theirs, valid))
-    )
-  loss, gradients = jax.value_and_grad(_mlm_loss)(
-    params, mlm, batch, a['in_mlm_labels']
-  )
+  for i, probs in enumerate(probabilities):
+    ours = _by_query(probs, valid)
+    theirs = _by_query(a[f'mid_attn_{i}'], valid)
+    rows.append(_row(f'mid_attn_{i}', ours, theirs))
   rows += [
     _row(
       'out_mlm_logits', outputs['logits'][valid], a['out_mlm_logits'][valid]
@@ -81,15 +78,13 @@ def _fnet(a: dict[str, np.ndarray]) -> Rows:
     'token_type_ids': a['in_token_type_ids'],
   }
 
-  def total(params):
-    outputs = model.apply({'params': params}, batch)
-    last, pooled = outputs['last_hidden'], outputs['pooled']
-    return (
-      jnp.sum(last * a['in_cotangent_hidden'])
-      + jnp.sum(pooled * a['in_cotangent_pooled'])
-    ), outputs
-
-  gradients, outputs = jax.grad(total, has_aux=True)(_params(a, model))
+  outputs, gradients = _weighted(
+    model,
+    _params(a, model),
+    batch,
+    a['in_cotangent_hidden'],
+    a['in_cotangent_pooled'],
+  )
   valid = np.ones(a['in_input_ids'].shape, bool)
   rows = _values(a, outputs['hidden_states'], valid)
   rows.append(_row('out_pooled', outputs['pooled'], a['out_pooled']))
@@ -128,14 +123,54 @@ def _params(
   return tree.unflatten(flat)
 
 
-def _mlm_loss(params, model, batch, labels):
-  logits = model.apply({'params': params}, batch)['logits']
-  chosen = labels >= 0
-  scores = nn.log_softmax(logits)
-  picked = jnp.take_along_axis(
-    scores, jnp.where(chosen, labels, 0)[..., None], axis=-1
-  )[..., 0]
-  return -jnp.sum(jnp.where(chosen, picked, 0)) / jnp.sum(chosen)
+_compiled = functools.partial(jax.jit, static_argnums=0)
+
+
+@_compiled
+def _forward(model, params, batch):
+  return model.apply({'params': params}, batch)
+
+
+@_compiled
+def _weighted(model, params, batch, hidden, pooled):
+  """Outputs, and the gradient of their sum weighted by the cotangents."""
+
+  def total(params):
+    out = model.apply({'params': params}, batch)
+    loss = jnp.sum(out['last_hidden'] * hidden)
+    return loss + jnp.sum(out['pooled'] * pooled), out
+
+  gradients, outputs = jax.grad(total, has_aux=True)(params)
+  return outputs, gradients
+
+
+@_compiled
+def _mlm(model, params, batch, labels):
+  """Loss, outputs, attention of each layer, gradient of the loss."""
+
+  def mean_loss(params):
+    outputs, state = model.apply(
+      {'params': params},
+      batch,
+      mutable=['intermediates'],
+      capture_intermediates=lambda module, _: module.name == 'softmax',
+    )
+    chosen = labels >= 0
+    picked = jnp.take_along_axis(
+      nn.log_softmax(outputs['logits']),
+      jnp.where(chosen, labels, 0)[..., None],
+      axis=-1,
+    )[..., 0]
+    loss = -jnp.sum(jnp.where(chosen, picked, 0)) / jnp.sum(chosen)
+    return loss, (outputs, tree.flatten(state['intermediates']))
+
+  (loss, (outputs, captured)), gradients = jax.value_and_grad(
+    mean_loss, has_aux=True
+  )(params)
+  path = 'encoder/layer_{}/mixer/core/softmax/__call__'
+  layers = range(model.config.num_layers)
+  probabilities = [captured[path.format(i)][0] for i in layers]
+  return loss, outputs, probabilities, gradients
 
 
 def _values(a: dict[str, np.ndarray], states: Any, valid: np.ndarray) -> Rows:
