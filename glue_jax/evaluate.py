@@ -106,7 +106,8 @@ def evaluate(
   """
   if task.kind == 'language_modeling':
     return _language_modeling(gather(predict_fn, batches), task), None
-  table.labels()  # raises where labels are hidden, before any work
+  if not table.labelled:
+    table.labels()  # raises, before any work
   predictions = predict(predict_fn, batches, task, table)
   return score(predictions, table), predictions
 

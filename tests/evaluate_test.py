@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from glue_jax import evaluate, writers
-from glue_jax.data import tasks
+from glue_jax.data import batching, features, load, tasks, tokenizing
 from glue_jax.data.load import Table
 
 
@@ -239,6 +239,43 @@ def test_answer_texts_are_scored_as_fractions():
   odd = dataclasses.replace(task, metrics=('bleu',))
   with pytest.raises(ValueError, match="unknown metrics \\['bleu'\\]"):
     evaluate.score(dataclasses.replace(found, task=odd), table)
+
+
+def test_spans_found_by_the_model_become_answers():
+  """Logits that point at the gold tokens give the gold texts, windows too."""
+  task = tasks.get('squad_v2')
+  context = 'the old town of Ulm lies on the river Danube in the far south'
+  golds = ['Ulm', 'Danube', None]
+  rows = [
+    {
+      'question': 'where ?',
+      'context': context,
+      'answers': {
+        'text': [gold] if gold else [],
+        'answer_start': [context.index(gold)] if gold else [],
+      },
+      'is_impossible': gold is None,
+    }
+    for gold in golds
+  ]
+  words = tokenizing.train_wordpiece([context, 'where ?'] * 9, 120)
+  table = load.from_records(task, rows)
+  table.labelled = True
+  examples = features.tokenize(table, words, 14, windows=features.Windows(4, 8))
+  assert len(examples) > len(table)
+  batches = batching.eval_batches(examples, 2, (11, 14))
+
+  def point(batch):
+    length = batch['input_ids'].shape[1]
+    return {
+      f'{end}_logits': 9 * np.eye(length)[batch[f'{end}_positions']]
+      for end in ('start', 'end')
+    }
+
+  metrics, found = evaluate.evaluate(point, batches, task, table)
+  assert found.values == ['Ulm', 'Danube', '']
+  assert metrics['f1'] == metrics['exact'] == 1.0
+  assert found.extra['null_odds'][2] > 0
 
 
 def test_primary_is_the_mean_of_the_evaluation_splits():

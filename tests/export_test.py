@@ -14,7 +14,7 @@ from tests.conftest import tiny_config
 
 SIZES = dict(
   vocab_size=50,
-  num_layers=2,
+  num_layers=1,
   hidden_size=16,
   num_heads=2,
   intermediate_size=32,
