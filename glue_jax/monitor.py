@@ -1,6 +1,7 @@
-"""What the loop reads back from the device: sums, counts, finiteness."""
+"""What the loop watches: device results, the clock, signals to stop."""
 
 import collections
+import signal
 import time
 from typing import Any
 
@@ -74,8 +75,8 @@ class Monitor:
       total, count = metrics['loss']
       raise NonFinite(
         f'step {step}: loss sum {total} over {count}, gradient norm {norm}; '
-        f'rows of the batch: {[int(row) for row in rows if row >= 0]}. The last '
-        'good checkpoint is kept; lower the learning rate, or set '
+        f'rows of the batch: {[int(row) for row in rows if row >= 0]}. The '
+        'last good checkpoint is kept; lower the learning rate, or set '
         "config.train.nonfinite='skip' to drop such steps"
       )
     if not finite:
@@ -84,3 +85,62 @@ class Monitor:
     for name, value in (metrics | {'grad_norm': (norm, 1)}).items():
       old = self._sums.get(name, np.zeros(2))
       self._sums[name] = old + np.asarray(value, np.float64)
+
+
+class Clock:
+  """Wall time and rates of a run."""
+
+  def __init__(self, started: float):
+    self._started = started
+    self._first = None
+    self._mark = None
+    self._examples = self._total = 0
+    self._seconds = 0.0
+
+  def step(self, examples: int) -> None:
+    """Counts a finished dispatch; the first one (it compiles) isn't timed."""
+    now = time.time()
+    if self._first is None:
+      self._first = now - self._started
+    if self._mark is not None:
+      self._seconds += now - self._mark
+      self._examples += examples
+    self._mark = now
+    self._total += examples
+
+  def pause(self) -> None:
+    """Leaves the time until the next step out of the rate."""
+    self._mark = None
+
+  def rate(self) -> float:
+    """Returns examples a second while training."""
+    return self._examples / self._seconds if self._seconds else 0.0
+
+  def facts(self) -> dict[str, float]:
+    return {
+      'seconds': time.time() - self._started,
+      'seconds_to_first_step': self._first or 0.0,
+      'examples_per_s': self.rate(),
+    }
+
+
+class Signals:
+  """Notes SIGTERM instead of dying of it; only in the main thread."""
+
+  def __init__(self):
+    self.stop = False
+
+  def __enter__(self) -> 'Signals':
+    def handle(number, frame):
+      del number, frame
+      self.stop = True
+
+    try:
+      self._old = signal.signal(signal.SIGTERM, handle)
+    except ValueError:  # not the main thread: the owner of the process decides
+      self._old = None
+    return self
+
+  def __exit__(self, *exception) -> None:
+    if self._old is not None:
+      signal.signal(signal.SIGTERM, self._old)

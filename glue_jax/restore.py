@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from glue_jax import build, checkpoint, saved_model, sharding, train
+from glue_jax import build, checkpoint, saved_model, session, sharding
 from glue_jax import config as config_lib
 from glue_jax.method import Host
 
@@ -72,18 +72,18 @@ def load_run(
   data = {'train_split': '', 'eval_splits': ()} | data
   parts = build.build(config, seed, total_steps=lambda _: 1, load=False, **data)
   with sharding.enter(parts.mesh):
-    tx, _ = train.make_optimizer(config, parts)
+    tx, _ = session.make_optimizer(config, parts)
     key = jax.random.key(seed)
-    host = Host(None, 1, 1, train.initial_state(parts, tx, key))
+    host = Host(None, 1, 1, session.initial_state(parts, tx, key))
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', create=False)
     step = saved.newest(which)
     if step is None:
       raise checkpoint.CheckpointError(
         f'{workdir} has no whole checkpoint of kind {which!r}'
       )
-    train.restore_step(saved, which, step, parts, tx, host)
-    params = train.exported(parts, host.state)
-    predict = train.predict_fn(parts, host.state, host.variant)
+    session.restore_step(saved, which, step, parts, tx, host)
+    params = session.exported(parts, host.state)
+    predict = session.predict_fn(parts, host.state, host.variant)
   return Run(
     config=config,
     task=parts.bundle.task,

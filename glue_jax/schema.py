@@ -6,6 +6,7 @@ a mistake at once.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,58 @@ from glue_jax.data import pipeline, tasks
 from glue_jax.models import encoder
 from glue_jax.models import model as models
 from glue_jax.optim import build as optim
-from glue_jax.train import Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+  """The config's section `train`.
+
+  Attributes:
+    epochs, steps: length of the run; one of them.
+    accumulate: micro-batches a step.
+    log_every: steps between two lines of metrics.
+    eval_every: steps between two evaluations; None = once an epoch; the end
+      is always evaluated.
+    save_every: steps between two checkpoints; None = with every evaluation.
+    keep: how many of the last checkpoints are kept.
+    select: 'last' or 'best': which checkpoint the run's result is.
+    nonfinite: 'stop' or 'skip'.
+    max_programs: warn when more programs than this were compiled.
+  """
+
+  epochs: float | None = None
+  steps: int | None = None
+  accumulate: int = 1
+  log_every: int = 20
+  eval_every: int | None = None
+  save_every: int | None = None
+  keep: int = 2
+  select: str = 'last'
+  nonfinite: str = 'stop'
+  max_programs: int = 16
+
+  def __post_init__(self):
+    if (self.epochs is None) == (self.steps is None):
+      raise ValueError('config.train: give either `epochs` or `steps`')
+    for field, values in (
+      ('select', ('last', 'best')),
+      ('nonfinite', ('stop', 'skip')),
+    ):
+      if getattr(self, field) not in values:
+        raise ValueError(
+          f'config.train.{field}={getattr(self, field)!r}: expected {values}'
+        )
+    for field in ('accumulate', 'log_every', 'keep', 'max_programs'):
+      if getattr(self, field) < 1:
+        raise ValueError(f'config.train.{field} must be 1 or more')
+
+  def total_steps(self, steps_per_epoch: int) -> int:
+    """Returns the steps of the run."""
+    total = self.steps or math.ceil(self.epochs * steps_per_epoch)
+    if total < 1:
+      raise ValueError(f'config.train asks for {total} steps')
+    return total
+
 
 # {section: (what reads it, the arguments that the caller passes itself)}.
 READERS: dict[str, tuple[Callable, tuple[str, ...]]] = {

@@ -101,6 +101,7 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
+  """The same whole value on every device."""
   return NamedSharding(mesh, P())
 
 

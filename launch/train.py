@@ -1,6 +1,6 @@
 """Trains what a config says.
 
-  python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
+  python -m launch.train --config=configs/quickstart.py --workdir=runs/quick
   python -m launch.train --config=configs/glue.py:rte --config.optimizer.lr=3e-5
     --workdir=runs/rte
 
@@ -40,6 +40,7 @@ _ID = flags.DEFINE_integer('process_id', None, 'Number of this process.')
 
 
 def main(argv: list[str]) -> None:
+  """Runs the config; exits 1 with a message if something doesn't fit."""
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
   logging.get_absl_handler().addFilter(distributed.own_messages)

@@ -66,5 +66,5 @@ def make(
     return distilled
 
   return Method(
-    'distillation', wrap_loss=wrap, init_frozen=lambda rng: {'teacher': params}
+    'distillation', wrap_loss=wrap, init_frozen=lambda _: {'teacher': params}
   )

@@ -60,8 +60,8 @@ class PeerTask:
 
 
 TASKS = {
-  'rte': PeerTask('RTE', (1, 2), 3, ('entailment', 'not_entailment'), 3),
-  'mrpc': PeerTask('MRPC', (3, 4), 0, ('0', '1'), 3),
+  'rte': PeerTask('RTE', (1, 2), 3, ('entailment', 'not_entailment'), 2),
+  'mrpc': PeerTask('MRPC', (3, 4), 0, ('0', '1'), 2),
   'stsb': PeerTask('STS-B', (7, 8), 9, (), 2),
   'cola': PeerTask('CoLA', (3,), 1, ('0', '1'), 2, header=False),
   'sst2': PeerTask('SST-2', (0,), 1, ('0', '1'), 1, limit=20000),
