@@ -14,6 +14,7 @@ SQuAD: {id: text} of --split; with SQuAD 2.0 also <output>_odds.json.
 
 import pathlib
 import sys
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -38,7 +39,7 @@ _DATA_DIR = flags.DEFINE_string(
 )
 
 
-def load(workdir: str, splits: tuple[str, ...]):
+def load(workdir: str, splits: tuple[str, ...]) -> Any:
   """Loads a run with these splits.
 
   Args:
