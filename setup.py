@@ -58,7 +58,7 @@ setuptools.setup(
       'pytest>=8.3',
       'pytest-xdist>=3.6',
       'pyyaml>=6.0',
-      'ruff>=0.15',
+      'ruff==0.17.5',  # another one may format differently
     ],
   },
 )
