@@ -20,7 +20,6 @@ RUN_TIME = [
   'safetensors>=0.5',
   'scikit-learn>=1.5',
   'scipy>=1.14',
-  'tensorboardX>=2.6.2',
   'tensorflow-datasets>=4.9.9',  # its readers; TensorFlow is not needed
   'tokenizers>=0.22',
   'tqdm>=4.66',

@@ -24,7 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
       ),
       model=dict(name='bert', preset='tiny', max_positions=32),
       optimizer=dict(lr=1e-3, warmup=0.1, weight_decay=0.01),
-      train=dict(epochs=10, log_every=20),
+      train=dict(epochs=6, log_every=25),
       stages=tuple(
         (name, dict(task=dict(name=f'mini_{name}'))) for name in TASKS
       ),

@@ -81,6 +81,7 @@ def build(
   with sharding.enter(mesh):
     plain = Apply(make_model(config, bundle))
     plain.model.config.check_lengths(bundle.buckets)
+    check_ids(bundle, plain.model.config)
     steps_per_epoch = bundle.train.steps_per_epoch if bundle.train else 1
     steps = total_steps(steps_per_epoch)
     context = method.Context(
@@ -186,6 +187,27 @@ def make_model(config: Any, bundle: pipeline.DataBundle) -> Any:
       f'{module.config.vocab_size} rows; give the tokenizer of the weights'
     )
   return module
+
+
+def check_ids(bundle: pipeline.DataBundle, config: Any) -> None:
+  """Refuses ids that a table has no row for: lookups would give NaN.
+
+  Raises:
+    ValueError: a token type of the data is not below `type_vocab_size`, or a
+      token not below `vocab_size`.
+  """
+  batches = [bundle.train] if bundle.train else list(bundle.evals.values())
+  for examples in (b.examples for b in batches):
+    for field, size in (
+      ('type_ids', config.type_vocab_size),
+      ('ids', config.vocab_size),
+    ):
+      largest = int(getattr(examples, field).max(initial=0))
+      if largest >= size:
+        raise ValueError(
+          f'the data has {field} up to {largest}, the model has {size} rows; '
+          'give the tokenizer that belongs to the weights'
+        )
 
 
 def make_part(package: str, section: Any, context: method.Context) -> Any:

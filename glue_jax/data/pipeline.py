@@ -96,8 +96,8 @@ def build(
       task, split, data_dir, files=files, bad_rows=bad_rows, seed=data_seed
     )
     tables[split] = _limited(table, limits[split], data_seed)
-  if train_split in tables:
-    tables[train_split].labels()  # raises where there is nothing to learn from
+  if train_split in tables and not tables[train_split].labelled:
+    tables[train_split].labels()  # raises: there is nothing to learn from
   tokenizer = _tokenizer(tokenizer, vocab_size, tables, files_of, train_split)
   windows = features.Windows(doc_stride, max_query_length)
   examples = {
