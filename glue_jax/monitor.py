@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 
 class NonFinite(RuntimeError):
@@ -34,6 +35,7 @@ class Monitor:
     self._sums: dict[str, np.ndarray] = {}
     self.waited = 0.0
     self.skipped = 0
+    self._warned = False
 
   def push(self, step: int, metrics: dict[str, Any], rows: np.ndarray) -> None:
     """Takes the metrics of a step; reads those of `lag` steps before.
@@ -49,6 +51,17 @@ class Monitor:
     self._pending.append((step, metrics, rows))
     while len(self._pending) > self._lag:
       self._read()
+
+  def compiled(self, programs: int, limit: int) -> None:
+    """Warns once when more programs than the limit were compiled."""
+    if programs > limit and not self._warned:
+      self._warned = True
+      logging.warning(
+        '%d programs were compiled, more than config.train.max_programs=%d; '
+        'use fewer length buckets or variants',
+        programs,
+        limit,
+      )
 
   def check(self) -> None:
     """Reads all that is pending, so that what follows rests on it."""

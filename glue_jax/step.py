@@ -152,16 +152,13 @@ class Programs:
     key: jax.Array,
   ) -> tuple[TrainState, dict[str, Any]]:
     """Runs one step; the old state's buffers are used up."""
-    shardings = jax.tree.map(lambda x: x.sharding, state.replace(frozen={}))
-    program = self._program(variant, shardings)
-    lean, metrics = program(state.replace(frozen={}), state.frozen, batch, key)
+    lean = state.replace(frozen={})
+    program = self._program(variant, lean)
+    lean, metrics = program(lean, state.frozen, batch, key)
     return lean.replace(frozen=state.frozen), metrics
 
-  def _program(self, variant, shardings):
-    key = (
-      tuple(sorted(variant.items())),
-      jax.tree.structure(shardings),
-    )
+  def _program(self, variant, state):
+    key = (tuple(sorted(variant.items())), jax.tree.structure(state))
     if key not in self._cache:
       fn = self._build(variant)
 
@@ -169,6 +166,7 @@ class Programs:
         self.traces += 1
         return fn(*args)
 
+      shardings = jax.tree.map(lambda x: x.sharding, state)
       self._cache[key] = jax.jit(
         counted, donate_argnums=0, out_shardings=(shardings, None)
       )

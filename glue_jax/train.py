@@ -117,6 +117,7 @@ def train(
       host.state, metrics = programs(host.variant, host.state, batch, key)
       host.step += 1
       monitor.push(host.step, metrics, local['idx'])
+      monitor.compiled(programs.traces, schedule.max_programs)
       clock.step(data.batch_size)
 
       ends = host.step == total
@@ -154,13 +155,6 @@ def train(
         )
     bar.close()
     writer.close()
-    if programs.traces > schedule.max_programs:
-      logging.warning(
-        '%d programs were compiled, more than config.train.max_programs=%d; '
-        'use fewer length buckets or variants',
-        programs.traces,
-        schedule.max_programs,
-      )
 
     # Export.
     if schedule.select == 'best' and best:

@@ -154,7 +154,7 @@ def test_a_stage_that_comes_later_cannot_be_referred_to(tmp_path):
 def test_masked_language_modelling_on_own_files_then_fine_tuning(tmp_path):
   corpus = tmp_path / 'corpus'
   corpus.mkdir()
-  words = 'the cat saw a dog and the dog saw a bird near the old house'.split()
+  words = ['the', 'cat', 'saw', 'a', 'dog', 'and', 'bird', 'near', 'old']
   rng = np.random.default_rng(0)
   for name in ('train', 'validation'):
     text = ' '.join(rng.choice(words, 4000))

@@ -1,0 +1,191 @@
+"""Laws that hold for every method, one parametrised test for each law.
+
+A new file in glue_jax/methods needs an entry in METHODS; without one the first
+test fails.
+"""
+
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glue_jax import build, checkpoint, methods, session, sharding, tree
+from glue_jax.method import Host
+from glue_jax.step import Programs, make_step
+from tests import devices_test
+from tests.conftest import tiny_config
+
+# Small arguments for each method; 'TEACHER' stands for a saved model.
+METHODS = {
+  'bootstrapping': dict(beta=0.5),
+  'distillation': dict(teacher='TEACHER'),
+  'gradual_unfreezing': {},
+  'houlsby': dict(size=4),
+  'lora': dict(rank=2),
+}
+# Methods whose model is the plain one before the first step.
+IDENTITY = ('bootstrapping', 'distillation', 'gradual_unfreezing', 'lora')
+
+
+def test_every_method_is_here():
+  files = {m.name for m in pkgutil.iter_modules(methods.__path__)}
+  assert files == set(METHODS)
+
+
+@pytest.fixture(scope='module')
+def teacher(tmp_path_factory):
+  """A saved model with the tiny config's vocabulary."""
+  from glue_jax import saved_model
+
+  folder = tmp_path_factory.mktemp('teacher')
+  parts = build.build(tiny_config(), 1, total_steps=lambda _: 4)
+  params = sharding.gather(parts.params, parts.mesh)
+  saved_model.save(folder, parts.plain.model, params)
+  return str(folder)
+
+
+def arguments(name, teacher):
+  return {
+    key: teacher if value == 'TEACHER' else value
+    for key, value in METHODS[name].items()
+  }
+
+
+class Case:
+  """A method in a tiny run, its step compiled once."""
+
+  def __init__(self, name, teacher):
+    self.name = name
+    self.config = tiny_config(methods=((name, arguments(name, teacher)),))
+    self.parts = build.build(self.config, 0, total_steps=lambda _: 4)
+    parts = self.parts
+    self.key = jax.random.key(0)
+    self.tx, _ = session.make_optimizer(self.config, parts)
+    self.programs = Programs(
+      lambda variant: make_step(
+        parts.apply.replace(variant=variant),
+        parts.objective,
+        parts.method,
+        self.tx,
+      )
+    )
+
+  def start(self):
+    with sharding.enter(self.parts.mesh):
+      state = session.initial_state(self.parts, self.tx, self.key)
+      # A step donates its state; what is shared with `parts` must outlive it.
+      return jax.tree.map(jnp.copy, state)
+
+  def step(self, state, count=1, batch=None):
+    with sharding.enter(self.parts.mesh):
+      for _ in range(count):
+        rows = batch or self.parts.bundle.train.batch(int(state.step))
+        rows = sharding.put_batch(rows, self.parts.mesh)
+        state, metrics = self.programs({}, state, rows, self.key)
+    return state, metrics
+
+  def logits(self, apply, params):
+    batch = self.parts.bundle.train.batch(0)
+    return np.asarray(apply(params, batch)['logits'])
+
+
+@pytest.fixture(scope='module', params=sorted(METHODS))
+def case(request, teacher):
+  return Case(request.param, teacher)
+
+
+def host(value):
+  return {n: np.asarray(x) for n, x in tree.flatten(value).items()}
+
+
+def test_the_model_is_the_plain_one_at_the_start(case):
+  parts = case.parts
+  plain, _ = tree.partition(parts.params, lambda n: n in parts.names)
+  ours, theirs = (
+    case.logits(apply, params)
+    for apply, params in ((parts.apply, parts.params), (parts.plain, plain))
+  )
+  if case.name in IDENTITY:
+    np.testing.assert_array_equal(ours, theirs)
+  else:
+    np.testing.assert_allclose(ours, theirs, atol=0.1)
+    assert not np.array_equal(ours, theirs)
+
+
+def test_frozen_leaves_are_bit_equal_and_learning_ones_move(case):
+  state = case.start()
+  learns, frozen = host(state.params), host(state.frozen)
+  state, metrics = case.step(state, 2)
+  assert bool(metrics['finite'])
+  for name, value in host(state.frozen).items():
+    np.testing.assert_array_equal(value, frozen[name], err_msg=name)
+  moved = [
+    name
+    for name, value in host(state.params).items()
+    if not np.array_equal(value, learns[name])
+  ]
+  assert sorted(moved) == sorted(learns)
+
+
+def test_what_is_exported_is_what_was_trained(case):
+  state, _ = case.step(case.start(), 2)
+  parts = case.parts
+  with sharding.enter(parts.mesh):
+    exported = session.exported(parts, state)
+  trained = case.logits(parts.apply, state.all_params())
+  names = set(tree.flatten(exported))
+  if names == parts.names:
+    np.testing.assert_allclose(
+      case.logits(parts.plain, exported), trained, atol=1e-5
+    )
+  else:
+    # Nothing to merge into: the method's own leaves are kept, all of them.
+    assert names == set(tree.flatten(state.all_params()))
+
+
+def test_saved_restored_and_continued_is_bit_equal(case, tmp_path):
+  straight, _ = case.step(case.start(), 4)
+  half, _ = case.step(case.start(), 2)
+  saved = checkpoint.Checkpoints(tmp_path)
+  data = case.parts.bundle.train
+  notes = session.notes(Host(data, 2, 4, half, step=2), {})
+  saved.save('last', 2, half, notes)
+  fresh = Host(data, 2, 4, case.start())
+  with sharding.enter(case.parts.mesh):
+    session.restore(saved, case.parts, case.tx, fresh)
+  continued, _ = case.step(fresh.state, 2)
+  assert fresh.step == 2
+  for a, b in zip(jax.tree.leaves(straight), jax.tree.leaves(continued)):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_rows_of_nothing_but_padding_give_no_nan(case):
+  rows = dict(case.parts.bundle.train.batch(0))
+  half = len(rows['idx']) // 2
+  for field in ('attention_mask', 'input_ids', 'weight'):
+    rows[field] = rows[field].copy()
+    rows[field][half:] = 0
+  state, metrics = case.step(case.start(), 1, rows)
+  assert bool(metrics['finite'])
+  assert all(np.isfinite(x).all() for x in host(state.params).values())
+
+
+def test_four_devices_give_the_result_of_one(teacher, tmp_path):
+  def cases(**mesh):
+    return {
+      name: {
+        'changes': dict(
+          devices_test.BASE,
+          mesh=mesh,
+          methods=[[name, arguments(name, teacher)]],
+        )
+      }
+      for name in METHODS
+    }
+
+  devices_test.run(cases(), tmp_path / 'one', 1)
+  devices_test.run(cases(fsdp=4), tmp_path / 'four', 4)
+  for name in METHODS:
+    devices_test.assert_equal(tmp_path / 'four' / name, tmp_path / 'one' / name)
