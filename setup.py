@@ -11,7 +11,7 @@ RUN_TIME = [
   'flatbuffers>=24.3',  # jax.export writes its files with it
   'flax>=0.12',
   'grain>=0.2.12',
-  'jax>=0.10',
+  'jax>=0.10,<0.12',
   'matplotlib>=3.9',
   'ml_collections>=1.1',
   'numpy>=2.0',
@@ -46,8 +46,8 @@ setuptools.setup(
   package_data={'launch': ['clusters/*']},
   install_requires=RUN_TIME,
   extras_require={
-    'tpu': ['jax[tpu]>=0.10'],
-    'cuda': ['jax[cuda13]>=0.10'],
+    'tpu': ['jax[tpu]>=0.10,<0.12'],
+    'cuda': ['jax[cuda13]>=0.10,<0.12'],
     'bench': [*PEER],
     'notebooks': NOTEBOOKS,
     'test': [

@@ -23,9 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
         buckets=(16, 24, 32),
       ),
       # A wide start: at 0.02 role swaps are learnt some epochs later.
-      model=dict(
-        name='bert', preset='tiny', max_positions=32, init_range=0.1
-      ),
+      model=dict(name='bert', preset='tiny', max_positions=32, init_range=0.1),
       optimizer=dict(lr=2e-3, warmup=0.1, weight_decay=0.01),
       train=dict(epochs=6, log_every=25),
       stages=tuple(

@@ -40,7 +40,7 @@ class Site:
     shape: tuple[int, ...],
     dtype: Any = jnp.float32,
   ) -> jax.Array:
-    """Returns the plug's own leaf `<path>/<name>`; `init(rng, shape, dtype)`."""
+    """Returns the plug's leaf `<path>/<name>`; `init(rng, shape, dtype)`."""
     return self.module.scope.param(name, init, shape, dtype)
 
   def rng(self) -> jax.Array:

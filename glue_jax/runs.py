@@ -69,7 +69,9 @@ def _stages(config, workdir, allow):
     logging.info('stage %s', name)
     results[name] = _seeds(part, workdir / name, allow, workdir)
   if jax.process_index() == 0:
-    return outcome.write_stages(workdir, results)
+    result = outcome.write_stages(workdir, results)
+    replace_text(workdir / 'done.json', json.dumps({'stages': names}) + '\n')
+    return result
   return results[names[-1]]
 
 

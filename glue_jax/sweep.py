@@ -230,14 +230,8 @@ def read_cell(cell: Cell, workdir: str | os.PathLike) -> dict:
 
 
 def is_done(folder: pathlib.Path) -> bool:
-  """Whether a run is finished: one run or several seeds leave `done.json`.
-
-  Of stages, the joint `result.json` is written when the last one is finished.
-  """
-  if (folder / 'done.json').is_file():
-    return True
-  result = folder / 'result.json'
-  return result.is_file() and 'stages' in json.loads(result.read_text())
+  """Whether a run is finished, whatever its seeds and stages."""
+  return (folder / 'done.json').is_file()
 
 
 def rank(rows: Iterable[Mapping]) -> list[dict]:

@@ -196,7 +196,7 @@ def balance(table: Table) -> str:
   )
 
 
-def lengths(table: Table, tokenizer) -> np.ndarray:
+def lengths(table: Table, tokenizer: tokenizing.Tokenizer | None) -> np.ndarray:
   """Words, or tokens with special tokens, of each row."""
   rows = _texts(table)
   if tokenizer is None:

@@ -11,7 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax import build, checkpoint, methods, session, sharding, tree
+from glue_jax import (
+  build,
+  checkpoint,
+  config,
+  methods,
+  session,
+  sharding,
+  tree,
+)
 from glue_jax.method import Host
 from glue_jax.step import Programs, make_step
 from tests import devices_test
@@ -176,10 +184,14 @@ def test_four_devices_give_the_result_of_one(teacher, tmp_path):
   def cases(**mesh):
     return {
       name: {
-        'changes': dict(
+        'changes': config.override(
           devices_test.BASE,
-          mesh=mesh,
-          methods=[[name, arguments(name, teacher)]],
+          dict(
+            mesh=mesh,
+            methods=[[name, arguments(name, teacher)]],
+            # The rows, and so the vocabulary, of the teacher.
+            data=dict(train_limit=64),
+          ),
         )
       }
       for name in METHODS

@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import time
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -103,7 +104,7 @@ def read(
   return texts, np.array([task.labels.index(v) for v in values], np.int64)
 
 
-def encode(tokenizer, texts: list[tuple[str, ...]]) -> list[dict]:
+def encode(tokenizer: Any, texts: list[tuple[str, ...]]) -> list[dict]:
   """Token ids and type ids of each row, cut to `MAX_LENGTH`."""
   columns = [list(column) for column in zip(*texts)]
   out = tokenizer(*columns, truncation=True, max_length=MAX_LENGTH)
@@ -146,7 +147,7 @@ def grouped_batches(
   return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def make_optimizer(model, fused: bool = True):
+def make_optimizer(model: Any, fused: bool = True) -> Any:
   """AdamW without decay on biases and layer norms."""
   import torch
 
@@ -179,7 +180,9 @@ def metrics(name: str, logits: np.ndarray, labels: np.ndarray) -> dict:
   return result
 
 
-def train(model, rows: list[dict], labels: np.ndarray, epochs: int, seed: int):
+def train(
+  model: Any, rows: list[dict], labels: np.ndarray, epochs: int, seed: int
+) -> None:
   """Trains in place: AdamW, linear decay with warm-up, clipping at 1."""
   import torch
   from transformers import get_linear_schedule_with_warmup
@@ -202,7 +205,7 @@ def train(model, rows: list[dict], labels: np.ndarray, epochs: int, seed: int):
       optimizer.zero_grad()
 
 
-def predict(model, rows: list[dict]) -> np.ndarray:
+def predict(model: Any, rows: list[dict]) -> np.ndarray:
   """Logits (N, C) of the rows, in their order."""
   import torch
 
