@@ -15,6 +15,8 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from glue_jax.layers import linear
+
 # What a file of glue_jax/layers defines to fill a slot.
 SLOTS = {'mixer': 'Mixer', 'ffn': 'FFN', 'stack': 'stack'}
 
@@ -188,5 +190,6 @@ def dense(config: EncoderConfig, features: int, **kwargs: Any) -> nn.Dense:
     features,
     dtype=jnp.dtype(config.dtype),
     kernel_init=nn.initializers.normal(config.init_range),
+    dot_general=linear.dot_general,
     **kwargs,
   )
