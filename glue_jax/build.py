@@ -164,7 +164,8 @@ def make_model(config: Any, bundle: pipeline.DataBundle) -> Any:
   # None takes back what an earlier stage's config said.
   kwargs = {key: value for key, value in section.items() if value is not None}
   weights = kwargs.pop('weights', None)
-  kwargs.pop('fresh', None)
+  for key in ('fresh', 'cast'):  # read by initial_params
+    kwargs.pop(key, None)
   if weights:
     clash = {'name', 'preset', 'vocab_size'} & kwargs.keys()
     if clash:
@@ -235,8 +236,9 @@ def initial_params(
   """Returns the parameters to start from.
 
   Without a config all of them are drawn from the seed. Leaves that
-  `model.weights` has are taken from there; only a head (and what
-  `model.fresh` patterns allow) may be missing there and start afresh.
+  `model.weights` has are taken from there. Only a head or pooler may be missing
+  there and start afresh; what `model.fresh` patterns match does so in any case
+  (a head of another number of classes).
 
   Raises:
     ValueError: the weights lack other leaves, or have other shapes.
@@ -246,8 +248,18 @@ def initial_params(
   expected = jax.eval_shape(apply.init, rng, batch)
   found = {}
   if weights:
-    found = tree.flatten(saved_model.load_params(weights, apply.model))
-    allowed = ['head/.*', *section.get('fresh', ())]
+    fresh = tuple(section.get('fresh', ()))
+    found = tree.flatten(
+      saved_model.load_params(
+        weights,
+        apply.model,
+        new_head=any(p.startswith('head/') for p in fresh),
+        cast=section.get('cast', False),
+      )
+    )
+    is_fresh = lambda name: any(tree.matches(p, name) for p in fresh)
+    found = {n: x for n, x in found.items() if not is_fresh(n)}
+    allowed = ('head/.*', 'pooler/.*', *fresh)
     wanted = {
       n: x
       for n, x in tree.flatten(expected).items()

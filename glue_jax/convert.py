@@ -305,7 +305,7 @@ def _check(
     elif tensor.dtype != 'F32' and not (cast and tensor.dtype in CASTABLE):
       lines.append(f'! {target.name} found {tensor.dtype}, expected F32')
       if tensor.dtype in CASTABLE:
-        hints.add('cast=True converts to float32')
+        hints.add('model.cast=True converts to float32')
   extra = sorted(set(found) - {target.name for target in used.values()})
   known = names.tolerated(model)
   originals = names.originals(model)

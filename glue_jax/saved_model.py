@@ -105,18 +105,24 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
   return module, tree.unflatten(flat)
 
 
-def load_params(source: str | os.PathLike, module: Any) -> tree.Tree:
+def load_params(
+  source: str | os.PathLike,
+  module: Any,
+  new_head: bool = False,
+  cast: bool = False,
+) -> tree.Tree:
   """Returns the tree of a saved model or of a Hugging Face folder.
 
   Args:
     source: either; a workdir stands for its saved model.
     module: the `Model` that the tree is for (a folder of the other kind of head
       gives the encoder's leaves).
+    new_head, cast: see `convert.load_hf`.
   """
   folder = find(source)
   if (folder / MODEL).is_file():
     return load(folder)[1]
-  return convert.load_hf(folder, module, new_head=True)[0]
+  return convert.load_hf(folder, module, new_head, cast)[0]
 
 
 def _config(record):

@@ -128,11 +128,13 @@ def _check_model(section: Mapping[str, Any]) -> None:
   # None takes back what an earlier stage's config said.
   section = {k: v for k, v in section.items() if v is not None}
   fields = {field.name for field in dataclasses.fields(encoder.EncoderConfig)}
-  unknown = section.keys() - fields - {'name', 'preset', 'weights', 'fresh'}
+  unknown = (
+    section.keys() - fields - {'name', 'preset', 'weights', 'fresh', 'cast'}
+  )
   if unknown:
     raise ValueError(
       f'config.model: nothing reads {sorted(unknown)}; known keys are name, '
-      f'preset, weights, fresh, {", ".join(sorted(fields))}'
+      f'preset, weights, fresh, cast, {", ".join(sorted(fields))}'
     )
   if 'weights' not in section and 'name' not in section:
     raise ValueError('config.model: give `name` and `preset`, or `weights`')

@@ -36,16 +36,6 @@ RULES = (
   (r'.*/(projection|dense|out)/kernel', ('fsdp', None)),
 )
 
-# Logical axes of activations -> mesh axes.
-LOGICAL_RULES = (
-  ('batch', ('data', 'fsdp')),
-  ('length', None),
-  ('embed', None),
-  ('heads', 'tensor'),
-  ('mlp', 'tensor'),
-  ('vocab', 'tensor'),
-)
-
 
 class Block(nn.Module):
   """One mixer and one feed-forward part, each with residual and LayerNorm."""

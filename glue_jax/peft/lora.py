@@ -5,6 +5,8 @@ s = alpha / r, A (in, r), B (r, out) = 0. The paper's text says Gaussian A;
 libraries use U(-1/sqrt(in), 1/sqrt(in)), which is followed here.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -37,7 +39,7 @@ def plug(pattern: str, rank: int, factor: float, dropout: float = 0.0) -> Plug:
         f'lora rank={rank} exceeds min(d_in, d_out)='
         f'{min(x.shape[-1], y.shape[-1])} at {site.path}; lower the rank'
       )
-    a = site.param('lora_a', _uniform, (x.shape[-1], rank))
+    a = site.param('lora_a', initial_a, (x.shape[-1], rank))
     b = site.param('lora_b', jax.nn.initializers.zeros, (rank, y.shape[-1]))
     if dropout and site.train:
       keep = jax.random.bernoulli(site.rng(), 1 - dropout, x.shape)
@@ -64,6 +66,9 @@ def merge(params: tree.Tree, factor: float) -> tree.Tree:
 _LEAVES = ('/lora_a', '/lora_b')
 
 
-def _uniform(rng, shape, dtype=jnp.float32):
+def initial_a(
+  rng: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32
+) -> jax.Array:
+  """Draws A (in, r) from U(-1/sqrt(in), 1/sqrt(in))."""
   bound = shape[0] ** -0.5
   return jax.random.uniform(rng, shape, dtype, -bound, bound)

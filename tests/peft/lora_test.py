@@ -1,0 +1,130 @@
+"""LoRA against the reference library, on a vector that it wrote.
+
+The file holds a random BERT classifier with trained factors on query and value
+of every layer: logits, loss and gradients of the mean cross-entropy.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glue_jax import tree
+from glue_jax.method import add_leaves
+from glue_jax.methods import lora as method
+from glue_jax.models import names
+from glue_jax.models.encoder import EncoderConfig
+from glue_jax.models.model import build, shapes
+from glue_jax.objectives.task import cross_entropy
+from glue_jax.peft import lora
+from glue_jax.plugs import Apply
+from tests.conftest import ROOT
+
+FILE = ROOT / 'tests/golden_data/peft-baselines/tiny_bert_h8_l1.npz'
+HF = 'bert.encoder.layer.{}.attention.self.{}.lora_{}.weight'
+
+
+@pytest.fixture(scope='module')
+def arrays():
+  return dict(np.load(FILE))
+
+
+@pytest.fixture(scope='module')
+def plain(arrays):
+  """The classifier and its parameters, from the arrays' own shapes."""
+  shape = lambda name: arrays[f'w/{name}.weight'].shape
+  layers = sum('attention.self.query.weight' in name for name in arrays)
+  vocab, width = shape('bert.embeddings.word_embeddings')
+  config = EncoderConfig(
+    vocab_size=vocab,
+    hidden_size=width,
+    num_layers=layers,
+    num_heads=int(arrays['num_heads']),
+    intermediate_size=shape('bert.encoder.layer.0.intermediate.dense')[0],
+    max_positions=shape('bert.embeddings.position_embeddings')[0],
+    type_vocab_size=shape('bert.embeddings.token_type_embeddings')[0],
+  )
+  classes = shape('classifier')[0]
+  model = build(
+    'bert', config=config, kind='classification', num_outputs=classes
+  )
+  flat = {}
+  for name, target in names.targets(model, shapes(model)).items():
+    value = arrays[f'w/{target.name}']
+    flat[name] = jnp.asarray(value.T if target.transpose else value)
+  return Apply(model), tree.unflatten(flat)
+
+
+@pytest.fixture(scope='module')
+def tuned(arrays, plain):
+  """The same with the trained factors and head: (Apply, params, Method)."""
+  apply, params = plain
+  rank, alpha = int(arrays['lora_r']), float(arrays['lora_alpha'])
+  made = method.make(None, rank=rank, alpha=alpha)
+  params, owners = add_leaves(
+    jax.random.key(0), params, apply, [made], batch(arrays)
+  )
+  flat = tree.flatten(params)
+  for name in owners:
+    _, layer, _, site, leaf = name.split('/')
+    key = HF.format(layer.removeprefix('layer_'), site, leaf[-1].upper())
+    flat[name] = jnp.asarray(arrays[f'lora/p/{key}'].T)
+  head = 'lora/p/classifier.modules_to_save'
+  flat['head/out/kernel'] = jnp.asarray(arrays[f'{head}.weight'].T)
+  flat['head/out/bias'] = jnp.asarray(arrays[f'{head}.bias'])
+  return apply.replace(plugs=made.plugs), tree.unflatten(flat), made
+
+
+def batch(arrays):
+  fields = ('input_ids', 'attention_mask', 'token_type_ids')
+  return {field: arrays[field].astype(np.int32) for field in fields}
+
+
+def test_fresh_factors_are_the_identity(arrays, plain, tuned):
+  apply, params = plain
+  made = tuned[2]
+  fresh, _ = add_leaves(jax.random.key(0), params, apply, [made], batch(arrays))
+  ours = apply.replace(plugs=made.plugs)(fresh, batch(arrays))['logits']
+  np.testing.assert_allclose(ours, arrays['lora/init_logits'], atol=2e-5)
+  np.testing.assert_allclose(ours, arrays['base/logits'], atol=2e-5)
+
+
+def test_logits_and_loss(arrays, tuned):
+  apply, params, _ = tuned
+  logits = apply(params, batch(arrays))['logits']
+  np.testing.assert_allclose(logits, arrays['lora/logits'], atol=2e-5)
+  loss = cross_entropy(logits, arrays['labels']).mean()
+  np.testing.assert_allclose(loss, arrays['lora/loss'], atol=2e-5)
+
+
+def test_gradients(arrays, tuned):
+  apply, params, _ = tuned
+
+  def loss(params):
+    logits = apply(params, batch(arrays))['logits']
+    return cross_entropy(logits, arrays['labels']).mean()
+
+  found = tree.flatten(jax.jit(jax.grad(loss))(params))
+  for name, ours in found.items():
+    if '/lora_' in name:
+      _, layer, _, site, leaf = name.split('/')
+      key = HF.format(layer.removeprefix('layer_'), site, leaf[-1].upper())
+      theirs = arrays[f'lora/g/{key}'].T
+      np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_merged_is_the_same_model(arrays, plain, tuned):
+  _, params, made = tuned
+  ours = plain[0](made.export(params), batch(arrays))['logits']
+  np.testing.assert_allclose(ours, arrays['lora/logits'], atol=2e-5)
+
+
+def test_factors_start_as_the_libraries_draw_them():
+  draws = np.asarray(lora.initial_a(jax.random.key(0), (400, 50)))
+  assert abs(draws).max() <= 1 / 20
+  assert draws.std() == pytest.approx(1 / 20 / 3**0.5, rel=0.02)
+
+
+def test_rank_stabilised_scale():
+  assert lora.scale(16, 8.0, rank_stabilised=False) == 0.5
+  assert lora.scale(16, 8.0, rank_stabilised=True) == 2.0
