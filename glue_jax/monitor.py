@@ -138,12 +138,20 @@ class Clock:
 
 
 class Signals:
-  """Notes SIGTERM instead of dying of it; only in the main thread."""
+  """Notes SIGTERM instead of dying of it; only in the main thread.
+
+  With several processes the runtime's own notice is used instead (it agrees on
+  one step to stop at, see `Checkpoints.preempted`), and nothing is done here.
+  """
 
   def __init__(self):
     self.stop = False
 
   def __enter__(self) -> 'Signals':
+    self._old = None
+    if jax.process_count() > 1:
+      return self
+
     def handle(number, frame):
       del number, frame
       self.stop = True
@@ -151,7 +159,7 @@ class Signals:
     try:
       self._old = signal.signal(signal.SIGTERM, handle)
     except ValueError:  # not the main thread: the owner of the process decides
-      self._old = None
+      pass
     return self
 
   def __exit__(self, *exception) -> None:
