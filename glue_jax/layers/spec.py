@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
-
-from glue_jax.layers import linear
 
 # What a file of glue_jax/layers defines to fill a slot.
 SLOTS = {'mixer': 'Mixer', 'ffn': 'FFN', 'stack': 'stack'}
@@ -190,6 +189,38 @@ def dense(config: EncoderConfig, features: int, **kwargs: Any) -> nn.Dense:
     features,
     dtype=jnp.dtype(config.dtype),
     kernel_init=nn.initializers.normal(config.init_range),
-    dot_general=linear.dot_general,
+    dot_general=dot_general,
     **kwargs,
   )
+
+
+def dot_general(
+  x: jax.Array,
+  kernel: jax.Array,
+  dimension_numbers: Any,
+  precision: Any = None,
+  preferred_element_type: Any = None,
+) -> jax.Array:
+  """Multiplies (..., D) by (D, F) as one matrix of rows: (..., F).
+
+  The gradient of a kernel sums over all rows. Taken of (B, L, D) arrays, two
+  dimensions to sum over, a CPU transposes the larger operand in memory first;
+  over one dimension it doesn't (a third less time for a whole training step).
+  The arguments are those of `jax.lax.dot_general`, so that `nn.Dense` takes
+  this in its place.
+
+  Raises:
+    ValueError: the dimension numbers aren't those of a dense layer.
+  """
+  if dimension_numbers != (((x.ndim - 1,), (0,)), ((), ())) or kernel.ndim != 2:
+    raise ValueError(
+      f'dense layers multiply (..., D) by (D, F); found {x.shape} by '
+      f'{kernel.shape} with dimension numbers {dimension_numbers}'
+    )
+  y = jnp.dot(
+    x.reshape(-1, x.shape[-1]),
+    kernel,
+    precision=precision,
+    preferred_element_type=preferred_element_type,
+  )
+  return y.reshape(*x.shape[:-1], -1)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
+from glue_jax.layers.spec import freeze
 from glue_jax.models import bert, fnet, names
 from glue_jax.models.encoder import EncoderConfig
 from glue_jax.models.model import Model, build, shapes
@@ -149,12 +150,7 @@ def _mlm(model, params, batch, labels):
   """Loss, outputs, attention of each layer, gradient of the loss."""
 
   def mean_loss(params):
-    outputs, state = model.apply(
-      {'params': params},
-      batch,
-      mutable=['intermediates'],
-      capture_intermediates=lambda module, _: module.name == 'softmax',
-    )
+    outputs = model.apply({'params': params}, batch)
     chosen = labels >= 0
     picked = jnp.take_along_axis(
       nn.log_softmax(outputs['logits']),
@@ -162,11 +158,19 @@ def _mlm(model, params, batch, labels):
       axis=-1,
     )[..., 0]
     loss = -jnp.sum(jnp.where(chosen, picked, 0)) / jnp.sum(chosen)
-    return loss, (outputs, tree.flatten(state['intermediates']))
+    return loss, outputs
 
-  (loss, (outputs, captured)), gradients = jax.value_and_grad(
-    mean_loss, has_aux=True
-  )(params)
+  (loss, outputs), gradients = jax.value_and_grad(mean_loss, has_aux=True)(
+    params
+  )
+  parts = freeze({'attention': {'fused': False}})
+  config = dataclasses.replace(model.config, options=parts)
+  _, state = model.clone(config=config).apply(
+    {'params': params},
+    batch,
+    capture_intermediates=lambda module, _: module.name == 'softmax',
+  )
+  captured = tree.flatten(state['intermediates'])
   path = 'encoder/layer_{}/mixer/core/softmax/__call__'
   layers = range(model.config.num_layers)
   probabilities = [captured[path.format(i)][0] for i in layers]

@@ -24,16 +24,18 @@ def bias_of(mask):
 
 
 def probabilities(query, key, value, bias):
-  _, state = Core(CONFIG).apply(
+  _, state = Core(CONFIG, fused=False).apply(
     {}, query, key, value, bias, False, capture_intermediates=True
   )
   return state['intermediates']['softmax']['__call__'][0]
 
 
-def test_equals_the_definition():
+@pytest.mark.parametrize('fused', [True, False])
+def test_equals_the_definition(fused):
   query, key, value = heads()
   mask = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
-  ours = Core(CONFIG).apply({}, query, key, value, bias_of(mask), False)
+  core = Core(CONFIG, fused)
+  ours = core.apply({}, query, key, value, bias_of(mask), False)
   for b in range(2):
     for h in range(2):
       n = mask[b].sum()
@@ -57,21 +59,24 @@ def test_a_row_of_nothing_but_padding_is_uniform_and_its_gradient_finite():
   probs = probabilities(query, key, value, bias_of(mask))
   np.testing.assert_allclose(probs[1], 0.2, atol=1e-6)
 
-  def total(query):
-    core = Core(CONFIG)
+  def total(query, fused):
+    core = Core(CONFIG, fused)
     return core.apply({}, query, key, value, bias_of(mask), False).sum()
 
-  assert np.isfinite(jax.grad(total)(query)).all()
+  for fused in (True, False):
+    assert np.isfinite(jax.grad(total)(query, fused)).all()
 
 
-def test_attention_dropout_changes_training_only():
+@pytest.mark.parametrize('fused', [True, False])
+def test_attention_dropout_changes_training_only(fused):
   config = EncoderConfig(hidden_size=8, num_heads=2, attention_dropout=0.5)
   arguments = (*heads(), bias_of(np.ones((2, 5), bool)))
-  quiet = Core(config).apply({}, *arguments, False)
-  loud = Core(config).apply(
+  quiet = Core(config, fused).apply({}, *arguments, False)
+  loud = Core(config, fused).apply(
     {}, *arguments, True, rngs={'dropout': jax.random.key(0)}
   )
-  np.testing.assert_array_equal(quiet, Core(CONFIG).apply({}, *arguments, True))
+  same = Core(CONFIG, fused).apply({}, *arguments, True)
+  np.testing.assert_array_equal(quiet, same)
   assert np.abs(quiet - loud).max() > 0.01
 
 

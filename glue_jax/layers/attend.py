@@ -1,0 +1,111 @@
+"""Softmax attention with dropout as one function with its own gradient.
+
+Vaswani et al. 2017, arXiv 1706.03762, eq. 1. The gradient follows Dao et al.
+2022, arXiv 2205.14135, section 3.1: the sum over keys in the softmax's gradient
+equals the sum over the head's width of output times output gradient, so no pass
+over the (L, M) scores is spent on it. Kept for the backward pass: query, key,
+value, output, exp(scores - max) and its sums; the dropped-out probabilities are
+made again from the hash that gave the mask.
+
+Every product is written with the summed axis last in the left operand and first
+in the right one, which is what a CPU multiplies without a slow path.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from glue_jax.layers.dropout import keep_mask
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def attend(
+  query: jax.Array,
+  key: jax.Array,
+  value: jax.Array,
+  bias: jax.Array,
+  rng: jax.Array | None,
+  rate: float,
+) -> jax.Array:
+  """Returns dropout(softmax(Q K^T / sqrt(K) + bias)) V, softmax in float32.
+
+  Args:
+    query: (B, L, H, K).
+    key: (B, M, H, K).
+    value: (B, M, H, K).
+    bias: added to the scores, broadcast to (B, H, L, M), float32. A row
+      without any real key is finite everywhere, so it becomes uniform.
+    rng: key of the dropout mask; None without dropout.
+    rate: of dropout.
+
+  Returns:
+    (B, L, H, K) in the type of the operands.
+  """
+  return _forward(query, key, value, bias, rng, rate)[0]
+
+
+def _forward(query, key, value, bias, rng, rate):
+  scaled = query * query.shape[-1] ** -0.5
+  scores = jnp.einsum(
+    'bhlk,bhkm->bhlm',
+    scaled.transpose(0, 2, 1, 3),
+    key.transpose(0, 2, 3, 1),
+    preferred_element_type=jnp.float32,
+  )
+  scores += bias
+  weights = jnp.exp(scores - scores.max(-1, keepdims=True))
+  inverse = 1 / weights.sum(-1, keepdims=True)
+  probs = _dropped(weights, inverse, rng, rate).astype(value.dtype)
+  out = jnp.einsum('bhlm,bhmk->bhlk', probs, value.transpose(0, 2, 1, 3))
+  out = out.transpose(0, 2, 1, 3)
+  weights = weights.astype(value.dtype)
+  return out, (scaled, key, value, bias, weights, inverse, out, rng)
+
+
+def _backward(rate, kept, g):
+  query, key, value, bias, weights, inverse, out, rng = kept
+  # (B, H, L, 1): the softmax's sum over keys.
+  delta = (g.astype(jnp.float32) * out).sum(-1).transpose(0, 2, 1)[..., None]
+  # Without the barrier the probabilities of the forward pass would be stored.
+  weights, g = jax.lax.optimization_barrier((weights, g))
+  probs = _dropped(weights, inverse, rng, rate).astype(g.dtype)
+  d_value = jnp.einsum('bhkl,bhlm->bhkm', g.transpose(0, 2, 3, 1), probs)
+  d_probs = jnp.einsum(
+    'bhlk,bhkm->bhlm',
+    g.transpose(0, 2, 1, 3),
+    value.transpose(0, 2, 3, 1),
+    preferred_element_type=jnp.float32,
+  )
+  d_probs = _dropped(d_probs, 1.0, rng, rate)
+  d_scores = weights * inverse * (d_probs - delta)
+  d_bias = _sum_to(d_scores, bias)
+  d_scores = d_scores.astype(g.dtype)
+  d_query = jnp.einsum('bhlm,bhmk->bhlk', d_scores, key.transpose(0, 2, 1, 3))
+  d_query *= query.shape[-1] ** -0.5
+  d_key = jnp.einsum('bhkl,bhlm->bhkm', query.transpose(0, 2, 3, 1), d_scores)
+  return (
+    d_query.transpose(0, 2, 1, 3),
+    d_key.transpose(0, 3, 1, 2),
+    d_value.transpose(0, 3, 1, 2),
+    d_bias,
+    None,
+  )
+
+
+attend.defvjp(_forward, _backward)
+
+
+def _dropped(x, scale, rng, rate):
+  if rng is None or rate == 0.0:
+    return x * scale
+  return jnp.where(
+    keep_mask(rng, rate, x.shape), x * (scale * (1 / (1 - rate))), 0
+  )
+
+
+def _sum_to(x, like):
+  """Sums over the axes along which `like` was broadcast."""
+  x = x.sum(tuple(range(x.ndim - like.ndim)))
+  axes = tuple(i for i, n in enumerate(like.shape) if n == 1 != x.shape[i])
+  return x.sum(axes, keepdims=True).astype(like.dtype)
