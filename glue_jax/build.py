@@ -16,7 +16,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from glue_jax import config as config_lib
-from glue_jax import method, saved_model, sharding, tree
+from glue_jax import convert, method, saved_model, sharding, tree
 from glue_jax.data import pipeline, tasks
 from glue_jax.models import encoder
 from glue_jax.models import model as models
@@ -173,7 +173,7 @@ def make_model(config: Any, bundle: pipeline.DataBundle) -> Any:
         f'config.model: {sorted(clash)} come from model.weights={weights!r}; '
         'leave them out'
       )
-    kwargs |= saved_model.architecture(weights)
+    kwargs |= read_sizes(weights)
   else:
     kwargs.setdefault('vocab_size', bundle.tokenizer.vocab_size)
     kwargs.setdefault('pad_id', bundle.tokenizer.pad_id)
@@ -250,7 +250,7 @@ def initial_params(
   if weights:
     fresh = tuple(section.get('fresh', ()))
     found = tree.flatten(
-      saved_model.load_params(
+      read_params(
         weights,
         apply.model,
         new_head=any(p.startswith('head/') for p in fresh),
@@ -285,6 +285,34 @@ def initial_params(
   return tree.unflatten(
     {n: found.get(n, fresh.get(n)) for n in tree.flatten(expected)}
   )
+
+
+def read_sizes(source: str) -> dict[str, Any]:
+  """Returns the arguments of `models.build` that fix the encoder's sizes.
+
+  Args:
+    source: a saved model, a workdir that has one, or a Hugging Face folder.
+  """
+  record = saved_model.read_record(source)
+  if record:
+    return {'name': record['family'], 'config': record['config']}
+  family, config, _ = convert.read_hf_config(source)
+  return {'name': family, 'config': config}
+
+
+def read_params(
+  source: str, module: Any, new_head: bool, cast: bool
+) -> tree.Tree:
+  """Returns the tree of a source, see `read_sizes`.
+
+  Args:
+    source: whose sizes are those of `module`.
+    module: the `Model` that the tree is for.
+    new_head, cast: see `convert.load_hf`.
+  """
+  if saved_model.read_record(source):
+    return saved_model.load(source)[1]
+  return convert.load_hf(source, module, new_head, cast)[0]
 
 
 def load_model(source: str) -> tuple[Apply, tree.Tree]:

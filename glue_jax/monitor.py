@@ -1,6 +1,7 @@
 """What the loop watches: device results, the clock, signals to stop."""
 
 import collections
+import contextlib
 import signal
 import time
 from typing import Any
@@ -156,10 +157,9 @@ class Signals:
       del number, frame
       self.stop = True
 
-    try:
+    # Outside the main thread the owner of the process decides.
+    with contextlib.suppress(ValueError):
       self._old = signal.signal(signal.SIGTERM, handle)
-    except ValueError:  # not the main thread: the owner of the process decides
-      pass
     return self
 
   def __exit__(self, *exception) -> None:

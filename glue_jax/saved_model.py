@@ -15,7 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from glue_jax import convert, tree
+from glue_jax import tree
 from glue_jax.models import model as models
 
 MODEL, PARAMS = 'model.json', 'params.safetensors'
@@ -62,14 +62,14 @@ def find(source: str | os.PathLike) -> pathlib.Path:
   return inner if (inner / MODEL).is_file() else folder
 
 
-def architecture(source: str | os.PathLike) -> dict[str, Any]:
-  """Returns arguments of `models.build` that fix the encoder's sizes."""
-  folder = find(source)
-  if (folder / MODEL).is_file():
-    record = json.loads((folder / MODEL).read_text())
-    return {'name': record['family'], 'config': _config(record)}
-  family, config, _ = convert.read_hf_config(folder)
-  return {'name': family, 'config': config}
+def read_record(source: str | os.PathLike) -> dict[str, Any] | None:
+  """Returns model.json of a source, its config built; None if it has none."""
+  path = find(source) / MODEL
+  if not path.is_file():
+    return None
+  record = json.loads(path.read_text())
+  fields = {k: models.freeze(v) for k, v in record['config'].items()}
+  return record | {'config': models.EncoderConfig(**fields)}
 
 
 def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
@@ -79,13 +79,12 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
     ValueError: it isn't such a folder, a file is damaged, or the model isn't
       complete without the leaves of a method.
   """
-  folder = find(source)
-  if not (folder / MODEL).is_file():
+  record = read_record(source)
+  if record is None:
     raise ValueError(
       f'{source} holds no finished model: expected {MODEL} there or in its '
       'folder model/'
     )
-  record = json.loads((folder / MODEL).read_text())
   if record['unmerged']:
     raise ValueError(
       f'{source} is no plain model: its method added leaves that were not '
@@ -96,35 +95,11 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
     record['family'],
     kind=record['kind'],
     num_outputs=record['num_outputs'],
-    config=_config(record),
+    config=record['config'],
   )
+  path = find(source) / PARAMS
   try:
-    flat = safetensors.numpy.load_file(folder / PARAMS)
+    flat = safetensors.numpy.load_file(path)
   except (OSError, safetensors.SafetensorError) as error:
-    raise ValueError(f'{folder / PARAMS} cannot be read: {error}') from error
+    raise ValueError(f'{path} cannot be read: {error}') from error
   return module, tree.unflatten(flat)
-
-
-def load_params(
-  source: str | os.PathLike,
-  module: Any,
-  new_head: bool = False,
-  cast: bool = False,
-) -> tree.Tree:
-  """Returns the tree of a saved model or of a Hugging Face folder.
-
-  Args:
-    source: either; a workdir stands for its saved model.
-    module: the `Model` that the tree is for (a folder of the other kind of head
-      gives the encoder's leaves).
-    new_head, cast: see `convert.load_hf`.
-  """
-  folder = find(source)
-  if (folder / MODEL).is_file():
-    return load(folder)[1]
-  return convert.load_hf(folder, module, new_head, cast)[0]
-
-
-def _config(record):
-  frozen = {k: models.freeze(v) for k, v in record['config'].items()}
-  return models.EncoderConfig(**frozen)

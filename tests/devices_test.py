@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 # A usual learning rate: Adam turns the last bit of a vanishing gradient into a
 # step of that size.
 BASE = dict(
-  model=dict(dropout=0.0, attention_dropout=0.0, num_heads=2),
+  model=dict(dropout=0.0, attention_dropout=0.0, num_heads=2, num_layers=1),
   data=dict(train_limit=56, eval_limit=30),
   optimizer=dict(lr=1e-3),
   train=dict(epochs=1),

@@ -17,7 +17,7 @@ from tests.conftest import tiny_config
 
 
 def leaves(workdir):
-  return tree.flatten(saved_model.load_params(workdir, None))
+  return tree.flatten(saved_model.load(workdir)[1])
 
 
 def test_killed_at_random_moments_ends_the_same(tmp_path):
