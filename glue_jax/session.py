@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from absl import logging
 
-from glue_jax import build, checkpoint, evaluate, sharding, tree
+from glue_jax import build, checkpoint, cpu, evaluate, sharding, tree
 from glue_jax import config as config_lib
 from glue_jax.method import Host
 from glue_jax.optim import build as optim
@@ -142,7 +142,8 @@ def predict_fn(parts: build.Parts, state: TrainState, variant: Any) -> Callable:
     return parts.objective.predict(apply, params, batch)
 
   key = tuple(sorted(variant.items()))
-  program = parts.programs.setdefault(key, jax.jit(predict))
+  compiled = jax.jit(predict, compiler_options=cpu.compiler_options())
+  program = parts.programs.setdefault(key, compiled)
   lean = state.replace(opt_state=())
   return lambda batch: program(lean, sharding.put_batch(batch, parts.mesh))
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from glue_jax import tree
+from glue_jax import cpu, tree
 from glue_jax.method import Method, Objective
 from glue_jax.plugs import Apply
 from glue_jax.state import TrainState
@@ -168,7 +168,10 @@ class Programs:
 
       shardings = jax.tree.map(lambda x: x.sharding, state)
       self._cache[key] = jax.jit(
-        counted, donate_argnums=0, out_shardings=(shardings, None)
+        counted,
+        donate_argnums=0,
+        out_shardings=(shardings, None),
+        compiler_options=cpu.compiler_options(),
       )
       if len(self._cache) > self._limit:
         self._cache.popitem(last=False)

@@ -75,8 +75,9 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import checkpoint, report
+  from glue_jax import checkpoint, cpu, report
 
+  cpu.keep_memory()
   workdir = pathlib.Path(_WORKDIR.value)
   name = _WHICH.value or 'selected'
   output = pathlib.Path(_OUTPUT.value or workdir / 'evaluation' / name)

@@ -41,8 +41,9 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import checkpoint, predict
+  from glue_jax import checkpoint, cpu, predict
 
+  cpu.keep_memory()
   splits = (_SPLIT.value,) if _SPLIT.value else ()
   try:
     run = predict.open_run(

@@ -12,7 +12,7 @@ import sys
 
 from absl import app, flags, logging
 
-from glue_jax import config_flag, distributed
+from glue_jax import config_flag, cpu, distributed
 
 _CONFIG = config_flag.define()
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
@@ -56,6 +56,7 @@ def main(argv: list[str]) -> None:
     distributed.initialize(
       _DISTRIBUTED.value, _COORDINATOR.value, _COUNT.value, _ID.value
     )
+    cpu.keep_memory()
     distributed.compilation_cache(_CACHE.value)
     result = runs.run(
       _CONFIG.value, _WORKDIR.value, allow_config_change=_ALLOW.value

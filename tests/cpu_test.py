@@ -54,9 +54,7 @@ def faults(mode):
 
 
 def test_memory_is_kept():
-  _, plain = faults('plain')
-  kept, after = faults('keep')
-  if kept == 'True':
-    assert after < plain / 2
-  else:
-    assert not sys.platform.startswith('linux')
+  # Other threads of a busy machine add faults of their own: the least counts.
+  kept, counts = zip(*(faults('keep') for _ in range(3)))
+  assert kept[0] == str(sys.platform.startswith('linux'))
+  assert min(counts) < 2000
