@@ -1,7 +1,7 @@
 """Measurements beside a peer: `python -m launch.benchmark NAME [--flags]`.
 
 Each benchmark is a module of `launch/benchmarks/` with a docstring, its own
-flags and `main(argv)`; adding one is adding a file.
+`define_flags()` and `main(argv)`; adding one is adding a file.
 """
 
 import importlib
@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     found = f'unknown benchmark {name!r}\n' if name else ''
     sys.exit(found + usage())
   module = importlib.import_module(f'launch.benchmarks.{name}')
+  module.define_flags()
   app.run(module.main, argv=[f'benchmark {name}', *argv[1:]])
 
 

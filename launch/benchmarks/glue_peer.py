@@ -23,18 +23,21 @@ import numpy as np
 from absl import flags
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list('tasks', ['rte', 'mrpc', 'stsb', 'cola', 'sst2'], 'Tasks.')
-flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds.')
-flags.DEFINE_string('data_dir', None, 'Folder of the glue_data layout.')
-flags.DEFINE_string('out', None, 'JSONL file of results, one row a cell.')
-flags.DEFINE_integer('threads', 2, 'Threads of PyTorch.')
-flags.DEFINE_string('weights', None, 'HF folder; default: MiniLM-L6.')
-flags.DEFINE_integer('train_limit', None, 'Seeded number of training rows.')
-
 BATCH_SIZE = 32
 MAX_LENGTH = 128
 LEARNING_RATE = 5e-5
 WARMUP = 0.1
+
+
+def define_flags() -> None:
+  """Defines the flags; only of the benchmark that runs."""
+  flags.DEFINE_list('tasks', ['rte', 'mrpc', 'stsb', 'cola', 'sst2'], 'Tasks.')
+  flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds.')
+  flags.DEFINE_string('data_dir', None, 'Folder of the glue_data layout.')
+  flags.DEFINE_string('out', None, 'JSONL file of results, one row a cell.')
+  flags.DEFINE_integer('threads', 2, 'Threads of PyTorch.')
+  flags.DEFINE_string('weights', None, 'HF folder; default: MiniLM-L6.')
+  flags.DEFINE_integer('train_limit', None, 'Seeded number of training rows.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,7 +224,9 @@ def predict(model: Any, rows: list[dict]) -> np.ndarray:
   return logits
 
 
-def run_cell(name: str, seed: int, data_dir: str, weights: str) -> dict:
+def run_cell(
+  name: str, seed: int, data_dir: str, weights: str, limit: int | None = None
+) -> dict:
   """Fine-tunes one task with one seed; returns the row of results."""
   import torch
   import transformers
@@ -229,7 +234,7 @@ def run_cell(name: str, seed: int, data_dir: str, weights: str) -> dict:
   task = TASKS[name]
   tokenizer = transformers.AutoTokenizer.from_pretrained(weights)
   texts, labels = read(task, 'train', data_dir)
-  limit = FLAGS.train_limit or task.limit
+  limit = limit or task.limit
   if limit and limit < len(texts):
     chosen = np.random.default_rng(0).permutation(len(texts))[:limit]
     chosen.sort()
@@ -279,11 +284,12 @@ def main(argv: list[str]) -> None:
 
   torch.set_num_threads(FLAGS.threads)
   out = pathlib.Path(FLAGS.out)
+  weights = FLAGS.weights or minilm_folder()
   for seed in map(int, FLAGS.seeds):
     for name in FLAGS.tasks:
       if (name, seed) in finished(out):
         continue
-      row = run_cell(name, seed, data_dir, FLAGS.weights or minilm_folder())
+      row = run_cell(name, seed, data_dir, weights, FLAGS.train_limit)
       with out.open('a') as f:
         f.write(json.dumps(row) + '\n')
       print(json.dumps(row), flush=True)
