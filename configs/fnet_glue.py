@@ -26,6 +26,7 @@ def get_config(task: str = 'rte') -> ml_collections.ConfigDict:
     eval_batch_size=16,
     train_limit=None,
   )
+  config.model.stack = 'plain'
   config.optimizer.update(lr=2e-5, warmup=0.0)
   config.train.epochs = 3
   return config

@@ -36,7 +36,8 @@ def get_config(task: str = 'rte') -> ml_collections.ConfigDict:
         train_limit=20_000 if task == 'sst2' else None,
         cache_dir='~/.cache/glue_jax/examples',
       ),
-      model=dict(weights=weights),
+      # A sentence's class is read off the first token.
+      model=dict(weights=weights, stack='first_token'),
       optimizer=dict(lr=5e-5, warmup=0.1, weight_decay=0.01, clip_norm=1.0),
       train=dict(epochs=EPOCHS.get(task, 3)),
       seeds=(0, 1, 2),

@@ -40,11 +40,17 @@ def initial_state(parts: build.Parts, tx: Any, key: jax.Array) -> TrainState:
     others = method.init_frozen(jax.random.fold_in(key, 2))
     if 'params' in others:
       raise ValueError(f"{method.name}: init_frozen may not use 'params'")
+  # Made where they stay: a state may be too large for one device.
+  specs = sharding.like_params(
+    jax.eval_shape(tx.init, params),
+    sharding.param_specs(params, parts.rules, parts.mesh),
+    parts.mesh,
+  )
   state = TrainState(
     step=jax.numpy.zeros((), jax.numpy.int32),
     params=params,
     frozen={'params': frozen} | others,
-    opt_state=jax.jit(tx.init)(params),
+    opt_state=jax.jit(tx.init, out_shardings=specs)(params),
     extra=extras,
   )
   return sharding.put_state(state, parts.rules, parts.mesh)

@@ -96,11 +96,13 @@ class Mixer(nn.Module):
 
     Args:
       x: hidden states (B, L, D).
-      context: what the encoder knows of the batch; `bias` is read.
+      context: what the encoder knows of the batch; `bias` is read, and
+        `queries`: how many leading positions are computed, default all.
       train: turns dropout on.
 
     Returns:
-      the sublayer's output after dropout (B, L, D), without the residual.
+      the sublayer's output after dropout (B, L, D), without the residual;
+      with `queries` only those positions.
 
     Raises:
       ValueError: the heads don't divide the width.
@@ -111,15 +113,18 @@ class Mixer(nn.Module):
         f'model.num_heads={c.num_heads} does not divide '
         f'model.hidden_size={c.hidden_size}'
       )
-    heads = (*x.shape[:2], c.num_heads, -1)
     axes = ('batch', 'length', 'heads', None)
+    asking = x[:, : context.get('queries')]
     query, key, value = (
       nn.with_logical_constraint(
-        dense(c, c.hidden_size, name=name)(x).reshape(heads), axes
+        dense(c, c.hidden_size, name=name)(inputs).reshape(
+          *inputs.shape[:2], c.num_heads, -1
+        ),
+        axes,
       )
-      for name in ('query', 'key', 'value')
+      for name, inputs in (('query', asking), ('key', x), ('value', x))
     )
     core = Core(c, self.fused, name='core')
     out = core(query, key, value, context['bias'], train)
-    out = dense(c, c.hidden_size, name='attn_out')(out.reshape(x.shape))
+    out = dense(c, c.hidden_size, name='attn_out')(out.reshape(asking.shape))
     return Dropout(c.dropout)(out, train)

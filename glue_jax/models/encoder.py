@@ -48,12 +48,17 @@ class Block(nn.Module):
   def __call__(
     self, x: jax.Array, context: dict[str, Any], train: bool
   ) -> jax.Array:
-    """Maps (B, L, D) to (B, L, D)."""
+    """Maps (B, L, D) to (B, L, D), or to the first `queries` positions."""
     c = self.config
     mixer = spec.make('mixer', self.mixer, c)
-    x = LayerNorm(c.layer_norm_eps, c.dtype, name='ln_attn')(
-      x + mixer(x, context, train)
-    )
+    mixed = mixer(x, context, train)
+    x = x[:, : context.get('queries')]
+    if mixed.shape != x.shape:
+      raise ValueError(
+        f'the mixer {self.mixer!r} gave {mixed.shape} where {x.shape} was '
+        f'asked for; model.stack={c.stack!r} needs another mixer'
+      )
+    x = LayerNorm(c.layer_norm_eps, c.dtype, name='ln_attn')(x + mixed)
     ffn = spec.make('ffn', self.ffn, c)
     x = LayerNorm(c.layer_norm_eps, c.dtype, name='ln_ffn')(
       x + ffn(x, context, train)

@@ -14,7 +14,7 @@ import numpy as np
 
 from glue_jax import models, tree
 from glue_jax.layers.heads import Pooler
-from glue_jax.layers.spec import freeze
+from glue_jax.layers.spec import freeze, part
 from glue_jax.models.encoder import Encoder, EncoderConfig
 
 # Files of glue_jax/models that aren't a family of models.
@@ -146,6 +146,11 @@ def build(
     # Positions start after the one that padding has.
     overrides.setdefault('position_offset', overrides['pad_id'] + 1)
   config = dataclasses.replace(config, **overrides)
+  kinds = getattr(part('stack', config.stack), 'kinds', (kind,))
+  if kind not in kinds:
+    raise ValueError(
+      f'model.stack={config.stack!r} serves the heads {kinds}, not {kind!r}'
+    )
   return Model(config, name, kind, num_outputs)
 
 

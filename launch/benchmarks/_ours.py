@@ -37,7 +37,12 @@ class Side:
 
     self.jax, self.cpu, self.sharding = jax, cpu, sharding
     model = models.build(
-      'bert', 'minilm_l6', kind='classification', num_outputs=2
+      'bert',
+      'minilm_l6',
+      kind='classification',
+      num_outputs=2,
+      # As in configs/glue.py.
+      stack='first_token',
     )
     apply = plugs.Apply(model)
     self.mesh = sharding.make_mesh()

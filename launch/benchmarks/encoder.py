@@ -201,7 +201,7 @@ def floor(c: Comparison, step: float) -> None:
   )
 
 
-def loop(c: Comparison, wanted: set[str], step: float, data_dir) -> None:
+def loop(c: Comparison, wanted: set[str], step: float, data_dir: str) -> None:
   """Rows of the loop around the step: host time, time to the first step."""
   with tempfile.TemporaryDirectory() as folder:
     if 'overhead' in wanted:

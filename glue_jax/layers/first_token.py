@@ -1,0 +1,44 @@
+"""A stack whose last block computes the first position only.
+
+A sentence's class is read off the first token, so in the last block no other
+position needs a query, an output projection or a feed-forward part: with six
+blocks a seventh of the encoder's work. What the head reads, and every gradient,
+is the same. For heads that read the first token only; `last_hidden` and the
+last of `hidden_states` have that one position.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+
+def stack(
+  layers: Sequence[nn.Module],
+  x: jax.Array,
+  context: dict[str, Any],
+  train: bool,
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+  """Runs the blocks, the last with one query.
+
+  Args:
+    layers: modules called as `layer(x, context, train)`; the last one's mixer
+      must read `context['queries']`.
+    x: embeddings (B, L, D).
+    context: what the encoder knows of the batch.
+    train: turns dropout on.
+
+  Returns:
+    the last hidden state (B, 1, D), and the states of all blocks.
+  """
+  states = [x]
+  for i, layer in enumerate(layers):
+    last = i == len(layers) - 1
+    x = layer(x, context | {'queries': 1} if last else context, train)
+    states.append(x)
+  return x, tuple(states)
+
+
+# Kinds of head that read nothing but the first token.
+stack.kinds = ('classification', 'multiple_choice', 'regression')
