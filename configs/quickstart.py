@@ -4,6 +4,10 @@ Command:  python -m launch.train --config=configs/quickstart.py
             --workdir=runs/quickstart
 Needs nothing but this repository: the tasks are generated (glue_jax/data/
 synthetic.py), the vocabulary is trained on them.
+
+Measured on 2 cores of a Xeon at 2.5 GHz (2.5 minutes beside another process),
+validation accuracy, bag of words in brackets: acceptability 0.946 (0.476),
+sentiment 0.962 (0.522), entailment 0.900 (0.498).
 """
 
 import ml_collections
@@ -22,8 +26,17 @@ def get_config() -> ml_collections.ConfigDict:
         eval_batch_size=256,
         buckets=(16, 24, 32),
       ),
-      # A wide start: at 0.02 role swaps are learnt some epochs later.
-      model=dict(name='bert', preset='tiny', max_positions=32, init_range=0.1),
+      # No dropout and a wide start: in 48,000 examples a model of this size does
+      # not overfit, and at the usual 0.1 and 0.02 it begins to learn who did what
+      # to whom only in the last epochs.
+      model=dict(
+        name='bert',
+        preset='tiny',
+        max_positions=32,
+        init_range=0.05,
+        dropout=0.0,
+        attention_dropout=0.0,
+      ),
       optimizer=dict(lr=2e-3, warmup=0.1, weight_decay=0.01),
       train=dict(epochs=6, log_every=25),
       stages=tuple(
