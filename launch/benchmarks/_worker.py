@@ -108,7 +108,9 @@ def product_shapes(
 
   Args:
     rows: B * L.
-    sizes: layers, width, heads, inner (feed-forward width), length.
+    sizes: layers, width, heads, inner (feed-forward width), length; and
+      keys_only, blocks of which only keys and values are computed of all
+      positions (the last one, where the head reads the first token).
 
   Returns:
     (how many a step, left shape, right shape, einsum) of each; those of the
@@ -117,7 +119,8 @@ def product_shapes(
   n, d, f = sizes['layers'], sizes['width'], sizes['inner']
   h, length = sizes['heads'], sizes['length']
   found = []
-  for count, a, b in ((4 * n, d, d), (n, d, f), (n, f, d)):
+  narrow = 4 * n + 2 * sizes['keys_only']
+  for count, a, b in ((narrow, d, d), (n, d, f), (n, f, d)):
     found += [
       (count, (rows, a), (a, b), 'ij,jk->ik'),
       (count, (rows, b), (a, b), 'ik,jk->ij'),

@@ -40,7 +40,14 @@ ROWS = (
   'overhead',
   'first_step',
 )
-SIZES = {'layers': 6, 'width': 384, 'heads': 12, 'inner': 1536, 'length': 128}
+SIZES = {
+  'layers': 5,
+  'keys_only': 1,
+  'width': 384,
+  'heads': 12,
+  'inner': 1536,
+  'length': 128,
+}
 BATCH = 32
 UP, DOWN = 'higher is better', 'lower is better'
 
