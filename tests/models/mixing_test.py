@@ -15,7 +15,8 @@ import pytest
 
 from glue_jax.models import model as models
 
-LENGTH, BATCH, STEPS = 16, 64, 400
+# After 400 steps FNet is at 0.89 to 0.99 over six seeds, after 800 above 0.959.
+LENGTH, BATCH, STEPS = 16, 64, 800
 MARK, A, B = 2, 3, 4
 
 
@@ -57,8 +58,7 @@ def accuracy(model, key):
   'name,mixer,low,high',
   [
     ('bert', 'attention', 0.98, 1.0),
-    # 0.88 to 0.99 over seeds: the last bit of a float changes which.
-    ('fnet', 'fourier', 0.85, 1.0),
+    ('fnet', 'fourier', 0.95, 1.0),
     ('bert', 'identity', 0.0, 0.53),
   ],
 )
