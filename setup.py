@@ -31,6 +31,9 @@ RUN_TIME = [
 # also takes a CPU build ('2.13.0+cpu') where the installer is given one.
 PEER = ['torch==2.13.0']
 
+LEADERBOARD = ['jinja2>=3.1']
+SEARCH = ['optuna>=4.5']
+
 NOTEBOOKS = ['ipykernel>=6.29', 'nbclient>=0.10', 'nbformat>=5.10']
 
 setuptools.setup(
@@ -49,11 +52,16 @@ setuptools.setup(
     'tpu': ['jax[tpu]>=0.10,<0.12'],
     'cuda': ['jax[cuda13]>=0.10,<0.12'],
     'bench': [*PEER],
+    'leaderboard': LEADERBOARD,
     'notebooks': NOTEBOOKS,
+    'search': SEARCH,
     'test': [
       *PEER,
+      *LEADERBOARD,
       *NOTEBOOKS,
+      *SEARCH,
       'hypothesis>=6.100',
+      'playwright>=1.50',  # drives the system's Chromium
       'pytest>=8.3',
       'pytest-xdist>=3.6',
       'pyyaml>=6.0',

@@ -24,7 +24,8 @@ def test_golden_files_are_there():
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_golden(path):
   with np.load(path, allow_pickle=False) as data:
-    rows = golden.compare({name: data[name] for name in data.files})
+    arrays = {name: data[name] for name in data.files}
+  rows = golden.compare(arrays, path.parent)
   assert rows
   for name, ours, theirs, atol, rtol in rows:
     np.testing.assert_allclose(

@@ -7,9 +7,10 @@ relative error of an array is its worst absolute error over its largest value
 the tolerance shown is that of the array that comes closest to it or exceeds it.
 
 A slug is a module tests/golden/<slug with _ for ->.py with
-`compare(arrays) -> [(name, ours, theirs, atol, rtol)]`: close means
-|ours - theirs| <= atol + rtol * |theirs| everywhere. `FILES`, if it is there,
-is the glob of the files that it compares (default `*.npz`).
+`compare(arrays, folder) -> [(name, ours, theirs, atol, rtol)]`: close means
+|ours - theirs| <= atol + rtol * |theirs| everywhere. `folder` is the file's,
+for what stands beside the arrays (texts). `FILES`, if it is there, is the glob
+of the files that it compares (default `*.npz`).
 
 Exits 1 on a difference, on a slug without files, on an unknown slug, and on a
 file that can't be read or compared.
@@ -87,7 +88,7 @@ def check_file(module: ModuleType, slug: str, path: Path) -> bool:
   try:
     with np.load(path, allow_pickle=False) as file:
       arrays = {key: file[key] for key in file.files}
-    rows = [measure(*row) for row in module.compare(arrays)]
+    rows = [measure(*row) for row in module.compare(arrays, path.parent)]
     if not rows:
       raise ValueError('nothing was compared')
   except Exception as error:
