@@ -67,24 +67,12 @@ def _layer(a: dict[str, np.ndarray]) -> Rows:
     'input_ids': jnp.asarray(a['in_input_ids']),
   }
   index, found = ponet.special_runs(context['input_ids'], config.special_ids)
-  rows = []
-  if special:
-    rows += [
-      ('mid_segment_index', index, a['mid_segment_index'], *EXACT),
-      ('mid_special_mask', found, a['mid_special_mask'], *EXACT),
-    ]
-  else:
-    context['segment_ids'] = jnp.asarray(a['mid_segment_index'])
-    none = np.zeros_like(a['mid_special_mask'])
-    rows += [
-      (
-        'mid_segment_index',
-        context['segment_ids'],
-        a['mid_segment_index'],
-        *EXACT,
-      ),
-      ('mid_special_mask', none, a['mid_special_mask'], *EXACT),
-    ]
+  if not special:
+    index = context['segment_ids'] = jnp.asarray(a['mid_segment_index'])
+  rows = [
+    ('mid_segment_index', index, a['mid_segment_index'], *EXACT),
+    ('mid_special_mask', found, a['mid_special_mask'], *EXACT),
+  ]
   flat = {}
   for ours, theirs in NAMES.items():
     weight = a[f'w_{theirs}.weight']
