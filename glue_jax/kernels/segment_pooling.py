@@ -21,6 +21,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.pallas import tpu as pltpu
 
 from glue_jax.kernels import segment_pooling_gpu, segment_pooling_tpu
 
@@ -39,7 +40,7 @@ def segment_pooling(
   contiguous: bool = False,
   ties: str = 'even',
   implementation: str | None = None,
-  interpret: bool = False,
+  interpret: str | pltpu.InterpretParams | None = None,
 ) -> jax.Array:
   """Pools and fuses.
 
@@ -54,9 +55,10 @@ def segment_pooling(
       saves the kernels work; not checked.
     ties: 'even' or 'first', see the module.
     implementation: 'reference' (XLA), 'pallas', or None: Pallas on a TPU or
-      GPU where it serves `ties`, else the reference.
+      GPU where it serves `ties` and a row fits into the TPU's VMEM, else the
+      reference.
     interpret: runs the kernel of a platform ('tpu', 'gpu') without it, slowly,
-      for tests.
+      for tests; or `pltpu.InterpretParams`: with a TPU's semantics.
 
   Returns:
     P (B, L, D) in the type of `gate`.
@@ -67,9 +69,9 @@ def segment_pooling(
   _check(token, gate, segment, local, segment_ids, kind)
   if ties not in ('even', 'first'):
     raise ValueError(f"ties={ties!r}; expected 'even' or 'first'")
-  platform = interpret or jax.default_backend()
+  platform = _platform(interpret)
   if implementation is None:
-    served = platform in ('tpu', 'gpu') and ties == 'even'
+    served = ties == 'even' and _served(platform, gate)
     implementation = 'pallas' if served else 'reference'
   if implementation not in IMPLEMENTATIONS:
     raise ValueError(
@@ -86,7 +88,7 @@ def segment_pooling(
     )
   labels = dense_labels(segment_ids)
   return _pallas(
-    platform, bool(interpret), contiguous,
+    platform, _mode(interpret), contiguous,
     token, gate, segment, local, labels, kind,
   )  # fmt: skip
 
@@ -185,6 +187,23 @@ def _backward(platform, interpret, contiguous, arrays, cotangent):
 
 
 _pallas.defvjp(_forward, _backward)
+
+
+def _platform(interpret):
+  if isinstance(interpret, pltpu.InterpretParams):
+    return 'tpu'
+  return interpret or jax.default_backend()
+
+
+def _mode(interpret):
+  """What `pallas_call` takes."""
+  return True if isinstance(interpret, str) else interpret or False
+
+
+def _served(platform, gate):
+  if platform == 'tpu':
+    return segment_pooling_tpu.fits(gate.shape[1], gate.dtype.itemsize)
+  return platform == 'gpu'
 
 
 def _kernels(platform):

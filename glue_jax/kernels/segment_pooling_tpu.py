@@ -5,11 +5,11 @@ Contiguous segments: a running maximum reset at each change of label, from the
 left and from the right (log2(TILE) shifts a tile, and a carry between tiles).
 Arbitrary labels: one masked maximum a label, labels x L work.
 
-VMEM: forward 4 blocks in or out, doubled by the pipeline, the labels (their
-one lane takes a whole register) and a scratch: (4 * 2 + 2 + 1) * L * 128 * 4
-bytes = 5.5 KiB a token, 2.8 MiB at L = 512, 22 MiB at 4096, 88 MiB at 16384;
-backward 7 KiB a token, 112 MiB at 16384. Chips with 128 MiB (v5e on) serve all
-of them, those with 16 MiB L <= 2048.
+VMEM (`vmem_bytes`): the pipeline holds each block twice, the labels' one lane
+takes a whole register, and the backward pass has three scratch arrays. In
+float32 that is 7.5 KiB a token, 3.8 MiB at L = 512, 30 MiB at 4096, 120 MiB at
+16384; in bfloat16 5 KiB, 2.5, 20 and 80 MiB. A chip with 128 MiB (v5e, v6e)
+serves all of these, one with 64 MiB (v5p) L <= 8192, one with 16 MiB L <= 2048.
 """
 
 import functools
@@ -25,7 +25,29 @@ LANES, TILE = 128, 128
 # Two low bits of a code are the token's kind, the others its label.
 _KIND_BITS = 2
 _ORDINARY, _PAD = 1, 0
-_VMEM_LIMIT = 120 * 2**20
+# For what the compiler itself keeps there.
+_RESERVE = 2**20
+
+
+def vmem_bytes(length: int, itemsize: int) -> int:
+  """What the backward pass, the larger one, holds for rows of a length.
+
+  Args:
+    length: L.
+    itemsize: bytes of an element of gate and segment.
+
+  Returns:
+    Bytes of VMEM.
+  """
+  rows = pl.cdiv(length, TILE) * TILE
+  blocks, labels, scratch = 5 * 2 * itemsize, 2 * 4, 3 * 4
+  return rows * LANES * (blocks + labels + scratch)
+
+
+def fits(length: int, itemsize: int) -> bool:
+  """Whether the chip at hand has that much."""
+  capacity = pltpu.get_tpu_info().vmem_capacity_bytes
+  return vmem_bytes(length, itemsize) <= capacity - _RESERVE
 
 
 def forward(
@@ -59,7 +81,7 @@ def forward(
     out_specs=row,
     out_shape=jax.ShapeDtypeStruct(gate.shape, gate.dtype),
     scratch_shapes=[pltpu.VMEM((gate.shape[1], LANES), jnp.float32)],
-    compiler_params=_params(),
+    compiler_params=_params(gate),
     interpret=interpret,
   )(count, _padded_lanes(token[:, None]), gate, segment, local, code)
   return out[:, : shape[1], : shape[2]]
@@ -97,7 +119,7 @@ def backward(
     out_specs=[row, row],
     out_shape=[jax.ShapeDtypeStruct(gate.shape, t) for t in types],
     scratch_shapes=[scratch, scratch, scratch],
-    compiler_params=_params(),
+    compiler_params=_params(gate),
     interpret=interpret,
   )(count, cotangent, _padded_lanes(token[:, None]), gate, segment, code)
   cut = lambda x: x[:, : shape[1], : shape[2]]
@@ -323,7 +345,8 @@ def _code_spec(shape):
   return pl.BlockSpec((1, shape[1], 1), lambda b, _: (b, 0, 0))
 
 
-def _params():
+def _params(gate):
   return pltpu.CompilerParams(
-    dimension_semantics=('parallel', 'parallel'), vmem_limit_bytes=_VMEM_LIMIT
+    dimension_semantics=('parallel', 'parallel'),
+    vmem_limit_bytes=vmem_bytes(gate.shape[1], gate.dtype.itemsize) + _RESERVE,
   )
