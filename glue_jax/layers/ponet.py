@@ -35,6 +35,8 @@ class Mixer(nn.Module):
       the batch has `segment_ids`; 'batch' demands those; 'equal' cuts into
       `segment_number` runs of equal length.
     segment_number: of runs, for 'equal'.
+    contiguous: promises that each of the batch's `segment_ids` is one run, as
+      those of `data.segments` are, which saves the kernels work.
     hide_special: special tokens are left out of local and segment pooling, as
       in the published models (`clsgsepg`); False gives them no treatment.
     global_pooling: False leaves out the global token (an ablation).
@@ -47,6 +49,7 @@ class Mixer(nn.Module):
   config: EncoderConfig
   segments: str = 'special'
   segment_number: int = 0
+  contiguous: bool = True
   hide_special: bool = True
   global_pooling: bool = True
   segment_pooling: bool = True
@@ -122,7 +125,7 @@ class Mixer(nn.Module):
     if self.segments == 'equal':
       return equal_runs(*ids.shape, self.segment_number), special, True
     if given is not None:
-      return given, special, False
+      return given, special, self.contiguous
     if self.segments == 'batch':
       raise ValueError(
         "model.options['ponet'] segments='batch': the batch has no segment_ids"
