@@ -9,7 +9,7 @@ columns text and label (1 = positive), .gz or not.
 
 Published setting: length 4096, sentences as segments, batch 32, learning rate
 {3e-5, 5e-5}, 10 epochs. Expected: per-task figures not confirmed. Measured: not
-run at this scale; see configs/ponet_small.py.
+run at this scale; see configs/mixers_small.py.
 """
 
 import ml_collections

@@ -12,7 +12,7 @@ decay, five passes with other cuts; 340,000 steps (not confirmed). Meant for a
 pod. Then GLUE: length 128, 4 epochs, best of lr {3e-4, 1e-4, 5e-5, 3e-5} and
 batch {128, 64, 32, 16, 8}.
 Expected: 95.7 % of BERT's GLUE average (abstract). Measured: not run at this
-scale; configs/ponet_small.py is the form that was.
+scale; configs/mixers_small.py is the form that was.
 """
 
 import os
