@@ -55,7 +55,9 @@ class Contribution:
   problems: list[str] = dataclasses.field(default_factory=list)
 
 
-def read(path: str | os.PathLike, limits: Limits = safety.DEFAULT) -> Contribution:
+def read(
+  path: str | os.PathLike, limits: Limits = safety.DEFAULT
+) -> Contribution:
   """Lists and reads the files of a contribution; problems are collected.
 
   Args:
@@ -152,7 +154,7 @@ def load(
     first = found.path / next(iter(runs.values()))[0]
     try:
       entry = registry.task(task)
-      gold = _gold(registry, task)
+      gold_rows = gold(registry, task)
       seeds = _seeds(found, entry, runs)
     except FileNotFoundError as error:
       found.problems.append(f'{first}:1: gold of {task}: {error}')
@@ -165,7 +167,8 @@ def load(
     for seed, (name, data) in zip(seeds, runs.values()):
       where = f'{found.path}/{name}'
       values, problems = predictions.parse(
-        entry, gold, data, where, limits)
+        entry, gold_rows, data, where, limits
+      )
       found.problems += problems
       if not problems:
         parsed.setdefault(task, {})[seed] = values
@@ -177,8 +180,8 @@ def load(
   return parsed
 
 
-def _gold(registry: Registry, task: str) -> Gold:
-  """The gold, read once a process."""
+def gold(registry: Registry, task: str) -> Gold:
+  """Returns the gold of a task, read once a process."""
   cache = _GOLD.setdefault(str(registry.folder), {})
   sha = registry.task(task).sha256
   if task not in cache or cache[task][0] != sha:

@@ -184,7 +184,7 @@ def load(folder: str | os.PathLike) -> Registry:
       f'{path} is missing; `python -m launch.leaderboard gold` writes one'
     )
   data = path.read_bytes()
-  limits = safety.Limits()
+  limits = safety.DEFAULT
   found = safety.parse_document(data, str(path), limits)
   if not isinstance(found, dict) or found.get('schema_version') != VERSION:
     raise ValueError(f'{path}:1: expected schema_version {VERSION}')
