@@ -53,7 +53,8 @@ class Method:
     cells: {task: Cell}.
     complete: it has every task of the leaderboard.
     averages: {board: Average} where it has the board's tasks.
-    score: mean over tasks of the primary metric; None if incomplete.
+    score: mean over tasks of the primary metric; None if incomplete, or if
+      a primary metric is an error.
     borda, kemeny: places among complete methods, 1 = best.
   """
 
@@ -87,21 +88,24 @@ class Board:
   refused: dict[str, list[str]]
   kemeny_exact: bool = True
   scored: tuple[str, ...] = ()
+  _ranked: dict = dataclasses.field(default_factory=dict, repr=False)
 
   def ranked(self, task: str) -> list[Method]:
     """Methods with this task, best first; equal ones by name."""
-    sign = -1 if self.registry.tasks[task].higher_is_better else 1
-    found = [m for m in self.methods.values() if task in m.cells]
-    return sorted(found, key=lambda m: (sign * m.cells[task].score, m.name))
+    if task not in self._ranked:
+      sign = -1 if self.registry.tasks[task].higher_is_better else 1
+      found = [m for m in self.methods.values() if task in m.cells]
+      found.sort(key=lambda m: (sign * m.cells[task].score, m.name))
+      values = [-sign * m.cells[task].score for m in found]
+      places = ranks.places(np.array(values)) if found else ()
+      names = [m.name for m in found]
+      self._ranked[task] = found, dict(zip(names, map(int, places)))
+    return self._ranked[task][0]
 
   def places(self, task: str) -> dict[str, int]:
     """Competition places on a task: {method: place}, 1 = best."""
-    found = self.ranked(task)
-    if not found:
-      return {}
-    sign = 1 if self.registry.tasks[task].higher_is_better else -1
-    values = np.array([sign * m.cells[task].score for m in found])
-    return dict(zip([m.name for m in found], map(int, ranks.places(values))))
+    self.ranked(task)
+    return self._ranked[task][1]
 
 
 def evaluate(
@@ -294,7 +298,10 @@ def _rank(board: Board) -> None:
       found = scoring.average(name, means, members)
       if found is not None:
         method.averages[name] = found
-    if method.complete:
+    # A mean of scores and errors would mean nothing.
+    if method.complete and all(
+      entries[t].higher_is_better for t in board.tasks
+    ):
       scores = [method.cells[task].score for task in board.tasks]
       method.score = float(np.mean(scores))
   complete = [m for m in board.methods.values() if m.complete]
