@@ -254,6 +254,7 @@ def _save(path: pathlib.Path, cells: Mapping[str, Cell]) -> None:
       arrays[f'right_{i}'] = cell.right
   text = json.dumps(records).encode()
   path.parent.mkdir(parents=True, exist_ok=True)
+  (path.parent / '.gitignore').write_text('*\n')  # no source
   part = path.with_name(f'{path.stem}.{os.getpid()}.part')
   with part.open('wb') as file:
     np.savez(file, records=np.frombuffer(text, np.uint8), **arrays)

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -291,6 +291,16 @@ def _gold_value(entry: Entry, value: Any) -> Any:
   return float(value)
 
 
+def gold_bytes(rows: Iterable[Mapping[str, Any]]) -> bytes:
+  """A gold file's content."""
+  return ''.join(json.dumps(dict(row)) + '\n' for row in rows).encode()
+
+
+def gold_hash(rows: Iterable[Mapping[str, Any]]) -> str:
+  """SHA-256 of the gold file that these rows make."""
+  return hashlib.sha256(gold_bytes(rows)).hexdigest()
+
+
 def write(
   folder: str | os.PathLike,
   entries: Sequence[Entry],
@@ -309,14 +319,13 @@ def write(
   listed = []
   for entry in entries:
     if entry.name in rows:
-      lines = [json.dumps(dict(row)) + '\n' for row in rows[entry.name]]
-      data = ''.join(lines).encode()
+      data = gold_bytes(rows[entry.name])
       (folder / 'gold' / f'{entry.name}.jsonl').write_bytes(data)
       entry = dataclasses.replace(
         entry,
         gold=f'gold/{entry.name}.jsonl',
         sha256=hashlib.sha256(data).hexdigest(),
-        rows=len(lines),
+        rows=len(rows[entry.name]),
       )
     listed.append(dataclasses.asdict(entry))
   text = json.dumps({'schema_version': VERSION, 'tasks': listed}, indent=2)
