@@ -64,7 +64,7 @@ def costs(method: Method, tasks: Sequence[str]) -> dict[str, Any]:
     'hardware': ', '.join(
       sorted(
         {
-          f'{r["train"]["device_count"]} x {r["train"]["hardware"]}'
+          f'{r["train"]["device_count"]} × {r["train"]["hardware"]}'
           for r in runs
         }
       )
@@ -353,7 +353,7 @@ def method_table(board: Board, method: Method) -> Table:
     for metric, values in score.values.items():
       first = metric == score.primary
       sd = score.sd(metric)
-      seeds = ' '.join(
+      seeds = ', '.join(
         f'{seed}: {shown(metric, v)}' for seed, v in zip(score.seeds, values)
       )
       place = board.places(task)[method.name]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 # Left of it stand labels of bars; 7 units a character of 12-pixel text.
-_LABEL, _WIDTH, _ROW = 190, 720, 24
+_LABEL, _WIDTH, _ROW = 170, 600, 24
 _LONGEST = 24
 
 
@@ -109,7 +109,7 @@ def scatter(points: Sequence[Point]) -> dict[str, Any]:
     width, height, box, x_ticks, y_ticks, points [{x, y, front, ...}] and the
     front as a step line (`front`, an SVG path).
   """
-  left, right, top, bottom = 56, _WIDTH - 150, 14, 300
+  left, right, top, bottom = 56, _WIDTH - 20, 24, 300
   costs = np.log10([max(p.cost, 1.0) for p in points])
   scores = np.array([p.score for p in points])
   x_low, x_high = math.floor(costs.min()), math.ceil(costs.max())
@@ -147,6 +147,8 @@ def scatter(points: Sequence[Point]) -> dict[str, Any]:
         'y': places[i][1],
         'front': i in set(front),
         'label': shorten(point.label) if i in labels else '',
+        # Right of the middle a label ends at its point, so that it fits.
+        'ends': places[i][0] > (left + right) / 2,
         'full': point.label,
         'cost': point.cost,
         'score': point.score,
@@ -183,7 +185,7 @@ def _labelled(front, places) -> set[int]:
   for i in [*reversed(front), *rest]:
     x, y = places[i]
     clear = all(
-      abs(y - places[j][1]) > 13 or abs(x - places[j][0]) > 160 for j in chosen
+      abs(y - places[j][1]) > 13 or abs(x - places[j][0]) > 200 for j in chosen
     )
     if clear and len(chosen) < 20:
       chosen.add(i)
