@@ -192,35 +192,38 @@ def _paths(folder, only) -> tuple[list[pathlib.Path], dict[str, list[str]]]:
 
 def _assess(work) -> tuple[pathlib.Path, Method | None, list[str], bool]:
   """Reads and scores one contribution: (path, method, problems, fresh)."""
+  import threadpoolctl  # comes with scikit-learn
+
   path, registry, cache, limits = work
   try:
-    found = check.read(path, limits)
-    if found.problems:
-      return path, None, found.problems, True
-    key = _key(found, registry)
-    stored = pathlib.Path(cache) / f'{key}.npz' if cache else None
-    cells = _load(stored) if stored else None
-    fresh = cells is None
-    if fresh:
-      runs = check.load(found, registry, limits)
-      if found.problems:
-        return path, None, found.problems, True
-      cells = {
-        task: scoring.score(registry.tasks[task], check.gold(registry, task), r)
-        for task, r in sorted(runs.items())
-      }
-      if stored:
-        _save(stored, cells)
-    return (
-      path,
-      Method(found.method, found.metadata, found.scripts, cells),
-      [],
-      fresh,
-    )
+    with threadpoolctl.threadpool_limits(1):  # the processes fill the cores
+      return _scored(path, registry, cache, limits)
   except Exception as error:  # whatever it is, the other contributions count
     text = safety.shown(str(error), 200)
     where = safety.shown(str(path), 200)
     return path, None, [f'{where}:0: {type(error).__name__}: {text}'], True
+
+
+def _scored(path, registry, cache, limits):
+  found = check.read(path, limits)
+  if found.problems:
+    return path, None, found.problems, True
+  key = _key(found, registry)
+  stored = pathlib.Path(cache) / f'{key}.npz' if cache else None
+  cells = _load(stored) if stored else None
+  fresh = cells is None
+  if fresh:
+    runs = check.load(found, registry, limits)
+    if found.problems:
+      return path, None, found.problems, True
+    cells = {
+      task: scoring.score(registry.tasks[task], check.gold(registry, task), r)
+      for task, r in sorted(runs.items())
+    }
+    if stored:
+      _save(stored, cells)
+  method = Method(found.method, found.metadata, found.scripts, cells)
+  return path, method, [], fresh
 
 
 def _key(found: check.Contribution, registry: Registry) -> str:

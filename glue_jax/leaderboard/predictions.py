@@ -19,6 +19,13 @@ from glue_jax.leaderboard.safety import Limits, Refused, shown
 
 _NUMBER = re.compile(r'[+-]?[0-9]{0,18}\.?[0-9]{0,40}([eE][+-]?[0-9]{1,3})?')
 _LONGEST_ID, _LONGEST_TEXT = 200, 10_000
+# A line as `text` writes it for classes and numbers, without any escape.
+_PLAIN = re.compile(
+  rb'^\{"idx": (-?(?:0|[1-9][0-9]{0,17})|"[!#-\[\]-~]{1,200}"), '
+  rb'"prediction": ("[ !#-\[\]-~]{0,200}"|true|false|'
+  rb'-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?)\}$',
+  re.MULTILINE,
+)
 
 
 def parse(
@@ -43,6 +50,9 @@ def parse(
     )
   except Refused as error:
     return None, [str(error)]
+  plain = _plain(entry, gold, data, len(lines))
+  if plain is not None:
+    return plain, []
   rows = _tsv(lines, where) if where.endswith('.tsv') else _jsonl(lines, where)
   values: list[Any] = [None] * len(gold.ids)
   line_of: dict[str, int] = {}
@@ -71,6 +81,32 @@ def parse(
     return values, []
   kind = np.int64 if entry.kind == 'classification' else np.float64
   return np.asarray(values, kind), []
+
+
+def _plain(entry, gold, data: bytes, lines: int) -> np.ndarray | None:
+  """Values of a file of plain lines without problems; None for any other.
+
+  The same result as line by line, ten times as fast. Whatever is unusual is
+  left to the other way, which names it.
+  """
+  if entry.kind == 'text':
+    return None
+  rows = _PLAIN.findall(data)
+  if len(rows) != lines or len(rows) != len(gold.ids):
+    return None
+  meant: dict[bytes, Any] = {}
+  values: list[Any] = [None] * len(rows)
+  try:
+    for key, token in rows:
+      if token not in meant:
+        meant[token] = _value(entry, json.loads(token))
+      values[gold.ids[key.decode().strip('"')]] = meant[token]
+  except (KeyError, Refused):
+    return None
+  if None in values:  # an id twice, so another one is missing
+    return None
+  kind = np.int64 if entry.kind == 'classification' else np.float64
+  return np.asarray(values, kind)
 
 
 def _about_ids(where, gold, line_of, double, unknown, limits) -> list[str]:

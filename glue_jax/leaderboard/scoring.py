@@ -6,6 +6,7 @@ glue_jax.metrics.
 """
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -55,7 +56,7 @@ class Cell:
     values = self.values[metric]
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
-  @property
+  @functools.cached_property
   def interval(self) -> tuple[float, float]:
     """95% bootstrap interval of the primary metric."""
     return bootstrap.interval(self.draws)
@@ -189,6 +190,7 @@ def compare(first: Cell, second: Cell) -> Comparison:
   )
 
 
+@functools.cache
 def mcnemar(only_first: int, only_second: int) -> float:
   """Two-sided p of McNemar's exact test (McNemar 1947, binomial form).
 
