@@ -63,7 +63,7 @@ def borda(scores: np.ndarray, ties: str = 'mid') -> np.ndarray:
     ranks = _rank_ballots(ballots[start : start + _CHUNK], ties)
     total += np.nansum(ranks, axis=0)
     votes += np.sum(~np.isnan(ranks), axis=0)
-  with np.errstate(invalid='ignore'):
+  with np.errstate(divide='ignore', invalid='ignore'):
     # Multiplied by exactly 1 where no score is missing.
     return np.where(votes > 0, total * (len(ballots) / votes), np.nan)
 

@@ -20,9 +20,9 @@ class Intervals:
   """Places over draws.
 
   Attributes:
-    low: (systems,) lower percentile (1 is the best place).
-    high: (systems,) upper percentile.
-    first: (systems,) share of the draws in which a system is first.
+    low: (systems that get places,) lower percentile (1 is the best place).
+    high: upper percentile of the same.
+    first: share of the draws in which a system is first.
   """
 
   low: np.ndarray
@@ -36,34 +36,45 @@ def place_intervals(
   draws: int = 1000,
   seed: int = 0,
   coverage: float = 95,
+  among: np.ndarray | None = None,
+  order: str = 'metric_outer',
 ) -> Intervals:
   """Intervals of the Borda places when ballots are drawn anew.
 
   With one score a task the tasks are drawn; else the instances of each task.
 
   Args:
-    tasks: for each task scores (systems, instances) without gaps in 'two'
-      level; one instance each for a table of scores by task.
+    tasks: for each task scores (systems, instances), NaN where missing; one
+      instance each for a table of scores by task.
     level: 'one' or 'two', as in `ranks`.
     draws: number of draws.
     seed: of the draws.
     coverage: percent between `low` and `high`.
+    among: (systems,) bool, which ones get places; default: all.
+    order: of the two levels, see `ranks.two_level`.
 
   Raises:
-    ValueError: an unknown level, or a system without any score.
+    ValueError: an unknown level, or a system among them that has no score in
+      some draws.
   """
   if level not in ('one', 'two'):
     raise ValueError(f"level {level!r}; expected 'one' or 'two'")
   by_task = all(task.shape[1] == 1 for task in tasks)
   if level == 'one' or by_task:
     tasks = [np.concatenate(list(tasks), axis=1)]
+  elif order != 'metric_outer':
+    # An instance's merged ballot is the same in every draw.
+    tasks = [ranks.first_level(tasks, order)]
   rng = np.random.default_rng(seed)
-  counts = [_drawn(task, draws, rng) for task in tasks]  # (systems, draws)
-  if len(counts) == 1:
-    total = counts[0]
-  else:
+  total = np.stack([_drawn(task, draws, rng) for task in tasks])
+  if len(tasks) > 1:
     # The second level ranks the systems anew in each draw.
-    total = sum(ranks.mid_ranks(task) for task in counts)
+    total = ranks.mid_ranks(total.transpose(1, 0, 2)).transpose(1, 0, 2)
+  with np.errstate(invalid='ignore'):
+    present = ~np.isnan(total)
+    total = np.where(present, total, 0).sum(0) / present.sum(0)
+  if among is not None:
+    total = total[among]
   if np.isnan(total).any():
     systems = sorted(set(np.argwhere(np.isnan(total))[:, 0].tolist()))
     raise ValueError(f'systems {systems} have no score in some draws')
