@@ -150,7 +150,7 @@ def evaluate(
   methods, scored = {}, []
   for path, method, problems, fresh in results:
     if problems:
-      refused[path.name] = problems
+      refused[safety.printable(path.name)] = problems
     else:
       methods[method.name] = method
       scored += [method.name] * fresh
@@ -165,21 +165,23 @@ def _paths(folder, only) -> tuple[list[pathlib.Path], dict[str, list[str]]]:
   """Contributions by name, and what else lies there as problems."""
   if not folder.is_dir():
     raise FileNotFoundError(f'{folder} is missing; it holds the contributions')
-  paths, refused, seen = [], {}, {}
+  paths, seen = [], {}
+  refused: dict[str, list[str]] = {}
   for path in sorted(folder.iterdir()):
     name = path.stem if path.suffix == '.zip' else path.name
     if path.name in _IGNORED or (only and name not in only):
       continue
     if path.name.startswith('.') and not path.is_dir():
       continue
+    where = f'{safety.shown(str(path), 200)}:0'
     if path.suffix != '.zip' and path.is_file() and not path.is_symlink():
-      refused[path.name] = [
-        f'{safety.shown(str(path), 200)}:0: neither a folder nor a .zip'
+      refused[safety.printable(path.name)] = [
+        f'{where}: neither a folder nor a .zip'
       ]
     elif name.lower() in seen:
       # Pages of names that differ in case only would be one file for some.
-      refused[path.name] = [
-        f'{safety.shown(str(path), 200)}:0: {seen[name.lower()]} has this name'
+      refused[safety.printable(path.name)] = [
+        f'{where}: {seen[name.lower()]} has this name'
       ]
     else:
       seen[name.lower()] = path.name

@@ -75,6 +75,7 @@ def read(
     found.problems.append(str(error))
   except OSError as error:
     found.problems.append(f'{shown(str(path), 200)}:0: {error.strerror}')
+  found.problems[:] = map(safety.printable, found.problems)
   return found
 
 
@@ -177,6 +178,7 @@ def load(
     found.problems.append(
       f'{found.path}/metadata.json:1: runs without predictions: {missing}'
     )
+  found.problems[:] = map(safety.printable, found.problems)
   return parsed
 
 

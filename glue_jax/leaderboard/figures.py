@@ -30,8 +30,8 @@ def task_bars(board: Board, task: str) -> dict[str, Any] | None:
 
 
 def scatters(board: Board) -> list[dict[str, Any]]:
-  """Mean score over each cost, for methods with every task."""
-  methods = [m for m in board.methods.values() if m.complete]
+  """Mean score over each cost, for methods that have a mean."""
+  methods = [m for m in board.methods.values() if m.score is not None]
   if not methods:
     return []
   found = []

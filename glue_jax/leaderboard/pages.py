@@ -132,7 +132,7 @@ def index_table(board: Board, complete: bool) -> Table:
     columns += [
       Column('borda', 'Borda', 'place by Borda count over tasks', True),
       Column('kemeny', 'Kemeny', f'place in the consensus order{exact}', True),
-      Column('mean', 'Mean', 'mean of the tasks’ scores', True, True),
+      Column('mean', 'Mean', _mean_title(board), True, True),
     ]
   for name in averages:
     convention = next(
@@ -176,15 +176,27 @@ def index_table(board: Board, complete: bool) -> Table:
   )
 
 
+def _percent(value: float) -> Cell:
+  return Cell(f'{100 * value:.2f}', 100 * value)
+
+
+def _mean_title(board: Board) -> str:
+  entries = [board.registry.tasks[task] for task in board.tasks]
+  errors = [e.name for e in entries if not e.higher_is_better]
+  if errors:
+    return f'no mean: lower is better on {", ".join(errors)}'
+  return 'mean of the tasks’ scores'
+
+
 def _index_row(board, method, complete, averages, best) -> list[Cell]:
   row = [Cell(method.name, method.name, href=f'methods/{method.name}.html')]
   if complete:
     row += [Cell(str(n), n) for n in (method.borda, method.kemeny)]
-    row.append(Cell(f'{100 * method.score:.2f}', 100 * method.score))
+    mean = method.score
+    row.append(Cell('–') if mean is None else _percent(mean))
   for name in averages:
     found = method.averages.get(name)
-    value = found and 100 * found.value
-    row.append(Cell(f'{value:.2f}', value) if found else Cell('–'))
+    row.append(_percent(found.value) if found else Cell('–'))
   for task in board.tasks:
     row.append(
       score_cell(method.cells.get(task), best.get(task) == method.name)

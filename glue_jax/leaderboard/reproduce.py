@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import uuid
 from collections.abc import Mapping
 
 from glue_jax.leaderboard import check
@@ -125,5 +126,13 @@ def run(
   pathlib.Path(out).chmod(0o777)  # the container's user owns nothing here
   line = command(engine, container, contribution, out, mounts)
   # The engine gets a minute more than the run, to start and to clean up.
-  done = subprocess.run(line, timeout=container.seconds + 60, check=False)
+  name = f'reproduce-{uuid.uuid4().hex[:12]}'
+  line[2:2] = [f'--name={name}']
+  try:
+    done = subprocess.run(line, timeout=container.seconds + 60, check=False)
+  except subprocess.TimeoutExpired:
+    subprocess.run([engine, 'kill', name], timeout=60, check=False)
+    raise TimeoutError(
+      f'{engine} did not end {container.seconds + 60} seconds after its start'
+    ) from None
   return done.returncode

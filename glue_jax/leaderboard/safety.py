@@ -5,6 +5,7 @@ hold is bounded before it is parsed; `sources` does the same for folders and
 archives.
 """
 
+import collections
 import dataclasses
 import json
 import math
@@ -19,7 +20,8 @@ class Limits:
   """What a contribution may cost the machine that checks it.
 
   Attributes:
-    entries: files in a folder, or members of an archive.
+    entries: members of an archive, or of one folder of a contribution; a
+      folder with all inside holds at most the square of it.
     total_bytes, file_bytes: read from all files, from one.
     ratio: bytes read from an archive's member over its compressed size.
     json_bytes, json_depth: of a JSON document.
@@ -47,7 +49,8 @@ class Refused(ValueError):
 
 
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,63}')
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and an open string reaches to the end: linear on any input.
+_STRINGS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKETS = re.compile(r'[\[\]{}]')
 _URL = re.compile(r'https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?(/[!-~]*)?')
 # Explicit directions, marks and isolates; format characters besides them
@@ -118,6 +121,19 @@ def shown(value: object, longest: int = 60) -> str:
   return text if len(text) <= longest else f'{text[:longest]}...'
 
 
+def printable(text: str) -> str:
+  """A text on one line without control, direction or invisible characters.
+
+  They are written as Python escapes, so that a message which quotes a file's
+  name can neither move a terminal's cursor nor fail to be encoded.
+  """
+  if text.isascii() and text.isprintable():
+    return text
+  return ''.join(
+    ascii(c)[1:-1] if unicodedata.category(c) in _HIDDEN else c for c in text
+  )
+
+
 def parse_document(data: bytes, where: str, limits: Limits) -> Any:
   """Parses a JSON document under the limits.
 
@@ -133,25 +149,24 @@ def parse_document(data: bytes, where: str, limits: Limits) -> Any:
     raise Refused(
       f'{where}:1: {len(data)} bytes; JSON may have {limits.json_bytes}'
     )
-  text = decode(data, where, 1)
-  # Before parsing: a document of nothing but '[' makes parsers recurse.
+  return parse_text(decode(data, where, 1), where, 1, limits)
+
+
+def parse_text(
+  text: str, where: str, line: int, limits: Limits = DEFAULT
+) -> Any:
+  """Parses bounded JSON text; arguments and errors as `parse_document`."""
+  # Before parsing: a text of nothing but '[' makes parsers recurse.
   depth = 0
   for match in _BRACKETS.finditer(_STRINGS.sub('""', text)):
     depth += 1 if match.group() in '[{' else -1
     if depth > limits.json_depth:
-      raise Refused(f'{where}:1: nested deeper than {limits.json_depth}')
-  return parse_text(text, where, 1)
-
-
-def parse_text(text: str, where: str, line: int) -> Any:
-  """Parses bounded JSON text; arguments and errors as `parse_document`."""
+      raise Refused(f'{where}:{line}: nested deeper than {limits.json_depth}')
   try:
     return _DECODER.decode(text)
   except json.JSONDecodeError as error:
     number = line + error.lineno - 1
     raise Refused(f'{where}:{number}: not JSON: {error.msg}') from None
-  except RecursionError:
-    raise Refused(f'{where}:{line}: JSON nested too deeply') from None
   except ValueError as error:
     raise Refused(f'{where}:{line}: {error}') from None
 
@@ -223,8 +238,8 @@ def listing(values: Sequence[object], limits: Limits) -> str:
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   found = dict(pairs)
   if len(found) < len(pairs):
-    keys = [key for key, _ in pairs]
-    twice = next(key for key in keys if keys.count(key) > 1)
+    counts = collections.Counter(key for key, _ in pairs)
+    twice = next(key for key, count in counts.items() if count > 1)
     raise ValueError(f'key {shown(twice)} occurs twice in one object')
   return found
 

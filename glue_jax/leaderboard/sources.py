@@ -20,6 +20,16 @@ _CHUNK = 1 << 16
 _DEEPEST = 4  # <task>/seeds/<k>/predictions.jsonl
 _DIRECTORY_BYTES = 1 << 16  # of a zip; 64 entries need a tenth of it
 _END = struct.Struct('<4s4H2LH')  # end of central directory, APPNOTE 4.3.16
+# What zipfile raises on bytes that are no zip, or one of a later version.
+_BROKEN = (
+  zipfile.BadZipFile,
+  zlib.error,
+  struct.error,
+  EOFError,
+  OSError,
+  RuntimeError,
+  ValueError,
+)
 _ARCHIVES = ('.zip', '.gz', '.tgz', '.tar', '.bz2', '.xz', '.7z', '.rar')
 
 
@@ -43,6 +53,7 @@ class Folder:
     if self.path.is_symlink() or not self.path.is_dir():
       raise Refused(f'{self.path}:0: no folder, or a symbolic link')
     self._top = self.path.resolve()
+    self._count = 0
     self.names = sorted(self._walk(self.path, ()))
 
   def _walk(self, folder: pathlib.Path, parts: tuple) -> Iterator[str]:
@@ -53,8 +64,13 @@ class Folder:
       for entry in entries:
         count += 1
         where = f'{self.path}/{"/".join((*parts, entry.name))}'
+        self._count += 1
         if count > self._limits.entries:
           raise Refused(f'{folder}:0: over {self._limits.entries} entries')
+        if self._count > self._limits.entries**2:
+          raise Refused(
+            f'{self.path}:0: over {self._limits.entries**2} files and folders'
+          )
         if entry.is_symlink():
           raise Refused(f'{shown(where, 200)}:0: symbolic link')
         if entry.is_dir(follow_symlinks=False):
@@ -115,7 +131,7 @@ class Archive:
     try:
       with zipfile.ZipFile(self.path) as file:
         members = file.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except _BROKEN as error:
       raise Refused(f'{self.path}:0: not a zip: {error}') from None
     for member in members:
       self._check(member)
@@ -172,7 +188,9 @@ class Archive:
               'bomb does; offer a folder instead'
             )
           chunks.append(chunk)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except Refused:
+      raise
+    except _BROKEN as error:
       raise Refused(f'{where}: damaged: {error}') from None
     data = b''.join(chunks)
     if zipfile.is_zipfile(io.BytesIO(data)):

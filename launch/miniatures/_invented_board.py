@@ -29,8 +29,8 @@ def make(
 ) -> None:
   """Writes registry, gold and contributions.
 
-  Method m has `wrong(rows, m, seed)` wrong answers on every task with
-  classes, at places drawn with a fixed seed; numbers get noise that grows
+  Method m has `wrong(rows, m, methods, seed)` wrong answers on every task
+  with classes, at places drawn with a fixed seed; numbers get noise that grows
   with m.
 
   Args:
@@ -63,7 +63,7 @@ def make(
     for entry in entries:
       labels = [row['label'] for row in gold[entry.name]]
       for seed in range(seeds):
-        found = _answers(entry, labels, m, seed, rng)
+        found = _answers(entry, labels, m, methods, seed, rng)
         inner = f'{entry.name}/seeds/{seed}' if seeds > 1 else entry.name
         path = home / inner / 'predictions.jsonl'
         path.parent.mkdir(parents=True)
@@ -74,17 +74,18 @@ def make(
     (home / 'run.sh').write_text('#!/bin/sh\nexit 0\n')
 
 
-def wrong(rows: int, method: int, seed: int) -> int:
-  """Wrong answers of a method's seed among `rows`."""
-  return min(rows, rows * (method + 1) // 10 + seed)
+def wrong(rows: int, method: int, methods: int, seed: int) -> int:
+  """Wrong answers of a method's seed among `rows`: half, for the last one."""
+  return min(rows, rows * (method + 1) // (2 * methods) + seed)
 
 
-def _answers(entry, labels, method, seed, rng) -> list[Any]:
+def _answers(entry, labels, method, methods, seed, rng) -> list[Any]:
   if not entry.labels:
-    noise = rng.normal(0, 0.3 * (method + 1), len(labels))
+    noise = rng.normal(0, (method + 1) / methods, len(labels))
     return np.round(np.asarray(labels) + noise, 3).tolist()
   found = list(labels)
-  places = rng.permutation(len(labels))[: wrong(len(labels), method, seed)]
+  count = wrong(len(labels), method, methods, seed)
+  places = rng.permutation(len(labels))[:count]
   for i in places:
     others = [name for name in entry.labels if name != labels[i]]
     found[i] = others[rng.integers(len(others))]
@@ -104,8 +105,8 @@ def metadata(
   """
   run = {
     'params_total': 10_000_000,
-    'params_trainable': 10_000_000 // 4**size,
-    'params_stored_per_task': 10_000_000 // 4**size,
+    'params_trainable': 10_000_000 // (size + 1) ** 2,
+    'params_stored_per_task': 10_000_000 // (size + 1) ** 2,
     'train': {
       'hardware': 'invented',
       'device_count': 1,

@@ -56,8 +56,10 @@ def known_accuracies(folder: pathlib.Path, cells: _site_cells.Cells) -> bool:
         if name == task['name']:
           n = len(data['gold'][name])
           number = int(method.rpartition('-')[2])
+          methods = len({method for method, _ in data['runs']})
           wrong = [
-            _invented_board.wrong(n, number, seed) for seed in range(len(runs))
+            _invented_board.wrong(n, number, methods, seed)
+            for seed in range(len(runs))
           ]
           texts = [f'{k}: {100 * (n - w) / n:.2f}' for k, w in enumerate(wrong)]
           key = (f'methods/{method}.html', 'table-scores', f'{name} accuracy')
