@@ -89,6 +89,7 @@ class Board:
   kemeny_exact: bool = True
   scored: tuple[str, ...] = ()
   _ranked: dict = dataclasses.field(default_factory=dict, repr=False)
+  _extent: dict = dataclasses.field(default_factory=dict, repr=False)
 
   def ranked(self, task: str) -> list[Method]:
     """Methods with this task, best first; equal ones by name."""
@@ -101,6 +102,16 @@ class Board:
       names = [m.name for m in found]
       self._ranked[task] = found, dict(zip(names, map(int, places)))
     return self._ranked[task][0]
+
+  def extent(self, task: str) -> tuple[float, float]:
+    """Smallest and largest primary metric of all seeds on a task."""
+    if task not in self._extent:
+      primary = self.registry.tasks[task].primary
+      values = [
+        v for m in self.ranked(task) for v in m.cells[task].values[primary]
+      ]
+      self._extent[task] = (min(values), max(values))
+    return self._extent[task]
 
   def places(self, task: str) -> dict[str, int]:
     """Competition places on a task: {method: place}, 1 = best."""

@@ -61,15 +61,13 @@ def method_plots(board: Board, method: Method) -> list[dict[str, Any]]:
   for task in [t for t in board.tasks if t in method.cells]:
     score = method.cells[task]
     entry = board.registry.tasks[task]
-    values = [
-      v for m in board.ranked(task) for v in m.cells[task].values[entry.primary]
-    ]
-    plot = svg.strip(score.values[entry.primary], min(values), max(values))
+    low, high = board.extent(task)
+    plot = svg.strip(score.values[entry.primary], low, high)
     plot |= {
       'task': task,
       'metric': entry.primary,
-      'low': pages.shown(entry.primary, min(values)),
-      'high': pages.shown(entry.primary, max(values)),
+      'low': pages.shown(entry.primary, low),
+      'high': pages.shown(entry.primary, high),
       'texts': [
         pages.shown(entry.primary, v) for v in score.values[entry.primary]
       ],

@@ -2,8 +2,9 @@
 
 Invents the leaderboard, then builds its site three times by the command in
 processes of their own: from nothing, again as it is, and after one row of one
-file of predictions was changed. Rows: seconds, largest process in MB, methods
-scored, files written. The second build must write nothing.
+file of predictions was changed. Rows: seconds, those of all processes on a
+core, the largest process in MB, methods scored, files written. The second build
+must write nothing.
 
   python -m launch.benchmark leaderboard [--methods=500] [--tasks=10] \\
     [--examples=1000] [--seeds=1] [--jobs=N] [--workdir=DIR]
@@ -50,7 +51,7 @@ def build(folder: pathlib.Path, jobs: int) -> dict[str, Any]:
   command = [sys.executable, '-m', 'launch.leaderboard', 'build']
   command += [f'--board={folder / "board"}', f'--out={folder / "site"}']
   command += [f'--cache={folder / "cache"}', f'--jobs={jobs}']
-  start = time.perf_counter()
+  start, before = time.perf_counter(), _children().ru_utime
   done = subprocess.run(command, capture_output=True, text=True)
   spent = time.perf_counter() - start
   if done.returncode:
@@ -58,14 +59,19 @@ def build(folder: pathlib.Path, jobs: int) -> dict[str, Any]:
   pattern = r'\((\d+) scored now\).* (\d+) files written, (\d+) kept'
   scored, written, kept = map(int, re.search(pattern, done.stdout).groups())
   # Of all processes that ended so far the largest; in kB on Linux.
-  peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1000
+  peak = _children().ru_maxrss // 1000
   return {
     'seconds': round(spent, 1),
+    'CPU s': round(_children().ru_utime - before, 1),
     'peak MB': peak,
     'scored': scored,
     'written': written,
     'kept': kept,
   }
+
+
+def _children() -> resource.struct_rusage:
+  return resource.getrusage(resource.RUSAGE_CHILDREN)
 
 
 def measure(folder: pathlib.Path) -> list[dict[str, Any]]:
