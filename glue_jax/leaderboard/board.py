@@ -158,11 +158,17 @@ def evaluate(
       results = list(pool.map(_assess, work, chunksize=size))
   else:
     results = list(map(_assess, work))
-  methods, scored = {}, []
+  methods, scored, taken = {}, [], {}
   for path, method, problems, fresh in results:
+    name = safety.printable(path.name)
+    # Pages of names that differ in case only would be one file for some. Asked
+    # of what passed only: no empty folder may push a method out.
+    if not problems and method.name.lower() in taken:
+      problems = [f'{path}:0: {taken[method.name.lower()]} has this name']
     if problems:
-      refused[safety.printable(path.name)] = problems
+      refused[name] = problems
     else:
+      taken[method.name.lower()] = name
       methods[method.name] = method
       scored += [method.name] * fresh
   board = Board(registry, tasks, dict(sorted(methods.items())), refused)
@@ -176,7 +182,7 @@ def _paths(folder, only) -> tuple[list[pathlib.Path], dict[str, list[str]]]:
   """Contributions by name, and what else lies there as problems."""
   if not folder.is_dir():
     raise FileNotFoundError(f'{folder} is missing; it holds the contributions')
-  paths, seen = [], {}
+  paths = []
   refused: dict[str, list[str]] = {}
   for path in sorted(folder.iterdir()):
     name = path.stem if path.suffix == '.zip' else path.name
@@ -189,13 +195,7 @@ def _paths(folder, only) -> tuple[list[pathlib.Path], dict[str, list[str]]]:
       refused[safety.printable(path.name)] = [
         f'{where}: neither a folder nor a .zip'
       ]
-    elif name.lower() in seen:
-      # Pages of names that differ in case only would be one file for some.
-      refused[safety.printable(path.name)] = [
-        f'{where}: {seen[name.lower()]} has this name'
-      ]
     else:
-      seen[name.lower()] = path.name
       paths.append(path)
   missing = sorted(set(only) - {p.name.removesuffix('.zip') for p in paths})
   if missing:
