@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from glue_jax.leaderboard import check
 
 ENGINES = ('podman', 'docker')
+_GRACE = 60.0  # seconds of the engine's own, to start and to clean up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,14 +126,13 @@ def run(
   pathlib.Path(out).mkdir(parents=True)
   pathlib.Path(out).chmod(0o777)  # the container's user owns nothing here
   line = command(engine, container, contribution, out, mounts)
-  # The engine gets a minute more than the run, to start and to clean up.
   name = f'reproduce-{uuid.uuid4().hex[:12]}'
   line[2:2] = [f'--name={name}']
   try:
-    done = subprocess.run(line, timeout=container.seconds + 60, check=False)
+    done = subprocess.run(line, timeout=container.seconds + _GRACE, check=False)
   except subprocess.TimeoutExpired:
     subprocess.run([engine, 'kill', name], timeout=60, check=False)
     raise TimeoutError(
-      f'{engine} did not end {container.seconds + 60} seconds after its start'
+      f'{engine} did not end {container.seconds + _GRACE:g} seconds after its start'
     ) from None
   return done.returncode

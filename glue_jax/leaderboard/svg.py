@@ -131,7 +131,13 @@ def scatter(points: Sequence[Point]) -> dict[str, Any]:
   for step, i in enumerate(front):
     x, y = places[i]
     line += f'M{x},{y}' if not step else f'H{x}V{y}'
-  labels = _labelled(front, places)
+  # Right of the middle a label ends at its point, so that it fits.
+  ends = [x > (left + right) / 2 for x, _ in places]
+  boxes = [
+    _label_box(point.label, *place, end)
+    for point, place, end in zip(points, places, ends)
+  ]
+  labels = _labelled(front, boxes, places)
   return {
     'width': _WIDTH,
     'height': bottom + 44,
@@ -147,8 +153,7 @@ def scatter(points: Sequence[Point]) -> dict[str, Any]:
         'y': places[i][1],
         'front': i in set(front),
         'label': shorten(point.label) if i in labels else '',
-        # Right of the middle a label ends at its point, so that it fits.
-        'ends': places[i][0] > (left + right) / 2,
+        'ends': ends[i],
         'full': point.label,
         'cost': point.cost,
         'score': point.score,
@@ -178,18 +183,39 @@ def shorten(label: str) -> str:
   return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + '…'
 
 
-def _labelled(front, places) -> set[int]:
-  """Points whose labels do not cover each other, the front's first."""
-  chosen: set[int] = set()
+def _labelled(front, boxes, places) -> set[int]:
+  """Points whose labels cover no other label and no point, the front's first.
+
+  Args:
+    front: indices.
+    boxes: (left, right, top, bottom) of every label.
+    places: (x, y) of every point.
+  """
+  chosen: list[int] = []
   rest = [i for i in range(len(places)) if i not in set(front)]
   for i in [*reversed(front), *rest]:
-    x, y = places[i]
+    left, right, top, bottom = boxes[i]
     clear = all(
-      abs(y - places[j][1]) > 13 or abs(x - places[j][0]) > 200 for j in chosen
+      right < boxes[j][0]
+      or boxes[j][1] < left
+      or bottom < boxes[j][2]
+      or boxes[j][3] < top
+      for j in chosen
+    ) and not any(
+      left - 5 < x < right + 5 and top - 5 < y < bottom + 5
+      for j, (x, y) in enumerate(places)
+      if j != i
     )
     if clear and len(chosen) < 20:
-      chosen.add(i)
-  return chosen
+      chosen.append(i)
+  return set(chosen)
+
+
+def _label_box(label: str, x: float, y: float, ends: bool) -> tuple:
+  """What a label above its point covers: left, right, top, bottom."""
+  width = 7 * len(shorten(label))
+  left = x + 6 - width if ends else x - 6
+  return left, left + width, y - 19, y - 6
 
 
 def _power(exponent: int) -> str:
