@@ -133,6 +133,6 @@ def run(
   except subprocess.TimeoutExpired:
     subprocess.run([engine, 'kill', name], timeout=60, check=False)
     raise TimeoutError(
-      f'{engine} did not end {container.seconds + _GRACE:g} seconds after its start'
+      f'{engine} did not end within {container.seconds + _GRACE:g} seconds'
     ) from None
   return done.returncode
