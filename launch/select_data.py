@@ -121,9 +121,9 @@ def _run(find):
 def select(beam_flags: list[str]) -> dict:
   """Runs the selection; returns its report."""
   if FLAGS.beam:
-    from glue_jax.data import selection_beam
+    from glue_jax.data import selection_beam, selection_beam_files
 
-    run = _run(selection_beam.find)
+    run = _run(selection_beam_files.find)
     return selection_beam.run(run, FLAGS.out, beam_flags, FLAGS.shards)
   if beam_flags:
     raise ValueError(f'arguments {beam_flags} go with --beam')

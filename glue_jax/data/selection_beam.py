@@ -10,93 +10,25 @@ A piece's results depend on nothing but (texts, settings, seed), and its files
 get their names when they are whole: retried and repeated bundles do no harm.
 """
 
-import contextlib
 import copy
 import dataclasses
 import json
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from glue_jax.data import selection, selection_pieces, selection_run
+from glue_jax.data import selection_beam_files as storage
 from glue_jax.data import selection_io as files
 
 # Beam's default runner would look for a program to download.
 LOCAL = '--runner=FnApiRunner'
 _PIECE_BYTES = 64 << 20
-_MOST_LOCAL = 16
-
-
-def _beam():
-  """Apache Beam.
-
-  Raises:
-    ImportError: it isn't installed.
-  """
-  try:
-    import apache_beam
-  except ImportError as error:
-    raise ImportError(
-      f"Apache Beam is missing ({error}); pip install 'glue_jax[beam]'"
-    ) from error
-  return apache_beam
-
-
-def _filesystems():
-  _beam()
-  from apache_beam.io import filesystem, filesystems
-
-  return filesystems.FileSystems, filesystem.CompressionTypes.UNCOMPRESSED
-
-
-def open_file(path: str) -> Any:
-  """Opens a file of any of Beam's file systems for reading bytes."""
-  systems, plain = _filesystems()
-  return systems.open(path, compression_type=plain)
-
-
-def find(patterns: Sequence[str]) -> list[files.Source]:
-  """Files of a corpus on any of Beam's file systems; see `selection_io.find`.
-
-  A folder stands for the files in it with the usual endings.
-
-  Raises:
-    FileNotFoundError: nothing is there.
-    ValueError: a file is given twice.
-  """
-  systems, _ = _filesystems()
-  found = []
-  for pattern in patterns:
-    tried = [pattern, *(f'{pattern.rstrip("/")}/**{s}' for s in files.SUFFIXES)]
-    for glob in tried:
-      if matched := _matches(systems, glob):
-        break
-    if len(tried) > 1 and glob != pattern:
-      matched = [m for g in tried[1:] for m in _matches(systems, g)]
-    if not matched:
-      raise FileNotFoundError(f'{pattern}: no file; tried {", ".join(tried)}')
-    found += sorted(set(matched))
-  paths = [source.path for source in found]
-  twice = sorted({p for p in paths if paths.count(p) > 1})
-  if twice:
-    raise ValueError(f'{twice[0]} is given twice; name each file once')
-  return found
-
-
-def _matches(systems, glob: str) -> list[files.Source]:
-  metadata = systems.match([glob])[0].metadata_list
-  return [
-    files.Source(m.path, m.size_in_bytes, m.last_updated_in_seconds)
-    for m in metadata
-    if not m.path.endswith('/')
-  ]
-
-
-def _describe(path: str) -> files.Source:
-  return _matches(_filesystems()[0], path)[0]
+_LEAST_PIECES = 16
+_RETRIES = 3
+_LOST_WORKER = 'Channel closed prematurely'
 
 
 def run(
@@ -117,35 +49,39 @@ def run(
     ImportError: Beam isn't installed.
     ValueError: bad input, as in `selection_local.run`.
   """
-  beam = _beam()
+  beam = storage.import_beam()
   from apache_beam.options.pipeline_options import PipelineOptions
 
   flags = list(flags)
   if not any(flag.startswith('--runner') for flag in flags):
     flags.append(LOCAL)
   size = sum(source.size for source in run.raw)
-  shards = shards or max(_MOST_LOCAL, -(-size // _PIECE_BYTES))
-  systems, _ = _filesystems()
+  shards = shards or max(_LEAST_PIECES, -(-size // _PIECE_BYTES))
+  systems, _ = storage.filesystems()
   if not systems.exists(out):
     systems.mkdirs(out)
-  pipeline = beam.Pipeline(options=PipelineOptions(flags))
-  build(pipeline, run, out, shards)
-  try:
-    pipeline.run().wait_until_finish()
-  except Exception as error:
-    # Runners wrap what a worker raised into a text of their own.
-    found = re.findall(r'^ValueError: (.*)$', str(error), re.MULTILINE)
-    if not found:
-      raise
-    message = re.sub(r' \[while running.*', '', found[-1])
-    raise ValueError(message) from error
-  with open_file(systems.join(out, 'report.json')) as file:
+  for left in reversed(range(_RETRIES + 1)):
+    pipeline = beam.Pipeline(options=PipelineOptions(flags))
+    build(pipeline, run, out, shards)
+    try:
+      pipeline.run().wait_until_finish()
+      break
+    except Exception as error:
+      # Runners wrap what a worker raised into a text of their own.
+      found = re.findall(r'^ValueError: (.*)$', str(error), re.MULTILINE)
+      if found:
+        message = re.sub(r' \[while running.*', '', found[-1])
+        raise ValueError(message) from error
+      # Clusters replace a dead worker; the local runner gives up.
+      if not left or _LOST_WORKER not in str(error):
+        raise
+  with storage.open_file(systems.join(out, 'report.json')) as file:
     return json.loads(file.read())
 
 
 def build(pipeline: Any, run: selection_run.Run, out: str, shards: int) -> None:
   """Adds the selection to a pipeline."""
-  beam = _beam()
+  beam = storage.import_beam()
   one, many = beam.pvalue.AsSingleton, beam.pvalue.AsList
   pieces = files.cut(run.raw, shards)
   start = pipeline | 'start' >> beam.Create([None])
@@ -176,19 +112,11 @@ def build(pipeline: Any, run: selection_run.Run, out: str, shards: int) -> None:
     | 'weigh' >> beam.Map(_weigh, run.settings, one(plan), one(model))
     | 'keep weights' >> beam.Reshuffle()
   )
-  names = selection_run.set_names(run)
-  sets = {n: _draw(beam, start, weighed, model, run, n) for n in names}
+  decided = _draw(beam, start, weighed, model, run)
   vectors = (
     weighed
     | 'write'
-    >> beam.Map(
-      _write,
-      run,
-      out,
-      len(pieces),
-      one(model),
-      **{n: one(decided) for n, decided in sets.items()},
-    )
+    >> beam.Map(_write, run, out, len(pieces), one(model), one(decided))
     | 'sum figures' >> beam.CombineGlobally(_sum_dicts)
   )
   _ = start | 'report' >> beam.Map(
@@ -205,7 +133,7 @@ def _target_pieces(run, shards: int) -> list[tuple[int, files.Piece]]:
 
 
 def _total(piece: files.Piece, settings):
-  return piece, selection_pieces.total(piece, settings, open_file)
+  return piece, selection_pieces.total(piece, settings, storage.open_file)
 
 
 def _slim(item):
@@ -225,13 +153,15 @@ def _fitted(item, run, plan) -> np.ndarray:
     totals,
     plan.grams_before()[piece.index],
     run.fit_limit,
-    open_file,
+    storage.open_file,
   )
 
 
 def _target_counts(item, settings) -> tuple[int, np.ndarray]:
   target, piece = item
-  return target, selection_pieces.total(piece, settings, open_file).counts
+  return target, selection_pieces.total(
+    piece, settings, storage.open_file
+  ).counts
 
 
 def _sum(vectors: Iterable[np.ndarray]) -> np.ndarray:
@@ -256,7 +186,9 @@ def _fit(_, run, plan, counts, targets) -> selection_run.Model:
 def _names(piece, settings, plan) -> Iterator[tuple[str, tuple[str, int]]]:
   line = plan.places[piece.index].line
   documents = settings.documents
-  for name, nth in selection_pieces.names_of(piece, documents, open_file):
+  for name, nth in selection_pieces.names_of(
+    piece, documents, storage.open_file
+  ):
     yield name, (piece.path, line + nth - 1)
 
 
@@ -268,7 +200,7 @@ def _unique(item) -> None:
 
 def _weigh(piece, settings, plan, model):
   """A piece with its weights; `taken` is 0 where a document isn't valid."""
-  found = selection_pieces.scan(piece, settings, open_file)
+  found = selection_pieces.scan(piece, settings, storage.open_file)
   weights, valid, checks = [], [], []
   for part in found:
     weights.append(selection.log_weights(part.ids, part.sizes, model.log_diff))
@@ -288,28 +220,28 @@ def _weigh(piece, settings, plan, model):
   )
 
 
-def _draw(beam, start, weighed, model, run, name: str):
-  """The decisions about a set: for each target its cut and the ties."""
+def _draw(beam, start, weighed, model, run):
+  """The decisions: for each target and set the cut and the ties taken."""
   one = beam.pvalue.AsSingleton
-  decided = start | f'{name} begins' >> beam.Map(_nothing)
+  decided = start | 'nothing decided' >> beam.Map(_nothing)
   for target in range(len(run.targets)):
-    label = f'{name} {target}'
-    cut = model | f'{label} cut' >> beam.Map(_cut, run, name, target)
-    known = run, name, one(model), one(decided)
+    cuts = model | f'cuts {target}' >> beam.Map(_cuts, run, target)
+    known = run, one(model), one(decided)
     for digit in range(selection.DIGITS):
-      histogram = (
+      label = f'{target} digit {digit}'
+      histograms = (
         weighed
-        | f'{label} histogram {digit}' >> beam.Map(_histogram, *known, one(cut))
-        | f'{label} sum {digit}' >> beam.CombineGlobally(_sum)
+        | f'histogram {label}' >> beam.Map(_histograms, *known, one(cuts))
+        | f'sum {label}' >> beam.CombineGlobally(_sum_dicts)
       )
-      cut = cut | f'{label} narrow {digit}' >> beam.Map(_narrow, one(histogram))
+      cuts = cuts | f'narrow {label}' >> beam.Map(_narrow, one(histograms))
     ties = (
       weighed
-      | f'{label} ties' >> beam.Map(_ties, *known, one(cut))
-      | f'{label} all ties' >> beam.CombineGlobally(_join)
+      | f'ties {target}' >> beam.Map(_ties, *known, one(cuts))
+      | f'all ties {target}' >> beam.CombineGlobally(_join)
     )
-    decided = decided | f'{label} decided' >> beam.Map(
-      _decide, one(cut), one(ties)
+    decided = decided | f'decided {target}' >> beam.Map(
+      _decide, one(cuts), one(ties)
     )
   return decided
 
@@ -318,69 +250,83 @@ def _nothing(_) -> tuple:
   return ()
 
 
-def _cut(model, run, name, target) -> selection.Cut:
-  return selection.Cut(selection_run.draws(run, model)[name].counts[target])
+def _cuts(model, run, target) -> dict[str, selection.Cut]:
+  draws = selection_run.draws(run, model)
+  return {n: selection.Cut(draw.counts[target]) for n, draw in draws.items()}
 
 
-def _narrow(cut, histogram) -> selection.Cut:
-  cut = copy.copy(cut)  # Beam's elements must not change
-  cut.narrow(histogram)
-  return cut
+def _narrow(cuts, histograms) -> dict[str, selection.Cut]:
+  cuts = copy.deepcopy(cuts)  # Beam's elements must not change
+  for name, cut in cuts.items():
+    cut.narrow(histograms[name])
+  return cuts
 
 
-def _histogram(chosen, run, name, model, decided, cut) -> np.ndarray:
-  return cut.histogram(_keys(chosen, run, name, model, decided)[0])
+def _histograms(chosen, run, model, decided, cuts) -> dict[str, np.ndarray]:
+  keys, _ = _keys(chosen, run, model, decided)
+  return {name: cut.histogram(keys[name]) for name, cut in cuts.items()}
 
 
-def _ties(chosen, run, name, model, decided, cut) -> np.ndarray:
-  keys, _ = _keys(chosen, run, name, model, decided)
-  return chosen.first + np.flatnonzero(cut.split(keys)[1])
-
-
-def _join(arrays: Iterable[np.ndarray]) -> np.ndarray:
-  return np.concatenate([np.zeros(0, np.int64), *arrays])
-
-
-def _decide(decided, cut, ties) -> tuple:
-  return *decided, (cut, np.sort(ties)[: cut.ties])
-
-
-def _keys(chosen, run, name, model, decided) -> tuple[np.ndarray, np.ndarray]:
-  """Keys for the next target, and what the targets before it took."""
-  draw = selection_run.draws(run, model)[name]
-  taken = np.zeros(len(chosen.taken), np.int16)
-
-  def keys(target):
-    return selection.noisy_keys(
-      chosen.first,
-      chosen.weights[:, target] * draw.weighted,
-      chosen.taken & (taken == 0),
-      target,
-      draw.noise,
-    )
-
-  for target, (cut, ties) in enumerate(decided):
-    above, _ = cut.split(keys(target))
-    taken[above] = target + 1
-    own = ties - chosen.first
-    taken[own[(own >= 0) & (own < len(taken))]] = target + 1
-  last = len(decided) == len(run.targets)
-  return (np.zeros(0) if last else keys(len(decided))), taken
-
-
-def _write(chosen, run, out, pieces, model, **sets) -> dict[str, np.ndarray]:
-  """Writes a piece's selected documents; returns its figure vectors."""
-  taken = {
-    name: _keys(chosen, run, name, model, decided)[1]
-    for name, decided in sets.items()
+def _ties(chosen, run, model, decided, cuts) -> dict[str, np.ndarray]:
+  keys, _ = _keys(chosen, run, model, decided)
+  return {
+    name: chosen.first + np.flatnonzero(cut.split(keys[name])[1])
+    for name, cut in cuts.items()
   }
+
+
+def _join(parts: Iterable[dict]) -> dict[str, np.ndarray]:
+  found: dict[str, list] = {}
+  for part in parts:
+    for name, ids in part.items():
+      found.setdefault(name, []).append(ids)
+  return {name: np.concatenate(ids) for name, ids in found.items()}
+
+
+def _decide(decided, cuts, ties) -> tuple:
+  """Of equal keys the lowest ids are taken."""
+  first = {n: np.sort(ties[n])[: cut.ties] for n, cut in cuts.items()}
+  return *decided, {name: (cut, first[name]) for name, cut in cuts.items()}
+
+
+def _keys(chosen, run, model, decided) -> tuple[dict, dict]:
+  """For each set: keys for the next target, what earlier targets took."""
+  keys, taken = {}, {}
+  for name, draw in selection_run.draws(run, model).items():
+    marks = np.zeros(len(chosen.taken), np.int16)
+    for target in range(len(run.targets)):
+      keys[name] = selection.noisy_keys(
+        chosen.first,
+        chosen.weights[:, target] * draw.weighted,
+        chosen.taken & (marks == 0),
+        target,
+        draw.noise,
+      )
+      if target == len(decided):
+        break
+      cut, ties = decided[target][name]
+      own = ties - chosen.first
+      marks[cut.split(keys[name])[0]] = target + 1
+      marks[own[(own >= 0) & (own < len(marks))]] = target + 1
+    taken[name] = marks
+  return keys, taken
+
+
+def _write(chosen, run, out, pieces, model, decided) -> dict[str, np.ndarray]:
+  """Writes a piece's selected documents; returns its figure vectors."""
+  _, taken = _keys(chosen, run, model, decided)
   selected = dataclasses.replace(chosen, taken=taken['selected'])
   names = selection_pieces.part_names(chosen.piece.index, pieces, run.form)
-  systems, _ = _filesystems()
+  systems, _ = storage.filesystems()
   paths = [systems.join(out, name) for name in names]
-  with _whole(paths[0]) as texts, _whole(paths[1]) as table:
+  with storage.whole(paths[0]) as texts, storage.whole(paths[1]) as table:
     selection_pieces.write(
-      selected, run.settings.documents, run.form, texts, table, open_file
+      selected,
+      run.settings.documents,
+      run.form,
+      texts,
+      table,
+      storage.open_file,
     )
   return _figures(chosen, run, taken) if run.report else {}
 
@@ -390,7 +336,7 @@ def _figures(chosen, run, taken) -> dict[str, np.ndarray]:
   sums: dict[str, np.ndarray] = {}
   at, hasher = 0, run.settings.hasher()
   documents = run.settings.documents
-  for batch in files.batches(chosen.piece, documents, open_file):
+  for batch in files.batches(chosen.piece, documents, storage.open_file):
     block = slice(at, at + len(batch.texts))
     at = block.stop
     members = {name: marks[block] > 0 for name, marks in taken.items()}
@@ -408,19 +354,9 @@ def _figures(chosen, run, taken) -> dict[str, np.ndarray]:
   return sums
 
 
-@contextlib.contextmanager
-def _whole(path: str):
-  """A file to write that gets its name when it is whole."""
-  systems, plain = _filesystems()
-  part = f'{path}.{uuid.uuid4().hex}.part'
-  with systems.create(part, compression_type=plain) as file:
-    yield file
-  systems.rename([part], [path])
-
-
 def _report(_, run, out, plan, model, vectors) -> None:
-  selection_run.check_unchanged(run, _describe, open_file)
+  selection_run.check_unchanged(run, storage.describe, storage.open_file)
   found = selection_run.report(run, plan, model, vectors)
-  systems, _ = _filesystems()
-  with _whole(systems.join(out, 'report.json')) as file:
+  systems, _ = storage.filesystems()
+  with storage.whole(systems.join(out, 'report.json')) as file:
     file.write(json.dumps(found, indent=2).encode() + b'\n')

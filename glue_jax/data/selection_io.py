@@ -11,6 +11,7 @@ import dataclasses
 import glob
 import gzip
 import json
+import math
 import os
 import pathlib
 import zlib
@@ -227,22 +228,21 @@ def lines(piece: Piece, opener: Opener = open_local) -> Iterator[bytes]:
   with opener(piece.path) as raw:
     if piece.compressed:
       with gzip.open(raw) as file:
-        yield from map(_bare, _without_bom(file))
+        yield from _lines(file, 0, math.inf)
+    else:
+      place = 0
+      if piece.start:  # skip what began before
+        raw.seek(piece.start - 1)
+        place = piece.start - 1 + len(raw.readline())
+      yield from _lines(raw, place, piece.stop)
+
+
+def _lines(file: BinaryIO, place: int, stop: float) -> Iterator[bytes]:
+  for line in file:
+    if place >= stop:
       return
-    place = piece.start
-    if place:  # the rest of a line that began before
-      raw.seek(place - 1)
-      place += len(raw.readline()) - 1
-    rows = raw if place else _without_bom(raw)
-    while place < piece.stop and (line := next(rows, b'')):
-      place += len(line)
-      yield _bare(line)
-
-
-def _without_bom(file: BinaryIO) -> Iterator[bytes]:
-  if file.read(3) != _BOM:
-    file.seek(0)
-  yield from file
+    yield _bare(line if place else line.removeprefix(_BOM))
+    place += len(line)
 
 
 def _bare(line: bytes) -> bytes:

@@ -223,12 +223,6 @@ def draws(run: Run, model: Model) -> dict[str, Draw]:
   return {'selected': selected} | (ways if run.report else {})
 
 
-def set_names(run: Run) -> list[str]:
-  """Names of the sets of `draws`, known before the model is."""
-  others = [name for name in DRAWS if name != run.draw]
-  return ['selected', *(others if run.report else [])]
-
-
 def report(
   run: Run, plan: Plan, model: Model, vectors: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
