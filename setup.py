@@ -31,6 +31,9 @@ RUN_TIME = [
 # also takes a CPU build ('2.13.0+cpu') where the installer is given one.
 PEER = ['torch==2.13.0']
 
+# Beam 2.77 wants numpy below 2.5, so on Python 3.12 and newer it doesn't go with
+# requirements.txt; there its tests are skipped unless this extra is installed.
+BEAM = ['apache-beam>=2.70']
 LEADERBOARD = ['jinja2>=3.1']
 SEARCH = ['optuna>=4.5']
 
@@ -51,6 +54,7 @@ setuptools.setup(
   extras_require={
     'tpu': ['jax[tpu]>=0.10,<0.12'],
     'cuda': ['jax[cuda13]>=0.10,<0.12'],
+    'beam': BEAM,
     'bench': [*PEER],
     'leaderboard': LEADERBOARD,
     'notebooks': NOTEBOOKS,
@@ -60,6 +64,7 @@ setuptools.setup(
       *LEADERBOARD,
       *NOTEBOOKS,
       *SEARCH,
+      *(f'{name}; python_version < "3.12"' for name in BEAM),
       'hypothesis>=6.100',
       'playwright>=1.50',  # drives the system's Chromium
       'pytest>=8.3',

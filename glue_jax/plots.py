@@ -189,7 +189,7 @@ def plot_selection(
     png: file to write.
     title: of the figure.
   """
-  figure, (left, right) = _figure(2, 1)
+  figure, (left, right) = new_figure(2, 1)
   distances = {'all raw': report['kl_raw']}
   distances |= {name: found['kl'] for name, found in report['sets'].items()}
   targets = range(len(report['kl_raw']))
@@ -210,7 +210,7 @@ def plot_selection(
   right.set_xscale('log', base=2)
   right.set_xlabel('tokens of a document')
   right.set_ylabel('share of documents')
-  _save(figure, png, title)
+  save_figure(figure, png, title)
 
 
 def plot_predictions(predictions: Any, png: str | os.PathLike) -> bool:
