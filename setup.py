@@ -31,7 +31,7 @@ RUN_TIME = [
 # also takes a CPU build ('2.13.0+cpu') where the installer is given one.
 PEER = ['torch==2.13.0']
 
-# Beam 2.77 wants numpy below 2.5, so on Python 3.12 and newer it doesn't go with
+# Beam 2.77 wants numpy below 2.5: on Python 3.12 and newer it doesn't go with
 # requirements.txt; there its tests are skipped unless this extra is installed.
 BEAM = ['apache-beam>=2.70']
 LEADERBOARD = ['jinja2>=3.1']

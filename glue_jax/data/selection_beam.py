@@ -137,8 +137,8 @@ def _total(piece: files.Piece, settings):
 
 
 def _slim(item):
-  # Side inputs go to every worker; counts of all pieces would be large.
-  return dataclasses.replace(item[1], counts=np.zeros(0, np.int64))
+  # Side inputs go to every worker.
+  return selection_pieces.without_counts(item[1])
 
 
 def _plan(_, pieces, totals) -> selection_run.Plan:

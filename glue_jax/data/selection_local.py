@@ -25,6 +25,7 @@ from glue_jax.data import selection_spool as spool
 
 _RETRIES = 3
 _NAMES = 1 << 22  # ids compared at a time
+_PIECES = 256  # scanned at a time
 
 
 class Workers:
@@ -132,29 +133,40 @@ class Local:
     run = self.run
     pieces = files.cut(run.raw, self.shards)
     targets = [files.cut(corpus, self.workers.count) for corpus in run.targets]
-    totals = self.workers.map(
-      spool.scan_piece,
-      [(p, run.settings, self._spool(p.index)) for p in pieces],
-    )
+    totals, raw = self._scan(pieces)
     parts = [p for corpus in targets for p in corpus]
     found = self.workers.map(
       selection_pieces.total, [(p, run.target_settings) for p in parts]
     )
     plan = selection_run.Plan(pieces, totals)
-    fitted = self.workers.map(
-      selection_pieces.fitted_counts,
-      [
-        (p, run.settings, total, before, run.fit_limit)
-        for p, total, before in zip(pieces, totals, plan.grams_before())
-      ],
-    )
     done = iter(found)
     counts = [sum(next(done).counts for _ in corpus) for corpus in targets]
-    model = selection_run.fit(run, sum(fitted), np.stack(counts))
+    model = selection_run.fit(run, raw, np.stack(counts))
     if run.settings.documents.id_key:
       self._check_names(plan)
     selection_run.check(run, plan)
     return plan, model
+
+  def _scan(self, pieces) -> tuple[list[selection_pieces.Totals], np.ndarray]:
+    """Sums over each piece, and the counts that raw is fitted on.
+
+    Some pieces at a time: the counts of all of them would grow with the corpus.
+    """
+    run, grams = self.run, 0
+    totals, raw = [], np.zeros(run.settings.buckets, np.int64)
+    for start in range(0, len(pieces), _PIECES):
+      some = pieces[start : start + _PIECES]
+      found = self.workers.map(
+        spool.scan_piece,
+        [(p, run.settings, self._spool(p.index)) for p in some],
+      )
+      calls = []
+      for piece, total in zip(some, found):
+        calls.append((piece, run.settings, total, grams, run.fit_limit))
+        grams += total.grams
+      raw += sum(self.workers.map(selection_pieces.fitted_counts, calls))
+      totals += [selection_pieces.without_counts(total) for total in found]
+    return totals, raw
 
   def _check_names(self, plan) -> None:
     """Raises ValueError if two records have one id.

@@ -87,6 +87,11 @@ class Totals:
   counts: np.ndarray
 
 
+def without_counts(totals: Totals) -> Totals:
+  """The numbers alone: counts of all pieces of a corpus would be large."""
+  return dataclasses.replace(totals, counts=np.zeros(0, np.int64))
+
+
 def scan(
   piece: files.Piece,
   settings: Settings,
