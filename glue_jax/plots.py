@@ -203,10 +203,15 @@ def plot_selection(
   left.set_xticks(targets, [f'target {t + 1}' for t in targets])
   left.set_ylabel('KL(target || set), nats')
   left.legend(frameon=False, fontsize=8)
+  longest = 0
   for i, found in enumerate(report['sets'].values(), 1):
     share = np.array(found['lengths']) / found['documents']
-    # Bin j holds lengths up to 2^(j / 2).
-    right.plot(2 ** (np.arange(len(share)) / 2), share, color=_COLORS[i])
+    longest = max(longest, int(np.flatnonzero(share)[-1]))
+    # Bin j holds lengths up to 2^(j / 2). Sets may lie on one another.
+    right.plot(
+      2 ** (np.arange(len(share)) / 2), share, color=_COLORS[i], lw=5 - i
+    )
+  right.set_xlim(1, 2 ** (longest / 2 + 1))
   right.set_xscale('log', base=2)
   right.set_xlabel('tokens of a document')
   right.set_ylabel('share of documents')

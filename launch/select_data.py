@@ -31,6 +31,7 @@ piece of the raw corpus, in order.
 import json
 import pathlib
 import sys
+import tempfile
 
 from absl import app, flags, logging
 
@@ -124,7 +125,12 @@ def select(beam_flags: list[str]) -> dict:
     from glue_jax.data import selection_beam, selection_beam_files
 
     run = _run(selection_beam_files.find)
-    return selection_beam.run(run, FLAGS.out, beam_flags, FLAGS.shards)
+    report = selection_beam.run(run, FLAGS.out, beam_flags, FLAGS.shards)
+    if run.report:
+      png = f'{FLAGS.out.rstrip("/")}/report.png'
+      with selection_beam_files.whole(png) as file:
+        file.write(_figure(report))
+    return report
   if beam_flags:
     raise ValueError(f'arguments {beam_flags} go with --beam')
   from glue_jax.data import selection_io, selection_local
@@ -136,10 +142,18 @@ def select(beam_flags: list[str]) -> dict:
   path = pathlib.Path(FLAGS.out) / 'report.json'
   path.write_text(json.dumps(report, indent=2) + '\n')
   if run.report:
-    from glue_jax import plots
-
-    plots.plot_selection(report, path.with_suffix('.png'), f'k = {run.k}')
+    path.with_suffix('.png').write_bytes(_figure(report))
   return report
+
+
+def _figure(report: dict) -> bytes:
+  """The report's figure as PNG."""
+  from glue_jax import plots
+
+  with tempfile.TemporaryDirectory() as folder:
+    png = pathlib.Path(folder) / 'report.png'
+    plots.plot_selection(report, png, f'k = {report["k"]}')
+    return png.read_bytes()
 
 
 def main(argv: list[str]) -> None:

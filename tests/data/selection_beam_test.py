@@ -89,6 +89,24 @@ def test_two_processes_one_of_them_killed(tmp_path, monkeypatch):
   assert list(tmp_path.glob('*.killed'))
 
 
+real_fit = selection_beam._fit
+
+
+def fit_of_a_file_that_grows(start, run, *arguments):
+  """Fits; something else adds a line to the first raw file."""
+  model = real_fit(start, run, *arguments)
+  with open(run.raw[0].path, 'a') as file:
+    file.write('one more line\n')
+  return model
+
+
+def test_a_file_that_changes(tmp_path, monkeypatch):
+  run = one_target(make_run(write_corpora(tmp_path)))
+  monkeypatch.setattr(selection_beam, '_fit', fit_of_a_file_that_grows)
+  with pytest.raises(ValueError, match=r'raw0.txt:61: the file has \d+ bytes'):
+    selection_beam.run(on_beam(run), str(tmp_path / 'beam'), (), 1)
+
+
 def test_errors_are_those_of_the_local_path(tmp_path):
   raw, target = tmp_path / 'raw.jsonl', tmp_path / 'target.txt'
   target.write_text('word one two\n')
