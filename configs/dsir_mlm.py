@@ -3,13 +3,17 @@
 Paper:    Xie, Santurkar, Ma, Liang, "Data Selection for Language Models via
           Importance Resampling", NeurIPS 2023, arXiv 2302.03169. There:
           BERT-base, 50k steps of 4096 x 128 tokens; here: a tiny encoder.
-Command:  python -m launch.train --config=configs/dsir_mlm.py:weighted
+Command:  zcat SST-2/train.tsv.gz | tail -n +2 | cut -f1 >sst2.txt
+          tail -n +2 SST-2/dev.tsv | cut -f1 >corpus/heldout/sst2.txt
+          python -m launch.select_data --raw=english_novels/train,wikitext-2
+            --target=sst2.txt --k=60000 --chunk_words=24 --min_length=16
+            --laplace=1 --workers=2 --draw=weighted --out=corpus/train/weighted
+          python -m launch.train --config=configs/dsir_mlm.py:weighted
             --workdir=runs/dsir_weighted
-          and the same with `random` (and `top_k`) in both places.
-GLUE_JAX_CORPUS names a folder with train/weighted/, train/random/ (and
-train/top_k/) and heldout/, written by `python -m launch.select_data --out=...`;
-heldout/ is text of the target that the selection has not seen. All runs share
-one WordPiece vocabulary, of all texts in train/.
+          and the last two with `random` (and `top_k`) for `weighted`.
+GLUE_JAX_CORPUS names the folder `corpus`: train/weighted/, train/random/ (and
+train/top_k/), and heldout/ with text of the target that the selection has not
+seen. All runs share one WordPiece vocabulary, of all texts in train/.
 Hardware: 2 CPU cores, minutes for three seeds.
 """
 
