@@ -95,7 +95,6 @@ def _run(find):
     targets = [sum(targets, ())]
     if FLAGS.shares:
       raise ValueError('--shares goes with --separate_targets')
-  limits = {'all': None, 'auto': 100000 * FLAGS.buckets}
   return selection_run.Run(
     raw=tuple(find([p for entry in FLAGS.raw for p in entry.split(',')])),
     targets=tuple(targets),
@@ -110,13 +109,29 @@ def _run(find):
       quality=FLAGS.quality,
     ),
     laplace=FLAGS.laplace,
-    shares=tuple(map(float, FLAGS.shares)) if FLAGS.shares else None,
+    shares=_shares(),
     draw=FLAGS.draw,
     seed=FLAGS.seed,
-    fit_limit=limits[FLAGS.fit] if FLAGS.fit in limits else int(FLAGS.fit),
+    fit_limit=_fit_limit(),
     form=FLAGS.format,
     report=FLAGS.report,
   )
+
+
+def _shares() -> tuple[float, ...] | None:
+  try:
+    return tuple(map(float, FLAGS.shares)) if FLAGS.shares else None
+  except ValueError as error:
+    raise ValueError(f'--shares: {error}; expected numbers') from None
+
+
+def _fit_limit() -> int | None:
+  limits = {'all': None, 'auto': 100000 * FLAGS.buckets}
+  if FLAGS.fit in limits:
+    return limits[FLAGS.fit]
+  if not FLAGS.fit.isdecimal():
+    raise ValueError(f'--fit={FLAGS.fit}; expected all, auto or a number')
+  return int(FLAGS.fit)
 
 
 def select(beam_flags: list[str]) -> dict:

@@ -63,6 +63,11 @@ def test_beam_leaves_the_same(corpora, alone):
     (['--k=180'], r'raw0.txt:1: k=180 is not below the \d+ valid documents'),
     (['--k=3', '--raw=nowhere'], 'nowhere: expected a file'),
     (['--k=3', '--shares=1,2'], '--shares goes with --separate_targets'),
+    (['--k=3', '--fit=some'], '--fit=some; expected all, auto or a number'),
+    (
+      ['--k=3', '--separate_targets', '--shares=1,x'],
+      "--shares: .*'x'; expected numbers",
+    ),
     (['--k=3', '--', '--runner=X'], 'go with --beam'),
   ],
 )
