@@ -31,6 +31,12 @@ RUN_TIME = [
 # also takes a CPU build ('2.13.0+cpu') where the installer is given one.
 PEER = ['torch==2.13.0']
 
+# The authors' data selection, and what measures the memory of both sides.
+SELECTION_PEER = ['data-selection==1.0.3', 'psutil>=5.9']
+
+# Beam 2.77 wants numpy below 2.5: on Python 3.12 and newer it doesn't go with
+# requirements.txt; there its tests are skipped unless this extra is installed.
+BEAM = ['apache-beam>=2.70']
 LEADERBOARD = ['jinja2>=3.1']
 SEARCH = ['optuna>=4.5']
 
@@ -54,7 +60,8 @@ setuptools.setup(
   extras_require={
     'tpu': ['jax[tpu]>=0.10,<0.12'],
     'cuda': ['jax[cuda13]>=0.10,<0.12'],
-    'bench': [*PEER],
+    'beam': BEAM,
+    'bench': [*PEER, *SELECTION_PEER],
     'leaderboard': LEADERBOARD,
     'notebooks': NOTEBOOKS,
     'search': SEARCH,
@@ -63,6 +70,8 @@ setuptools.setup(
       *LEADERBOARD,
       *NOTEBOOKS,
       *SEARCH,
+      *SELECTION_PEER,
+      *(f'{name}; python_version < "3.12"' for name in BEAM),
       'hypothesis>=6.100',
       'playwright>=1.50',  # drives the system's Chromium
       'pytest>=8.3',

@@ -179,6 +179,45 @@ def plot_scores(
   save_figure(figure, png, title)
 
 
+def plot_selection(
+  report: Mapping[str, Any], png: str | os.PathLike, title: str = ''
+) -> None:
+  """Draws a data selection: distance to the targets, lengths of documents.
+
+  Args:
+    report: see `glue_jax.data.selection_run.report`.
+    png: file to write.
+    title: of the figure.
+  """
+  figure, (left, right) = new_figure(2, 1)
+  distances = {'all raw': report['kl_raw']}
+  distances |= {name: found['kl'] for name, found in report['sets'].items()}
+  targets = range(len(report['kl_raw']))
+  width = 0.8 / len(distances)
+  for i, (name, values) in enumerate(distances.items()):
+    places = [
+      target + (i - (len(distances) - 1) / 2) * width for target in targets
+    ]
+    bars = left.bar(places, values, 0.9 * width, color=_COLORS[i], label=name)
+    left.bar_label(bars, fmt='%.2f', fontsize=7)
+  left.set_xticks(targets, [f'target {t + 1}' for t in targets])
+  left.set_ylabel('KL(target || set), nats')
+  left.legend(frameon=False, fontsize=8)
+  longest = 0
+  for i, found in enumerate(report['sets'].values(), 1):
+    share = np.array(found['lengths']) / found['documents']
+    longest = max(longest, int(np.flatnonzero(share)[-1]))
+    # Bin j holds lengths up to 2^(j / 2). Sets may lie on one another.
+    right.plot(
+      2 ** (np.arange(len(share)) / 2), share, color=_COLORS[i], lw=5 - i
+    )
+  right.set_xlim(1, 2 ** (longest / 2 + 1))
+  right.set_xscale('log', base=2)
+  right.set_xlabel('tokens of a document')
+  right.set_ylabel('share of documents')
+  save_figure(figure, png, title)
+
+
 def plot_predictions(predictions: Any, png: str | os.PathLike) -> bool:
   """Draws a labelled split's predictions by the kind of task.
 
