@@ -1,5 +1,6 @@
-"""Model soups: averages of checkpoints (Wortsman et al. 2022, arXiv 2203.05482).
+"""Model soups: averages of checkpoints.
 
+Wortsman et al. 2022, arXiv 2203.05482.
 The uniform soup is `average.average`; the greedy one (their recipe 1) takes a
 checkpoint in only if the average gets no worse for it.
 """

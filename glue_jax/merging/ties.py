@@ -73,6 +73,7 @@ def ties(
   majority = np.float32(np.sign(total))
 
   def combine(name, arrays, span):
+    del name, span
     kept = _trimmed(arrays, thresholds)
     sign = np.sign(sum(kept))
     sign = np.where(sign == 0, majority, sign)
