@@ -6,13 +6,16 @@ DARE's rates on top of the best of them.
 
 import dataclasses
 import itertools
+import os
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from glue_jax import merge
+from glue_jax import merge, report, sweep
 from glue_jax.merge import Settings
+from glue_jax.merge_sources import Group
 from glue_jax.merge_tasks import TaskModel
 from glue_jax.merging import stream, ties
 from glue_jax.merging.dare import Drop
@@ -171,6 +174,51 @@ def search(
     more.append((trial, score(trial)))
   with_drop = max(more, key=lambda row: mean(row[1]))[0]
   return rows + more, best, with_drop
+
+
+def select(
+  group: Group,
+  tasks: Sequence[TaskModel],
+  settings: Settings,
+  grids: Mapping[str, Sequence],
+  rates: Sequence[float],
+  drop: Drop,
+  out: str | os.PathLike,
+) -> tuple[Settings, dict[str, Any]]:
+  """Searches, prints and writes the table, and scores the winner.
+
+  Args:
+    group, tasks: models and their tasks.
+    settings: method, and the fields that the grid doesn't vary.
+    grids: {field: values}.
+    rates: of dropping, tried on top of the best; none without a base.
+    drop: kind, target and seed of dropping.
+    out: gets `search.csv`.
+
+  Returns:
+    the settings that were best on the held-out rows, and their metrics on the
+    development rows by model.
+  """
+  bench = Bench(group.base, tasks, group.names)
+  names = list(bench.tasks)
+  trials = grid(settings, len(names), grids)
+  trials = [dataclasses.replace(trial, drop=None) for trial in trials]
+  rows, _, _ = search(bench, names, trials, rates, drop)
+  winner = max(rows, key=lambda row: mean(row[1]))[0]
+  table = [
+    {**describe(trial), **scores, 'mean': mean(scores)}
+    for trial, scores in rows
+  ]
+  table.sort(key=lambda row: -row['mean'])
+  pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+  sweep.write_csv(table, pathlib.Path(out) / 'search.csv')
+  print(f'primary metrics on held-out training rows:\n{sweep.table(table)}\n')
+  body = bench.merged(names, winner)
+  found = {name: bench.tasks[name].score(body, 'report') for name in names}
+  print(
+    f'the first row on the development rows:\n{report.metrics_table(found)}'
+  )
+  return winner, found
 
 
 def mean(scores: Mapping[str, float]) -> float:

@@ -126,19 +126,30 @@ def _plain(config: Any) -> Any:
   return dataclasses.replace(config, stack='plain')
 
 
-def layout_of(source: Source) -> dict[str, tuple[str, bool]]:
-  """Returns {our name: (name in the source's layout, transposed there)}."""
+def layout_of(source: Source, model: Any = None) -> dict[str, tuple[str, bool]]:
+  """Returns {our name: (name in the source's layout, transposed there)}.
+
+  Args:
+    source: a model.
+    model: module whose names are wanted; default the encoder without head.
+
+  Raises:
+    ValueError: the source is of a family that isn't known here.
+  """
   if source.encoder is None:
     raise ValueError(
       f'{source.folder}: a model of type {source.config.get("model_type")!r} '
       'is not known here; it can be merged with models of its own kind only, '
       'and not by methods that run it (fisher, regmean)'
     )
-  shapes = models_lib.shapes(source.encoder)
+  model = model or source.encoder
+  shapes = models_lib.shapes(model)
   if source.layout == 'native':
     return {name: (name, False) for name in shapes}
-  targets = names_lib.targets(source.encoder, shapes)
-  return {n: (t.name, t.transpose) for n, t in targets.items()}
+  return {
+    name: (names_lib.canonical(target.name, source.encoder), target.transpose)
+    for name, target in names_lib.targets(model, shapes).items()
+  }
 
 
 def in_layout_of(source: Source, like: Source) -> stream.Weights:

@@ -106,16 +106,8 @@ class Study:
       rates = plan.rates if target == 'delta' else plan.control_rates
       for rate, name in itertools.product(rates, self.names):
         drop = Drop(rate, kind, target, plan.seed)
-        identity = {
-          'what': 'curve',
-          'curve': curve,
-          'rate': rate,
-          'model': name,
-        }
-        score = self.measure(
-          identity, lambda n=name, d=drop: self._single(n, d)
-        )
-        found[name][curve][rate] = score[name]
+        what = {'what': 'curve', 'curve': curve, 'rate': rate}
+        found[name][curve][rate] = self._single(what, name, drop)
         self.bench.forget(drop)
     return found
 
@@ -126,24 +118,25 @@ class Study:
 
   def levels(self) -> dict[str, dict[str, float]]:
     """Measures each fine-tuned model, and the pre-trained body in its place."""
+    everything = Drop(1.0, seed=self.plan.seed)
     found = {}
     for name in self.names:
-      own = {'what': 'fine-tuned', 'model': name}
-      start = {'what': 'pre-trained body', 'model': name}
-      drop = Drop(1.0, seed=self.plan.seed)
       found[name] = {
-        'fine-tuned': self.measure(own, lambda n=name: self._single(n, None))[
-          name
-        ],
-        'pre-trained body': self.measure(
-          start, lambda n=name: self._single(n, drop)
-        )[name],
+        what: self._single({'what': what}, name, drop)
+        for what, drop in (
+          ('fine-tuned', None),
+          ('pre-trained body', everything),
+        )
       }
-      self.bench.forget(drop)
+      self.bench.forget(everything)
     return found
 
-  def _single(self, name, drop) -> dict[str, float]:
-    return self.bench.score([name], self.bench.body(name, drop), 'report')
+  def _single(self, what, name, drop) -> float:
+    """Measures one model after dropping, on its own task."""
+    score = lambda: self.bench.score(
+      [name], self.bench.body(name, drop), 'report'
+    )
+    return self.measure({**what, 'model': name}, score)[name]
 
   def pairs(self) -> list[dict]:
     """Measures all pairs by all methods; returns the rows of the table."""

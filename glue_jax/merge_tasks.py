@@ -24,7 +24,7 @@ from glue_jax.data.table import Table
 from glue_jax.data.task import Task
 from glue_jax.merge import Settings
 from glue_jax.merge_sources import Source, layout_of
-from glue_jax.merging import fisher, regmean
+from glue_jax.merging import fisher, regmean, stream
 from glue_jax.models import model as models_lib
 from glue_jax.plugs import Apply, Plug
 
@@ -79,7 +79,7 @@ class TaskModel:
       body: {name in the source's layout: array}.
     """
     params = dict(self.params)
-    for name, (theirs, flipped) in layout_of(self.source).items():
+    for name, (theirs, flipped) in layout_of(self.source, self.model).items():
       if theirs in body and name in params:
         value = body[theirs]
         params[name] = np.ascontiguousarray(value.T) if flipped else value
@@ -150,7 +150,7 @@ class TaskModel:
 
   def _in_layout(self, found, body, elementwise) -> dict[str, np.ndarray]:
     named = {}
-    for name, (theirs, flipped) in layout_of(self.source).items():
+    for name, (theirs, flipped) in layout_of(self.source, self.model).items():
       if theirs in body and name in found:
         turn = flipped and elementwise
         named[theirs] = found[name].T if turn else found[name]
@@ -300,3 +300,21 @@ def _permutation(count: int, seed: int) -> np.ndarray:
 
 def _take(table: Table, rows: np.ndarray) -> Table:
   return dataclasses.replace(table, rows=[table.rows[i] for i in rows])
+
+
+def statistics(
+  tasks: Sequence[TaskModel],
+  models: Sequence[stream.Weights],
+  settings: Settings,
+) -> list[dict[str, np.ndarray]]:
+  """Gathers what Fisher or RegMean need, one model in memory at a time.
+
+  Args:
+    tasks: of the models.
+    models: after dropping.
+    settings: says which statistics.
+  """
+  return [
+    task.gather(stream.to_arrays(model), settings)
+    for task, model in zip(tasks, models, strict=True)
+  ]

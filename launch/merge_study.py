@@ -15,9 +15,7 @@ from absl import app, flags, logging
 
 _BASE = flags.DEFINE_string('base', None, 'Model before fine-tuning.')
 _RUNS = flags.DEFINE_list('runs', None, 'Fine-tuned runs, with commas.')
-_DATA_DIR = flags.DEFINE_string(
-  'data_dir', None, 'Data, if not that of the runs.'
-)
+_DATA_DIR = flags.DEFINE_string('data_dir', None, 'If not that of the runs.')
 _OUT = flags.DEFINE_string('out', None, 'Folder to write.')
 _RATES = flags.DEFINE_list(
   'rates', ['0.1', '0.3', '0.5', '0.7', '0.9', '0.95', '0.99'], 'Of the curves.'
