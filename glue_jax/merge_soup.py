@@ -44,7 +44,8 @@ class Soup:
 def checkpoints(run: str, folder: pathlib.Path) -> list[str]:
   """Writes every kept checkpoint of a run as a model folder.
 
-  How many there are is `train.keep` of the run's config.
+  That are the last ones, as many as `train.keep` of the run's config says, and
+  the best.
 
   Args:
     run: workdir (of one seed).

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,12 +61,18 @@ class Source:
 def model_names(paths: Sequence[str]) -> list[str]:
   """Returns a short name for each path: its last part that tells them apart.
 
+  Parts that say nothing (`seed_0`, `model`) are left out where they can be. As
+  masks depend on the name, it should not change with a model's company.
+
   Raises:
     ValueError: a path is given twice.
   """
   parts = [pathlib.Path(path).absolute().parts for path in paths]
   if len(set(parts)) < len(parts):
     raise ValueError(f'a model is given twice: {list(paths)}')
+  names = [_telling(part) for part in parts]
+  if len(set(names)) == len(names):
+    return names
   while len(parts) > 1 and len({part[-1] for part in parts}) < len(parts):
     # runs/rte/seed_0 and runs/mrpc/seed_0 are rte and mrpc.
     same = len({part[-1] for part in parts}) == 1
@@ -73,6 +80,11 @@ def model_names(paths: Sequence[str]) -> list[str]:
       return [f'{i}_{part[-1]}' for i, part in enumerate(parts)]
     parts = [part[:-1] for part in parts]
   return [part[-1] for part in parts]
+
+
+def _telling(parts: Sequence[str]) -> str:
+  plain = [part for part in parts if not re.fullmatch(r'seed_\d+|model', part)]
+  return plain[-1] if plain else parts[-1]
 
 
 def open_source(path: str | os.PathLike, name: str) -> Source:

@@ -1,6 +1,7 @@
 """The study of DARE on real tasks: drop-rate curves, and all pairs merged.
 
-Every number is a line of `rows.jsonl`, so a stopped study goes on where it was.
+Every number is a line of `rows.jsonl`, so a stopped study goes on where it was,
+and one with other rates or grids takes what it shares with the last one.
 Hyper-parameters are selected on rows held out from the training splits, every
 figure in the table and the pictures is of the development splits.
 """
@@ -57,7 +58,8 @@ class Study:
     Args:
       bench: models and tasks.
       plan: what is measured.
-      out: folder; one with a study of the same models and plan goes on.
+      out: folder; one with a study of the same models, rows and seed goes
+        on, and measures only what is new in the plan.
 
     Raises:
       ValueError: the folder has another study.
@@ -71,13 +73,13 @@ class Study:
         n: {key: len(table) for key, table in t.tables.items()}
         for n, t in bench.tasks.items()
       },
-      'plan': dataclasses.asdict(plan),
+      'seed': plan.seed,
     }
     text = json.dumps(header, indent=2) + '\n'
     path = self.out / HEADER
     if path.is_file() and path.read_text() != text:
       raise ValueError(
-        f'{path} is of another study (models, rows or plan differ); give '
+        f'{path} is of another study (models, rows or seed differ); give '
         'another --out'
       )
     writers.replace_text(path, text)

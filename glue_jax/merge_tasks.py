@@ -127,12 +127,16 @@ class TaskModel:
       ValueError: the data has fewer than `settings.examples` rows left.
     """
     params = self.with_body(body)
-    options = {'compiler_options': cpu.compiler_options()}
+    options = cpu.compiler_options()
     wanted = settings.examples
     if settings.method == 'fisher':
-      logits = functools.partial(_logits, self.model)
       found = fisher.gather(
-        logits, params, self.statistics, wanted, settings.fisher, **options
+        _logits_fn(self.model),
+        params,
+        self.statistics,
+        wanted,
+        settings.fisher,
+        options,
       )
     else:
       # All positions of all layers are inputs, whatever the head reads.
@@ -140,11 +144,11 @@ class TaskModel:
         config=dataclasses.replace(self.model.config, stack='plain')
       )
       found = regmean.gather(
-        functools.partial(_grams, model, frozenset(params)),
+        _grams_fn(model, frozenset(params)),
         tree.unflatten(params),
         self.statistics,
         wanted,
-        **options,
+        options,
       )
     return self._in_layout(found, body, settings.method == 'fisher')
 
@@ -161,18 +165,23 @@ class TaskModel:
 def _program(model: Any) -> Callable:
   """The compiled prediction; models of one architecture share it."""
 
-  def predict(params, batch):
-    return {'logits': _logits(model, params, batch)}
-
-  return jax.jit(predict, compiler_options=cpu.compiler_options())
-
-
-def _logits(model, params, batch) -> jax.Array:
-  return model.apply({'params': tree.unflatten(params)}, batch)['logits']
+  logits_fn = _logits_fn(model)
+  return jax.jit(
+    lambda params, batch: {'logits': logits_fn(params, batch)},
+    compiler_options=cpu.compiler_options(),
+  )
 
 
-def _grams(model, names, params, batch) -> dict[str, jax.Array]:
-  """{kernel's name: Gram matrix of its layer's inputs}."""
+@functools.cache
+def _logits_fn(model: Any) -> Callable:
+  return lambda params, batch: model.apply(
+    {'params': tree.unflatten(params)}, batch
+  )['logits']
+
+
+@functools.cache
+def _grams_fn(model: Any, names: frozenset[str]) -> Callable:
+  """(params, batch) -> {kernel's name: Gram matrix of its layer's inputs}."""
   layers = [n.removesuffix('/kernel') for n in sorted(names) if '/kernel' in n]
 
   def record(site, next_fn, x, *args, **kwargs):
@@ -184,8 +193,12 @@ def _grams(model, names, params, batch) -> dict[str, jax.Array]:
     return next_fn(x, *args, **kwargs)
 
   plug = Plug('|'.join(map(re.escape, layers)), record)
-  apply = Apply(model, (plug,), extra={'weight': batch['weight']})
-  return apply(params, batch)['captured']
+
+  def grams(params, batch):
+    apply = Apply(model, (plug,), extra={'weight': batch['weight']})
+    return apply(params, batch)['captured']
+
+  return grams
 
 
 def open_task(

@@ -203,7 +203,7 @@ def plot_lines(
   if not panels:
     raise ValueError('no lines to draw')
   columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
-  figure, places = _figure(columns, math.ceil(len(panels) / columns))
+  figure, places = new_figure(columns, math.ceil(len(panels) / columns))
   names = dict.fromkeys(name for lines in panels.values() for name in lines)
   colors = dict(zip(names, _COLORS * (1 + len(names) // len(_COLORS))))
   for axis, (panel, lines) in zip(places, panels.items()):
@@ -229,7 +229,7 @@ def plot_lines(
   places[0].legend(frameon=False, fontsize=8)
   for axis in places[len(panels) :]:
     axis.set_visible(False)
-  _save(figure, png, title)
+  save_figure(figure, png, title)
 
 
 def plot_predictions(predictions: Any, png: str | os.PathLike) -> bool:

@@ -221,7 +221,9 @@ def test_names_of_models():
   assert names(['r/rte/seed_0', 'r/mrpc/seed_0']) == ['rte', 'mrpc']
   assert names(['r/rte', 'r/mrpc']) == ['rte', 'mrpc']
   assert names(['r/a/x', 'q/a/x', 'q/a/y']) == ['0_x', '1_x', '2_y']
-  assert names(['r/rte']) == ['rte']
+  for alone in ('r/rte', 'r/rte/seed_0', 'r/rte/seed_3/model'):
+    assert names([alone]) == ['rte']
+  assert names(['r/a/seed_0', 'r/a/seed_1']) == ['seed_0', 'seed_1']
 
 
 def test_a_mask_is_that_of_the_model_and_not_of_its_company(tmp_path):

@@ -6,6 +6,7 @@ different examples and classes are included. `batch_fisher` is that one;
 `example_fisher` is the textbook's.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -94,24 +95,35 @@ def example_fisher(
 KINDS = {'batch': batch_fisher, 'example': example_fisher}
 
 
+@functools.lru_cache(maxsize=8)
+def _step(logits_fn, kind, options) -> Callable:
+  """The compiled sum; models of one function share it."""
+
+  def add(params, total, batch):
+    found = KINDS[kind](logits_fn, params, batch)
+    return jax.tree.map(jnp.add, total, found)
+
+  return jax.jit(add, compiler_options=dict(options) or None)
+
+
 def gather(
   logits_fn: LogitsFn,
   params: Mapping[str, Any],
   batches: Iterable[Mapping[str, Any]],
   num_examples: int,
   kind: str = 'batch',
-  **jit: Any,
+  compiler_options: Mapping[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
   """Averages the Fisher information over batches.
 
   Args:
-    logits_fn: see `LogitsFn`.
+    logits_fn: see `LogitsFn`; compiled once for calls with the same object.
     params: flat parameters.
     batches: taken until at least num_examples examples were seen.
     num_examples: N.
     kind: 'batch' divides by batches * B, which for batches without padding is
       the number of examples; 'example' by the number of examples.
-    **jit: further arguments of `jax.jit`.
+    compiler_options: of `jax.jit`.
 
   Returns:
     {name: float32 array} like the parameters.
@@ -121,12 +133,7 @@ def gather(
   """
   if kind not in KINDS:
     raise ValueError(f'Fisher kind {kind!r}: expected one of {sorted(KINDS)}')
-  step = jax.jit(
-    lambda params, total, batch: jax.tree.map(
-      jnp.add, total, KINDS[kind](logits_fn, params, batch)
-    ),
-    **jit,
-  )
+  step = _step(logits_fn, kind, tuple((compiler_options or {}).items()))
   params = jax.tree.map(jnp.asarray, dict(params))
   total, seen = jax.tree.map(jnp.zeros_like, params), 0
   for batch in batches:

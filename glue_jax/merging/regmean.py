@@ -6,7 +6,8 @@ G_t = X_t^T X_t. Biases, norms and embeddings are averaged.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +20,10 @@ from glue_jax.merging.stream import Tensor, Weights
 
 # (params, batch) -> {layer: X^T X / rows, (d_in, d_in)}.
 GramsFn = Callable[[Any, Mapping[str, Any]], Mapping[str, jax.Array]]
+
+# A kernel is solved in so many parts of its columns, and Gram matrices are read
+# so many rows at a time: in double precision each would be two tensors more.
+_PARTS, _ROWS = 8, 256
 
 
 def gram(x: jax.Array, weight: jax.Array | None = None) -> jax.Array:
@@ -41,21 +46,31 @@ def gram(x: jax.Array, weight: jax.Array | None = None) -> jax.Array:
   return flat.T @ flat / count
 
 
+@functools.lru_cache(maxsize=8)
+def _step(grams_fn, options) -> Callable:
+  """The compiled sum; models of one function share it."""
+
+  def add(params, total, batch):
+    return jax.tree.map(jnp.add, total, dict(grams_fn(params, batch)))
+
+  return jax.jit(add, compiler_options=dict(options) or None)
+
+
 def gather(
   grams_fn: GramsFn,
   params: Any,
   batches: Iterable[Mapping[str, Any]],
   num_examples: int,
-  **jit: Any,
+  compiler_options: Mapping[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
   """Averages the layers' Gram matrices over batches.
 
   Args:
-    grams_fn: see `GramsFn`.
+    grams_fn: see `GramsFn`; compiled once for calls with the same object.
     params: its first argument.
     batches: with 'weight' (B,); taken until num_examples examples were seen.
     num_examples: N.
-    **jit: further arguments of `jax.jit`.
+    compiler_options: of `jax.jit`.
 
   Returns:
     {layer: (d_in, d_in) float32}.
@@ -63,12 +78,7 @@ def gather(
   Raises:
     ValueError: there are fewer examples.
   """
-  step = jax.jit(
-    lambda params, total, batch: jax.tree.map(
-      jnp.add, total, dict(grams_fn(params, batch))
-    ),
-    **jit,
-  )
+  step = _step(grams_fn, tuple((compiler_options or {}).items()))
   total, seen, count = None, 0, 0
   for batch in batches:
     if total is None:
@@ -84,40 +94,59 @@ def gather(
   return {name: np.asarray(x) / count for name, x in total.items()}
 
 
-def solve(
-  grams: Sequence[np.ndarray], kernels: Sequence[np.ndarray], alpha: float
-) -> np.ndarray:
-  """Returns the merged kernel.
+def solver(
+  grams: Sequence[np.ndarray], alpha: float
+) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+  """Returns the function that merges kernels, or some of their columns.
 
-  Solved for the difference to the mean kernel, which is the same where the sum
-  of the Gram matrices can be inverted; where it can't (an input that is always
-  zero), the mean stays.
+  It solves for the difference to the mean kernel, which is the same where the
+  sum of the Gram matrices can be inverted; where it can't (an input that is
+  always zero), the mean stays. Beside the Gram matrices there is one more in
+  memory, their sum in double precision.
 
   Args:
     grams: of each model, (d_in, d_in).
-    kernels: of each model, (d_in, ...): a flat kernel (d_in, d_out), or one of
-      attention, (d_in, heads, width) or (heads, width, d_out) with
-      d_in = heads * width.
     alpha: off-diagonal entries of the Gram matrices are multiplied by it.
 
   Returns:
-    float32, of the kernels' shape.
+    [(d_in, n) of each model] -> (d_in, n) float64.
   """
-  shape, width = kernels[0].shape, grams[0].shape[0]
-  flat = [np.asarray(k, np.float64).reshape(width, -1) for k in kernels]
-  mean = sum(flat) / len(flat)
-  total, right = np.zeros((width, width)), np.zeros_like(mean)
-  for one, kernel in zip(grams, flat, strict=True):
-    reduced = alpha * np.asarray(one, np.float64)
-    np.fill_diagonal(reduced, np.diag(one))
-    total += reduced
-    right += reduced @ (kernel - mean)
   try:
-    factor = scipy.linalg.cho_factor(total)
-    change = scipy.linalg.cho_solve(factor, right)
+    total = _sum(grams, alpha)
+    factor = scipy.linalg.cho_factor(total, overwrite_a=True)
+    inverse = functools.partial(scipy.linalg.cho_solve, factor)
   except scipy.linalg.LinAlgError:
-    change = scipy.linalg.lstsq(total, right)[0]
-  return (mean + change).reshape(shape).astype(np.float32)
+    inverse = functools.partial(_least, _sum(grams, alpha))
+
+  def solve(kernels):
+    mean = sum(np.asarray(k, np.float64) for k in kernels) / len(kernels)
+    right = np.zeros_like(mean)
+    for one, kernel in zip(grams, kernels, strict=True):
+      delta = kernel - mean
+      right += (1 - alpha) * np.diag(one)[:, None] * delta
+      for rows in _blocks(len(one), _ROWS):
+        right[rows] += alpha * (one[rows].astype(np.float64) @ delta)
+    return mean + inverse(right)
+
+  return solve
+
+
+def _sum(grams, alpha) -> np.ndarray:
+  total = np.zeros(grams[0].shape, order='F')  # so it can be factored in place
+  for one in grams:
+    total += one
+  diagonal = np.diag(total).copy()
+  total *= alpha
+  np.fill_diagonal(total, diagonal)
+  return total
+
+
+def _least(total, right) -> np.ndarray:
+  return scipy.linalg.lstsq(total, right)[0]
+
+
+def _blocks(size: int, step: int) -> Iterator[slice]:
+  return (slice(i, min(i + step, size)) for i in range(0, size, step))
 
 
 def regmean(
@@ -131,7 +160,7 @@ def regmean(
   Args:
     models: with the same names.
     grams: of each model, {kernel's tensor name: (d_in, d_in)}.
-    alpha: see `solve`; 0 to 1.
+    alpha: see `solver`; 0 to 1.
     transpose: the kernels are stored (d_out, d_in), as PyTorch does.
 
   Raises:
@@ -158,12 +187,24 @@ def regmean(
 
 
 def _solved(parts, grams, alpha, transpose) -> Tensor:
-  def read(start, stop):
-    kernels = [part.array() for part in parts]
+  width = grams[0].shape[0]
+  outputs = parts[0].rows * parts[0].row_size // width
+
+  def columns(part, span):  # (d_in, n); attention's kernels are made flat
     if transpose:
-      kernels = [kernel.T for kernel in kernels]
-    found = solve(grams, kernels, alpha)
-    found = np.ascontiguousarray(found.T) if transpose else found
-    return found[start:stop]
+      return part.read(span.start, span.stop).T
+    chunks = (chunk.reshape(-1, outputs) for chunk in part.chunks())
+    # A copy: a view would keep all of the chunk.
+    return np.concatenate([chunk[:, span].copy() for chunk in chunks])
+
+  def read(start, stop):
+    solve = solver(grams, alpha)
+    found = np.empty(
+      (outputs, width) if transpose else (width, outputs), np.float32
+    )
+    kernel = found.T if transpose else found
+    for span in _blocks(outputs, -(-outputs // _PARTS)):
+      kernel[:, span] = solve([columns(part, span) for part in parts])
+    return found.reshape(parts[0].shape)[start:stop]
 
   return dataclasses.replace(parts[0], read=read, whole=True)

@@ -263,7 +263,8 @@ def _compare(first: Weights, other: Weights, names: Sequence[str]) -> None:
       )
     if theirs.shape != ours.shape:
       hint = 'another architecture'
-      if ours.shape[1:] == theirs.shape[1:] and 'embed' in name:
+      table = 'embed' in name and len(ours.shape) == 2
+      if table and ours.shape[1:] == theirs.shape[1:]:
         hint = (
           'another vocabulary (extend the smaller table, that of the base '
           'too, before merging) or another number of positions'
@@ -322,7 +323,8 @@ def write(
       for name in order:
         tensor = tensors[name]
         for chunk in tensor.chunks():
-          file.write(_rounded(chunk, tensor, types).tobytes())
+          value = np.ascontiguousarray(_rounded(chunk, tensor, types))
+          file.write(value.reshape(-1).view(np.uint8))
     os.replace(part, path)
   finally:
     part.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ are in the table, and the two models merged, where DARE promises nothing.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from absl import flags
 
 from glue_jax.merging import average, dare, stream
 
+Activation = Callable[[jax.Array], jax.Array]
 SIZES = (32, 512, 512, 8)
 TEACHER = (32, 64, 8)
 RATES = (0.1, 0.5, 0.7, 0.9, 0.95, 0.99)
@@ -43,7 +45,9 @@ def init(rng: jax.Array, sizes: tuple[int, ...], scale: float = 1.0) -> Params:
   return params
 
 
-def forward(params: Params, x: jax.Array, activation=jnp.tanh) -> jax.Array:
+def forward(
+  params: Params, x: jax.Array, activation: Activation = jnp.tanh
+) -> jax.Array:
   """Maps (B, 32) to logits (B, 8)."""
   count = len(params) // 2
   for i in range(count):

@@ -142,26 +142,33 @@ def test_regmean_minimises_the_distance_of_the_outputs():
 def test_regmean_of_other_kernels():
   rng = np.random.default_rng(3)
   x = [rng.standard_normal((30, 6)) for _ in range(2)]
-  grams = [np.float32(a.T @ a / 30) for a in x]
+  grams = [{'w': np.float32(a.T @ a / 30)} for a in x]
   flat = [rng.standard_normal((6, 8)).astype(np.float32) for _ in range(2)]
-  found = regmean.solve(grams, flat, 0.9)
-  heads_out = [k.reshape(6, 2, 4) for k in flat]
-  np.testing.assert_allclose(
-    regmean.solve(grams, heads_out, 0.9).reshape(6, 8), found, atol=1e-6
+
+  def merged(kernels, transpose=False, alpha=0.9):
+    parts = [
+      stream.from_arrays({'w': k}, f'm{i}') for i, k in enumerate(kernels)
+    ]
+    found = regmean.regmean(parts, grams, alpha, transpose)
+    return found.tensors['w'].array()
+
+  found = merged(flat)
+  reduced = [g['w'] * np.where(np.eye(6), 1, 0.9) for g in grams]
+  expected = np.linalg.solve(
+    sum(reduced), sum(g @ k for g, k in zip(reduced, flat))
   )
-  heads_in = [k.reshape(2, 3, 8) for k in flat]
-  np.testing.assert_allclose(
-    regmean.solve(grams, heads_in, 0.9).reshape(6, 8), found, atol=1e-6
-  )
-  torch_like = [
-    stream.from_arrays({'w': k.T}, f'm{i}') for i, k in enumerate(flat)
-  ]
-  merged = regmean.regmean(torch_like, [{'w': g} for g in grams], 0.9, True)
-  np.testing.assert_allclose(merged.tensors['w'].array().T, found, atol=1e-6)
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+  for shape in ((6, 2, 4), (2, 3, 8)):  # attention's in and out
+    other = merged([k.reshape(shape) for k in flat])
+    assert other.shape == shape
+    np.testing.assert_allclose(other.reshape(6, 8), found, atol=1e-6)
+  as_torch = [k.T for k in flat]
+  np.testing.assert_allclose(merged(as_torch, True).T, found, atol=1e-6)
   with pytest.raises(ValueError, match='alpha 1.1'):
-    regmean.regmean(torch_like, [{'w': g} for g in grams], 1.1)
+    merged(as_torch, True, 1.1)
+  grams = [{'w': np.eye(5)}] * 2
   with pytest.raises(ValueError, match=r'shape \(8, 6\), its layer 5 inputs'):
-    regmean.regmean(torch_like, [{'w': np.eye(5)}] * 2, 1.0, True)
+    merged(as_torch, True)
 
 
 def test_an_input_that_is_always_zero_keeps_the_mean():
