@@ -167,11 +167,16 @@ def coefficients(
   if not normalize:
     return found
   norms = [
-    np.sqrt(sum(np.sum(np.square(f, dtype=np.float64)) for f in one.values()))
+    np.sqrt(sum(_square_sum(f.reshape(-1)) for f in one.values()))
     for one in fishers
   ]
   weights = [1 / (norm + minimal) for norm in norms]
   return [a * w / sum(weights) for a, w in zip(found, weights)]
+
+
+def _square_sum(x: np.ndarray) -> float:
+  # Casts a buffer at a time, not a whole tensor.
+  return float(np.einsum('i,i->', x, x, dtype=np.float64))
 
 
 def fisher_merge(

@@ -23,7 +23,7 @@ GramsFn = Callable[[Any, Mapping[str, Any]], Mapping[str, jax.Array]]
 
 # A kernel is solved in so many parts of its columns, and Gram matrices are read
 # so many rows at a time: in double precision each would be two tensors more.
-_PARTS, _ROWS = 8, 256
+_PARTS, _ROWS = 8, 64
 
 
 def gram(x: jax.Array, weight: jax.Array | None = None) -> jax.Array:
@@ -123,10 +123,11 @@ def solver(
     right = np.zeros_like(mean)
     for one, kernel in zip(grams, kernels, strict=True):
       delta = kernel - mean
-      right += (1 - alpha) * np.diag(one)[:, None] * delta
       for rows in _blocks(len(one), _ROWS):
         right[rows] += alpha * (one[rows].astype(np.float64) @ delta)
-    return mean + inverse(right)
+        right[rows] += (1 - alpha) * np.diag(one)[rows, None] * delta[rows]
+    mean += inverse(right, overwrite_b=True)
+    return mean
 
   return solve
 
@@ -141,8 +142,8 @@ def _sum(grams, alpha) -> np.ndarray:
   return total
 
 
-def _least(total, right) -> np.ndarray:
-  return scipy.linalg.lstsq(total, right)[0]
+def _least(total, right, overwrite_b) -> np.ndarray:
+  return scipy.linalg.lstsq(total, right, overwrite_b=overwrite_b)[0]
 
 
 def _blocks(size: int, step: int) -> Iterator[slice]:

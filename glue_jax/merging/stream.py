@@ -321,13 +321,17 @@ def write(
     with part.open('wb') as file:
       file.write(len(text).to_bytes(8, 'little') + text)
       for name in order:
-        tensor = tensors[name]
-        for chunk in tensor.chunks():
-          value = np.ascontiguousarray(_rounded(chunk, tensor, types))
-          file.write(value.reshape(-1).view(np.uint8))
+        _write_values(file, tensors[name], types)
     os.replace(part, path)
   finally:
     part.unlink(missing_ok=True)
+
+
+def _write_values(file, tensor, types) -> None:
+  # A function, so that nothing of a tensor is left when the next one is read.
+  for chunk in tensor.chunks():
+    value = np.ascontiguousarray(_rounded(chunk, tensor, types))
+    file.write(value.reshape(-1).view(np.uint8))
 
 
 def _rounded(chunk, tensor, types) -> np.ndarray:
