@@ -158,12 +158,16 @@ class Study:
     plan = self.plan
     start = Settings(method, examples=plan.examples)
     trials = merge_search.grid(start, len(pair), plan.grids[method])
+    drop = Drop(0.0, seed=plan.seed)
+    if len(trials) == len(plan.dare_rates) == 1:  # nothing to select
+      drop = dataclasses.replace(drop, rate=plan.dare_rates[0])
+      return [trials[0], dataclasses.replace(trials[0], drop=drop)]
     _, best, with_drop = merge_search.search(
       self.bench,
       pair,
       trials,
       plan.dare_rates,
-      Drop(0.0, seed=plan.seed),
+      drop,
       lambda settings: self._scored(pair, settings, 'select'),
     )
     return [best, with_drop]
@@ -185,14 +189,22 @@ class Study:
 
   def run(self) -> str:
     """Measures what is open; writes table and pictures; returns the table."""
-    levels, curves, rows = self.levels(), self.curves(), self.pairs()
+    levels = self.levels()
     plots.plot_lines(
-      curves,
+      self.curves(),
       self.out / 'drop_rate.png',
       'Share of the deltas dropped and score on the development rows',
       ('drop rate p', 'primary metric'),
       levels,
     )
+    rows = self.pairs()
+    self._draw_pairs(rows)
+    sweep.write_csv(rows, self.out / 'pairs.csv')
+    text = sweep.table(rows)
+    writers.replace_text(self.out / 'pairs.txt', text + '\n')
+    return text
+
+  def _draw_pairs(self, rows: list[dict]) -> None:
     panels: dict = {}
     for row in rows:
       kind = 'with DARE' if row['drop'] else 'without'
@@ -214,10 +226,6 @@ class Study:
       tops,
       joined=False,
     )
-    sweep.write_csv(rows, self.out / 'pairs.csv')
-    text = sweep.table(rows)
-    writers.replace_text(self.out / 'pairs.txt', text + '\n')
-    return text
 
 
 def _row(pair, columns, scores) -> dict:

@@ -126,8 +126,8 @@ def test_integers_are_not_merged(tmp_path):
 
 def test_memory_stays_below_three_tensors(tmp_path, monkeypatch):
   """Beside the statistics, for a base and three models of two tensors."""
-  monkeypatch.setattr(stream, 'CHUNK', 2**15)
-  shape = (256, 2048)
+  monkeypatch.setattr(stream, 'CHUNK', 2**14)
+  shape = (128, 2048)
   size = 4 * shape[0] * shape[1]
   rng = np.random.default_rng(0)
   parts = []
