@@ -46,7 +46,10 @@ setuptools.setup(
   packages=setuptools.find_packages(
     include=['glue_jax', 'glue_jax.*', 'launch', 'launch.*', 'configs']
   ),
-  package_data={'launch': ['clusters/*']},
+  package_data={
+    'glue_jax': ['leaderboard/static/*', 'leaderboard/templates/*'],
+    'launch': ['clusters/*'],
+  },
   install_requires=RUN_TIME,
   extras_require={
     'tpu': ['jax[tpu]>=0.10,<0.12'],

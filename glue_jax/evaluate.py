@@ -22,7 +22,7 @@ import numpy as np
 from glue_jax import metrics as metrics_lib
 from glue_jax import metrics_squad, writers
 from glue_jax.data.load import Table
-from glue_jax.data.tasks import Task
+from glue_jax.data.task import CORPUS_KINDS, Task
 
 PredictFn = Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
 
@@ -104,7 +104,7 @@ def evaluate(
     ValueError: the split has no labels.
     RuntimeError: examples were lost or counted twice.
   """
-  if task.kind == 'language_modeling':
+  if task.kind in CORPUS_KINDS:
     return _language_modeling(gather(predict_fn, batches), task), None
   if not table.labelled:
     table.labels()  # raises, before any work
@@ -342,6 +342,10 @@ def _language_modeling(outputs, task: Task) -> dict[str, float]:
   if 'correct' in outputs:
     correct = np.sum(outputs['correct'], dtype=np.float64)
     found['accuracy'] = float(correct / count)
+  if 'structure_correct' in outputs:
+    right = np.sum(outputs['structure_correct'], dtype=np.float64)
+    pairs = np.sum(outputs['structure_count'], dtype=np.float64)
+    found['structure_accuracy'] = float(right / pairs)
   unknown = [name for name in task.metrics if name not in found]
   if unknown:
     raise ValueError(

@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from glue_jax.data import batching, corpora, features, load, tokenizing
+from glue_jax.data import (
+  batching,
+  corpora,
+  features,
+  load,
+  sentence_pairs,
+  tokenizing,
+)
 from glue_jax.data.examples import Examples
 from glue_jax.data.table import Table
-from glue_jax.data.task import Task
+from glue_jax.data.task import CORPUS_KINDS, Task
 from glue_jax.data.tokenizing import Tokenizer
 
 
@@ -55,6 +62,9 @@ def build(
   bad_rows: str = 'error',
   doc_stride: int = 128,
   max_query_length: int = 64,
+  segments: str | int | None = None,
+  copies: int = 1,
+  sentences: str = 'line',
   cache_dir: str | None = None,
   seed: int = 0,
   process_index: int = 0,
@@ -76,6 +86,10 @@ def build(
     train_limit, eval_limit: number of rows, drawn at random by data_seed.
     data_seed: of the limits and of generated tasks; seeds of a run share it.
     doc_stride, max_query_length: of span tasks, see features.Windows.
+    segments: 'sentence', 'paragraph' or a number of tokens: adds segment_ids
+      to batches of texts and pairs; see segments.
+    copies, sentences: passes over a corpus of sentence pairs, and how to tell
+      its sentences, see sentence_pairs.
     cache_dir: folder of tokenised arrays; None keeps none.
     seed: of the training order.
     process_index, process_count: which slice of each batch is made here.
@@ -89,7 +103,7 @@ def build(
   limits |= {train_split: train_limit} if train_split else {}
   tables, files_of = {}, {}
   for split in limits:
-    if task.kind == 'language_modeling':
+    if task.kind in CORPUS_KINDS:
       files_of[split] = _corpus(split, data_dir, files)
       continue
     table = load.load(
@@ -102,12 +116,23 @@ def build(
   windows = features.Windows(doc_stride, max_query_length)
   examples = {
     split: features.tokenize(
-      table, tokenizer, max_length, windows=windows, cache_dir=cache_dir
+      table,
+      tokenizer,
+      max_length,
+      windows=windows,
+      segments=segments,
+      cache_dir=cache_dir,
     )
     for split, table in tables.items()
   }
   for split, found in files_of.items():
-    blocks = corpora.blocks(found, tokenizer, max_length, cache_dir=cache_dir)
+    if task.kind == 'sentence_structure':
+      blocks = sentence_pairs.pairs(
+        found, tokenizer, max_length,
+        copies=copies, sentences=sentences, seed=data_seed, cache_dir=cache_dir,
+      )  # fmt: skip
+    else:
+      blocks = corpora.blocks(found, tokenizer, max_length, cache_dir=cache_dir)
     kept = _limit(len(blocks), limits[split], data_seed)
     examples[split] = blocks if kept is None else _renumbered(blocks, kept)
   lengths = bucket_lengths(buckets, max_length)
@@ -142,6 +167,7 @@ def from_rows(
   batch_size: int = 64,
   doc_stride: int = 128,
   max_query_length: int = 64,
+  segments: str | int | None = None,
   source: str = 'rows',
 ) -> tuple[Table, batching.EvalBatches]:
   """Unlabelled batches of a user's own texts.
@@ -155,7 +181,9 @@ def from_rows(
   """
   table = load.from_records(task, records, source)
   windows = features.Windows(doc_stride, max_query_length)
-  examples = features.tokenize(table, tokenizer, max_length, windows=windows)
+  examples = features.tokenize(
+    table, tokenizer, max_length, windows=windows, segments=segments
+  )
   lengths = bucket_lengths(buckets, max_length)
   return table, batching.eval_batches(examples, batch_size, lengths)
 

@@ -10,7 +10,10 @@ KINDS = (
   'token_classification',
   'multiple_choice',
   'language_modeling',
+  'sentence_structure',
 )
+# Kinds that learn from running text instead of rows.
+CORPUS_KINDS = ('language_modeling', 'sentence_structure')
 
 # File names without extension of the usual splits.
 STEMS = {

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from glue_jax.data.task import KINDS, STEMS, Task
+from glue_jax.data.task import CORPUS_KINDS, KINDS, STEMS, Task
 from glue_jax.data.task_records import RECORDS
 
 TASKS: dict[str, Task] = {task.name: task for task in RECORDS}
@@ -15,6 +15,7 @@ _OWN_METRICS = {
   'token_classification': ('accuracy',),
   'multiple_choice': ('accuracy',),
   'language_modeling': ('perplexity',),
+  'sentence_structure': ('perplexity', 'structure_accuracy'),
 }
 
 
@@ -25,6 +26,7 @@ def num_outputs(task: Task) -> int:
     'span': 2,
     'multiple_choice': 1,
     'language_modeling': 0,
+    'sentence_structure': 3,
   }
   return fixed.get(task.kind, len(task.labels))
 
@@ -93,7 +95,7 @@ def make(
     if 'kind' not in given:
       get(name)
     given.setdefault('metrics', _OWN_METRICS.get(kind, ()))
-    if metrics is None and kind == 'language_modeling':
+    if metrics is None and kind in CORPUS_KINDS:
       given.setdefault('direction', 'min')
       given.setdefault('columns', ('text',))
       given.setdefault('test_splits', ())
