@@ -43,7 +43,7 @@ def build(
   files: Mapping[str, str] | None = None,
   tokenizer: str | os.PathLike | Tokenizer = 'train',
   vocab_size: int = 8000,
-  max_length: int = 128,
+  max_length: int | None = None,
   buckets: Sequence[int] = (32, 64, 128),
   batch_size: int = 32,
   eval_batch_size: int = 64,
@@ -67,7 +67,7 @@ def build(
     data_dir, files, bad_rows: as in load.load.
     tokenizer: folder, hub name or object; 'train' trains WordPiece with
       vocab_size pieces on the training texts (lower-cased).
-    max_length: longest sequence in tokens.
+    max_length: longest sequence in tokens; None = the task's, or 128.
     buckets: lengths that batches are padded to; those above max_length are
       left out and max_length is added.
     batch_size, eval_batch_size: rows of a global batch.
@@ -83,6 +83,7 @@ def build(
   Raises:
     ValueError, FileNotFoundError: what is wrong with the data or settings.
   """
+  max_length = max_length or task.max_length or 128
   train_split = task.train_split if train_split is None else train_split
   splits = task.eval_splits if eval_splits is None else tuple(eval_splits)
   limits = dict.fromkeys(splits, eval_limit)
@@ -206,7 +207,7 @@ def _limited(table: Table, limit: int | None, seed: int) -> Table:
   kept = _limit(len(table), limit, seed)
   if kept is None:
     return table
-  return dataclasses.replace(table, rows=[table.rows[i] for i in kept])
+  return table.take(kept)
 
 
 def _renumbered(examples: Examples, kept: np.ndarray) -> Examples:
