@@ -28,10 +28,9 @@ def part(table: Table, split: str, cuts: Mapping[str, Cut]) -> Table:
   )
   if split in chosen:
     rows = chosen[split]
-  elif not table.task.hold_out:
-    return table
   else:
-    drawn = set(np.concatenate(list(chosen.values())).tolist())
+    kept = set(chosen) - set(table.task.given_back)
+    drawn = {row for name in kept for row in chosen[name].tolist()}
     rows = [row for row in range(len(table)) if row not in drawn]
   if not len(rows):
     raise ValueError(

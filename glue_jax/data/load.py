@@ -253,7 +253,11 @@ def _read_file(task, split, path, log):
       f'{path}: no reader for {style!r} files of a {task.kind} task; expected '
       f'{".json (SQuAD layout)" if task.kind == "span" else _ENDINGS}'
     )
-  found = rows.convert(task, split, list(records), log, names)
+  records = list(records)
+  keys = records[0][1] if records else {}
+  if task.kind != 'span' and 'idx' not in keys and 'id' in keys:
+    names['idx'] = names['idx'].replace('idx', 'id')
+  found = rows.convert(task, split, records, log, names)
   if task.kind == 'span':
     _unique_ids(found, log)
   return style, found

@@ -84,8 +84,8 @@ class Task:
     sources: where a split lies if not where `stems` say: a file, or another
       name of the split in tensorflow-datasets.
     cuts: splits that are drawn from another one.
-    hold_out: whether a split lacks the rows that `cuts` draw from it; False
-      is for a last training on all of them.
+    given_back: cuts whose rows stay in their source as well, for a last
+      training on all of them; such a cut is no longer evaluated.
     seq_mode: how tags make chunks, see glue_jax.metrics_sequence.
     max_length: longest sequence in tokens, where the config names none.
   """
@@ -121,7 +121,7 @@ class Task:
     default_factory=dict, hash=False
   )
   cuts: Mapping[str, Cut] = dataclasses.field(default_factory=dict, hash=False)
-  hold_out: bool = True
+  given_back: tuple[str, ...] = ()
   seq_mode: str = ''
   max_length: int | None = None
 

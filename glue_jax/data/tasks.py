@@ -70,7 +70,7 @@ def make(
   eval_splits: Sequence[str] | None = None,
   test_splits: Sequence[str] | None = None,
   cuts: Mapping[str, Mapping[str, Any]] | None = None,
-  hold_out: bool | None = None,
+  given_back: Sequence[str] | None = None,
   seq_mode: str | None = None,
 ) -> Task:
   """A known task with fields replaced, or a user's own task.
@@ -104,7 +104,7 @@ def make(
     'cuts': None
     if cuts is None
     else {s: task_file.cut(c) for s, c in cuts.items()},
-    'hold_out': hold_out,
+    'given_back': _names(given_back),
     'seq_mode': seq_mode,
   }
   given = {key: value for key, value in given.items() if value is not None}
