@@ -28,9 +28,9 @@ SPACE = (
 
 # Test split by task, training rows, length, epochs.
 TEST_FILES = {'cdsc_e': 'CDS_trial.txt', 'nkjp_ner': 'dev.iob.gz'}
-TRAIN_LIMIT = {'8tags': 12_000, 'nkjp_ner': 12_000}
+TRAIN_LIMIT = {'8tags': 8_000, 'nkjp_ner': 8_000}
 LENGTHS = {'punctuation_restoration': 512}
-EPOCHS = {'punctuation_restoration': 10}
+EPOCHS = {'punctuation_restoration': 5}
 
 
 def get_config(task: str = 'cdsc_e') -> ml_collections.ConfigDict:

@@ -14,7 +14,7 @@ import ml_collections
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """Three layers of width 128, a vocabulary of 8000 pieces."""
+  """Two layers of width 128, a vocabulary of 8000 pieces."""
   corpus = os.environ.get('GLUE_JAX_CORPUS', '')
   return ml_collections.ConfigDict(
     dict(
@@ -26,7 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
         lowercase=False,
         max_length=64,
         buckets=(64,),
-        batch_size=64,
+        batch_size=32,
         eval_batch_size=64,
         eval_limit=500,
         cache_dir='~/.cache/glue_jax/examples',
@@ -34,7 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
       model=dict(
         name='bert',
         preset='tiny',
-        num_layers=3,
+        num_layers=2,
         hidden_size=128,
         num_heads=4,
         intermediate_size=512,
