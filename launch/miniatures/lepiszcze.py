@@ -8,8 +8,8 @@ training rows) is written as task.yaml and rows.jsonl; `launch.data check`,
 `launch.predict` and `launch.evaluate` are then run on these files, as a user
 would. Figures that must be reached: accuracy of 0.95 on 500 fresh rows for each
 of five seeds, and the sample standard deviations of accuracy and loss computed
-from the prediction files equal to the reported ones to 1e-9. It measures how easily a task is added and how runs are
-joined, not language.
+from the prediction files equal to the reported ones to 1e-9. It measures how
+easily a task is added and how runs are joined, not language.
 """
 
 import json
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> bool:
   del argv
   started = time.time()
   with tempfile.TemporaryDirectory() as folder:
-    folder = pathlib.Path(flags.FLAGS.workdir or folder)
+    folder = pathlib.Path(flags.FLAGS.workdir or folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     write_task(folder)
     done = run(folder)
@@ -135,7 +135,7 @@ def run(folder: pathlib.Path) -> bool:
   scores = [
     read_scores(folder / 'run' / f'seed_{seed}') for seed in result['seeds']
   ]
-  same_predictions(folder, folder / 'run' / 'seed_0')
+  same_predictions(folder, 'run/seed_0')
   print(command(folder, 'launch.evaluate', '--workdir=run/seed_0'), end='')
   for seed, (accuracy, loss) in enumerate(scores):
     print(
@@ -169,15 +169,15 @@ def read_scores(folder: pathlib.Path) -> tuple[float, float]:
   )
 
 
-def same_predictions(folder: pathlib.Path, run_folder: pathlib.Path) -> None:
+def same_predictions(folder: pathlib.Path, run_name: str) -> None:
   """Labels the fresh rows as bare texts.
 
   Raises:
     RuntimeError: a label is another than the run's own.
   """
-  lines = (run_folder / PREDICTIONS).read_text().splitlines()
+  lines = (folder / run_name / PREDICTIONS).read_text().splitlines()
   text = command(
-    folder, 'launch.predict', f'--workdir={run_folder}', '--input=fresh.jsonl'
+    folder, 'launch.predict', f'--workdir={run_name}', '--input=fresh.jsonl'
   )
   ours, theirs = (
     [json.loads(line)['prediction'] for line in found]
