@@ -53,7 +53,7 @@ def plot_curves(
   # A split has one colour in all panels.
   splits = dict.fromkeys(_split(key) for name in names for key in panels[name])
   colors = dict(zip(splits, _COLORS * (1 + len(splits) // len(_COLORS))))
-  figure, axes = _figure(columns, math.ceil(len(names) / columns))
+  figure, axes = new_figure(columns, math.ceil(len(names) / columns))
   for axis, name in zip(axes, names):
     for key in panels[name]:
       color = colors[_split(key)]
@@ -74,7 +74,7 @@ def plot_curves(
   )
   if left_out:
     notes.append(f'not drawn: {", ".join(left_out)}')
-  _save(figure, png, title, '; '.join(notes))
+  save_figure(figure, png, title, '; '.join(notes))
   return names
 
 
@@ -101,7 +101,7 @@ def plot_confusion(
   np.add.at(counts, (np.asarray(labels), np.asarray(predictions)), 1)
   share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
   side = max(3.4, 1.1 * len(names) + 1.8)
-  figure, (axis,) = _figure(1, 1, (side + 0.6, side))
+  figure, (axis,) = new_figure(1, 1, (side + 0.6, side))
   axis.grid(False)
   image = axis.imshow(share, cmap='Blues', vmin=0, vmax=1)
   for (row, column), count in np.ndenumerate(counts):
@@ -120,7 +120,7 @@ def plot_confusion(
   axis.set_xlabel('predicted')
   axis.set_ylabel('gold')
   figure.colorbar(image, ax=axis, label='share of the gold class', shrink=0.8)
-  _save(figure, png, title)
+  save_figure(figure, png, title)
   return counts
 
 
@@ -132,7 +132,7 @@ def plot_regression(
 ) -> None:
   """Draws predicted against gold numbers with the line of equality."""
   labels, predictions = np.asarray(labels), np.asarray(predictions)
-  figure, (axis,) = _figure(1, 1, (4.6, 4.4))
+  figure, (axis,) = new_figure(1, 1, (4.6, 4.4))
   low = float(min(labels.min(), predictions.min()))
   high = float(max(labels.max(), predictions.max()))
   axis.plot([low, high], [low, high], color='#999999', linewidth=1, zorder=1)
@@ -142,7 +142,7 @@ def plot_regression(
   axis.set_xlabel('gold')
   axis.set_ylabel('predicted')
   axis.set_aspect('equal', adjustable='datalim')
-  _save(figure, png, title)
+  save_figure(figure, png, title)
 
 
 def plot_scores(
@@ -161,7 +161,7 @@ def plot_scores(
   """
   if not scores:
     raise ValueError('no scores to draw')
-  figure, (axis,) = _figure(1, 1, (6.4, 0.45 * len(scores) + 1.5))
+  figure, (axis,) = new_figure(1, 1, (6.4, 0.45 * len(scores) + 1.5))
   for row, values in enumerate(scores.values()):
     mean = float(np.mean(values))
     axis.plot(values, [row] * len(values), 'o', color=_COLORS[0], alpha=0.6)
@@ -176,7 +176,7 @@ def plot_scores(
   axis.set_yticks(range(len(scores)), list(scores))
   axis.set_ylim(len(scores) - 0.5, -0.5)
   axis.set_xlabel(f'{metric} (points: seeds, bar and number: mean)')
-  _save(figure, png, title)
+  save_figure(figure, png, title)
 
 
 def plot_predictions(predictions: Any, png: str | os.PathLike) -> bool:
@@ -256,8 +256,16 @@ def _draw_runs(axis, runs: list[dict], key: str, color: str) -> None:
     axis.plot(steps, mean, color=color, linewidth=2, label=label)
 
 
-def _figure(columns: int, rows: int, size=None):
-  """A styled figure and its axes as a flat list."""
+def new_figure(
+  columns: int, rows: int, size: tuple[float, float] | None = None
+) -> tuple[Any, list[Any]]:
+  """Returns a styled matplotlib figure and its axes as a flat list.
+
+  Args:
+    columns: of panels.
+    rows: of panels.
+    size: width and height in inches.
+  """
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
@@ -274,7 +282,17 @@ def _figure(columns: int, rows: int, size=None):
   return figure, axes
 
 
-def _save(figure, png, title: str, note: str = '') -> None:
+def save_figure(
+  figure: Any, png: str | os.PathLike, title: str, note: str = ''
+) -> None:
+  """Writes a figure of `new_figure` as PNG: whole or not at all.
+
+  Args:
+    figure: what to write.
+    png: file to write; its folder is made.
+    title: above the panels, or ''.
+    note: small print below them.
+  """
   if title:
     figure.suptitle(title, fontsize=11)
   if note:

@@ -15,8 +15,9 @@ import pytest
 
 from glue_jax.models import model as models
 
-# After 400 steps FNet is at 0.89 to 0.99 over six seeds, after 800 above 0.959.
-LENGTH, BATCH, STEPS = 16, 64, 800
+# The rate decays to 0: with a constant one the last steps' noise moves FNet's
+# score between 0.89 and 0.99 over six seeds, with this one it is above 0.996.
+LENGTH, BATCH, STEPS = 16, 64, 400
 MARK, A, B = 2, 3, 4
 
 
@@ -33,7 +34,7 @@ def accuracy(model, key):
   """Trains for STEPS steps and scores 4096 new sequences."""
   init, learn, test = jax.random.split(key, 3)
   params = model.init(init, sample(init, 2)[0])['params']
-  optimizer = optax.adam(1e-3)
+  optimizer = optax.adam(optax.linear_schedule(1e-3, 0, STEPS))
 
   def loss(params, batch, labels):
     logits = model.apply({'params': params}, batch)['logits']

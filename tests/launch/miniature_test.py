@@ -1,0 +1,33 @@
+"""The miniature command: finds the experiments, and says when one fails."""
+
+import subprocess
+import sys
+
+import pytest
+
+from launch import miniature
+
+
+def run(*arguments):
+  command = [sys.executable, '-m', 'launch.miniature', *arguments]
+  return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_every_miniature_is_listed_and_has_its_functions():
+  assert 'best-systems' in miniature.slugs()
+  done = run('no-such-slug')
+  assert done.returncode == 1
+  assert "unknown miniature 'no-such-slug'" in done.stderr
+  for slug in miniature.slugs():
+    assert slug in done.stderr
+    text = (miniature.FOLDER / f'{slug.replace("-", "_")}.py').read_text()
+    assert 'def define_flags()' in text and ') -> bool:' in text
+
+
+@pytest.mark.parametrize('seeds,status', [(25, 0), (0, 1)])
+def test_best_systems(seeds, status):
+  # Without a draw there is no figure to reach.
+  done = run('best-systems', f'--seeds={seeds}')
+  assert done.returncode == status, done.stdout + done.stderr
+  if status == 0:
+    assert done.stdout.splitlines()[-1] == 'required figures: reached'
