@@ -11,8 +11,8 @@ punctuation_poleval2021; WEIGHTS (or GLUE_JAX_WEIGHTS) is the model folder of
 configs/polish_mlm.py.
 
 Where no official test part is free, the development part is the test split
-here and a tenth of train (seed 441) the validation split; of the larger sets a
-part of train is used.
+here and a tenth of train (seed 441) the validation split; of the larger sets
+TRAIN_LIMIT rows of train are used.
 """
 
 import os
@@ -26,9 +26,9 @@ SPACE = (
   "methods=choice:(),(('last_layers',{'count':2}),)",
 )
 
-# Test split by task, training rows, length, epochs.
+# Test split by task, training rows used, length, epochs.
 TEST_FILES = {'cdsc_e': 'CDS_trial.txt', 'nkjp_ner': 'dev.iob.gz'}
-TRAIN_LIMIT = {'8tags': 8_000, 'nkjp_ner': 8_000}
+TRAIN_LIMIT = 8_000
 LENGTHS = {'punctuation_restoration': 512}
 EPOCHS = {'punctuation_restoration': 5}
 
@@ -58,7 +58,7 @@ def get_config(task: str = 'cdsc_e') -> ml_collections.ConfigDict:
         batch_size=32 if task != 'punctuation_restoration' else 8,
         eval_batch_size=64,
         buckets=(16, 32, 48, 64, 96, 256, 384, 512),
-        train_limit=TRAIN_LIMIT.get(task),
+        train_limit=TRAIN_LIMIT,
         eval_splits=('validation', 'test'),
         cache_dir='~/.cache/glue_jax/examples',
       ),

@@ -102,7 +102,8 @@ class Protocol:
 
   def _trial(self, study: Study, metric: str) -> Trial:
     trial = study.ask()
-    overrides = tuple(trial.overrides.items())
+    only = ('data.eval_splits', repr((self._split,)))  # never the test split
+    overrides = (*trial.overrides.items(), only)
     name = sweep.folder_name(self._base, overrides)
     watch = _Watch(study, self._workdir / name / 'metrics.jsonl', metric)
     code = self._run(sweep.Cell(trial.number, overrides, name), watch)

@@ -255,6 +255,10 @@ def _splits(given: Any) -> tuple[dict[str, str], dict[str, Cut]]:
 
 def _named(sources: dict[str, str], cuts: dict[str, Cut]) -> dict[str, Any]:
   """The fields that say what the splits are for."""
+  for split, source in sources.items():
+    twin = next(s for s, found in sources.items() if found == source)
+    if twin != split:
+      raise _Wrong('splits', f'{twin} and {split} are both {source}')
   return {
     'sources': sources,
     'cuts': cuts,

@@ -155,7 +155,12 @@ def test_a_pair_task_and_a_regression(folder):
     ('name: mine', 'nmae: mine', "task.yaml:1: unknown key 'nmae'"),
     ('name: mine\n', '', 'name missing'),
     ('kind:', 'metric: [f2]\nkind:', "task.yaml:5: metric: 'f2'"),
-    ('kind:', 'splits: {test: rows}\nkind:', 'splits: train is missing'),
+    (
+      'kind:',
+      'splits: {test: rows}\nkind:',
+      'task.yaml:5: splits: train and test are both',
+    ),
+    ('jsonl:rows.jsonl', 'tfds:a/b\nsplits: {test: t}', 'train is missing'),
     ('kind:', 'splits: {train: no}\nkind:', "splits: train: no file 'False'"),
     (
       'kind:',

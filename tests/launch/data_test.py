@@ -38,7 +38,8 @@ def test_check_counts_and_duplicates(tmp_path):
     'ok       train: 6 rows, labelled, tsv',
     "6 rows in split 'train' of rte, the official split has 2490",
     'train: 2 rows repeat the text of another row (rows 0 and 4',
-    'validation: 1 rows have a text that is also in train (first: row 0)',
+    'validation: 1 rows have a text that is also in train (first: row 0, '
+    f'{tmp_path}/dev.tsv:2 is {tmp_path}/train.tsv:3)',
     '2 splits read, 0 errors',
   ):
     assert text in done.stdout
