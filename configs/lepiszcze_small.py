@@ -4,7 +4,7 @@ Command:  python -m launch.train --config=configs/lepiszcze_small.py:cdsc_e
             --config.data.data_dir=DIR --config.model.weights=WEIGHTS
             --workdir=runs/cdsc_e
 Search:   python -m launch.sweep --config=configs/lepiszcze_small.py:cdsc_e
-            --sampler=tpe --trials=8 --pruner_warmup=1 --retrain=3
+            --sampler=tpe --trials=6 --pruner_warmup=1 --retrain=3
             --workdir=runs/cdsc_e_search
 DIR (or GLUE_JAX_DATA) holds the folders CDS, WCCRS_HOTELS, 8TAGS, nkjp_ner and
 punctuation_poleval2021; WEIGHTS (or GLUE_JAX_WEIGHTS) is the model folder of
@@ -28,7 +28,7 @@ SPACE = (
 
 # Test split by task, training rows used, length, epochs.
 TEST_FILES = {'cdsc_e': 'CDS_trial.txt', 'nkjp_ner': 'dev.iob.gz'}
-TRAIN_LIMIT = 8_000
+TRAIN_LIMIT = 4_000
 LENGTHS = {'punctuation_restoration': 512}
 EPOCHS = {'punctuation_restoration': 5}
 

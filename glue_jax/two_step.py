@@ -102,8 +102,11 @@ class Protocol:
 
   def _trial(self, study: Study, metric: str) -> Trial:
     trial = study.ask()
-    only = ('data.eval_splits', repr((self._split,)))  # never the test split
-    overrides = (*trial.overrides.items(), only)
+    overrides = (
+      *trial.overrides.items(),
+      ('data.eval_splits', repr((self._split,))),  # never the test split
+      ('seeds', repr(tuple(self.config.seeds[:1]))),
+    )
     name = sweep.folder_name(self._base, overrides)
     watch = _Watch(study, self._workdir / name / 'metrics.jsonl', metric)
     code = self._run(sweep.Cell(trial.number, overrides, name), watch)
@@ -214,7 +217,7 @@ class _Watch:
         record = json.loads(line)
       except ValueError:
         return  # is being written
-      if self._metric in record:
+      if record.get(self._metric) is not None:  # null is not a number
         yield record['step'], record[self._metric]
 
 

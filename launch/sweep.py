@@ -225,9 +225,6 @@ def search_and_retrain(base: Sequence[str]) -> int:
       config doesn't have.
     ImportError: optuna is missing.
   """
-  from glue_jax import two_step  # here, so that --help answers at once
-  from glue_jax.search import tpe
-
   if FLAGS.grid or FLAGS.seeds or FLAGS.cell is not None or FLAGS.jobs != 1:
     raise ValueError(
       '--sampler=tpe draws a trial from those before it: no --grid, --seeds, '
@@ -241,6 +238,10 @@ def search_and_retrain(base: Sequence[str]) -> int:
     for value in values:
       text = value if kind == 'choice' else str(value)
       check_overrides(base, ((field, text),))
+  # Imported here so that --help and a wrong flag answer at once.
+  from glue_jax import two_step
+  from glue_jax.search import tpe
+
   workdir = pathlib.Path(FLAGS.workdir)
   workdir.mkdir(parents=True, exist_ok=True)
   runner = Runner(base, workdir)

@@ -1,4 +1,4 @@
-"""Chunks and class scores: golden vectors, and the properties they must have."""
+"""Chunk and class scores: golden vectors, and the properties they must have."""
 
 import random
 

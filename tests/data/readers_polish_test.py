@@ -71,7 +71,9 @@ def test_punctuation_is_what_follows_a_word(tmp_path):
   )
   task = tasks.get('punctuation_restoration')
   table = load.load(task, 'test', tmp_path)
-  assert table.rows[0]['tokens'] == 'co znaczy " to " nie wiem'.split()
+  assert table.rows[0]['tokens'] == [
+    *('co', 'znaczy', '"', 'to', '"', 'nie', 'wiem')
+  ]
   tags = [task.label_names(row['label']) for row in table.rows]
   assert tags == [
     ['O', 'B-,', 'O', 'O', 'B-?', 'O', 'B-.'],

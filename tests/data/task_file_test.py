@@ -27,8 +27,8 @@ def folder(tmp_path):
 
 def write(path, rows):
   lines = [
-    json.dumps({'id': i, 'text': t, 'label': l})
-    for i, (t, l) in enumerate(rows)
+    json.dumps({'id': i, 'text': text, 'label': label})
+    for i, (text, label) in enumerate(rows)
   ]
   path.write_text('\n'.join(lines) + '\n')
 
