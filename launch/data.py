@@ -9,6 +9,7 @@ row counts with the official ones, counts rows that occur twice in a split or
 in two splits, and labels that the training split lacks. The last two are
 errors in an own task, warnings in a known one. Exit code 1 on an error.
 describe: examples, label balance and lengths of each split.
+baseline: scores of majority, bag of words and the like, which learn from train.
 prepare: builds the tensorflow-datasets folder (array_record) under data_dir,
 from the network, or from raw files in --source.
 
@@ -24,7 +25,14 @@ from collections.abc import Sequence
 import numpy as np
 from absl import app, flags, logging
 
-from glue_jax.data import load, tasks, tfds_folders, tokenizing, validate
+from glue_jax.data import (
+  baselines,
+  load,
+  tasks,
+  tfds_folders,
+  tokenizing,
+  validate,
+)
 from glue_jax.data.table import Table
 from glue_jax.data.task import Task
 
@@ -209,7 +217,29 @@ def prepare(task: Task) -> int:
   return 0
 
 
-COMMANDS = {'check': check, 'describe': describe, 'prepare': prepare}
+def baseline(task: Task) -> int:
+  """Prints what simple predictors reach on the labelled splits."""
+  from glue_jax import report  # here: it brings in the plots
+
+  train = _open(task, task.train_split)
+  rows = []
+  for split in _splits(task):
+    table = train if split == task.train_split else _open(task, split)
+    if table is not train and table.labelled:
+      for name, found in baselines.scores(train, table).items():
+        rows.append({'split': split, 'baseline': name, **found})
+  if not rows:
+    raise ValueError(f'{task.name}: no labelled split beside train')
+  print(report.results_table(rows))
+  return 0
+
+
+COMMANDS = {
+  'baseline': baseline,
+  'check': check,
+  'describe': describe,
+  'prepare': prepare,
+}
 
 
 def main(argv: Sequence[str]) -> int:
