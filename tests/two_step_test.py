@@ -13,6 +13,7 @@ from glue_jax import retrains, sweep, two_step
 from glue_jax.data import tasks
 from glue_jax.search import tpe
 from glue_jax.writers import append_line
+from launch import sweep as launch_sweep
 from tests.conftest import ROOT, tiny_config
 
 SPACE = sweep.parse_random(['optimizer.lr=choice:1,2,3,4'])
@@ -166,6 +167,16 @@ def test_a_failed_or_stopped_retraining(tmp_path):
 def test_sequence_labelling_is_searched_by_micro_f1():
   assert two_step.objective(tasks.get('kpwr_ner')) == 'micro_f1'
   assert two_step.objective(tasks.get('polemo2')) == 'macro_f1'
+
+
+@pytest.mark.parametrize('name', ['lepiszcze', 'lepiszcze_small'])
+def test_the_spaces_of_the_configs_fit_their_configs(name):
+  base = f'--config={ROOT}/configs/{name}.py:cdsc_e'
+  space = sweep.parse_random(launch_sweep.config_space(base))
+  for field, (kind, values) in space.items():
+    assert kind == 'choice' and len(values) > 1
+    for value in values:
+      launch_sweep.check_overrides([base], ((field, value),))
 
 
 CONFIG = """

@@ -3,8 +3,9 @@
 Augustyniak et al. 2022, arXiv 2211.13112. Columns, targets and chunking modes
 are those of the experiment repository (CLARIN-PL/LEPISZCZE, c2e247f); class
 names, their order and row counts those of the data sets' descriptions and of
-the published result files (CLARIN-PL/embeddings, f8339e5). Order of
-sequence-labelling classes is not confirmed; O comes first here.
+the published result files (CLARIN-PL/embeddings, f8339e5). Not confirmed: row
+counts of train and validation, those of test in sequence labelling, and the
+order of its classes; O comes first here.
 
 A task is read from <data_dir>/<folder>/<split>.tsv, .jsonl or .csv with the
 columns' names in the header; `HUB` says which data set on the Hugging Face hub

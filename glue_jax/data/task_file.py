@@ -22,7 +22,7 @@ last. The file's path stands where a config names a task: task.name=FILE.yaml.
 
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from glue_jax import metrics, metrics_sequence
@@ -34,7 +34,6 @@ KIND_NAMES = {
   'pair_classification': 'classification',
   'regression': 'regression',
   'sequence_labeling': 'token_classification',
-  'multilabel': 'multilabel',
   'multiple_choice': 'multiple_choice',
   'span_qa': 'span',
 }
@@ -46,6 +45,7 @@ _ROLES = {
   'multiple_choice': ('text', 'choices'),
   'span_qa': ('question', 'context'),
 }
+_CLASSED = ('classification', 'token_classification')
 _KEYS = (
   *('name', 'dataset', 'columns', 'target', 'label_names', 'kind'),
   *('metric', 'splits', 'seq_mode', 'max_length'),
@@ -66,11 +66,14 @@ def is_file_name(name: str) -> bool:
   return str(name).endswith(('.yaml', '.yml'))
 
 
-def read(path: str | pathlib.Path) -> dict[str, Any]:
+def read(
+  path: str | pathlib.Path, taken: Collection[str] = ()
+) -> dict[str, Any]:
   """The fields of `task.Task` that a file gives.
 
   Args:
     path: the YAML file.
+    taken: names that other tasks have.
 
   Raises:
     FileNotFoundError: no such file, or no data where it says.
@@ -80,7 +83,7 @@ def read(path: str | pathlib.Path) -> dict[str, Any]:
   path = pathlib.Path(path).expanduser()
   section, lines = _parse(path)
   try:
-    return _fields(section, path.parent)
+    return _fields(section, path.parent, taken)
   except _Wrong as wrong:
     line = lines.get(wrong.key, 1)
     raise ValueError(f'{path}:{line}: {wrong.key}: {wrong}') from None
@@ -136,14 +139,18 @@ def _parse(path: pathlib.Path) -> tuple[dict, dict[str, int]]:
   return section, lines
 
 
-def _fields(section: Mapping[str, Any], base: pathlib.Path) -> dict[str, Any]:
+def _fields(
+  section: Mapping[str, Any], base: pathlib.Path, taken: Collection[str]
+) -> dict[str, Any]:
   kind = _one_of('kind', section['kind'], KIND_NAMES)
   name = str(section['name'])
   if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]*', name):
     raise _Wrong('name', f'{name!r}: expected letters, digits, _ and -')
+  if name in taken:
+    raise _Wrong('name', f'{name!r} is the name of a known task')
   fields = {'name': name, 'kind': KIND_NAMES[kind]}
   fields |= _columns(kind, section['columns'])
-  fields['labels'] = _label_names(section.get('label_names', ()))
+  fields['labels'] = _label_names(kind, section.get('label_names', ()))
   fields['label_column'] = str(section.get('target', 'label'))
   fields |= _metrics(fields['kind'], section.get('metric'))
   style, _, where = str(section['dataset']).partition(':')
@@ -161,6 +168,8 @@ def _fields(section: Mapping[str, Any], base: pathlib.Path) -> dict[str, Any]:
     fields['columns'] = ('tokens',)
     fields |= {'style': 'conll', 'tsv': Tsv((str(column),), str(label))}
   if 'seq_mode' in section:
+    if kind != 'sequence_labeling':
+      raise _Wrong('seq_mode', f'for sequence labelling only, not for {kind}')
     fields['seq_mode'] = _one_of(
       'seq_mode', section['seq_mode'], metrics_sequence.MODES
     )
@@ -196,14 +205,20 @@ def _columns(kind: str, columns: Any) -> dict[str, Any]:
   return fields
 
 
-def _label_names(names: Any) -> tuple[str, ...]:
+def _label_names(kind: str, names: Any) -> tuple[str, ...]:
   if not isinstance(names, (list, tuple)):
     raise _Wrong('label_names', f'{names!r}: expected a list')
   # YAML reads yes, no, on and off as booleans.
   wrong = [name for name in names if isinstance(name, (bool, dict, list))]
   if wrong:
     raise _Wrong('label_names', f'{wrong[0]!r} is no name; put it in quotes')
-  return tuple(str(name) for name in names)
+  found = tuple(str(name) for name in names)
+  if KIND_NAMES[kind] in _CLASSED and len(found) < 2:
+    raise _Wrong('label_names', f'{names!r}: expected two names or more')
+  twice = [name for name in found if found.count(name) > 1]
+  if twice:
+    raise _Wrong('label_names', f'{twice[0]!r} is given twice')
+  return found
 
 
 def _metrics(kind: str, given: Any) -> dict[str, Any]:

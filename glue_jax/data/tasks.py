@@ -130,17 +130,9 @@ def make(
 
 def _from_file(name: str, given: Mapping[str, Any]) -> Task:
   """The task of a YAML file, with fields replaced."""
-  fields = task_file.read(name)
-  if fields['name'] in TASKS:
-    raise ValueError(
-      f'{name}: name: {fields["name"]!r} is the name of a known task; choose '
-      'another one'
-    )
+  fields = task_file.read(name, TASKS)
   fields.setdefault('metrics', _OWN_METRICS.get(fields['kind'], ()))
-  try:
-    return Task(**{**fields, **given})
-  except ValueError as error:
-    raise ValueError(f'{name}: {error}') from error
+  return Task(**{**fields, **given})
 
 
 def _seq_mode(labels: Sequence[str]) -> str:

@@ -125,6 +125,8 @@ seq_mode: strict
   found = features.tokenize(tables[0], tokenizer)
   kept = found.token_labels[found.token_labels != -100]
   assert kept.tolist() == tables[0].rows[0]['label']
+  with pytest.raises(ValueError, match="task.yaml:8: seq_mode: 'loose'"):
+    make(tmp_path, text.replace('strict', 'loose'))
 
 
 def test_a_pair_task_and_a_regression(folder):
@@ -150,7 +152,7 @@ def test_a_pair_task_and_a_regression(folder):
     ('columns: {text: text}', 'columns: text', 'task.yaml:3: columns'),
     ('jsonl:rows', 'hub:rows', "task.yaml:2: dataset: 'hub'"),
     ('jsonl:rows.jsonl', 'jsonl', 'expected jsonl:PATH'),
-    ('name: mine', 'name: rte', "'rte' is the name of a known task"),
+    ('name: mine', 'name: rte', "task.yaml:1: name: 'rte' is the name of a"),
     ('name: mine', 'name: a b', 'task.yaml:1: name'),
     ('name: mine', 'nmae: mine', "task.yaml:1: unknown key 'nmae'"),
     ('name: mine\n', '', 'name missing'),
@@ -169,11 +171,12 @@ def test_a_pair_task_and_a_regression(folder):
     ),
     ('kind:', 'splits: {train: train, validation: {frm: a}}\nkind:', "'frm'"),
     ('kind:', 'max_length: long\nkind:', 'task.yaml:5: max_length'),
-    ('kind:', 'seq_mode: loose\nkind:', "seq_mode: 'loose'"),
+    ('kind:', 'seq_mode: loose\nkind:', 'task.yaml:5: seq_mode'),
     ('kind:', 'seq_mode: conll\nkind:', 'for sequence labelling only'),
     ('kind:', 'name: again\nkind:', "key 'name' is given twice"),
     ('{text: text}', '{text: text', 'not YAML'),
-    ("label_names: ['no', 'yes']\n", '', 'must name at least two classes'),
+    ("label_names: ['no', 'yes']\n", '', 'task.yaml:1: label_names: ()'),
+    ("['no', 'yes']", "['no', 'no']", "task.yaml:4: label_names: 'no' is"),
   ],
 )
 def test_mistakes_are_named_with_file_and_line(folder, old, new, message):
