@@ -17,6 +17,7 @@ RUN_TIME = [
   'numpy>=2.0',
   'optax>=0.2.6',
   'orbax-checkpoint>=0.12',
+  'pyyaml>=6.0',  # task files
   'safetensors>=0.5',
   'scikit-learn>=1.5',
   'scipy>=1.14',
@@ -76,7 +77,6 @@ setuptools.setup(
       'playwright>=1.50',  # drives the system's Chromium
       'pytest>=8.3',
       'pytest-xdist>=3.6',
-      'pyyaml>=6.0',
       'ruff==0.17.5',  # another one may format differently
     ],
   },

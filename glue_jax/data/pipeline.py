@@ -50,7 +50,8 @@ def build(
   files: Mapping[str, str] | None = None,
   tokenizer: str | os.PathLike | Tokenizer = 'train',
   vocab_size: int = 8000,
-  max_length: int = 128,
+  lowercase: bool = True,
+  max_length: int | None = None,
   buckets: Sequence[int] = (32, 64, 128),
   batch_size: int = 32,
   eval_batch_size: int = 64,
@@ -76,8 +77,10 @@ def build(
     task: the task's record.
     data_dir, files, bad_rows: as in load.load.
     tokenizer: folder, hub name or object; 'train' trains WordPiece with
-      vocab_size pieces on the training texts (lower-cased).
-    max_length: longest sequence in tokens.
+      vocab_size pieces on the training texts.
+    lowercase: of a trained vocabulary: lower case without accents; False keeps
+      both (Polish and the like need their diacritics).
+    max_length: longest sequence in tokens; None = the task's, or 128.
     buckets: lengths that batches are padded to; those above max_length are
       left out and max_length is added.
     batch_size, eval_batch_size: rows of a global batch.
@@ -97,6 +100,7 @@ def build(
   Raises:
     ValueError, FileNotFoundError: what is wrong with the data or settings.
   """
+  max_length = max_length or task.max_length or 128
   train_split = task.train_split if train_split is None else train_split
   splits = task.eval_splits if eval_splits is None else tuple(eval_splits)
   limits = dict.fromkeys(splits, eval_limit)
@@ -112,7 +116,13 @@ def build(
     tables[split] = _limited(table, limits[split], data_seed)
   if train_split in tables and not tables[train_split].labelled:
     tables[train_split].labels()  # raises: there is nothing to learn from
-  tokenizer = _tokenizer(tokenizer, vocab_size, tables, files_of, train_split)
+  if tokenizer == 'train':
+    texts = _training_texts(tables, files_of, train_split)
+    tokenizer = tokenizing.train_wordpiece(
+      texts, vocab_size, lowercase=lowercase
+    )
+  elif not isinstance(tokenizer, Tokenizer):
+    tokenizer = tokenizing.get_tokenizer(tokenizer)
   windows = features.Windows(doc_stride, max_query_length)
   examples = {
     split: features.tokenize(
@@ -188,16 +198,10 @@ def from_rows(
   return table, batching.eval_batches(examples, batch_size, lengths)
 
 
-def _tokenizer(given, vocab_size, tables, files_of, train_split) -> Tokenizer:
-  if isinstance(given, Tokenizer):
-    return given
-  if given != 'train':
-    return tokenizing.get_tokenizer(given)
+def _training_texts(tables, files_of, train_split):
   if train_split in files_of:
-    texts = corpora.read_lines(files_of[train_split])
-  else:
-    texts = _all_texts(tables.get(train_split))
-  return tokenizing.train_wordpiece(texts, vocab_size)
+    return corpora.read_lines(files_of[train_split])
+  return _all_texts(tables.get(train_split))
 
 
 def _all_texts(table: Table | None):
@@ -234,7 +238,7 @@ def _limited(table: Table, limit: int | None, seed: int) -> Table:
   kept = _limit(len(table), limit, seed)
   if kept is None:
     return table
-  return dataclasses.replace(table, rows=[table.rows[i] for i in kept])
+  return table.take(kept)
 
 
 def _renumbered(examples: Examples, kept: np.ndarray) -> Examples:
