@@ -124,15 +124,9 @@ def build(
   elif not isinstance(tokenizer, Tokenizer):
     tokenizer = tokenizing.get_tokenizer(tokenizer)
   windows = features.Windows(doc_stride, max_query_length)
+  settings = dict(windows=windows, segments=segments, cache_dir=cache_dir)
   examples = {
-    split: features.tokenize(
-      table,
-      tokenizer,
-      max_length,
-      windows=windows,
-      segments=segments,
-      cache_dir=cache_dir,
-    )
+    split: features.tokenize(table, tokenizer, max_length, **settings)
     for split, table in tables.items()
   }
   for split, found in files_of.items():
