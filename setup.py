@@ -17,6 +17,7 @@ RUN_TIME = [
   'numpy>=2.0',
   'optax>=0.2.6',
   'orbax-checkpoint>=0.12',
+  'pyyaml>=6.0',  # task files
   'safetensors>=0.5',
   'scikit-learn>=1.5',
   'scipy>=1.14',
@@ -52,7 +53,10 @@ setuptools.setup(
   packages=setuptools.find_packages(
     include=['glue_jax', 'glue_jax.*', 'launch', 'launch.*', 'configs']
   ),
-  package_data={'launch': ['clusters/*']},
+  package_data={
+    'glue_jax': ['leaderboard/static/*', 'leaderboard/templates/*'],
+    'launch': ['clusters/*'],
+  },
   install_requires=RUN_TIME,
   extras_require={
     'tpu': ['jax[tpu]>=0.10,<0.12'],
@@ -73,7 +77,6 @@ setuptools.setup(
       'playwright>=1.50',  # drives the system's Chromium
       'pytest>=8.3',
       'pytest-xdist>=3.6',
-      'pyyaml>=6.0',
       'ruff==0.17.5',  # another one may format differently
     ],
   },

@@ -177,6 +177,8 @@ def make_model(config: Any, bundle: pipeline.DataBundle) -> Any:
   else:
     kwargs.setdefault('vocab_size', bundle.tokenizer.vocab_size)
     kwargs.setdefault('pad_id', bundle.tokenizer.pad_id)
+    special = (bundle.tokenizer.cls_id, bundle.tokenizer.sep_id)
+    kwargs.setdefault('special_ids', special)
   if 'name' not in kwargs:
     raise ValueError('config.model: give `name` and `preset`, or `weights`')
   module = models.build(

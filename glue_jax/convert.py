@@ -228,7 +228,7 @@ def _open(
 ) -> dict[str, _Tensor]:
   """Returns {canonical name: tensor} of a folder's weights, values unread."""
   found = {}
-  for path in _weight_files(folder):
+  for path in weight_files(folder):
     try:
       file = files.enter_context(safetensors.safe_open(path, 'numpy'))
     except (safetensors.SafetensorError, OSError) as error:
@@ -243,7 +243,12 @@ def _open(
   return found
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+  """Returns the safetensors files of a folder: one, or the index's shards.
+
+  Raises:
+    FileNotFoundError: there are none, or only pickles.
+  """
   if (folder / WEIGHTS).is_file():
     return [folder / WEIGHTS]
   if (folder / INDEX).is_file():
@@ -387,6 +392,7 @@ def _compare(a: EncoderConfig, b: EncoderConfig) -> list[tuple[str, Any, Any]]:
     if field.name == 'embedding_size':
       ours, theirs = ours or a.hidden_size, theirs or b.hidden_size
     idle = field.name in ('num_heads', 'attention_dropout') and not attention
+    idle |= field.name == 'special_ids' and 'ponet' not in a.names('mixer')
     if ours != theirs and field.name not in RUNTIME and not idle:
       rows.append((field.name, ours, theirs))
   return rows

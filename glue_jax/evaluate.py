@@ -20,9 +20,9 @@ import jax
 import numpy as np
 
 from glue_jax import metrics as metrics_lib
-from glue_jax import metrics_squad, writers
+from glue_jax import metrics_sequence, metrics_squad, writers
 from glue_jax.data.load import Table
-from glue_jax.data.tasks import Task
+from glue_jax.data.task import CORPUS_KINDS, Task
 
 PredictFn = Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
 
@@ -104,7 +104,7 @@ def evaluate(
     ValueError: the split has no labels.
     RuntimeError: examples were lost or counted twice.
   """
-  if task.kind == 'language_modeling':
+  if task.kind in CORPUS_KINDS:
     return _language_modeling(gather(predict_fn, batches), task), None
   if not table.labelled:
     table.labels()  # raises, before any work
@@ -179,7 +179,7 @@ def score(predictions: Predictions, table: Table) -> dict[str, float]:
     return _span_scores(predictions, table)
   values, labels = predictions.values, table.labels()
   if task.kind == 'token_classification':
-    values, labels = np.concatenate(values), np.concatenate(labels)
+    return _tag_scores(predictions, labels)
   result = metrics_lib.compute(task.metrics, values, labels)
   if task.kind == 'regression':
     result['loss'] = metrics_lib.mean_squared_error(values, labels)
@@ -276,10 +276,9 @@ def _tags(predictions, outputs, examples, table) -> None:
   for row, logits, words in zip(
     table.rows, outputs['logits'], outputs['word_ids']
   ):
-    words = np.asarray(words)
-    first = (words >= 0) & (words != np.concatenate([[-1], words[:-1]]))
+    at, first = _first_tokens(words)
     tags = np.full(len(row[column]), -1)
-    tags[words[first]] = np.asarray(logits)[first].argmax(-1)
+    tags[at] = np.asarray(logits)[first].argmax(-1)
     predictions.values.append(tags.tolist())
 
 
@@ -305,6 +304,35 @@ _DECODERS = {
   'token_classification': _tags,
   'span': _texts,
 }
+
+
+def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:
+  """Scores of chunks; a word beyond the maximal length has no tag."""
+  task = predictions.task
+  names = lambda rows: [_named(row, task.labels) for row in rows]
+  found = metrics_sequence.sequence_scores(
+    names(predictions.values), names(labels), task.seq_mode
+  )
+  unknown = [name for name in task.metrics if name not in found]
+  if unknown:
+    known = sorted(name for name in found if name != 'classes')
+    raise ValueError(f'{task.name}: unknown metrics {unknown}; known: {known}')
+  result = {name: found[name] for name in task.metrics}
+  losses = []
+  for gold, logits, words in zip(
+    labels, predictions.outputs['logits'], predictions.outputs['word_ids']
+  ):
+    at, first = _first_tokens(words)
+    scores = _log_softmax(np.asarray(logits)[first])
+    losses.append(-scores[np.arange(len(at)), np.asarray(gold)[at]])
+  return result | {'loss': float(np.concatenate(losses).mean())}
+
+
+def _first_tokens(words) -> tuple[np.ndarray, np.ndarray]:
+  """(words, the position of each one's first token)."""
+  words = np.asarray(words)
+  first = (words >= 0) & (words != np.concatenate([[-1], words[:-1]]))
+  return words[first], np.flatnonzero(first)
 
 
 def _span_scores(predictions: Predictions, table: Table) -> dict[str, float]:
@@ -342,6 +370,10 @@ def _language_modeling(outputs, task: Task) -> dict[str, float]:
   if 'correct' in outputs:
     correct = np.sum(outputs['correct'], dtype=np.float64)
     found['accuracy'] = float(correct / count)
+  if 'structure_correct' in outputs:
+    right = np.sum(outputs['structure_correct'], dtype=np.float64)
+    pairs = np.sum(outputs['structure_count'], dtype=np.float64)
+    found['structure_accuracy'] = float(right / pairs)
   unknown = [name for name in task.metrics if name not in found]
   if unknown:
     raise ValueError(

@@ -87,6 +87,36 @@ class Host:
   labelled: tuple = ()
   evaluate: Callable[[], dict] = dict
 
+  @property
+  def finished(self) -> bool:
+    """Whether the run ended before its last step."""
+    return self.memory.get('patience', {}).get('finished', False)
+
+  def out_of_patience(self, patience: int) -> bool:
+    """Whether the loss hasn't fallen for `patience` evaluations in a row.
+
+    Args:
+      patience: see `schema.Schedule`; 0 = never.
+
+    Raises:
+      ValueError: there is no loss to go by.
+    """
+    if not patience:
+      return False
+    split, values = next(iter(self.metrics.items()), ('', {}))
+    if 'loss' not in values:
+      raise ValueError(
+        f'config.train.patience={patience} needs the loss of the first '
+        f'evaluation split; {split or "no split"} has {sorted(values)}'
+      )
+    note = self.memory.setdefault('patience', {'best': None, 'stale': 0})
+    if note['best'] is None or values['loss'] < note['best']:
+      note |= {'best': values['loss'], 'stale': 0}
+    else:
+      note['stale'] += 1
+    note['finished'] = note['stale'] >= patience
+    return note['finished']
+
 
 @dataclasses.dataclass(frozen=True)
 class Hook:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from glue_jax import metrics_sequence
+
 IGNORED = -100  # label of a token that is not scored
 
 
@@ -199,7 +201,7 @@ def compute(
 
   Args:
     names: names in PLAIN or GROUPED, or `<average>_<part>` of `multilabel`
-      when predictions are (n, C).
+      when predictions are (n, C), of `metrics_sequence.class_scores` else.
     predictions: (n,) class ids or numbers, (n, C) label sets, or (n, L) tags.
     labels: same shape; tags of -100 are ignored.
     groups: a key per row, for the metrics in GROUPED.
@@ -221,10 +223,13 @@ def compute(
         raise ValueError(f'metric {name!r} needs groups: one key per row')
       result[name] = GROUPED[name](predictions, labels, groups)
     else:
-      if sets is None and labels.ndim == 2:
-        sets = multilabel(predictions, labels)
-      if not sets or name not in sets:
-        known = sorted({*PLAIN, *GROUPED, *(sets or ())})
+      if sets is None:
+        wide = labels.ndim == 2
+        score = multilabel if wide else metrics_sequence.class_scores
+        sets = score(predictions, labels)
+        sets = {k: v for k, v in sets.items() if k != 'classes'}
+      if name not in sets:
+        known = sorted({*PLAIN, *GROUPED, *sets})
         raise ValueError(f'unknown metric {name!r}; known here: {known}')
       result[name] = sets[name]
   return result

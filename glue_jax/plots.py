@@ -218,6 +218,59 @@ def plot_selection(
   save_figure(figure, png, title)
 
 
+def plot_lines(
+  panels: Mapping[str, Mapping[str, Mapping[Any, float]]],
+  png: str | os.PathLike,
+  title: str = '',
+  axes: tuple[str, str] = ('', ''),
+  levels: Mapping[str, Mapping[str, float]] | None = None,
+  joined: bool = True,
+) -> None:
+  """Draws one panel for each group of lines; a line has one colour in all.
+
+  Args:
+    panels: {panel: {line: {x: y}}}; x may be numbers or names.
+    png: file to write.
+    title: of the figure.
+    axes: labels of x and y.
+    levels: {panel: {name: y}}, dashed horizontal lines.
+    joined: False draws points only, for x without an order.
+
+  Raises:
+    ValueError: there are no panels.
+  """
+  if not panels:
+    raise ValueError('no lines to draw')
+  columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
+  figure, places = new_figure(columns, math.ceil(len(panels) / columns))
+  names = dict.fromkeys(name for lines in panels.values() for name in lines)
+  colors = dict(zip(names, _COLORS * (1 + len(names) // len(_COLORS))))
+  for axis, (panel, lines) in zip(places, panels.items()):
+    for name, points in lines.items():
+      style = '-o' if joined else 'o'
+      axis.plot(
+        list(points),
+        list(points.values()),
+        style,
+        color=colors[name],
+        markersize=4,
+        linewidth=1.5,
+        alpha=0.85,
+        label=name,
+      )
+    for i, (name, y) in enumerate((levels or {}).get(panel, {}).items()):
+      axis.axhline(y, color=_INK, lw=1, ls=('--', ':', '-.')[i % 3], label=name)
+    axis.set_title(panel, fontsize=10)
+    axis.set_xlabel(axes[0])
+    axis.set_ylabel(axes[1])
+    if any(isinstance(x, str) for points in lines.values() for x in points):
+      axis.tick_params(axis='x', rotation=25)
+  places[0].legend(frameon=False, fontsize=8)
+  for axis in places[len(panels) :]:
+    axis.set_visible(False)
+  save_figure(figure, png, title)
+
+
 def plot_predictions(predictions: Any, png: str | os.PathLike) -> bool:
   """Draws a labelled split's predictions by the kind of task.
 

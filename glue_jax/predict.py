@@ -10,7 +10,7 @@ from typing import Any
 from glue_jax import build, evaluate, restore, writers
 from glue_jax import config as config_lib
 from glue_jax.data import load, pipeline, readers
-from glue_jax.data.task import Task
+from glue_jax.data.task import CORPUS_KINDS, Task
 from glue_jax.evaluate import Predictions
 
 FORMATS = ('jsonl', 'tsv')
@@ -95,7 +95,7 @@ def predict_rows(
   """
   _has_predictions(run.task)
   data = config_lib.plain(run.config.data)
-  known = ('doc_stride', 'max_query_length')
+  known = ('doc_stride', 'max_query_length', 'segments')
   settings = {key: data[key] for key in known if key in data}
   table, batches = pipeline.from_rows(
     run.task,
@@ -226,7 +226,7 @@ def _field(value: Any) -> str:
 
 
 def _has_predictions(task: Task) -> None:
-  if task.kind == 'language_modeling':
+  if task.kind in CORPUS_KINDS:
     raise ValueError(
       f'task {task.name} is language modeling: it has no labels to predict; '
       'use launch.evaluate for its perplexity'

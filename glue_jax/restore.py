@@ -41,6 +41,7 @@ def load_run(
   workdir: str | os.PathLike,
   which: str = 'last',
   seed: int | None = None,
+  step: int | None = None,
   **data: Any,
 ) -> Run:
   """Loads a checkpoint of a run.
@@ -49,6 +50,7 @@ def load_run(
     workdir: of one run; with several seeds its parent and `seed`.
     which: 'last' or 'best'.
     seed: one of the run's seeds, if it has several.
+    step: which of the kept checkpoints; None = the newest whole one.
     **data: overrides of the config's data section; by default nothing is read
       but what the tokenizer needs.
 
@@ -76,7 +78,14 @@ def load_run(
     key = jax.random.key(seed)
     host = Host(None, 1, 1, session.initial_state(parts, tx, key))
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', create=False)
-    step = saved.newest(which)
+    newest = saved.newest(which)  # also moves damaged ones aside
+    kept = saved.steps(which)
+    if step is not None and step not in kept:
+      raise checkpoint.CheckpointError(
+        f'{workdir} has no checkpoint {which!r} of step {step}; there are '
+        f'{kept}'
+      )
+    step = newest if step is None else step
     if step is None:
       raise checkpoint.CheckpointError(
         f'{workdir} has no whole checkpoint of kind {which!r}'

@@ -31,6 +31,8 @@ class Schedule:
     save_every: steps between two checkpoints; None = with every evaluation.
     keep: how many of the last checkpoints are kept.
     select: 'last' or 'best': which checkpoint the run's result is.
+    patience: evaluations in a row without a lower loss of the first evaluation
+      split after which the run ends early; 0 = never.
     nonfinite: 'stop' or 'skip'.
     max_programs: warn when more programs than this were compiled.
   """
@@ -43,6 +45,7 @@ class Schedule:
   save_every: int | None = None
   keep: int = 2
   select: str = 'last'
+  patience: int = 0
   nonfinite: str = 'stop'
   max_programs: int = 16
 
@@ -60,6 +63,8 @@ class Schedule:
     for field in ('accumulate', 'log_every', 'keep', 'max_programs'):
       if getattr(self, field) < 1:
         raise ValueError(f'config.train.{field} must be 1 or more')
+    if self.patience < 0:
+      raise ValueError('config.train.patience must be 0 (never) or more')
 
   def total_steps(self, steps_per_epoch: int) -> int:
     """Returns the steps of the run."""

@@ -106,7 +106,7 @@ def train(
     eval_every = schedule.eval_every or per_epoch
     save_every = schedule.save_every or eval_every
     batches = iter(data.iterate(host.step, total))
-    while host.step < total:
+    while host.step < total and not host.finished:
       host.epoch = host.step // per_epoch
       if host.step % per_epoch == 0:
         run_hooks(parts, 'before_epoch', host)
@@ -139,6 +139,7 @@ def train(
           writer.scalars(host.step, named)
         bar.message(report.metrics_line(host.step, host.metrics))
         run_hooks(parts, 'after_eval', host)
+        ends |= host.out_of_patience(schedule.patience)
         best = session.save_best(saved, parts, host, best)
         clock.pause()
       if host.step % save_every == 0 or ends or stop:

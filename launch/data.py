@@ -6,16 +6,18 @@
 
 check: reads every split; verifies headers, columns, labels and ids, compares
 row counts with the official ones, counts rows that occur twice in a split or
-in two splits. Exit code 1 on an error; warnings do not change it.
+in two splits, and labels that the training split lacks. The last two are
+errors in an own task, warnings in a known one. Exit code 1 on an error.
 describe: examples, label balance and lengths of each split.
+baseline: scores of majority, bag of words and the like, which learn from train.
 prepare: builds the tensorflow-datasets folder (array_record) under data_dir,
 from the network, or from raw files in --source.
 
-An own task: --task=mytask --kind=classification --columns=text
---labels=no,yes --label=target --files=train=a.csv,validation=b.csv
+An own task: --task=mytask.yaml (its keys: glue_jax/data/task_file.py), or
+--task=mytask --kind=classification --columns=text --labels=no,yes
+--label=target --files=train=a.csv,validation=b.csv
 """
 
-import collections
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -23,7 +25,14 @@ from collections.abc import Sequence
 import numpy as np
 from absl import app, flags, logging
 
-from glue_jax.data import load, tasks, tfds_folders, tokenizing
+from glue_jax.data import (
+  baselines,
+  load,
+  tasks,
+  tfds_folders,
+  tokenizing,
+  validate,
+)
 from glue_jax.data.table import Table
 from glue_jax.data.task import Task
 
@@ -84,7 +93,7 @@ def _open(task: Task, split: str) -> Table:
     task,
     split,
     FLAGS.data_dir,
-    files=_files(),
+    files=_files() or None,
     bad_rows=FLAGS.bad_rows,
     seed=FLAGS.seed,
   )
@@ -112,42 +121,14 @@ def check(task: Task) -> int:
     )
     for note in table.notes:
       print(f'WARNING  {note}')
-  for line in duplicates(tables):
-    print(f'WARNING  {line}')
+  # Known data sets are as they are; an own task is there to be mended.
+  own = task.name not in tasks.TASKS
+  for finding in validate.splits(tables, task.train_split):
+    errors += own and finding.leaks
+    mark = 'ERROR   ' if own and finding.leaks else 'WARNING '
+    print(f'{mark} {finding.message}')
   print(f'{task.name}: {len(tables)} splits read, {errors} errors')
   return errors
-
-
-def duplicates(tables: dict[str, Table]) -> list[str]:
-  """One line for every split, or pair of splits, that shares texts."""
-  texts = {split: _texts(table) for split, table in tables.items()}
-  found = []
-  for split, rows in texts.items():
-    counts = collections.Counter(rows)
-    extra = len(rows) - len(counts)
-    if extra:
-      first = next(i for i, row in enumerate(rows) if counts[row] > 1)
-      twin = rows.index(rows[first], first + 1)
-      found.append(
-        f'{split}: {extra} rows repeat the text of another row (rows {first} '
-        f'and {twin} are the first)'
-      )
-  names = list(texts)
-  for i, one in enumerate(names):
-    for other in names[i + 1 :]:
-      known = set(texts[one])
-      shared = [n for n, row in enumerate(texts[other]) if row in known]
-      if shared:
-        found.append(
-          f'{other}: {len(shared)} rows have a text that is also in {one} '
-          f'(first: row {shared[0]})'
-        )
-  return found
-
-
-def _texts(table: Table) -> list[tuple[str, ...]]:
-  columns = table.task.columns
-  return [tuple(str(row[column]) for column in columns) for row in table.rows]
 
 
 def describe(task: Task) -> int:
@@ -198,12 +179,17 @@ def balance(table: Table) -> str:
 
 def lengths(table: Table, tokenizer: tokenizing.Tokenizer | None) -> np.ndarray:
   """Words, or tokens with special tokens, of each row."""
-  rows = _texts(table)
+  columns = table.task.columns
+  rows = [[_text(row[column]) for column in columns] for row in table.rows]
   if tokenizer is None:
     return np.array([sum(len(text.split()) for text in row) for row in rows])
   first = [row[0] for row in rows]
   second = [' '.join(row[1:]) for row in rows] if len(rows[0]) > 1 else None
   return tokenizer.encode(first, second, max_length=1 << 30).lengths
+
+
+def _text(value: str | list[str]) -> str:
+  return ' '.join(value) if isinstance(value, list) else value
 
 
 def histogram(values: np.ndarray, width: int = 40) -> str:
@@ -231,7 +217,29 @@ def prepare(task: Task) -> int:
   return 0
 
 
-COMMANDS = {'check': check, 'describe': describe, 'prepare': prepare}
+def baseline(task: Task) -> int:
+  """Prints what simple predictors reach on the labelled splits."""
+  from glue_jax import report  # here: it brings in the plots
+
+  train = _open(task, task.train_split)
+  rows = []
+  for split in _splits(task):
+    table = train if split == task.train_split else _open(task, split)
+    if table is not train and table.labelled:
+      for name, found in baselines.scores(train, table).items():
+        rows.append({'split': split, 'baseline': name, **found})
+  if not rows:
+    raise ValueError(f'{task.name}: no labelled split beside train')
+  print(report.results_table(rows))
+  return 0
+
+
+COMMANDS = {
+  'baseline': baseline,
+  'check': check,
+  'describe': describe,
+  'prepare': prepare,
+}
 
 
 def main(argv: Sequence[str]) -> int:

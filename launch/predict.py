@@ -7,11 +7,23 @@
 Own texts: one a line; for tasks with two texts, both with a tab between them;
 or a .jsonl file with the task's columns. Rows stay in order. A record has idx,
 prediction (label name, number or text) and probabilities by label name.
+
+  python -m launch.predict --workdir=runs/rte --split=validation --seed=0 \\
+    --contribution=BOARD/contributions/NAME --authors='A. Name' \\
+    --contact=a@example.org
+
+writes a split as a contribution to a leaderboard (see launch.leaderboard), or
+adds a task or a seed to one; metadata comes from the run's record.
 """
 
+import json
+import pathlib
 import sys
+from typing import Any
 
 from absl import app, flags, logging
+
+from launch import leaderboard
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _WHICH = flags.DEFINE_enum(
@@ -30,6 +42,38 @@ _FORMAT = flags.DEFINE_enum(
 _DATA_DIR = flags.DEFINE_string(
   'data_dir', None, 'Data folder, if not that of the run.'
 )
+_CONTRIBUTION = flags.DEFINE_string(
+  'contribution', None, "Folder of a leaderboard's contribution to write."
+)
+leaderboard.author_flags()
+
+
+def contribute(found: Any) -> None:
+  """Writes the predictions of a split as a contribution.
+
+  Args:
+    found: `predict.Predictions`.
+
+  Raises:
+    ValueError: the run left no record, or the contribution can't be extended.
+  """
+  from glue_jax import writers
+  from glue_jax.leaderboard import contribution
+
+  folder = pathlib.Path(_WORKDIR.value)
+  if not (folder / 'run.json').is_file():
+    folder = contribution.find_runs([_WORKDIR.value], _SEED.value)[0]
+  record = json.loads((folder / 'run.json').read_text())
+  run = contribution.Run(
+    found.task.name,
+    found.split,
+    int(record['result']['seed']),
+    list(found.records()),
+    record,
+  )
+  if writers.is_first_process():
+    files = contribution.write(_CONTRIBUTION.value, [run], leaderboard.author())
+    print(f'{", ".join(files)} written to {_CONTRIBUTION.value}')
 
 
 def main(argv: list[str]) -> None:
@@ -38,6 +82,8 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
   if (_SPLIT.value is None) == (_INPUT.value is None):
     raise app.UsageError('give either --split or --input')
+  if _CONTRIBUTION.value and not _SPLIT.value:
+    raise app.UsageError('--contribution needs --split')
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
   # Imported here so that --help and a wrong flag answer at once.
@@ -54,6 +100,9 @@ def main(argv: list[str]) -> None:
     else:
       rows = predict.read_texts(_INPUT.value, run.task)
       found = predict.predict_rows(run, rows, _INPUT.value)
+    if _CONTRIBUTION.value:
+      contribute(found)
+      return
     by_ending = 'tsv' if _OUTPUT.value.endswith('.tsv') else 'jsonl'
     predict.write(found, _OUTPUT.value, _FORMAT.value or by_ending)
   except (ValueError, OSError, checkpoint.CheckpointError) as error:

@@ -13,17 +13,29 @@ prints the cells, and an array runs one each:
   sbatch --array=0-11 ... --wrap 'python -m launch.sweep <the same flags> \\
     --cell=$SLURM_ARRAY_TASK_ID'
 
+The two-step protocol: a search with TPE and median pruning (optuna, the extra
+`search`), then the best point again with k seeds; mean and sample standard
+deviation on the test split, and a leaderboard submission:
+
+  python -m launch.sweep --config=configs/lepiszcze.py:polemo2 \\
+    --workdir=runs/polemo2 --sampler=tpe --trials=100 --retrain=5
+
+Its space is --random, or else SPACE of the config file. Trials run one after
+another; a search that was stopped goes on by typing the command again.
+
 Exits 1 if a cell failed; the others are run all the same.
 """
 
 import concurrent.futures
 import pathlib
+import runpy
 import shlex
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -40,9 +52,18 @@ flags.DEFINE_multi_string(
   'field=uniform:low:high, log:low:high, int:low:high or choice:a,b,c.',
 )
 flags.DEFINE_integer('trials', None, 'Points drawn from --random.')
-flags.DEFINE_integer('random_seed', 0, 'Seed of the drawn points.')
+flags.DEFINE_integer(
+  'random_seed', None, 'Seed of the drawn points: 0, or 441 with tpe.'
+)
 flags.DEFINE_list('seeds', [], 'One cell for each of these config.seeds.')
 flags.DEFINE_integer('jobs', 1, 'Cells run at a time on this machine.')
+flags.DEFINE_enum('sampler', 'random', ['random', 'tpe'], 'How points arise.')
+flags.DEFINE_integer('pruner_warmup', 25, 'tpe: evaluations never pruned.')
+flags.DEFINE_string('objective', None, "tpe: metric; None = the task's.")
+flags.DEFINE_string('search_split', 'validation', 'tpe: split searched on.')
+flags.DEFINE_integer('retrain', 0, 'tpe: runs of the best point.')
+flags.DEFINE_string('score_split', 'test', 'tpe: split the runs are scored on.')
+flags.DEFINE_string('model_name', None, 'tpe: encoder, in the submission.')
 flags.DEFINE_integer('cell', None, 'Run only this one, for a cluster array.')
 flags.DEFINE_bool('list', False, 'Print the table and commands; run nothing.')
 flags.mark_flags_as_required(['config', 'workdir'])
@@ -75,10 +96,17 @@ class Runner:
       for process in self._running:
         process.terminate()
 
-  def run(self, cell: sweep.Cell) -> int | None:
+  def run(
+    self, cell: sweep.Cell, enough: Callable[[], bool] | None = None
+  ) -> int | None:
     """Runs one cell, its output in `<cell>.log`; returns the exit code.
 
-    None if the sweep was stopped before the cell began.
+    Args:
+      cell: the cell.
+      enough: asked every second; True ends the cell early, which gives 0.
+
+    Returns:
+      The exit code; None if the sweep was stopped.
     """
     log = self.workdir / f'{cell.name}.log'
     with log.open('a') as file:
@@ -90,9 +118,11 @@ class Runner:
         )
         self._running.add(process)
       print(f'cell {cell.index} started: {cell.name}', flush=True)
-      code = process.wait()
+      code = self._wait(process, enough)
       with self._lock:
         self._running.discard(process)
+        if self._stopped and enough:
+          return None
     if code:
       tail = log.read_text(errors='replace').splitlines()[-5:]
       print(f'cell {cell.index} FAILED with exit code {code}, see {log}:')
@@ -101,6 +131,17 @@ class Runner:
       print(f'cell {cell.index} finished', flush=True)
     return code
 
+  def _wait(self, process, enough) -> int:
+    while enough:
+      try:
+        return process.wait(timeout=1)
+      except subprocess.TimeoutExpired:
+        if enough():
+          process.terminate()
+          process.wait()
+          return 0
+    return process.wait()
+
 
 def overrides_as_flags(overrides: Sequence[tuple[str, str]]) -> list[str]:
   """Returns '--config.field=value' for each."""
@@ -108,13 +149,16 @@ def overrides_as_flags(overrides: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def check_overrides(
-  base: Sequence[str], overrides: Sequence[tuple[str, str]]
-) -> None:
+  base: Sequence[str], overrides: Sequence[tuple[str, str]] = ()
+) -> Any:
   """Parses a cell's flags as `launch.train` would, and checks every key.
 
   Args:
     base: '--config=...' and the fixed overrides.
     overrides: ((field, value), ...) of the cell.
+
+  Returns:
+    The cell's config.
 
   Raises:
     ValueError: nothing reads a field, or a value has the wrong type.
@@ -129,6 +173,7 @@ def check_overrides(
   except flags.Error as error:
     raise ValueError(str(error)) from error
   schema.check(values['config'].value)
+  return values['config'].value
 
 
 def cells_from_flags(base: Sequence[str]) -> list[sweep.Cell]:
@@ -140,7 +185,7 @@ def cells_from_flags(base: Sequence[str]) -> list[sweep.Cell]:
   if bool(FLAGS.random) != bool(FLAGS.trials):
     raise ValueError('--random and --trials=N go together; one is missing')
   points = sweep.draw(
-    sweep.parse_random(FLAGS.random), FLAGS.trials or 0, FLAGS.random_seed
+    sweep.parse_random(FLAGS.random), FLAGS.trials or 0, FLAGS.random_seed or 0
   )
   found = sweep.cells(
     ' '.join(base),
@@ -172,6 +217,70 @@ def report(
     print(sweep.table(sweep.over_seeds(rows)))
 
 
+def search_and_retrain(base: Sequence[str]) -> int:
+  """Runs the two-step protocol; returns the exit code.
+
+  Raises:
+    ValueError: flags that do not go together, or a point of the space that the
+      config doesn't have.
+    ImportError: optuna is missing.
+  """
+  if FLAGS.grid or FLAGS.seeds or FLAGS.cell is not None or FLAGS.jobs != 1:
+    raise ValueError(
+      '--sampler=tpe draws a trial from those before it: no --grid, --seeds, '
+      '--cell or --jobs; --retrain=K gives K seeds'
+    )
+  if not FLAGS.trials:
+    raise ValueError('--sampler=tpe needs --trials=N')
+  space = sweep.parse_random(FLAGS.random or config_space(base[0]))
+  config = check_overrides(base)
+  for field, (kind, values) in space.items():
+    for value in values:
+      text = value if kind == 'choice' else str(value)
+      check_overrides(base, ((field, text),))
+  # Imported here so that --help and a wrong flag answer at once.
+  from glue_jax import two_step
+  from glue_jax.search import tpe
+
+  workdir = pathlib.Path(FLAGS.workdir)
+  workdir.mkdir(parents=True, exist_ok=True)
+  runner = Runner(base, workdir)
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, runner.stop)
+  seed = 441 if FLAGS.random_seed is None else FLAGS.random_seed
+  protocol = two_step.Protocol(
+    config, workdir, ' '.join(base), runner.run, FLAGS.search_split
+  )
+  study = tpe.Study(
+    space, protocol.direction, seed, warmup_steps=FLAGS.pruner_warmup
+  )
+  try:
+    best = protocol.search(study, FLAGS.trials, FLAGS.objective)
+    if not FLAGS.retrain:
+      return 0
+    return protocol.retrain(
+      best, FLAGS.retrain, FLAGS.score_split, FLAGS.model_name
+    )
+  except two_step.Stopped as stopped:
+    print(f'{stopped}; start the same command again to go on')
+    return 128 + 15
+
+
+def config_space(flag: str) -> Sequence[str]:
+  """Returns SPACE of the config file in '--config=FILE[:ARGUMENT]'.
+
+  Raises:
+    ValueError: it has none.
+  """
+  path = flag.partition('=')[2].partition(':')[0]
+  space = runpy.run_path(path).get('SPACE')
+  if not space:
+    raise ValueError(
+      f'--sampler=tpe needs --random=field=..., or SPACE in {path}'
+    )
+  return space
+
+
 def main(argv: list[str]) -> int:
   """Runs the sweep; returns the exit code."""
   if argv[1:]:
@@ -182,8 +291,10 @@ def main(argv: list[str]) -> int:
     *overrides_as_flags(sorted(fixed.items())),
   ]
   try:
+    if FLAGS.sampler == 'tpe':
+      return search_and_retrain(base)
     cells = cells_from_flags(base)
-  except ValueError as error:
+  except (ValueError, ImportError, OSError) as error:
     sys.exit(f'launch.sweep: {error}')
   workdir = pathlib.Path(FLAGS.workdir)
   workdir.mkdir(parents=True, exist_ok=True)

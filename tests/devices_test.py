@@ -23,8 +23,13 @@ BASE = dict(
 )
 
 
-def case(**mesh):
-  return {'changes': dict(BASE, mesh=mesh)}
+# Families whose mixers shard in their own way.
+MIXERS = ('ponet',)
+
+
+def case(family='bert', **mesh):
+  model = dict(BASE['model'], name=family)
+  return {'changes': dict(BASE, model=model, mesh=mesh)}
 
 
 def start(cases, out, devices, *process):
@@ -68,7 +73,7 @@ def assert_equal(ours, theirs):
 def one(tmp_path_factory):
   """The same runs on one device."""
   out = tmp_path_factory.mktemp('one')
-  run({'full': case()}, out, 1)
+  run({'full': case()} | {name: case(name) for name in MIXERS}, out, 1)
   return out
 
 
@@ -77,9 +82,12 @@ def test_eight_devices_give_the_result_of_one(one, tmp_path):
     'data': case(data=8),
     'mixed': case(data=2, fsdp=2, tensor=2),
   }
-  run(meshes, tmp_path, 8)
+  mixers = {name: case(name, data=2, fsdp=2, tensor=2) for name in MIXERS}
+  run(meshes | mixers, tmp_path, 8)
   for name in meshes:
     assert_equal(tmp_path / name, one / 'full')
+  for name in mixers:
+    assert_equal(tmp_path / name, one / name)
 
 
 def test_two_processes_give_the_result_of_one(one, tmp_path):

@@ -31,10 +31,17 @@ METHODS = {
   'distillation': dict(teacher='TEACHER'),
   'gradual_unfreezing': {},
   'houlsby': dict(size=4),
+  'last_layers': dict(count=1),
   'lora': dict(rank=2),
 }
 # Methods whose model is the plain one before the first step.
-IDENTITY = ('bootstrapping', 'distillation', 'gradual_unfreezing', 'lora')
+IDENTITY = (
+  'bootstrapping',
+  'distillation',
+  'gradual_unfreezing',
+  'last_layers',
+  'lora',
+)
 
 
 def test_every_method_is_here():

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # here stands at the end: train, evaluate, predict and what surrounds the loop.
 ORDER = (
   ('tree', 'config', 'config_flag', 'sharding', 'state')
-  + ('metrics', 'metrics_squad', 'sweep'),
+  + ('metrics', 'metrics_sequence', 'metrics_squad', 'sweep'),
   ('kernels',),
   ('layers',),
   ('models',),

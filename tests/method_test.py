@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from glue_jax import tree
-from glue_jax.method import Method, add_leaves, compose, freeze, train_only
+from glue_jax.method import (
+  Host,
+  Method,
+  add_leaves,
+  compose,
+  freeze,
+  train_only,
+)
 from glue_jax.models import model as models
 from glue_jax.peft import adapter, lora
 from glue_jax.plugs import Apply, Plug, Recorder
@@ -201,3 +208,16 @@ def test_resplit_keeps_the_optimizer_state_of_what_goes_on_learning():
   np.testing.assert_array_equal(mu['a'], opt[0].mu['a'])
   np.testing.assert_array_equal(mu['b'], 0)
   assert both.opt_state[0].count == 1
+
+
+def test_patience_counts_evaluations_without_a_lower_loss():
+  host = Host(None, 1, 9, None)
+  ended = []
+  for loss in (3.0, 2.0, 2.5, 1.0, 1.0, 1.5):
+    host.metrics = {'validation': {'loss': loss}, 'test': {'loss': 0.0}}
+    ended.append(host.out_of_patience(2))
+  assert ended == [False] * 5 + [True] and host.finished
+  assert not Host(None, 1, 9, None).out_of_patience(0)
+  host.metrics = {'validation': {'f1': 1.0}}
+  with pytest.raises(ValueError, match=r"validation has \['f1'\]"):
+    host.out_of_patience(2)

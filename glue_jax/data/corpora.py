@@ -19,7 +19,7 @@ from glue_jax.data.cache import cached
 from glue_jax.data.examples import Examples
 from glue_jax.data.tokenizing import Tokenizer
 
-_NO_LIMIT = 1 << 30  # longer than any line
+NO_LIMIT = 1 << 30  # longer than any line
 
 
 def find(paths: Sequence[str | os.PathLike]) -> list[pathlib.Path]:
@@ -121,7 +121,7 @@ def _blocks(files, tokenizer, block_length) -> Examples:
 def _stream(path, tokenizer) -> tuple[np.ndarray, np.ndarray]:
   """(ids, word begins) of one file, with a separator at the end."""
   lines = list(read_lines([path]))
-  encoded = tokenizer.encode(lines, max_length=_NO_LIMIT, extras=('word_ids',))
+  encoded = tokenizer.encode(lines, max_length=NO_LIMIT, extras=('word_ids',))
   word = encoded.word_ids
   real = word >= 0
   new = word != np.concatenate([[-1], word[:-1]])

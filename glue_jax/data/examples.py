@@ -6,7 +6,14 @@ import numpy as np
 
 IGNORED = -100  # label of tokens that have none
 
-_RAGGED = ('ids', 'type_ids', 'word_ids', 'token_labels', 'char_offsets')
+_RAGGED = (
+  'ids',
+  'type_ids',
+  'word_ids',
+  'segment_ids',
+  'token_labels',
+  'char_offsets',
+)
 _PER_ROW = ('idx', 'labels', 'starts', 'ends', 'example')
 
 
@@ -26,6 +33,7 @@ class Examples:
     labels: (n,) int32 or float32; None when hidden or of another form.
     num_choices: sequences in an example.
     word_ids: (T,) word of each token in its text, -1 for special tokens.
+    segment_ids: (T,) segment of each token, from 0 in each sequence.
     token_labels: (T,) with IGNORED (token classification).
     starts, ends: (n,) tokens of the answer, 0 ([CLS]) for none (span).
     example: (n,) row of the table that a feature comes from (span).
@@ -42,6 +50,7 @@ class Examples:
   labels: np.ndarray | None = None
   num_choices: int = 1
   word_ids: np.ndarray | None = None
+  segment_ids: np.ndarray | None = None
   token_labels: np.ndarray | None = None
   starts: np.ndarray | None = None
   ends: np.ndarray | None = None
@@ -89,8 +98,8 @@ class Examples:
     Returns:
       input_ids, attention_mask, token_type_ids (B, L) int32, or (B, C, L)
       with choices; weight (B,) float32; idx (B,) int32; and where there are
-      some: labels (B,) or (B, L), word_ids (B, L), start_positions and
-      end_positions (B,).
+      some: labels (B,) or (B, L), word_ids and segment_ids (B, L) with -1 at
+      padding, start_positions and end_positions (B,).
 
     Raises:
       ValueError: an example is longer than `length`.
@@ -125,6 +134,8 @@ class Examples:
     }
     if self.word_ids is not None:
       batch['word_ids'] = padded(self.word_ids, -1)
+    if self.segment_ids is not None:
+      batch['segment_ids'] = padded(self.segment_ids, -1)
     if self.token_labels is not None:
       batch['labels'] = padded(self.token_labels, IGNORED)
     rowwise = {

@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 
+from glue_jax.data import segments as segments_lib
 from glue_jax.data.cache import cached
 from glue_jax.data.examples import IGNORED, Examples
 from glue_jax.data.table import Table
@@ -37,6 +38,7 @@ def tokenize(
   max_length: int = 128,
   *,
   windows: Windows | None = None,
+  segments: str | int | None = None,
   cache_dir: str | os.PathLike | None = None,
 ) -> Examples:
   """Token arrays of a table.
@@ -45,6 +47,8 @@ def tokenize(
     table: rows of any kind but language modeling.
     max_length: longest sequence; the longer text of a pair is cut first.
     windows: of span tasks.
+    segments: how to cut texts and pairs into segments, see
+      glue_jax/data/segments.py; None: not at all.
     cache_dir: folder of cached arrays, named by a hash of the rows, the
       tokenizer and the settings. A damaged file is written anew, with a
       warning. None: no cache.
@@ -59,9 +63,19 @@ def tokenize(
   settings += [table.labelled, task.labels]
   if task.kind == 'span':
     settings += [windows.doc_stride, windows.max_query_length]
+  segments_lib.check(segments)
+  if segments is not None:
+    if task.kind not in ('classification', 'regression'):
+      raise ValueError(
+        f'data.segments={segments!r} serves classification and regression; '
+        f'task {task.name} is {task.kind}'
+      )
+    settings += [segments]
   key = [table.fingerprint, tokenizer.fingerprint, settings]
 
   def make() -> Examples:
+    if segments is not None:
+      return _sentences(table, tokenizer, max_length, windows, segments)
     return _MAKERS[task.kind](table, tokenizer, max_length, windows)
 
   return cached(make, key, cache_dir)
@@ -87,12 +101,18 @@ def _plain(encoded, table, tokenizer, **fields) -> Examples:
   )
 
 
-def _sentences(table, tokenizer, max_length, _windows) -> Examples:
+def _sentences(
+  table, tokenizer, max_length, _windows, segments=None
+) -> Examples:
   """Classification and regression: one text or a pair."""
   texts = [_texts(table, column) for column in table.task.columns]
-  encoded = tokenizer.encode(*texts, max_length=max_length)
+  extras = segments_lib.EXTRAS if segments else ()
+  encoded = tokenizer.encode(*texts, max_length=max_length, extras=extras)
   idx = np.arange(len(table), dtype=np.int32)
-  return _plain(encoded, table, tokenizer, idx=idx, labels=_labels(table))
+  fields = {'idx': idx, 'labels': _labels(table)}
+  if segments:
+    fields['segment_ids'] = segments_lib.number(encoded, texts, segments)
+  return _plain(encoded, table, tokenizer, **fields)
 
 
 def _choices(table, tokenizer, max_length, _windows) -> Examples:

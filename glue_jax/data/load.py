@@ -6,6 +6,7 @@ Readers are chosen by what lies in the data folder:
   the glue_data layout     <data_dir>/RTE/train.tsv
   JSONL or CSV             <data_dir>/<task>/train.jsonl, keys or header =
                            the task's columns, its label column and idx
+  one token a line         <data_dir>/<task>/train.iob or .conll
   SQuAD JSON               <data_dir>/squad_v2/train-v2.0.json
 
 <data_dir> may also be the task's own folder, or have all of these under
@@ -17,11 +18,28 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from glue_jax.data import readers, rows, synthetic, tfds_folders
+from glue_jax.data import (
+  cuts,
+  readers,
+  readers_conll,
+  readers_polish,
+  rows,
+  synthetic,
+  tfds_folders,
+)
 from glue_jax.data.table import Table
 from glue_jax.data.task import Task
 
-_ENDINGS = ('.tsv', '.jsonl', '.csv', '.json', '.txt')
+_ENDINGS = ('.tsv', '.jsonl', '.csv', '.json', '.txt', '.iob', '.conll')
+# Readers of (path, log, column of the text, label), where an ending or
+# `Task.style` names them.
+_STYLED = {
+  'iob': readers_conll.read_conll,
+  'conll': readers_conll.read_conll,
+  'nested_conll': readers_conll.read_nested_conll,
+  'labelled_lines': readers_polish.read_labelled_lines,
+  'punctuation': readers_polish.read_punctuation,
+}
 VARIABLE = 'GLUE_JAX_DATA'
 
 
@@ -34,7 +52,7 @@ def load(
   bad_rows: str = 'error',
   seed: int = 0,
 ) -> Table:
-  """Reads one split.
+  """Reads one split, or draws it from another as `Task.cuts` says.
 
   Args:
     task: the task's record.
@@ -56,13 +74,25 @@ def load(
   if bad_rows not in ('error', 'drop'):
     raise ValueError(f"bad_rows={bad_rows!r}; expected 'error' or 'drop'")
   _check_split(task, split, files)
-  if task.generated and split not in (files or {}):
+  given = files or {}
+  drawn = {k: cut for k, cut in task.cuts.items() if k not in given}
+  source = drawn[split].source if split in drawn else split
+  table = _read(task, source, data_dir, given, bad_rows, seed)
+  if split in drawn or (split in {c.source for c in drawn.values()}):
+    table = cuts.part(table, split, drawn)
+  return table
+
+
+def _read(task, split, data_dir, files, bad_rows, seed) -> Table:
+  """One split as it lies in its file."""
+  if task.generated and split not in files:
     made = synthetic.generate(task.name, split, seed)
     return Table(
       task, split, made, f'generated, seed {seed}', 'generated', True
     )
-  root = _root(task, data_dir, split, files)
-  name = (files or {}).get(split)
+  named = {**({} if task.tfds else task.sources), **files}
+  root = _root(task, data_dir, split, named)
+  name = named.get(split)
   folder = None if name else tfds_folders.find(task, root)
   if folder:
     log, style = readers.Log(folder, bad_rows == 'drop'), 'tfds'
@@ -76,7 +106,8 @@ def load(
   labelled = task.kind == 'span' or found[0]['label'] is not None
   if task.kind == 'span':
     labelled = split not in task.test_splits
-  return Table(task, split, found, str(path), style, labelled, notes)
+  lines = tuple(log.kept)
+  return Table(task, split, found, str(path), style, labelled, notes, lines)
 
 
 def from_records(
@@ -111,7 +142,7 @@ def from_records(
 
 def _check_split(task, split, files) -> None:
   known = {*task.splits, *(files or {}), *task.eval_splits, *task.test_splits}
-  known |= {task.train_split} - {''}
+  known |= {task.train_split, *task.cuts} - {''}
   if split not in known:
     raise ValueError(
       f'task {task.name!r} has no split {split!r}; it has {sorted(known)}'
@@ -192,8 +223,17 @@ def _read_file(task, split, path, log):
   needed = tuple(task.columns)
   if task.kind != 'span' and split not in task.test_splits:
     needed += (task.label_column,)
-  style = pathlib.Path(path.name.removesuffix('.gz')).suffix[1:]
-  if style in ('tsv', 'txt'):
+  ending = pathlib.Path(path.name.removesuffix('.gz')).suffix[1:]
+  # A style is that of raw files; JSON lines say themselves what they hold.
+  style = ending if ending in ('jsonl', 'csv') else task.style or ending
+  if style in _STYLED:
+    if task.tsv:
+      names |= {task.columns[0]: task.tsv.columns[0], 'label': task.tsv.label}
+    elif style in ('iob', 'conll'):
+      names |= {task.columns[0]: '0', 'label': '-1'}
+    columns = (names[task.columns[0]], names['label'])
+    records = _STYLED[style](path, log, *columns)
+  elif style in ('tsv', 'txt'):
     headerless = ()
     if task.tsv:
       names = dict(zip(task.columns, task.tsv.columns))
@@ -211,9 +251,13 @@ def _read_file(task, split, path, log):
   else:
     raise ValueError(
       f'{path}: no reader for {style!r} files of a {task.kind} task; expected '
-      f'{".json (SQuAD layout)" if task.kind == "span" else _ENDINGS[:3]}'
+      f'{".json (SQuAD layout)" if task.kind == "span" else _ENDINGS}'
     )
-  found = rows.convert(task, split, list(records), log, names)
+  records = list(records)
+  keys = records[0][1] if records else {}
+  if task.kind != 'span' and 'idx' not in keys and 'id' in keys:
+    names['idx'] = names['idx'].replace('idx', 'id')
+  found = rows.convert(task, split, records, log, names)
   if task.kind == 'span':
     _unique_ids(found, log)
   return style, found
@@ -233,7 +277,7 @@ def _unique_ids(found, log) -> None:
 def _convert_tfds(task, split, folder, log):
   names = {column: column for column in task.columns}
   names |= {'label': 'label', 'idx': 'idx'}
-  records = tfds_folders.read(folder, split)
+  records = tfds_folders.read(folder, task.sources.get(split, split))
   if task.kind == 'span':
     records = (
       (number, {'is_impossible': False, **record}) for number, record in records

@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from glue_jax.data import batching, corpora, features, load, tokenizing
+from glue_jax.data import (
+  batching,
+  corpora,
+  features,
+  load,
+  sentence_pairs,
+  tokenizing,
+)
 from glue_jax.data.examples import Examples
 from glue_jax.data.table import Table
-from glue_jax.data.task import Task
+from glue_jax.data.task import CORPUS_KINDS, Task
 from glue_jax.data.tokenizing import Tokenizer
 
 
@@ -43,7 +50,8 @@ def build(
   files: Mapping[str, str] | None = None,
   tokenizer: str | os.PathLike | Tokenizer = 'train',
   vocab_size: int = 8000,
-  max_length: int = 128,
+  lowercase: bool = True,
+  max_length: int | None = None,
   buckets: Sequence[int] = (32, 64, 128),
   batch_size: int = 32,
   eval_batch_size: int = 64,
@@ -55,6 +63,9 @@ def build(
   bad_rows: str = 'error',
   doc_stride: int = 128,
   max_query_length: int = 64,
+  segments: str | int | None = None,
+  copies: int = 1,
+  sentences: str = 'line',
   cache_dir: str | None = None,
   seed: int = 0,
   process_index: int = 0,
@@ -66,8 +77,10 @@ def build(
     task: the task's record.
     data_dir, files, bad_rows: as in load.load.
     tokenizer: folder, hub name or object; 'train' trains WordPiece with
-      vocab_size pieces on the training texts (lower-cased).
-    max_length: longest sequence in tokens.
+      vocab_size pieces on the training texts.
+    lowercase: of a trained vocabulary: lower case without accents; False keeps
+      both (Polish and the like need their diacritics).
+    max_length: longest sequence in tokens; None = the task's, or 128.
     buckets: lengths that batches are padded to; those above max_length are
       left out and max_length is added.
     batch_size, eval_batch_size: rows of a global batch.
@@ -76,6 +89,10 @@ def build(
     train_limit, eval_limit: number of rows, drawn at random by data_seed.
     data_seed: of the limits and of generated tasks; seeds of a run share it.
     doc_stride, max_query_length: of span tasks, see features.Windows.
+    segments: 'sentence', 'paragraph' or a number of tokens: adds segment_ids
+      to batches of texts and pairs; see segments.
+    copies, sentences: passes over a corpus of sentence pairs, and how to tell
+      its sentences, see sentence_pairs.
     cache_dir: folder of tokenised arrays; None keeps none.
     seed: of the training order.
     process_index, process_count: which slice of each batch is made here.
@@ -83,13 +100,14 @@ def build(
   Raises:
     ValueError, FileNotFoundError: what is wrong with the data or settings.
   """
+  max_length = max_length or task.max_length or 128
   train_split = task.train_split if train_split is None else train_split
   splits = task.eval_splits if eval_splits is None else tuple(eval_splits)
   limits = dict.fromkeys(splits, eval_limit)
   limits |= {train_split: train_limit} if train_split else {}
   tables, files_of = {}, {}
   for split in limits:
-    if task.kind == 'language_modeling':
+    if task.kind in CORPUS_KINDS:
       files_of[split] = _corpus(split, data_dir, files)
       continue
     table = load.load(
@@ -98,16 +116,27 @@ def build(
     tables[split] = _limited(table, limits[split], data_seed)
   if train_split in tables and not tables[train_split].labelled:
     tables[train_split].labels()  # raises: there is nothing to learn from
-  tokenizer = _tokenizer(tokenizer, vocab_size, tables, files_of, train_split)
-  windows = features.Windows(doc_stride, max_query_length)
-  examples = {
-    split: features.tokenize(
-      table, tokenizer, max_length, windows=windows, cache_dir=cache_dir
+  if tokenizer == 'train':
+    texts = _training_texts(tables, files_of, train_split)
+    tokenizer = tokenizing.train_wordpiece(
+      texts, vocab_size, lowercase=lowercase
     )
+  elif not isinstance(tokenizer, Tokenizer):
+    tokenizer = tokenizing.get_tokenizer(tokenizer)
+  windows = features.Windows(doc_stride, max_query_length)
+  settings = dict(windows=windows, segments=segments, cache_dir=cache_dir)
+  examples = {
+    split: features.tokenize(table, tokenizer, max_length, **settings)
     for split, table in tables.items()
   }
   for split, found in files_of.items():
-    blocks = corpora.blocks(found, tokenizer, max_length, cache_dir=cache_dir)
+    if task.kind == 'sentence_structure':
+      blocks = sentence_pairs.pairs(
+        found, tokenizer, max_length,
+        copies=copies, sentences=sentences, seed=data_seed, cache_dir=cache_dir,
+      )  # fmt: skip
+    else:
+      blocks = corpora.blocks(found, tokenizer, max_length, cache_dir=cache_dir)
     kept = _limit(len(blocks), limits[split], data_seed)
     examples[split] = blocks if kept is None else _renumbered(blocks, kept)
   lengths = bucket_lengths(buckets, max_length)
@@ -142,6 +171,7 @@ def from_rows(
   batch_size: int = 64,
   doc_stride: int = 128,
   max_query_length: int = 64,
+  segments: str | int | None = None,
   source: str = 'rows',
 ) -> tuple[Table, batching.EvalBatches]:
   """Unlabelled batches of a user's own texts.
@@ -155,21 +185,17 @@ def from_rows(
   """
   table = load.from_records(task, records, source)
   windows = features.Windows(doc_stride, max_query_length)
-  examples = features.tokenize(table, tokenizer, max_length, windows=windows)
+  examples = features.tokenize(
+    table, tokenizer, max_length, windows=windows, segments=segments
+  )
   lengths = bucket_lengths(buckets, max_length)
   return table, batching.eval_batches(examples, batch_size, lengths)
 
 
-def _tokenizer(given, vocab_size, tables, files_of, train_split) -> Tokenizer:
-  if isinstance(given, Tokenizer):
-    return given
-  if given != 'train':
-    return tokenizing.get_tokenizer(given)
+def _training_texts(tables, files_of, train_split):
   if train_split in files_of:
-    texts = corpora.read_lines(files_of[train_split])
-  else:
-    texts = _all_texts(tables.get(train_split))
-  return tokenizing.train_wordpiece(texts, vocab_size)
+    return corpora.read_lines(files_of[train_split])
+  return _all_texts(tables.get(train_split))
 
 
 def _all_texts(table: Table | None):
@@ -206,7 +232,7 @@ def _limited(table: Table, limit: int | None, seed: int) -> Table:
   kept = _limit(len(table), limit, seed)
   if kept is None:
     return table
-  return dataclasses.replace(table, rows=[table.rows[i] for i in kept])
+  return table.take(kept)
 
 
 def _renumbered(examples: Examples, kept: np.ndarray) -> Examples:

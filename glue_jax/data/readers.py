@@ -40,6 +40,7 @@ class Log:
     self.drop = drop
     self.notes: list[str] = []
     self.dropped: list[tuple[int, str]] = []
+    self.kept: list[int] = []  # lines of the rows that were good
 
   def bad(self, line: int, message: str) -> None:
     """Reports a bad row: raises ValueError, or records it when dropping."""

@@ -50,6 +50,7 @@ def convert(
     row['idx'] = idx
     labelled.setdefault(row['label'] is not None, line)
     rows.append(row)
+    log.kept.append(line)
   if len(labelled) == 2:
     raise ValueError(
       f'{log.path}:{labelled[False]}: no label here, but line '

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class Table:
     format: 'tsv', 'csv', 'jsonl', 'squad', 'tfds' or 'generated'.
     labelled: every row has a label.
     notes: warnings, each naming what was found and expected.
+    lines: the line of each row in its file; empty where there are none.
   """
 
   task: Task
@@ -32,9 +34,22 @@ class Table:
   format: str
   labelled: bool
   notes: tuple[str, ...] = ()
+  lines: tuple[int, ...] = ()
 
   def __len__(self) -> int:
     return len(self.rows)
+
+  def place(self, row: int) -> str:
+    """Where a row stands, for messages: 'file:line'."""
+    return f'{self.path}:{self.lines[row]}' if self.lines else f'row {row}'
+
+  def take(self, rows: Sequence[int]) -> 'Table':
+    """The table of some of its rows, in that order."""
+    return dataclasses.replace(
+      self,
+      rows=[self.rows[i] for i in rows],
+      lines=tuple(self.lines[i] for i in rows) if self.lines else (),
+    )
 
   def labels(self) -> np.ndarray:
     """Labels in row order: (n,) int32 or float32.

@@ -10,7 +10,10 @@ KINDS = (
   'token_classification',
   'multiple_choice',
   'language_modeling',
+  'sentence_structure',
 )
+# Kinds that learn from running text instead of rows.
+CORPUS_KINDS = ('language_modeling', 'sentence_structure')
 
 # File names without extension of the usual splits.
 STEMS = {
@@ -38,6 +41,25 @@ class Tsv:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cut:
+  """A split that is drawn from another one at random, without replacement.
+
+  Attributes:
+    source: the split whose rows are drawn.
+    fraction: share of them, above 0 and below 1.
+    seed: of the draw.
+  """
+
+  source: str = 'train'
+  fraction: float = 0.1
+  seed: int = 441
+
+  def __post_init__(self):
+    if not 0 < self.fraction < 1:
+      raise ValueError(f'fraction={self.fraction}: expected above 0, below 1')
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
   """What a task is; nothing about how it is learnt.
 
@@ -61,6 +83,14 @@ class Task:
     tsv: columns in the `glue_data` layout.
     tfds: builder and config of tensorflow-datasets, e.g. 'glue/cola'.
     generated: the rows come from synthetic.py.
+    style: reader of the files, where their ending doesn't tell (load.py).
+    sources: where a split lies if not where `stems` say: a file, or another
+      name of the split in tensorflow-datasets.
+    cuts: splits that are drawn from another one.
+    given_back: cuts whose rows stay in their source as well, for a last
+      training on all of them; such a cut is no longer evaluated.
+    seq_mode: how tags make chunks, see glue_jax.metrics_sequence.
+    max_length: longest sequence in tokens, where the config names none.
   """
 
   name: str
@@ -89,6 +119,14 @@ class Task:
   tsv: Tsv | None = None
   tfds: str = ''
   generated: bool = False
+  style: str = ''
+  sources: Mapping[str, str] = dataclasses.field(
+    default_factory=dict, hash=False
+  )
+  cuts: Mapping[str, Cut] = dataclasses.field(default_factory=dict, hash=False)
+  given_back: tuple[str, ...] = ()
+  seq_mode: str = ''
+  max_length: int | None = None
 
   def label_id(self, value: object) -> int:
     """Class id of a label given by name or by number.

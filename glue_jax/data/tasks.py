@@ -1,20 +1,32 @@
 """Tasks by name, and a user's own tasks."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from glue_jax.data.task import KINDS, STEMS, Task
-from glue_jax.data.task_records import RECORDS
+from glue_jax import metrics_sequence
+from glue_jax.data import (
+  lepiszcze_records,
+  polish_records,
+  task_file,
+  task_records,
+)
+from glue_jax.data.task import CORPUS_KINDS, KINDS, STEMS, Task
 
-TASKS: dict[str, Task] = {task.name: task for task in RECORDS}
+TASKS: dict[str, Task] = {
+  task.name: task
+  for records in (task_records, lepiszcze_records, polish_records)
+  for task in records.RECORDS
+}
 
 _OWN_METRICS = {
   'classification': ('accuracy',),
   'regression': ('pearson', 'spearman'),
   'span': ('f1', 'exact_match'),
-  'token_classification': ('accuracy',),
+  'token_classification': ('macro_f1', 'micro_f1', 'accuracy'),
   'multiple_choice': ('accuracy',),
   'language_modeling': ('perplexity',),
+  'sentence_structure': ('perplexity', 'structure_accuracy'),
 }
 
 
@@ -25,6 +37,7 @@ def num_outputs(task: Task) -> int:
     'span': 2,
     'multiple_choice': 1,
     'language_modeling': 0,
+    'sentence_structure': 3,
   }
   return fixed.get(task.kind, len(task.labels))
 
@@ -39,7 +52,7 @@ def get(name: str) -> Task:
     raise ValueError(
       f'unknown task {name!r}; known tasks: {", ".join(TASKS)}. An own task '
       f"needs task.kind and task.columns, e.g. kind='classification', "
-      f"columns=('text',), labels=('no', 'yes')"
+      f"columns=('text',), labels=('no', 'yes'); or task.name='FILE.yaml'"
     )
   return TASKS[name]
 
@@ -58,13 +71,18 @@ def make(
   train_split: str | None = None,
   eval_splits: Sequence[str] | None = None,
   test_splits: Sequence[str] | None = None,
+  cuts: Mapping[str, Mapping[str, Any]] | None = None,
+  given_back: Sequence[str] | None = None,
+  seq_mode: str | None = None,
 ) -> Task:
   """A known task with fields replaced, or a user's own task.
 
   Args:
-    name: a key of TASKS, or any other name for an own task, which then needs
-      `kind` and `columns` (and `labels` where there are classes).
+    name: a key of TASKS, or an own task's YAML file (see task_file), or any
+      other name for an own task, which then needs `kind` and `columns` (and
+      `labels` where there are classes).
     label: name of the label column in JSONL, CSV and TSV files.
+    cuts: {split: {'from', 'fraction', 'seed'}}, see task.Cut.
     others: as in Task; None keeps the default.
 
   Returns:
@@ -85,22 +103,43 @@ def make(
     'train_split': train_split,
     'eval_splits': _names(eval_splits),
     'test_splits': _names(test_splits),
+    'cuts': None
+    if cuts is None
+    else {s: task_file.cut(c) for s, c in cuts.items()},
+    'given_back': _names(given_back),
+    'seq_mode': seq_mode,
   }
   given = {key: value for key, value in given.items() if value is not None}
   if name in TASKS:
     task = dataclasses.replace(TASKS[name], **given)
+  elif task_file.is_file_name(name):
+    task = _from_file(name, given)
   else:
     if 'kind' not in given:
       get(name)
     given.setdefault('metrics', _OWN_METRICS.get(kind, ()))
-    if metrics is None and kind == 'language_modeling':
+    if metrics is None and kind in CORPUS_KINDS:
       given.setdefault('direction', 'min')
       given.setdefault('columns', ('text',))
       given.setdefault('test_splits', ())
     given.setdefault('columns', ())
     task = Task(name=name, stems=STEMS, folder=name, **given)
+  if task.kind == 'token_classification' and not task.seq_mode:
+    task = dataclasses.replace(task, seq_mode=_seq_mode(task.labels))
   _check(task)
   return task
+
+
+def _from_file(name: str, given: Mapping[str, Any]) -> Task:
+  """The task of a YAML file, with fields replaced."""
+  fields = task_file.read(name, TASKS)
+  fields.setdefault('metrics', _OWN_METRICS.get(fields['kind'], ()))
+  return Task(**{**fields, **given})
+
+
+def _seq_mode(labels: Sequence[str]) -> str:
+  """Chunks where the tags have the prefixes of chunks, else single tags."""
+  return 'conll' if any(n.startswith(('B-', 'I-')) for n in labels) else 'unit'
 
 
 def _names(value: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -128,6 +167,15 @@ def _check(task: Task) -> None:
     (
       len(set(task.labels)) != len(task.labels),
       f'labels={task.labels} repeats a name',
+    ),
+    (
+      bool(task.seq_mode) and task.seq_mode not in metrics_sequence.MODES,
+      f'seq_mode={task.seq_mode!r} is not one of {metrics_sequence.MODES}',
+    ),
+    (
+      bool(task.seq_mode) and task.kind != 'token_classification',
+      f'seq_mode={task.seq_mode!r} is for sequence labelling only, not for '
+      f'{task.kind}',
     ),
     (
       task.kind == 'classification' and len(task.columns) > 2,

@@ -132,6 +132,22 @@ class MaskedLM(nn.Module):
     }
 
 
+class SentenceStructure(nn.Module):
+  """The masked LM's head, and logits of a pair's order (B, 3)."""
+
+  config: EncoderConfig
+  num_outputs: int
+
+  @nn.compact
+  def __call__(self, outputs: Outputs, attend: Attend, train: bool) -> Outputs:
+    words = MaskedLM(self.config, 0)
+    # The masked LM's leaves stay where they are without this second output.
+    nn.share_scope(self, words)
+    order = dense(self.config, self.num_outputs, name='structure')
+    logits = order(outputs['pooled']).astype(jnp.float32)
+    return words(outputs, attend, train) | {'structure_logits': logits}
+
+
 def head_rate(config: EncoderConfig) -> float:
   """Returns the dropout rate inside heads."""
   return config.dropout if config.head_dropout is None else config.head_dropout

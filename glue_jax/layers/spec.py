@@ -33,6 +33,7 @@ class EncoderConfig:
     max_positions: rows of the position table.
     type_vocab_size: rows of the token type table.
     pad_id: id of the padding token; its lookup gives no gradient.
+    special_ids: ids of [CLS] and [SEP], for mixers that treat them apart.
     position_offset: 0 numbers positions 0..L-1; RoBERTa's 2 = pad_id + 1
       numbers real tokens from 2 on and gives padding the position `pad_id`.
     embedding_size: width of the tables where it isn't `hidden_size` (ELECTRA).
@@ -60,6 +61,7 @@ class EncoderConfig:
   max_positions: int = 512
   type_vocab_size: int = 2
   pad_id: int = 0
+  special_ids: tuple[int, ...] = (101, 102)
   position_offset: int = 0
   embedding_size: int | None = None
   activation: str = 'gelu'

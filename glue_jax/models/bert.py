@@ -45,6 +45,7 @@ HEADS = {
   'token_classification': HeadSpec(heads.Token),
   'span': HeadSpec(heads.Span),
   'mlm': HeadSpec(heads.MaskedLM),
+  'sentence_structure': HeadSpec(heads.SentenceStructure, pooled=True),
 }
 
 # Our module -> Hugging Face's, without the `bert.` before it. `{i}` is a layer.
@@ -81,6 +82,9 @@ HEAD_NAMES = {
     'head': 'cls.predictions',
   },
 }
+HEAD_NAMES['sentence_structure'] = HEAD_NAMES['mlm'] | {
+  'head/structure': 'cls.seq_relationship'
+}
 
 # Copies of tied tensors that a file may hold: copy -> original.
 TIED = {
@@ -88,7 +92,7 @@ TIED = {
   'cls.predictions.decoder.bias': 'cls.predictions.bias',
 }
 
-# Pre-training heads that files may hold and no kind of ours uses.
+# Pre-training heads that files may hold beside those of a kind of ours.
 OTHER_HEADS = ('cls.seq_relationship',)
 
 ARCHITECTURES = {
@@ -99,6 +103,7 @@ ARCHITECTURES = {
   'token_classification': 'BertForTokenClassification',
   'span': 'BertForQuestionAnswering',
   'mlm': 'BertForMaskedLM',
+  'sentence_structure': 'BertForPreTraining',
 }
 
 # Our field -> the key of Hugging Face's config.json.

@@ -7,7 +7,7 @@ running the blocks is a matter of the config (glue_jax/layers/spec.py).
 Parameter names:
   embeddings/{word,position,token_type}/embedding, embeddings/ln/{scale,bias},
   embeddings/projection/{kernel,bias}
-  layer_{i}/mixer/{query,key,value,attn_out}/{kernel,bias}
+  layer_{i}/mixer/{query,key,value,attn_out}/{kernel,bias}, or the mixer's own
   layer_{i}/{ln_attn,ln_ffn}/{scale,bias}
   layer_{i}/ffn/{ffn_in,ffn_out}/{kernel,bias}
 """
@@ -23,13 +23,15 @@ from glue_jax.layers.embeddings import Embeddings
 from glue_jax.layers.norm import LayerNorm
 from glue_jax.layers.spec import EncoderConfig
 
+_COLUMNS = '(query|key|value|gate|segment|local|ffn_in)'
+
 # (pattern of the parameter name, mesh axes of its dimensions), first match.
 # Column then row parallel: one sum over `tensor` for each sublayer.
 RULES = (
   (r'.*/word/embedding', ('tensor', 'fsdp')),
   (r'.*/(position|token_type)/embedding', (None, 'fsdp')),
-  (r'.*/(query|key|value|ffn_in)/kernel', ('fsdp', 'tensor')),
-  (r'.*/(query|key|value|ffn_in)/bias', ('tensor',)),
+  (rf'.*/{_COLUMNS}/kernel', ('fsdp', 'tensor')),
+  (rf'.*/{_COLUMNS}/bias', ('tensor',)),
   (r'.*/(attn_out|ffn_out)/kernel', ('tensor', 'fsdp')),
   (r'.*/(attn_out|ffn_out)/bias', (None,)),
   (r'.*/(scale|bias)', (None,)),
@@ -87,6 +89,7 @@ class Encoder(nn.Module):
     attention_mask: jax.Array,
     token_type_ids: jax.Array,
     train: bool = False,
+    segment_ids: jax.Array | None = None,
   ) -> dict[str, Any]:
     """Encodes.
 
@@ -95,6 +98,7 @@ class Encoder(nn.Module):
       attention_mask: (B, L), 1 = real token.
       token_type_ids: (B, L) int32.
       train: turns dropout on.
+      segment_ids: (B, L) int, for mixers that pool over segments.
 
     Returns:
       last_hidden (B, L, D) and hidden_states, a tuple of N + 1 of (B, L, D);
@@ -112,6 +116,8 @@ class Encoder(nn.Module):
       'input_ids': input_ids,
       'token_type_ids': token_type_ids,
     }
+    if segment_ids is not None:
+      context['segment_ids'] = segment_ids
     run = spec.part('stack', self.config.stack)
     last, states = run(self.layer, x, context, train)
     return {'last_hidden': last, 'hidden_states': states}

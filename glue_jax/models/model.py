@@ -61,8 +61,9 @@ class Model(nn.Module):
 
     Args:
       batch: input_ids (B, L) or, for multiple choice, (B, C, L); optional
-        attention_mask (default: input_ids != pad_id) and token_type_ids
-        (default 0) of the same shape. Other fields aren't read.
+        attention_mask (default: input_ids != pad_id), token_type_ids
+        (default 0) and segment_ids of the same shape. Other fields aren't
+        read.
       train: turns dropout on; needs the rng 'dropout'.
 
     Returns:
@@ -79,7 +80,10 @@ class Model(nn.Module):
     ids = ids.reshape(rows)
     mask = ids != self.config.pad_id if mask is None else mask.reshape(rows)
     types = jnp.zeros_like(ids) if types is None else types.reshape(rows)
-    outputs = self.encoder(ids, mask, types, train)
+    segments = batch.get('segment_ids')
+    if segments is not None:
+      segments = segments.reshape(rows)
+    outputs = self.encoder(ids, mask, types, train, segments)
     spec = self.tables.HEADS[self.kind]
     if spec.pooled:
       outputs['pooled'] = self.pooler(outputs['last_hidden'])
@@ -138,6 +142,7 @@ def build(
       f'config.model: nothing reads {unknown}; known are {known}'
     )
   fixed = {'regression': 1, 'multiple_choice': 1, 'span': 2}
+  fixed['sentence_structure'] = 3
   num_outputs = fixed.get(kind, num_outputs)
   if kind in ('classification', 'token_classification') and num_outputs < 1:
     raise ValueError(f'{kind} needs num_outputs >= 1, found {num_outputs}')

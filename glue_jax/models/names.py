@@ -77,7 +77,7 @@ def canonical(name: str, model: Any) -> str:
 
 def originals(model: Any) -> dict[str, str]:
   """Returns {copy: original} of tied tensors that a file may hold twice."""
-  if model.kind != 'mlm':
+  if model.kind not in ('mlm', 'sentence_structure'):
     return {}
   return dict(model.tables.TIED)
 

@@ -8,13 +8,15 @@ budget exactly by skipping a word that doesn't fit, words here are taken in
 random order until the first that doesn't fit; at least one word is masked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
 from glue_jax.method import Context, Objective
 from glue_jax.objectives.task import cross_entropy
+
+Batch = Mapping[str, jax.Array]
 
 
 def make(
@@ -30,11 +32,40 @@ def make(
   Raises:
     ValueError: the rate isn't in (0, 1), or there is no [MASK] token.
   """
+  masked = masker(ctx, rate, whole_word)
+
+  def loss(apply, params, batch, rng):
+    mask_rng, rng = jax.random.split(rng)
+    batch = masked(batch, mask_rng)
+    logits = apply(params, batch, train=True, rng=rng)['logits']
+    total, right, count = (x.sum() for x in score(logits, batch))
+    metrics = {'loss': (total, count), 'accuracy': (right, count)}
+    return total / jnp.maximum(count, 1), metrics
+
+  def predict(apply, params, batch):
+    # The same masks at every evaluation, whatever the batch's place.
+    batch = masked(batch, jax.random.key(0))
+    losses, right, count = score(apply(params, batch)['logits'], batch)
+    return {'loss_sum': losses, 'correct': right, 'loss_count': count}
+
+  return Objective(loss, predict)
+
+
+def masker(
+  ctx: Context, rate: float, whole_word: bool
+) -> Callable[[Batch, jax.Array], Batch]:
+  """Returns (batch, rng) -> masked batch, see `make` and `mask_tokens`.
+
+  Raises:
+    ValueError: the rate isn't in (0, 1), or there is no [MASK] token.
+  """
   if not 0 < rate < 1:
     raise ValueError(f'config.objective.rate={rate}: expected (0, 1)')
   mask_id, vocab_size = ctx.tokenizer.mask_id, ctx.tokenizer.vocab_size
   if mask_id is None:
-    raise ValueError('objective "mlm" needs a tokenizer with a [MASK] token')
+    raise ValueError(
+      'masked language modelling needs a tokenizer with a [MASK] token'
+    )
 
   def masked(batch, rng):
     return mask_tokens(
@@ -46,30 +77,23 @@ def make(
       whole_word=whole_word,
     )
 
-  def score(apply, params, batch, **kwargs):
-    logits = apply(params, batch, **kwargs)['logits']
-    chosen = (batch['labels'] >= 0) * batch['weight'][:, None]
-    labels = jnp.maximum(batch['labels'], 0)
-    losses = cross_entropy(logits, labels) * chosen
-    right = (jnp.argmax(logits, -1) == labels) * chosen
-    return losses.sum(-1), right.sum(-1), chosen.sum(-1)
+  return masked
 
-  def loss(apply, params, batch, rng):
-    mask_rng, rng = jax.random.split(rng)
-    batch = masked(batch, mask_rng)
-    sums = score(apply, params, batch, train=True, rng=rng)
-    total, right, count = (x.sum() for x in sums)
-    metrics = {'loss': (total, count), 'accuracy': (right, count)}
-    return total / jnp.maximum(count, 1), metrics
 
-  def predict(apply, params, batch):
-    # The same masks at every evaluation, whatever the batch's place.
-    losses, right, count = score(
-      apply, params, masked(batch, jax.random.key(0))
-    )
-    return {'loss_sum': losses, 'correct': right, 'loss_count': count}
+def score(
+  logits: jax.Array, batch: Mapping[str, jax.Array]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Sums of each row (B,): losses, right guesses and count of chosen tokens.
 
-  return Objective(loss, predict)
+  Args:
+    logits: (B, L, V).
+    batch: labels (B, L), negative where nothing was chosen; weight (B,).
+  """
+  chosen = (batch['labels'] >= 0) * batch['weight'][:, None]
+  labels = jnp.maximum(batch['labels'], 0)
+  losses = cross_entropy(logits, labels) * chosen
+  right = (jnp.argmax(logits, -1) == labels) * chosen
+  return losses.sum(-1), right.sum(-1), chosen.sum(-1)
 
 
 def mask_tokens(

@@ -11,10 +11,14 @@ from glue_jax.optim import schedules
 # What turns a gradient into a direction; the keys are optimizer names.
 CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
   'adamw': optax.scale_by_adam,
+  'adam': optax.scale_by_adam,
   'sgd': optax.trace,
   'lion': optax.scale_by_lion,
   'adafactor': optax.scale_by_factored_rms,
 }
+
+# Here the decay is part of the gradient (L2), as Adam without W had it.
+COUPLED = ('adam',)
 
 # Biases and the scales of layer norms are never decayed (BERT, appendix A).
 NO_DECAY = (r'(.*/)?bias', r'(.*/)?ln[^/]*/scale')
@@ -40,7 +44,8 @@ def make(
     names: all leaf names of the model, to check the groups' patterns.
     name: a key of `CORES`.
     lr, schedule, warmup: see `schedules.make`.
-    weight_decay: decoupled; not applied to biases and layer-norm scales.
+    weight_decay: decoupled (except `COUPLED`); not applied to biases and
+      layer-norm scales.
     clip_norm: largest global norm of the gradient, None for no clipping.
     groups: ordered (pattern, {'lr': factor, 'weight_decay': value}); the first
       pattern that matches a leaf's whole name holds.
@@ -75,8 +80,9 @@ def make(
 
   rate = schedules.make(lr, total_steps, schedule, warmup)
   parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
-  parts.append(CORES[name](**dict(args or {})))
-  parts += _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
+  core = [CORES[name](**dict(args or {}))]
+  decays = _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
+  parts += [*decays, *core] if name in COUPLED else [*core, *decays]
   factor = lambda leaf: group(leaf).get('lr', 1.0)
   parts += _by_value(_scale, factor, names, neutral=1.0)
   parts.append(optax.scale_by_learning_rate(rate))

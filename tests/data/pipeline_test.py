@@ -1,5 +1,6 @@
 """From a task and files to batches."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -83,6 +84,31 @@ def test_cut_examples_are_noted(tmp_path):
   task, files = own_files(tmp_path)
   bundle = pipeline.build(task, files=files, max_length=3, eval_splits=())
   assert bundle.notes == ('mine train: 3 examples lost tokens at max_length=3',)
+
+
+def test_a_task_may_say_its_length_and_the_config_has_the_last_word(tmp_path):
+  task, files = own_files(tmp_path)
+  task = dataclasses.replace(task, max_length=3)
+  options = dict(files=files, eval_splits=())
+  assert '=3' in pipeline.build(task, **options).notes[0]
+  assert not pipeline.build(task, max_length=9, **options).notes
+
+
+def test_a_cased_vocabulary_keeps_diacritics(tmp_path):
+  (tmp_path / 'a.csv').write_text('text,y\nŁódź i łódź,no\n')
+  task = tasks.make(
+    'mine', kind='classification', columns='text', label='y', labels='no,yes'
+  )
+  files = {'train': str(tmp_path / 'a.csv')}
+  for lowercase, same in ((False, False), (True, True)):
+    made = pipeline.build(
+      task, files=files, eval_splits=(), lowercase=lowercase
+    ).tokenizer
+    ids = [
+      made.encode([word], max_length=9).ids.tolist()
+      for word in ('Łódź', 'łódź')
+    ]
+    assert (ids[0] == ids[1]) == same
 
 
 def test_corpus(tmp_path):

@@ -38,7 +38,8 @@ def test_check_counts_and_duplicates(tmp_path):
     'ok       train: 6 rows, labelled, tsv',
     "6 rows in split 'train' of rte, the official split has 2490",
     'train: 2 rows repeat the text of another row (rows 0 and 4',
-    'validation: 1 rows have a text that is also in train (first: row 0)',
+    'validation: 1 rows have a text that is also in train (first: row 0, '
+    f'{tmp_path}/dev.tsv:2 is {tmp_path}/train.tsv:3)',
     '2 splits read, 0 errors',
   ):
     assert text in done.stdout
@@ -91,3 +92,21 @@ def test_balance():
   assert data.balance(table) == 'negative 250 (50.0%), positive 250 (50.0%)'
   hidden = load.from_records(tasks.get('cola'), [{'sentence': 'a'}])
   assert data.balance(hidden) == 'hidden'
+
+
+def test_baseline_learns_from_train_and_scores_the_rest(tmp_path):
+  text = 'text,y\n' + 'a good day,yes\n' * 6 + 'a bad day,no\n' * 4
+  (tmp_path / 'a.csv').write_text(text)
+  (tmp_path / 'b.csv').write_text('text,y\ngood,yes\nbad,no\n')
+  own = ('--task=own', '--kind=classification', '--columns=text')
+  own += ('--labels=no,yes', '--label=y')
+  files = f'--files=train={tmp_path}/a.csv,validation={tmp_path}/b.csv'
+  done = command('baseline', *own, files)
+  assert done.returncode == 0, done.stderr
+  assert [line.split() for line in done.stdout.splitlines()[2:]] == [
+    ['validation', 'majority', '0.5000'],
+    ['validation', 'bag', 'of', 'words', '1.0000'],
+  ]
+  done = command('baseline', *own, f'--files=train={tmp_path}/a.csv')
+  assert done.returncode == 1
+  assert 'own: no labelled split beside train' in done.stderr

@@ -12,7 +12,12 @@ from glue_jax import tree
 from glue_jax.models import encoder
 from glue_jax.models import model as models
 
-FAMILIES = ('bert', 'roberta', 'electra', 'fnet')
+FAMILIES = ('bert', 'roberta', 'electra', 'fnet', 'ponet')
+# Options that make a family's own paths run in these tests.
+OPTIONS = {
+  'electra': dict(embedding_size=8),
+  'ponet': dict(special_ids=(5, 6, 7, 8)),
+}
 TINY = dict(
   num_layers=1,
   vocab_size=30, hidden_size=16, num_heads=2, intermediate_size=24,
@@ -21,7 +26,7 @@ TINY = dict(
 
 
 def make(name='bert', kind='classification', **overrides):
-  sizes = TINY | ({'embedding_size': 8} if name == 'electra' else {})
+  sizes = TINY | OPTIONS.get(name, {})
   num_outputs = 3 if kind.endswith('classification') else 0
   return models.build(
     name, 'tiny', kind=kind, num_outputs=num_outputs, **(sizes | overrides)
@@ -61,6 +66,10 @@ SHAPES = {
   'token_classification': {'logits': (2, 6, 3)},
   'span': {'start_logits': (2, 6), 'end_logits': (2, 6)},
   'mlm': {'logits': (2, 6, 30)},
+  'sentence_structure': {
+    'logits': (2, 6, 30),
+    'structure_logits': (2, 3),
+  },
 }
 
 
@@ -88,7 +97,7 @@ def test_multiple_choice_scores_each_choice_alone(name):
   np.testing.assert_allclose(logits[1, 0], alone[0, 0], atol=1e-5)
 
 
-@pytest.mark.parametrize('name', ['bert', 'roberta', 'electra'])
+@pytest.mark.parametrize('name', ['bert', 'roberta', 'electra', 'ponet'])
 def test_valid_outputs_do_not_depend_on_padding(name):
   model = make(name)
   params = start(model)
@@ -107,9 +116,12 @@ def test_valid_outputs_do_not_depend_on_padding(name):
     np.testing.assert_allclose(x[valid], y[:, :6][valid], atol=1e-5)
 
 
-@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
-def test_a_fully_padded_row_is_finite_with_its_gradient(dtype):
-  model = make(dtype=dtype)
+@pytest.mark.parametrize(
+  'name,dtype',
+  [('bert', 'float32'), ('bert', 'bfloat16'), ('ponet', 'bfloat16')],
+)
+def test_a_fully_padded_row_is_finite_with_its_gradient(name, dtype):
+  model = make(name, dtype=dtype)
   batch = make_batch(model, (6, 0))
 
   def loss(params):
@@ -126,7 +138,7 @@ def test_a_fully_padded_row_is_finite_with_its_gradient(dtype):
   assert not bad
 
 
-@pytest.mark.parametrize('name', ['bert', 'fnet'])
+@pytest.mark.parametrize('name', ['bert', 'fnet', 'ponet'])
 def test_bfloat16_is_near_float32(name):
   exact, rough = make(name), make(name, dtype='bfloat16')
   params, batch = start(exact, 0.06), make_batch(exact)

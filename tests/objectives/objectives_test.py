@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax.objectives import distill, mlm, task
+from glue_jax.objectives import distill, mlm, mlm_sso, task
 
 
 def fake(outputs):
@@ -123,3 +123,31 @@ def test_soft_cross_entropy_is_zero_for_equals_and_scales_with_temperature():
   other = jnp.array([[1.0, 2.0, 4.0]])
   found = float(distill.soft_cross_entropy(logits, other, 30.0)[0])
   assert found == pytest.approx(np.var([0, 0, 1]) / 2, rel=5e-2)
+
+
+def test_sentence_structure_adds_the_order_of_the_pair():
+  words = jnp.zeros((2, 3, 7)).at[..., 5].set(2.0)
+  order = jnp.array([[1.0, 0.0, 0.0], [0.0, 3.0, 0.0]])
+  outputs = {'logits': words, 'structure_logits': order}
+  batch = {
+    'input_ids': jnp.array([[2, 5, 3], [2, 5, 3]]),
+    'word_ids': jnp.array([[-1, 0, -1], [-1, 0, -1]]),
+    'labels': jnp.array([0, 2]),
+    'weight': jnp.array([1.0, 1.0]),
+  }
+  ctx = context('sentence_structure')
+  ctx.tokenizer = SimpleNamespace(mask_id=4, vocab_size=7)
+  run = lambda weight: mlm_sso.make(ctx, structure_weight=weight).loss(
+    fake(outputs), {}, batch, jax.random.key(0)
+  )
+  (both, metrics), (alone, _) = run(1.0), run(0.0)
+  expected = np.log(np.exp([1.0, 0, 0]).sum()) - 1
+  expected += np.log(np.exp([0, 3.0, 0]).sum())
+  assert float(both - alone) == pytest.approx(expected / 2, rel=1e-5)
+  assert [float(x) for x in metrics['structure_accuracy']] == [1, 2]
+  assert float(alone) == pytest.approx(np.log(6 + np.exp(2.0)) - 2, rel=1e-5)
+
+
+def test_sentence_structure_needs_its_task():
+  with pytest.raises(ValueError, match="needs task.kind='sentence_structure'"):
+    mlm_sso.make(context('classification'))

@@ -50,6 +50,33 @@ def test_it_is_adamw_with_clipping():
   jax.tree.map(np.testing.assert_allclose, ours, theirs)
 
 
+def test_adam_has_its_decay_in_the_gradient_as_in_pytorch():
+  torch = pytest.importorskip('torch')
+  value, grad = np.array([1.0, -2.0], np.float32), np.array([0.3, 0.1])
+  peer = torch.nn.Parameter(torch.tensor(value))
+  adam = torch.optim.Adam([peer], lr=0.1, weight_decay=0.5, eps=1e-6)
+  tx, _ = build.make(
+    total_steps=10,
+    names=['kernel'],
+    name='adam',
+    lr=0.1,
+    schedule='constant',
+    warmup=0,
+    weight_decay=0.5,
+    args={'eps': 1e-6},
+  )
+  params = {'kernel': jnp.asarray(value)}
+  state = tx.init(params)
+  for step in range(3):
+    peer.grad = torch.tensor(grad * (step + 1), dtype=torch.float32)
+    adam.step()
+    ours, state = tx.update(
+      {'kernel': jnp.asarray(peer.grad.numpy())}, state, params
+    )
+    params = optax.apply_updates(params, ours)
+  np.testing.assert_allclose(params['kernel'], peer.detach().numpy(), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
   'kwargs, message',
   [

@@ -1,0 +1,230 @@
+"""Pairs of sentence runs from a corpus, for the sentence-structure objective.
+
+Wang et al. 2019 (StructBERT, arXiv 1908.04577), as PoNet's official data tool
+does it (arXiv 2110.02442): consecutive sentences (lines) fill a chunk up to the
+target length, a chunk is cut at a random sentence border into A and B, and the
+pair is kept (label 0), swapped (1), or B is taken from another chunk (2), a
+third each. A tenth of the chunks have a random shorter target. What is too long
+loses tokens from its longer side, at a random end. Each file is a document.
+"""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from glue_jax.data import corpora, readers, segments
+from glue_jax.data.cache import cached
+from glue_jax.data.examples import Examples
+from glue_jax.data.tokenizing import Tokenizer
+
+LABELS = ('next', 'swapped', 'other')
+SENTENCES = ('line', 'rule')
+_SPECIALS = 3
+_SHORT = 0.1
+
+# A sentence: its ids, and where its words begin.
+Sentence = tuple[np.ndarray, np.ndarray]
+
+
+def pairs(
+  files: Sequence[str | os.PathLike],
+  tokenizer: Tokenizer,
+  max_length: int = 128,
+  *,
+  copies: int = 1,
+  sentences: str = 'line',
+  seed: int = 0,
+  cache_dir: str | os.PathLike | None = None,
+) -> Examples:
+  """Pairs of all files.
+
+  Args:
+    files: text files or folders of them, a sentence a line.
+    max_length: tokens of a pair, [CLS] and two [SEP] counted.
+    copies: times the corpus is gone over, each with other cuts (the official
+      `dupe_factor`, 5 there).
+    sentences: 'line': a sentence a line; 'rule': the lines of a paragraph run
+      on and are cut by the rule of glue_jax/data/segments.py.
+    seed: of the cuts.
+    cache_dir: as in features.tokenize.
+
+  Returns:
+    Examples with labels (0 next, 1 swapped, 2 other), word_ids as in
+    `corpora.blocks` and segment_ids as in glue_jax/data/segments.py: [CLS],
+    each sentence of A, [SEP], each of B, [SEP].
+
+  Raises:
+    ValueError: max_length below 8, copies below 1, another way to tell
+      sentences, or fewer than two sentences.
+  """
+  if max_length < 8 or copies < 1:
+    raise ValueError(
+      f'max_length={max_length}, copies={copies}; expected at least 8 and 1'
+    )
+  if sentences not in SENTENCES:
+    raise ValueError(
+      f'data.sentences={sentences!r}; expected one of {SENTENCES}'
+    )
+  found = corpora.find(files)
+  digest = hashlib.sha256()
+  for path in found:
+    digest.update(readers.read_bytes(path) + b'\0')
+  key = ['sentence_pairs', digest.hexdigest(), tokenizer.fingerprint]
+  key += [max_length, copies, sentences, seed]
+  read = _READ[sentences]
+  make = lambda: _pairs(found, tokenizer, max_length, copies, read, seed)
+  return cached(make, key, cache_dir)
+
+
+def _pairs(files, tokenizer, max_length, copies, read, seed) -> Examples:
+  documents = [_sentences(read(path), tokenizer) for path in files]
+  if sum(map(len, documents)) < 2:
+    raise ValueError(f'{", ".join(map(str, files))}: fewer than two sentences')
+  rng = np.random.Generator(np.random.Philox(key=[seed, max_length]))
+  room = max_length - _SPECIALS
+  rows, labels = [], []
+  for _ in range(copies):
+    chunks = [
+      chunk for document in documents for chunk in _chunks(document, room, rng)
+    ]
+    chunks = [chunk for chunk in chunks if len(chunk) > 1]
+    for i in rng.permutation(len(chunks)):
+      a, b, label = _cut(i, chunks, rng)
+      rows.append(_assemble(_shorten(a, b, room, rng), tokenizer))
+      labels.append(label)
+  if not rows:
+    raise ValueError(
+      f'no two sentences fit into max_length={max_length}; raise it'
+    )
+  flat = lambda k: np.concatenate([row[k] for row in rows])
+  bounds = np.cumsum([0, *(len(row[0]) for row in rows)])
+  return Examples(
+    kind='sentence_structure',
+    pad_id=tokenizer.pad_id,
+    ids=flat(0),
+    type_ids=flat(1).astype(np.int8),
+    bounds=bounds,
+    idx=np.arange(len(rows), dtype=np.int32),
+    labels=np.array(labels, np.int32),
+    word_ids=flat(2),
+    segment_ids=flat(3),
+  )
+
+
+def _by_rule(path) -> list[str]:
+  found, paragraph = [], []
+  log = readers.Log(path)
+  for _, text in (*readers.lines_or_blank(path, log), (0, '')):
+    if text:
+      paragraph.append(text.strip())
+    elif paragraph:
+      whole, paragraph = ' '.join(paragraph), []
+      cuts = [*segments.starts(whole, 'sentence'), len(whole)]
+      found += [whole[a:b] for a, b in itertools.pairwise(cuts)]
+  return found
+
+
+_READ = {
+  'line': lambda path: list(corpora.read_lines([path])),
+  'rule': _by_rule,
+}
+
+
+def _sentences(lines, tokenizer) -> list[Sentence]:
+  encoded = tokenizer.encode(
+    lines, max_length=corpora.NO_LIMIT, extras=('word_ids',)
+  )
+  sentences = []
+  for low, high in zip(encoded.bounds[:-1], encoded.bounds[1:], strict=True):
+    word = encoded.word_ids[low:high]
+    real = word >= 0
+    begins = word != np.concatenate([[-1], word[:-1]])
+    if real.any():
+      sentences.append((encoded.ids[low:high][real], begins[real]))
+  return sentences
+
+
+def _chunks(document, room, rng) -> Iterator[list[Sentence]]:
+  """Runs of sentences that just reach their target length."""
+  draw = lambda: (
+    int(rng.integers(2, room + 1)) if rng.random() < _SHORT else room
+  )
+  chunk, size, target = [], 0, draw()
+  for sentence in document:
+    chunk.append(sentence)
+    size += len(sentence[0])
+    if size >= target:
+      yield chunk
+      chunk, size, target = [], 0, draw()
+  if chunk:
+    yield chunk
+
+
+def _cut(i, chunks, rng) -> tuple[list[Sentence], list[Sentence], int]:
+  chunk = chunks[i]
+  border = int(rng.integers(1, len(chunk)))
+  a, b = chunk[:border], chunk[border:]
+  label = int(rng.integers(len(LABELS)))
+  if label == 2 and len(chunks) == 1:
+    label = 0
+  if label == 1:
+    a, b = b, a
+  elif label == 2:
+    other = chunks[(i + int(rng.integers(1, len(chunks)))) % len(chunks)]
+    b = other[int(rng.integers(1, len(other))) :]
+  return a, b, label
+
+
+def _shorten(a, b, room, rng) -> tuple[list[Sentence], list[Sentence]]:
+  sizes = [sum(len(ids) for ids, _ in side) for side in (a, b)]
+  drops = [0, 0]
+  while sum(sizes) > room:
+    longer = 0 if sizes[0] > sizes[1] else 1
+    sizes[longer] -= 1
+    drops[longer] += 1
+  front = [int(rng.binomial(n, 0.5)) for n in drops]
+  return tuple(
+    _trim(_trim(side, first)[::-1], n - first, back=True)[::-1]
+    for side, first, n in zip((a, b), front, drops, strict=True)
+  )
+
+
+def _trim(side, drop, back=False) -> list[Sentence]:
+  """Takes tokens off the first sentences, from their front or back."""
+  side = list(side)
+  while drop:
+    ids, begins = side.pop(0)
+    if len(ids) > drop:
+      kept = slice(None, len(ids) - drop) if back else slice(drop, None)
+      side.insert(0, (ids[kept], begins[kept]))
+      break
+    drop -= len(ids)
+  return side
+
+
+def _assemble(sides, tokenizer) -> tuple[np.ndarray, ...]:
+  """ids, type ids, word ids and segment ids of a pair."""
+  parts = [[tokenizer.cls_id]]
+  types, words, segments = [[0]], [[-1]], [[0]]
+  word, segment = 0, 0
+  for which, side in enumerate(sides):
+    for ids, begins in side:
+      # The rest of a word that was cut still is a word.
+      begins = np.concatenate([[True], begins[1:]])
+      number = word + np.cumsum(begins)
+      word, segment = int(number[-1]), segment + 1
+      parts.append(ids)
+      types.append(np.full(len(ids), which))
+      words.append(number - 1)
+      segments.append(np.full(len(ids), segment))
+    segment += 1
+    parts.append([tokenizer.sep_id])
+    types.append([which])
+    words.append([-1])
+    segments.append([segment])
+  return tuple(
+    np.concatenate(x).astype(np.int32) for x in (parts, types, words, segments)
+  )

@@ -1,0 +1,37 @@
+"""Fine-tuning of the last layers only.
+
+The search dimension `finetune_last_n_layers` of LEPISZCZE (Augustyniak et al.
+2022, arXiv 2211.13112): the head, the pooler and the last blocks learn, the
+embeddings and the blocks below keep their pre-trained values. Houlsby et al.
+2019 (arXiv 1902.00751, section 3.4) measure it beside adapters.
+"""
+
+from glue_jax.method import Context, Method
+from glue_jax.methods import gradual_unfreezing
+
+
+def make(ctx: Context, *, count: int = -1) -> Method:
+  """Returns the method.
+
+  Args:
+    ctx: see `Context`.
+    count: blocks that learn, from the top; 0 = none; -1 = everything learns,
+      embeddings too.
+
+  Raises:
+    ValueError: `count` is below -1 or above the number of blocks.
+  """
+  layers = ctx.model.config.num_layers
+  if not -1 <= count <= layers:
+    raise ValueError(
+      f'last_layers.count={count}: the model has {layers} layers; expected -1 '
+      '(all leaves learn) to that'
+    )
+  if count < 0:
+    return Method('last_layers')
+
+  def labels(params, variant):
+    del variant
+    return gradual_unfreezing.unfrozen(params, count)
+
+  return Method('last_layers', labels=labels)

@@ -1,0 +1,85 @@
+"""Masked language modelling with the sentence-structure objective.
+
+Wang et al. 2019 (StructBERT, arXiv 1908.04577) and PoNet (Tan et al. 2022,
+arXiv 2110.02442): the pair's order, of three (glue_jax/data/sentence_pairs.py),
+is told from [CLS]; the two cross-entropies are added with equal weight.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from glue_jax.method import Context, Objective
+from glue_jax.objectives import mlm
+from glue_jax.objectives.task import cross_entropy
+
+
+def make(
+  ctx: Context,
+  *,
+  rate: float = 0.15,
+  whole_word: bool = True,
+  structure_weight: float = 1.0,
+) -> Objective:
+  """Returns the objective.
+
+  Args:
+    ctx: see `Context`; its task is of the kind 'sentence_structure'.
+    rate, whole_word: of the masks, see `mlm`.
+    structure_weight: of the order's loss; 0 leaves it out (an ablation).
+
+  Raises:
+    ValueError: another kind of task, a negative weight, or as `mlm`.
+  """
+  if ctx.task.kind != 'sentence_structure':
+    raise ValueError(
+      f'objective "mlm_sso" needs task.kind=\'sentence_structure\', found '
+      f'{ctx.task.kind!r}'
+    )
+  if structure_weight < 0:
+    raise ValueError(
+      f'config.objective.structure_weight={structure_weight}: expected >= 0'
+    )
+  masked = mlm.masker(ctx, rate, whole_word)
+
+  def score(apply, params, batch, **kwargs):
+    outputs = apply(params, batch, **kwargs)
+    order, weight = outputs['structure_logits'], batch['weight']
+    return mlm.score(outputs['logits'], batch), (
+      cross_entropy(order, batch['order']) * weight,
+      (jnp.argmax(order, -1) == batch['order']) * weight,
+      weight,
+    )
+
+  def renamed(batch, rng):
+    # The labels of masked tokens take the name.
+    return masked(dict(batch, order=batch['labels']), rng)
+
+  def loss(apply, params, batch, rng):
+    mask_rng, rng = jax.random.split(rng)
+    words, order = score(
+      apply, params, renamed(batch, mask_rng), train=True, rng=rng
+    )
+    total, right, count = (x.sum() for x in words)
+    order_total, order_right, pairs = (x.sum() for x in order)
+    metrics = {
+      'loss': (total, count),
+      'accuracy': (right, count),
+      'structure_loss': (order_total, pairs),
+      'structure_accuracy': (order_right, pairs),
+    }
+    value = total / jnp.maximum(count, 1)
+    order_value = order_total / jnp.maximum(pairs, 1)
+    return value + structure_weight * order_value, metrics
+
+  def predict(apply, params, batch):
+    # The same masks at every evaluation, whatever the batch's place.
+    words, order = score(apply, params, renamed(batch, jax.random.key(0)))
+    return {
+      'loss_sum': words[0],
+      'correct': words[1],
+      'loss_count': words[2],
+      'structure_correct': order[1],
+      'structure_count': order[2],
+    }
+
+  return Objective(loss, predict)

@@ -1,0 +1,38 @@
+"""Times of compiled functions, and the device's own rates."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def alternate(
+  functions: Sequence[Callable], args: Sequence[Any], turns: int
+) -> list[float]:
+  """Median seconds of each function, in turns, after one call to compile."""
+  for fn in functions:
+    jax.block_until_ready(fn(*args))
+  found = [[] for _ in functions]
+  for _ in range(turns):
+    for fn, times in zip(functions, found, strict=True):
+      start = time.perf_counter()
+      jax.block_until_ready(fn(*args))
+      times.append(time.perf_counter() - start)
+  return [statistics.median(times) for times in found]
+
+
+def copy_rate(megabytes: int = 128) -> float:
+  """Bytes a second, read and written, of a plain addition."""
+  x = jnp.zeros(megabytes * 2**18, jnp.float32)
+  (seconds,) = alternate([jax.jit(lambda x: x + 1)], (x,), 5)
+  return 2 * x.nbytes / seconds
+
+
+def matrix_rate(size: int = 2048) -> float:
+  """Operations a second of a square float32 product."""
+  x = jnp.zeros((size, size), jnp.float32)
+  (seconds,) = alternate([jax.jit(jnp.dot)], (x, x), 5)
+  return 2 * size**3 / seconds

@@ -1,0 +1,130 @@
+"""Time and memory of token mixers as the sequence grows.
+
+For each mixer and length: the median time and the compiler's temporary memory
+of forward and backward, of one mixer and of a whole encoder. A program whose
+memory is above --limit_gb isn't run. Rows: {"name", "mixer", "length", "batch",
+"ms", "mb", "device", ...}.
+
+  python -m launch.benchmark mixers --json=FILE [--lengths=512,1024,...]
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from glue_jax.layers import spec
+from glue_jax.models import model as models
+from launch.benchmarks import _timing
+
+FLAGS = flags.FLAGS
+# Mixer -> the family whose presets have it.
+FAMILIES = {'attention': 'bert', 'fourier': 'fnet', 'ponet': 'ponet'}
+
+
+def define_flags() -> None:
+  """Defines the flags; only of the benchmark that runs."""
+  flags.DEFINE_string('json', None, 'File for the rows.')
+  flags.DEFINE_list('mixers', list(FAMILIES), 'Which mixers.')
+  flags.DEFINE_list(
+    'lengths', ['512', '1024', '2048', '4096', '8192', '16384'], 'Tokens.'
+  )
+  flags.DEFINE_integer('width', 256, 'Hidden size; heads of 64.')
+  flags.DEFINE_integer('layers', 2, 'Blocks of the whole encoder.')
+  flags.DEFINE_integer('batch', 1, 'Rows.')
+  flags.DEFINE_integer('turns', 3, 'Runs for a time.')
+  flags.DEFINE_float('limit_gb', 8.0, 'Memory above which nothing is run.')
+  flags.DEFINE_string('dtype', 'float32', 'Of the activations.')
+
+
+def main(argv: list[str]) -> None:
+  """Measures, prints the table, writes `--json`."""
+  del argv
+  rows = []
+  for length in map(int, FLAGS.lengths):
+    for mixer in FLAGS.mixers:
+      for name, layers in (('mixer', 1), ('encoder', FLAGS.layers)):
+        row = measure(mixer, length, name, layers)
+        rows.append(row)
+        print(
+          f'{name:<8} {mixer:<10} L={length:<6} {row["ms"] or "-":>9} ms '
+          f'{row["mb"]:>9} MB',
+          flush=True,
+        )
+  if FLAGS.json:
+    pathlib.Path(FLAGS.json).write_text(json.dumps(rows, indent=2) + '\n')
+
+
+def measure(mixer: str, length: int, name: str, layers: int) -> dict[str, Any]:
+  """One row; `ms` is None above the memory limit."""
+  module = build(mixer, length, layers)
+  batch = {
+    'input_ids': jnp.full((FLAGS.batch, length), 7, jnp.int32),
+    'attention_mask': jnp.ones((FLAGS.batch, length), jnp.int32),
+    'segment_ids': jnp.broadcast_to(
+      jnp.arange(length) // 24, (FLAGS.batch, length)
+    ),
+  }
+  params = module.init(jax.random.key(0), batch)['params']
+  if name == 'mixer':
+    fn, args = _mixer_step(module, params, batch)
+  else:
+    fn, args = _encoder_step(module), (params, batch)
+  program = jax.jit(fn).lower(*args).compile()
+  megabytes = program.memory_analysis().temp_size_in_bytes / 1e6
+  ms = None
+  if megabytes <= FLAGS.limit_gb * 1e3:
+    ms = round(1e3 * _timing.alternate([program], args, FLAGS.turns)[0], 2)
+  return {
+    'name': name,
+    'mixer': mixer,
+    'length': length,
+    'batch': FLAGS.batch,
+    'width': FLAGS.width,
+    'layers': layers,
+    'ms': ms,
+    'mb': round(megabytes, 1),
+    'device': jax.devices()[0].device_kind,
+  }
+
+
+def build(mixer: str, length: int, layers: int) -> models.Model:
+  """The encoder of a family at the flags' size."""
+  if mixer not in FAMILIES:
+    raise SystemExit(f'unknown mixer {mixer!r}; there are {sorted(FAMILIES)}')
+  width = FLAGS.width
+  return models.build(
+    FAMILIES[mixer], 'tiny', num_layers=layers, hidden_size=width,
+    num_heads=max(1, width // 64), intermediate_size=4 * width, vocab_size=64,
+    max_positions=length, dropout=0.0, attention_dropout=0.0,
+    dtype=FLAGS.dtype,
+  )  # fmt: skip
+
+
+def _encoder_step(module: models.Model) -> Any:
+  def loss(params, batch):
+    out = module.apply({'params': params}, batch)['last_hidden']
+    return jnp.sum(jnp.square(out.astype(jnp.float32)))
+
+  return jax.grad(loss)
+
+
+def _mixer_step(module: models.Model, params: Any, batch: Any) -> Any:
+  """Gradient of the first block's mixer alone."""
+  shape = (*batch['input_ids'].shape, module.config.hidden_size)
+  x = np.random.default_rng(0).normal(size=shape)
+  context = dict(batch, mask=batch['attention_mask'] == 1)
+  config = module.config
+  mixer = spec.make('mixer', config.mixer, config)
+
+  def loss(params, x, context):
+    out = mixer.apply({'params': params}, x, context, False)
+    return jnp.sum(jnp.square(out.astype(jnp.float32)))
+
+  inner = params['encoder']['layer_0'].get('mixer', {})
+  args = inner, jnp.asarray(x, module.config.dtype), context
+  return jax.grad(loss, (0, 1)), args

@@ -1,0 +1,67 @@
+"""Baselines: what they learn from train, and the scores they get."""
+
+import pytest
+
+from glue_jax.data import baselines, tasks
+from glue_jax.data.table import Table
+
+
+def table(task, split, rows):
+  ids = lambda x: [task.label_id(y) for y in x] if isinstance(x, list) else x
+  made = [row | {'label': ids(row['label'])} for row in rows]
+  return Table(task, split, made, 'rows', 'generated', True)
+
+
+def test_classes():
+  task = tasks.make(
+    'mine',
+    kind='classification',
+    columns=('a', 'b'),
+    labels=('no', 'yes'),
+    metrics=('accuracy', 'macro_f1'),
+  )
+
+  # The label is decided by the second text alone.
+  def rows(count):
+    return [
+      {
+        'a': f'tea {("warm", "cold")[i % 2]}',
+        'b': ('some milk', 'warm milk', 'no milk')[i % 3],
+        'label': int(i % 3 == 1),
+      }
+      for i in range(count)
+    ]
+
+  found = baselines.scores(
+    table(task, 'train', rows(60)), table(task, 'validation', rows(30))
+  )
+  assert found['majority']['accuracy'] == pytest.approx(2 / 3)
+  assert found['majority']['macro_f1'] == pytest.approx(0.4)
+  assert found['bag of words'] == {'accuracy': 1.0, 'macro_f1': 1.0}
+
+
+def test_tags():
+  task = tasks.make(
+    'tags',
+    kind='token_classification',
+    columns=('tokens',),
+    labels=('O', 'B-A', 'I-A'),
+  )
+  train = [
+    {'tokens': ['Ann', 'sings'], 'label': ['B-A', 'O']},
+    {'tokens': ['Ann', 'Lee', 'is', 'in'], 'label': ['B-A', 'I-A', 'O', 'O']},
+  ]
+  gold = [{'tokens': ['Ann', 'Lee', 'Roe'], 'label': ['B-A', 'I-A', 'I-A']}]
+  found = baselines.scores(
+    table(task, 'train', train), table(task, 'validation', gold)
+  )
+  assert found['majority']['micro_f1'] == found['majority']['accuracy'] == 0
+  assert found['own tag']['accuracy'] == pytest.approx(2 / 3)
+  assert found['own tag']['micro_f1'] == 0  # the chunk ends one word early
+
+
+def test_other_kinds_are_refused():
+  task = tasks.make('n', kind='regression', columns=('a',))
+  rows = table(task, 'validation', [{'a': 'x', 'label': 1.0}])
+  with pytest.raises(ValueError, match='no baseline for a regression task'):
+    baselines.scores(rows, rows)

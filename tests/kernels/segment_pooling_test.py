@@ -1,0 +1,162 @@
+"""The kernels of PoNet's pooling agree with the reference; they lower."""
+
+import functools
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies
+from jax.experimental.pallas import tpu as pltpu
+
+from glue_jax.kernels import lowering, segment_pooling_tpu
+from glue_jax.kernels import segment_pooling as kernel
+
+NAMES = 'token', 'gate', 'segment', 'local'
+# Shapes come from a few, so that programs are shared between examples.
+SHAPES = (2, 1, 1), (1, 7, 5), (2, 40, 70), (1, 130, 129)
+
+
+def sample(shape, contiguous, dtype, seed):
+  """Random arguments with many ties; the first row is all padding."""
+  rng = np.random.default_rng(seed)
+  batch, length, width = shape
+  number = int(rng.integers(1, 6))
+  if contiguous:
+    ids = np.sort(rng.integers(0, number, (batch, length)), axis=1)
+  else:
+    ids = rng.integers(-3, number, (batch, length)) * 7
+  kinds = rng.choice([kernel.PAD, 1, 1, 1, kernel.SPECIAL], (batch, length))
+  kinds[0] = kernel.PAD if seed % 2 else kinds[0]
+  draw = lambda *size: jnp.asarray(rng.integers(-4, 5, size) / 4, dtype)
+  arrays = draw(batch, width), *(draw(*shape) for _ in range(3))
+  return arrays, jnp.asarray(ids), jnp.asarray(kinds), draw(*shape)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def run(implementation, interpret, contiguous, arrays, ids, kinds, cotangent):
+  """P and its gradients."""
+  fn = functools.partial(
+    kernel.segment_pooling, segment_ids=ids, kind=kinds,
+    contiguous=contiguous, implementation=implementation, interpret=interpret,
+  )  # fmt: skip
+  out, pull = jax.vjp(fn, *arrays)
+  return out, *pull(cotangent)
+
+
+@pytest.mark.parametrize('platform', ['tpu', 'gpu'])
+@hypothesis.settings(max_examples=6, deadline=None, derandomize=True)
+@hypothesis.given(
+  shape=strategies.sampled_from(SHAPES),
+  contiguous=strategies.booleans(),
+  dtype=strategies.sampled_from(['float32', 'bfloat16']),
+  seed=strategies.integers(0, 99),
+)
+def test_kernels_agree_with_the_reference(
+  platform, shape, contiguous, dtype, seed
+):
+  arguments = sample(shape, contiguous, dtype, seed)
+  ours = run('pallas', platform, contiguous, *arguments)
+  expected = run('reference', None, contiguous, *arguments)
+  # The kernels sum in float32; XLA's reference in the arrays' own type.
+  rtol = 1e-5 if dtype == 'float32' else 2e-2
+  for name, x, y in zip(('P', *NAMES), ours, expected, strict=True):
+    assert x.dtype == y.dtype
+    x, y = np.float32(x), np.float32(y)
+    scale = max(1.0, np.abs(y).max())
+    np.testing.assert_allclose(x, y, rtol, rtol * scale, err_msg=name)
+
+
+def test_tpu_semantics_have_no_race():
+  arguments = sample((2, 130, 129), True, 'float32', 2)
+  mode = pltpu.InterpretParams(detect_races=True)
+  ours = run('pallas', mode, True, *arguments)
+  expected = run('reference', None, True, *arguments)
+  for x, y in zip(ours, expected, strict=True):
+    np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
+  from jax._src.pallas.mosaic.interpret import interpret_pallas_call
+
+  assert not interpret_pallas_call.races.races_found
+
+
+@pytest.mark.parametrize('platform', ['tpu', 'gpu'])
+@pytest.mark.parametrize(
+  'length,width,dtype,contiguous',
+  [
+    (128, 384, 'float32', True),
+    (512, 768, 'bfloat16', True),
+    (512, 768, 'float32', False),
+    (4096, 1024, 'float32', True),
+    (16384, 768, 'bfloat16', True),
+  ],
+)
+def test_forward_and_backward_lower(platform, length, width, dtype, contiguous):
+  fn = functools.partial(kernel._pallas, platform, False, contiguous)
+
+  def both(token, gate, segment, local, ids, kinds, cotangent):
+    out, pull = jax.vjp(fn, token, gate, segment, local, ids, kinds)
+    return out, pull(cotangent)[:4]
+
+  rows = jax.ShapeDtypeStruct((2, length, width), dtype)
+  whole = jax.ShapeDtypeStruct((2, length), 'int32')
+  token = jax.ShapeDtypeStruct((2, width), dtype)
+  program = lowering.lower(
+    both, platform, (token, rows, rows, rows, whole, whole, rows)
+  ).mlir_module()
+  target = {'tpu': 'tpu_custom_call', 'gpu': '__gpu$xla.gpu.triton'}[platform]
+  assert program.count(f'@{target}') == 2
+
+
+def test_vmem_stays_within_the_chip():
+  assert segment_pooling_tpu.vmem_bytes(16384, 4) <= 120 * 2**20
+  assert segment_pooling_tpu.vmem_bytes(8192, 4) <= 60 * 2**20
+  assert segment_pooling_tpu.vmem_bytes(2048, 4) <= 15 * 2**20
+
+
+def test_permuting_a_segment_changes_nothing_and_labels_are_only_names():
+  arrays, ids, kinds, cotangent = sample((1, 40, 8), False, 'float32', 4)
+  token, gate, segment, local = arrays
+  kinds = jnp.ones_like(kinds)
+  pooled = kernel.segment_max(segment, ids)
+  members = np.flatnonzero(np.asarray(ids[0]) == int(ids[0, 0]))
+  order = np.arange(40)
+  order[members] = members[::-1]
+  np.testing.assert_array_equal(
+    kernel.segment_max(segment[:, order], ids), pooled
+  )
+  renamed = 1000 - 3 * ids
+  run = functools.partial(kernel.segment_pooling, token, gate, segment, local)
+  np.testing.assert_array_equal(run(ids, kinds), run(renamed, kinds))
+
+
+def test_ties_split_evenly_or_go_to_the_first():
+  x = jnp.asarray([[[1.0], [3.0], [3.0], [2.0]]])
+  ids = jnp.zeros((1, 4), int)
+  grad = lambda ties: jax.grad(
+    lambda x: kernel.segment_max(x, ids, ties).sum()
+  )(x)
+  np.testing.assert_array_equal(grad('even')[0, :, 0], [0, 2, 2, 0])
+  np.testing.assert_array_equal(grad('first')[0, :, 0], [0, 4, 0, 0])
+  window = jax.grad(lambda x: kernel.local_max(x).sum())(x)
+  np.testing.assert_array_equal(window[0, :, 0], [0, 3, 1, 0])
+
+
+@pytest.mark.parametrize(
+  'change,message',
+  [
+    (dict(ties='all'), "ties='all'; expected 'even' or 'first'"),
+    (dict(implementation='cuda'), "implementation='cuda'; expected one of"),
+    (dict(implementation='pallas'), "the kernels serve ties='even' on a TPU"),
+    (dict(token=jnp.ones((2, 4))), r'token \(2, 4\) for \(2, 3\)'),
+  ],
+)
+def test_errors_say_what_was_expected(change, message):
+  rows = jnp.ones((2, 5, 3))
+  ids = jnp.ones((2, 5), int)
+  arguments = dict(
+    token=jnp.ones((2, 3)), gate=rows, segment=rows, local=rows,
+    segment_ids=ids, kind=ids,
+  )  # fmt: skip
+  with pytest.raises(ValueError, match=message):
+    kernel.segment_pooling(**(arguments | change))

@@ -1,0 +1,36 @@
+"""Families of which `transformers` has no class: folders that we read back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from glue_jax import convert, tree
+from glue_jax.models import model as models
+from tests.models.model_test import forward, make, make_batch, start
+
+FAMILIES = ('ponet',)
+
+
+@pytest.mark.parametrize('kind', ['classification', 'mlm'])
+@pytest.mark.parametrize('name', FAMILIES)
+def test_a_folder_gives_back_sizes_and_weights(name, kind, tmp_path):
+  model = make(name, kind)
+  params = start(model)
+  convert.save_hf(tmp_path, model, params)
+  record = json.loads((tmp_path / 'config.json').read_text())
+  assert record['model_type'] == name
+  family, config, _ = convert.read_hf_config(tmp_path)
+  assert family == name
+  again = models.build(
+    family, config=config, kind=kind, num_outputs=model.num_outputs
+  )
+  found, _ = convert.load_hf(tmp_path, again)
+  flat = tree.flatten(found)
+  for leaf, value in tree.flatten(params).items():
+    np.testing.assert_array_equal(flat[leaf], value, err_msg=leaf)
+  batch = make_batch(model)
+  np.testing.assert_array_equal(
+    forward(again, found, batch)['logits'],
+    forward(model, params, batch)['logits'],
+  )
