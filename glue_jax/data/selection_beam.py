@@ -221,11 +221,15 @@ def _weigh(piece, settings, plan, model):
 
 
 def _draw(beam, start, weighed, model, run):
-  """The decisions: for each target and set the cut and the ties taken."""
+  """The decisions: for each target and set the cut and the ties taken.
+
+  What is a side input anywhere is never the main input of another step: of such
+  a collection Beam's local runner (2.77) may pass on nothing.
+  """
   one = beam.pvalue.AsSingleton
   decided = start | 'nothing decided' >> beam.Map(_nothing)
   for target in range(len(run.targets)):
-    cuts = model | f'cuts {target}' >> beam.Map(_cuts, run, target)
+    cuts = start | f'cuts {target}' >> beam.Map(_cuts, one(model), run, target)
     known = run, one(model), one(decided)
     for digit in range(selection.DIGITS):
       label = f'{target} digit {digit}'
@@ -234,14 +238,16 @@ def _draw(beam, start, weighed, model, run):
         | f'histogram {label}' >> beam.Map(_histograms, *known, one(cuts))
         | f'sum {label}' >> beam.CombineGlobally(_sum_dicts)
       )
-      cuts = cuts | f'narrow {label}' >> beam.Map(_narrow, one(histograms))
+      cuts = start | f'narrow {label}' >> beam.Map(
+        _narrow, one(cuts), one(histograms)
+      )
     ties = (
       weighed
       | f'ties {target}' >> beam.Map(_ties, *known, one(cuts))
       | f'all ties {target}' >> beam.CombineGlobally(_join)
     )
-    decided = decided | f'decided {target}' >> beam.Map(
-      _decide, one(cuts), one(ties)
+    decided = start | f'decided {target}' >> beam.Map(
+      _decide, one(decided), one(cuts), one(ties)
     )
   return decided
 
@@ -250,12 +256,12 @@ def _nothing(_) -> tuple:
   return ()
 
 
-def _cuts(model, run, target) -> dict[str, selection.Cut]:
+def _cuts(_, model, run, target) -> dict[str, selection.Cut]:
   draws = selection_run.draws(run, model)
   return {n: selection.Cut(draw.counts[target]) for n, draw in draws.items()}
 
 
-def _narrow(cuts, histograms) -> dict[str, selection.Cut]:
+def _narrow(_, cuts, histograms) -> dict[str, selection.Cut]:
   cuts = copy.deepcopy(cuts)  # Beam's elements must not change
   for name, cut in cuts.items():
     cut.narrow(histograms[name])
@@ -283,7 +289,7 @@ def _join(parts: Iterable[dict]) -> dict[str, np.ndarray]:
   return {name: np.concatenate(ids) for name, ids in found.items()}
 
 
-def _decide(decided, cuts, ties) -> tuple:
+def _decide(_, decided, cuts, ties) -> tuple:
   """Of equal keys the lowest ids are taken."""
   first = {n: np.sort(ties[n])[: cut.ties] for n, cut in cuts.items()}
   return *decided, {name: (cut, first[name]) for name, cut in cuts.items()}
