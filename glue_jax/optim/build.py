@@ -16,8 +16,13 @@ CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
   'adafactor': optax.scale_by_factored_rms,
 }
 
-# Biases and the scales of layer norms are never decayed (BERT, appendix A).
-NO_DECAY = (r'(.*/)?bias', r'(.*/)?ln[^/]*/scale')
+# Biases and the scales of norms are never decayed (BERT, appendix A), nor are
+# the decays, skips and start of a state-space layer (Mamba's code).
+NO_DECAY = (
+  r'(.*/)?bias',
+  r'(.*/)?(ln[^/]*|norm)/scale',
+  r'(.*/)?(A_log|D|dt_bias|init_states)',
+)
 
 
 def make(
