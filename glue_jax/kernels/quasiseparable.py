@@ -40,7 +40,7 @@ from glue_jax.kernels import (
 )
 from glue_jax.kernels.quasiseparable_xla import exponent, sums
 
-IMPLEMENTATIONS = ('reference', 'pallas')
+IMPLEMENTATIONS = ('reference', 'pallas', 'tpu', 'gpu')
 _FORMS = {'tpu': quasiseparable_tpu, 'gpu': quasiseparable_gpu}
 
 
@@ -55,7 +55,7 @@ def quasiseparable(
   *,
   chunk: int | None = None,
   implementation: str | None = None,
-  interpret: str | bool = False,
+  interpret: bool = False,
 ) -> jax.Array:
   """Mixes tokens by the quasiseparable matrix of each head.
 
@@ -73,10 +73,11 @@ def quasiseparable(
     initial_state: (H, P, N) before the first token of either direction; None
       is zero.
     chunk: Q, tokens a chunk; None chooses. The result doesn't depend on it.
-    implementation: 'reference' (XLA, linear in L too), 'pallas', or None:
-      Pallas on a TPU or GPU, else the reference.
-    interpret: 'tpu' or 'gpu' runs that platform's kernels without it, slowly,
-      for tests.
+    implementation: 'reference' (XLA, linear in L too); 'pallas', the kernels of
+      the present platform; 'tpu' or 'gpu', those of a platform that need not
+      be present (to lower or interpret them); None: Pallas on a TPU or GPU,
+      else the reference.
+    interpret: runs the kernels without their platform, slowly, for tests.
 
   Returns:
     y (B, L, H, P) in the type of `x`.
@@ -85,7 +86,7 @@ def quasiseparable(
     ValueError: shapes that don't fit, or an unknown option.
   """
   _check(x, dt, a, b, c, delta, initial_state)
-  form, chunk = _choose(implementation, interpret, chunk)
+  form, chunk = _choose(implementation, chunk)
   # Row i reads the state of its neighbour with the neighbour's C.
   c = jnp.stack([_shifted(c[0], 1), _shifted(c[1], -1)])
   start = _start(x, initial_state, b.shape[-1])
@@ -104,7 +105,7 @@ def ssd(
   *,
   chunk: int | None = None,
   implementation: str | None = None,
-  interpret: str | bool = False,
+  interpret: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
   """The causal scan of Mamba-2: h_t = exp(a dt_t) h_{t-1} + dt_t x_t B_t^T.
 
@@ -130,7 +131,7 @@ def ssd(
     initial_state
   )
   _check(x, dt[None], a, b[None], c[None], dt, shared, directions=1)
-  form, chunk = _choose(implementation, interpret, chunk)
+  form, chunk = _choose(implementation, chunk)
   start = _start(x, initial_state, b.shape[-1])
   y, final = _mix((form, chunk, interpret), *causal(x, dt, a, b, c), start)
   return y[:, 1:], final[0]
@@ -194,10 +195,10 @@ def _run(form, interpret, chunk, a, start, x, dt, b, c, delta):
   decays = sums(dt, a, chunk)
   states, final = _module(form).states(
     decays.carried, x, b, decays.kept, start,
-    backward=False, chunk=chunk, interpret=bool(interpret),
+    backward=False, chunk=chunk, interpret=interpret,
   )  # fmt: skip
   y = _module(form).outputs(
-    x, decays, b, c, delta, states, chunk=chunk, interpret=bool(interpret)
+    x, decays, b, c, delta, states, chunk=chunk, interpret=interpret
   )
   return y, states, final
 
@@ -209,7 +210,7 @@ def _backward(static, saved, cotangents):
   xs, dts, bs, cs, deltas = _whole_chunks(chunk, x, dt, b, c, delta)
   cotangent = _padded(cotangent, xs.shape[1])
   decays = sums(dts, a, chunk)
-  options = dict(chunk=chunk, interpret=bool(interpret))
+  options = dict(chunk=chunk, interpret=interpret)
   later, d_start = _module(form).states(
     jnp.exp(decays.read[0] + decays.read[1]), cotangent, cs, decays.kept, last,
     backward=True, **options,
@@ -302,21 +303,21 @@ def _module(form: str) -> ModuleType:
   return _FORMS.get(form, quasiseparable_xla)
 
 
-def _choose(implementation, interpret, chunk):
+def _choose(implementation, chunk):
   """Returns the form to run, and its chunk."""
-  platform = interpret or jax.default_backend()
+  platform = jax.default_backend()
   if implementation is None:
-    implementation = 'pallas' if platform in _FORMS else 'reference'
+    implementation = platform if platform in _FORMS else 'reference'
   if implementation not in IMPLEMENTATIONS:
     raise ValueError(
       f'implementation={implementation!r}; expected one of {IMPLEMENTATIONS}'
     )
-  if implementation == 'pallas' and platform not in _FORMS:
+  form = platform if implementation == 'pallas' else implementation
+  if form not in ('reference', *_FORMS):
     raise ValueError(
       f'the kernels serve a TPU or GPU, found {platform}; use '
       "implementation='reference'"
     )
-  form = platform if implementation == 'pallas' else 'reference'
   chunk = default_chunk(form) if chunk is None else chunk
   least = getattr(_module(form), 'CHUNK_MULTIPLE', 1)
   if chunk < 1 or chunk % least:
