@@ -319,11 +319,10 @@ def _choose(implementation, chunk):
       "implementation='reference'"
     )
   chunk = default_chunk(form) if chunk is None else chunk
-  least = getattr(_module(form), 'CHUNK_MULTIPLE', 1)
-  if chunk < 1 or chunk % least:
+  served = getattr(_module(form), 'CHUNKS', None)
+  if chunk < 1 or (served and chunk not in served):
     raise ValueError(
-      f'chunk={chunk}: expected a positive multiple of {least} for the '
-      f'{form} form'
+      f'chunk={chunk}: the {form} form serves {served or "positive numbers"}'
     )
   return form, chunk
 

@@ -29,7 +29,7 @@ from jax.experimental.pallas import tpu as pltpu
 from glue_jax.kernels.quasiseparable_xla import Decays, Gradients
 
 LANES = 128
-CHUNK_MULTIPLE = 128
+CHUNKS = (128, 256)
 _NT = (((1,), (1,)), ((), ()))
 
 
@@ -66,7 +66,7 @@ def states(
       pl.BlockSpec((1, 1, heads, chunk), lambda d, z, c, j: (d, z, 0, at(d, c))),
       pl.BlockSpec(
         (1, 1, 1, width, chunk),
-        lambda d, z, c, j: (d, z, j * groups // blocks, 0, at(d, c)),
+        lambda d, z, c, j: (d, z, _div(j, blocks // groups), 0, at(d, c)),
       ),
       pl.BlockSpec((1, chunk, lanes), lambda d, z, c, j: (z, at(d, c), j)),
       pl.BlockSpec(
@@ -202,7 +202,8 @@ class _Plan:
       (1, chunk, self.lanes), lambda z, k, j: (z, k, j)
     )
     self.group = pl.BlockSpec(
-      (2, 1, 1, chunk, self.width), lambda z, k, j: (0, z, j // per_group, k, 0)
+      (2, 1, 1, chunk, self.width),
+      lambda z, k, j: (0, z, _div(j, per_group), k, 0),
     )
     self.specs = [
       pl.BlockSpec((6, 1, self.heads, chunk), lambda z, k, j: (0, z, 0, k)),
@@ -277,7 +278,7 @@ def _states_kernel(weight, b, x, kept, start, out, state, *, each):
 def _outputs_kernel(x, rows, columns, b, c, states, y, scores, *, plan):
   j, kind = pl.program_id(2), x.dtype
 
-  @pl.when(j % plan.per_group == 0)
+  @pl.when(_rem(j, plan.per_group) == 0)
   def _():
     scores[...] = _scores(b, c)
 
@@ -303,7 +304,7 @@ def _gradients_kernel(
   def _():
     column_out[...] = jnp.zeros(column_out.shape, jnp.float32)
 
-  @pl.when(j % plan.per_group == 0)
+  @pl.when(_rem(j, plan.per_group) == 0)
   def _():
     scores[...] = _scores(b, c)
     d_scores[...] = jnp.zeros(d_scores.shape, jnp.float32)
@@ -349,7 +350,7 @@ def _gradients_kernel(
     product = states[d, 0, 0, 0] * later[d, 0, 0, 0]
     kept[d, 0, 0, 0] = jnp.sum(product, axis=0, keepdims=True)
 
-  @pl.when(j % plan.per_group == plan.per_group - 1)
+  @pl.when(_rem(j, plan.per_group) == plan.per_group - 1)
   def _():
     size = d_scores.shape
     lower = _iota(size, 0) > _iota(size, 1)
@@ -397,11 +398,20 @@ def _dot(one, two, dimensions=(((1,), (0,)), ((), ()))):
 
 def _owner(shape, each):
   """Which of the block's heads a lane belongs to."""
-  return _iota(shape, 1) // (shape[1] // each)
+  return _div(_iota(shape, 1), shape[1] // each)
 
 
 def _iota(shape, axis):
   return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
+
+
+def _div(a, b):
+  # `//` and `%` look at signs, which takes operations that chips differ in.
+  return jax.lax.div(a, jnp.int32(b))
+
+
+def _rem(a, b):
+  return jax.lax.rem(a, jnp.int32(b))
 
 
 def _layout(per_group, size):
