@@ -127,8 +127,10 @@ def ssd(
   Raises:
     ValueError: shapes that don't fit, or an unknown option.
   """
-  shared = None if initial_state is None or initial_state.ndim == 4 else (
-    initial_state
+  shared = (
+    None
+    if initial_state is None or initial_state.ndim == 4
+    else (initial_state)
   )
   _check(x, dt[None], a, b[None], c[None], dt, shared, directions=1)
   form, chunk = _choose(implementation, chunk)

@@ -28,6 +28,7 @@ from glue_jax.kernels.quasiseparable_xla import Decays, Gradients
 
 CHUNKS = (16, 32, 64, 128)
 LEAST, CHANNELS, MOST_HEADS = 16, 32, 8
+_ALL = slice(None)
 
 
 def states(
@@ -148,7 +149,7 @@ class _Head:
   def __init__(self, at, dt, read, read_by, delta, scores, group):
     z, k, head, rows = at
     size = rows.size
-    vector = lambda ref, *i: plt.load(ref.at[*i, z, head, rows])
+    vector = lambda ref, *i: _load(ref, *i, z, head, rows)
     i, j = jnp.arange(size)[:, None], jnp.arange(size)[None]
     self.lower, self.upper = i > j, i < j
     self.read, logs, steps = [], [], []
@@ -163,7 +164,7 @@ class _Head:
     log = jnp.where(self.lower, logs[0], jnp.where(self.upper, logs[1], 0.0))
     self.decay = jnp.where(i == j, 0.0, jnp.exp(log))
     self.steps = jnp.where(self.lower, *steps)
-    self.scores = plt.load(scores.at[z, k, group])
+    self.scores = _load(scores, z, k, group)
     m = self.scores * self.decay * self.steps
     self.matrix = jnp.where(i == j, vector(delta)[:, None], m)
 
@@ -181,17 +182,17 @@ def _states_kernel(
   def step(i, h):
     k = jnp.where((d == 1) == backward, i, count - 1 - i)
     rows = pl.ds(k * chunk, chunk)
-    plt.store(out.at[d, z, k, head, channels, :], h)
-    share = plt.load(weight.at[d, z, head, rows])
-    values = plt.load(x.at[z, rows, head, channels])
-    keys = plt.load(b.at[d, z, rows, group, :])
+    _store(out, (d, z, k, head, channels, _ALL), h)
+    share = _load(weight, d, z, head, rows)
+    values = _load(x, z, rows, head, channels)
+    keys = _load(b, d, z, rows, group, _ALL)
     weighted = (values.astype(jnp.float32) * share[:, None]).astype(x.dtype)
     added = _dot(weighted, keys, trans_a=True)
-    return plt.load(kept.at[d, z, head, k]) * h + added
+    return _load(kept, d, z, head, k) * h + added
 
-  h = plt.load(start.at[d, z, head, channels, :])
-  plt.store(
-    final.at[d, z, head, channels, :], jax.lax.fori_loop(0, count, step, h)
+  h = _load(start, d, z, head, channels, _ALL)
+  _store(
+    final, (d, z, head, channels, _ALL), jax.lax.fori_loop(0, count, step, h)
   )
 
 
@@ -203,13 +204,13 @@ def _outputs_kernel(
   group = _div(head, x.shape[2] // c.shape[3])
   one = _Head((z, k, head, rows), dt, read, read_by, delta, scores, group)
   kind = x.dtype
-  values = plt.load(x.at[z, rows, head, :])
+  values = _load(x, z, rows, head, _ALL)
   total = _dot(one.matrix.astype(kind), values)
   for d in (0, 1):
-    queries = plt.load(c.at[d, z, rows, group, :])
-    h = plt.load(states.at[d, z, k, head, :, :]).astype(kind)
+    queries = _load(c, d, z, rows, group, _ALL)
+    h = _load(states, d, z, k, head, _ALL, _ALL).astype(kind)
     total += one.read[d][:, None] * _dot(queries, h, trans_b=True)
-  plt.store(y.at[z, rows, head, :], total.astype(kind))
+  _store(y, (z, rows, head, _ALL), total.astype(kind))
 
 
 def _gradients_kernel(
@@ -219,29 +220,29 @@ def _gradients_kernel(
   k, part, z = (pl.program_id(i) for i in range(3))
   rows, kind = pl.ds(k * chunk, chunk), x.dtype
   group = _div(part * each, per_group)
-  keys = [plt.load(b.at[d, z, rows, group, :]) for d in (0, 1)]
-  queries = [plt.load(c.at[d, z, rows, group, :]) for d in (0, 1)]
-  tokens = lambda ref, head: plt.load(ref.at[z, rows, head, :])
-  state = lambda ref, d, head: plt.load(ref.at[d, z, k, head, :, :])
+  keys = [_load(b, d, z, rows, group, _ALL) for d in (0, 1)]
+  queries = [_load(c, d, z, rows, group, _ALL) for d in (0, 1)]
+  tokens = lambda ref, head: _load(ref, z, rows, head, _ALL)
+  state = lambda ref, d, head: _load(ref, d, z, k, head, _ALL, _ALL)
 
   def one(n, d_scores):
     head = part * each + n
     own = _Head((z, k, head, rows), dt, read, read_by, delta, scores, group)
-    keep = lambda i, y: plt.store(found.at[i, z, head, rows], y)
+    keep = lambda i, y: _store(found, (i, z, head, rows), y)
     g, values = tokens(cotangent, head), tokens(x, head)
     g_float, x_float = g.astype(jnp.float32), values.astype(jnp.float32)
     d_scores += _pairs(own, g, values, keep)
     total = _dot(own.matrix.astype(kind), g, trans_a=True)
     for d in (0, 1):
       h, after = state(states, d, head), state(later, d, head)
-      plt.store(kept.at[d, z, head, k], jnp.sum(h * after))
+      _store(kept, (d, z, head, k), jnp.sum(h * after))
       reads = _dot(queries[d], h.astype(kind), trans_b=True)
       keep(2 + d, own.read[d] * jnp.sum(reads * g_float, axis=1))
       adds = _dot(keys[d], after.astype(kind), trans_b=True)
       keep(6 + d, jnp.sum(adds * x_float, axis=1))
-      total += plt.load(carried.at[d, z, head, rows])[:, None] * adds
+      total += _load(carried, d, z, head, rows)[:, None] * adds
     keep(8, jnp.sum(g_float * x_float, axis=1))
-    plt.store(d_x.at[z, rows, head, :], total.astype(kind))
+    _store(d_x, (z, rows, head, _ALL), total.astype(kind))
     return d_scores
 
   nothing = jnp.zeros((chunk, chunk), jnp.float32)
@@ -252,8 +253,8 @@ def _gradients_kernel(
 
     def add(n, sums, d=d):
       head = part * each + n
-      high, low = (plt.load(read.at[i, d, z, head, rows]) for i in (0, 1))
-      share = plt.load(carried.at[d, z, head, rows])
+      high, low = (_load(read, i, d, z, head, rows) for i in (0, 1))
+      share = _load(carried, d, z, head, rows)
       scaled = lambda ref, weight: (
         tokens(ref, head).astype(jnp.float32) * weight[:, None]
       ).astype(kind)
@@ -265,8 +266,8 @@ def _gradients_kernel(
     # The diagonal of `d_scores` is zero.
     start = _dot(inside, keys[d]), _dot(inside, queries[d], trans_a=True)
     d_queries, d_keys = jax.lax.fori_loop(0, each, add, start)
-    plt.store(d_c.at[d, z, rows, part, :], d_queries)
-    plt.store(d_b.at[d, z, rows, part, :], d_keys)
+    _store(d_c, (d, z, rows, part, _ALL), d_queries)
+    _store(d_b, (d, z, rows, part, _ALL), d_keys)
 
 
 def _pairs(head, g, values, keep):
@@ -309,6 +310,19 @@ def _filled(y, axes=1):
 
 def _floats(*shape):
   return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def _load(ref, *index):
+  return plt.load(ref.at[_arrays(index)])
+
+
+def _store(ref, index, value):
+  plt.store(ref.at[_arrays(index)], value)
+
+
+def _arrays(index):
+  # The interpreter doesn't take numbers of Python.
+  return tuple(jnp.int32(i) if isinstance(i, int) else i for i in index)
 
 
 def _div(a, b):

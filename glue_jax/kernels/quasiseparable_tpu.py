@@ -63,7 +63,9 @@ def states(
     functools.partial(_states_kernel, each=each),
     grid=(2, batch, count, blocks),
     in_specs=[
-      pl.BlockSpec((1, 1, heads, chunk), lambda d, z, c, j: (d, z, 0, at(d, c))),
+      pl.BlockSpec(
+        (1, 1, heads, chunk), lambda d, z, c, j: (d, z, 0, at(d, c))
+      ),
       pl.BlockSpec(
         (1, 1, 1, width, chunk),
         lambda d, z, c, j: (d, z, _div(j, blocks // groups), 0, at(d, c)),
@@ -369,9 +371,7 @@ def _pairs(head, ours, values, scores, d_scores, row_out, index):
   for d, (mine, other) in enumerate(
     ((head.lower, head.upper), (head.upper, head.lower))
   ):
-    sum_rows = lambda y: jnp.sum(
-      jnp.where(mine, y, 0.0), axis=0, keepdims=True
-    )
+    sum_rows = lambda y: jnp.sum(jnp.where(mine, y, 0.0), axis=0, keepdims=True)
     row_out[d, 0, pl.ds(index, 1), :] = sum_rows(per_dt)
     # Of pairs (i, j) on both sides of t: see quasiseparable_xla.crossing.
     begun = _dot(logs, other.astype(jnp.float32).astype(values.dtype))

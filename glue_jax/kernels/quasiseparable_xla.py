@@ -172,9 +172,7 @@ def states(
   weight = _grouped(parts(weight), groups, 2).astype(x.dtype)
   # (2, B, G, R, K, Q) times (B, K, Q, G, R, P).
   weighted = xs[None] * jnp.moveaxis(weight, (4, 5), (2, 3))[..., None]
-  added = _dot(
-    'dzkqgrp,dzkqgn->kdzgrpn', weighted, _split(b, 2, chunk)
-  )
+  added = _dot('dzkqgrp,dzkqgn->kdzgrpn', weighted, _split(b, 2, chunk))
   added = added.reshape(added.shape[0], *start.shape)
   kept = jnp.moveaxis(kept, -1, 0)[..., None, None]
   flip = lambda y: _flip_one(y, 0 if backward else 1)

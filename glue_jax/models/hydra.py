@@ -43,15 +43,19 @@ PRESETS: dict[str, EncoderConfig] = {
 HEADS = bert.HEADS
 
 _LAYER = 'encoder.layer.{i}.layer.'
-NAMES = {
-  ours: theirs
-  for ours, theirs in bert.NAMES.items()
-  if 'layer_{i}' not in ours and not ours.endswith('/position')
-} | {
-  f'encoder/layer_{{i}}/mixer/{name}': f'{_LAYER}mixer.{name}'
-  for name in ('in_proj', 'conv1d', 'fc_D', 'norm', 'out_proj')
-  + ('dt_bias', 'A_log', 'D', 'init_states')
-} | {'encoder/layer_{i}/ln_attn': _LAYER + 'norm'}
+NAMES = (
+  {
+    ours: theirs
+    for ours, theirs in bert.NAMES.items()
+    if 'layer_{i}' not in ours and not ours.endswith('/position')
+  }
+  | {
+    f'encoder/layer_{{i}}/mixer/{name}': f'{_LAYER}mixer.{name}'
+    for name in ('in_proj', 'conv1d', 'fc_D', 'norm', 'out_proj')
+    + ('dt_bias', 'A_log', 'D', 'init_states')
+  }
+  | {'encoder/layer_{i}/ln_attn': _LAYER + 'norm'}
+)
 PREFIX = 'bert'
 HEAD_NAMES = bert.HEAD_NAMES | {
   'mlm': bert.HEAD_NAMES['mlm'] | {'head': 'cls.predictions.decoder'}

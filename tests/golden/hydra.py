@@ -196,9 +196,7 @@ def _encoder(a: dict[str, np.ndarray]) -> Rows:
   )  # fmt: skip
   table = names.targets(model, shapes(model))
   flat = {
-    ours: jnp.asarray(
-      a['w_' + t.name].T if t.transpose else a['w_' + t.name]
-    )
+    ours: jnp.asarray(a['w_' + t.name].T if t.transpose else a['w_' + t.name])
     for ours, t in table.items()
   }
   mask, labels = a['in_attention_mask'], a['in_mlm_labels']
