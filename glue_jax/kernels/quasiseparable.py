@@ -29,6 +29,7 @@ bytes are the floor. Not measured on a TPU or GPU.
 
 import functools
 from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,7 @@ def quasiseparable(
   *,
   chunk: int | None = None,
   implementation: str | None = None,
-  interpret: bool = False,
+  interpret: Any = False,
 ) -> jax.Array:
   """Mixes tokens by the quasiseparable matrix of each head.
 
@@ -77,7 +78,8 @@ def quasiseparable(
       the present platform; 'tpu' or 'gpu', those of a platform that need not
       be present (to lower or interpret them); None: Pallas on a TPU or GPU,
       else the reference.
-    interpret: runs the kernels without their platform, slowly, for tests.
+    interpret: True runs the kernels without their platform, slowly, for tests;
+      `pltpu.InterpretParams` with a TPU's semantics.
 
   Returns:
     y (B, L, H, P) in the type of `x`.
@@ -105,7 +107,7 @@ def ssd(
   *,
   chunk: int | None = None,
   implementation: str | None = None,
-  interpret: bool = False,
+  interpret: Any = False,
 ) -> tuple[jax.Array, jax.Array]:
   """The causal scan of Mamba-2: h_t = exp(a dt_t) h_{t-1} + dt_t x_t B_t^T.
 

@@ -10,7 +10,8 @@ picked by a masked sum) where it varies by row: nothing is transposed but
 Q x Q matrices.
 
 Both directions walk their chunks through the index maps; nothing is flipped in
-memory. States are held as (N, channels), full lanes for any N.
+memory. States are held as (N, channels), full lanes for any N. The file is
+longer than 400 lines: the three kernels share scalars and layout.
 
 VMEM at Q = 128, H = 24, N = 64, float32, doubled by the pipeline: states 0.9
 MiB, outputs 1.3 MiB, gradients 2.4 MiB; at Q = 256 below 7 MiB. All chips have
@@ -64,7 +65,7 @@ def states(
     grid=(2, batch, count, blocks),
     in_specs=[
       pl.BlockSpec(
-        (1, 1, heads, chunk), lambda d, z, c, j: (d, z, 0, at(d, c))
+        (1, 1, heads, chunk), lambda d, z, c, _: (d, z, 0, at(d, c))
       ),
       pl.BlockSpec(
         (1, 1, 1, width, chunk),
@@ -74,12 +75,12 @@ def states(
       pl.BlockSpec(
         (1, 1, 1, 1, 1, lanes), lambda d, z, c, j: (d, z, at(d, c), j, 0, 0)
       ),
-      pl.BlockSpec((1, 1, 1, width, lanes), lambda d, z, c, j: (d, z, j, 0, 0)),
+      pl.BlockSpec((1, 1, 1, width, lanes), lambda d, z, _, j: (d, z, j, 0, 0)),
     ],
     out_specs=[
       pl.BlockSpec(one, lambda d, z, c, j: (d, z, at(d, c), j, 0, 0)),
       pl.BlockSpec(
-        (1, 1, blocks, width, lanes), lambda d, z, c, j: (d, z, 0, 0, 0)
+        (1, 1, blocks, width, lanes), lambda d, z, *_: (d, z, 0, 0, 0)
       ),
     ],
     out_shape=[
@@ -145,8 +146,8 @@ def gradients(
       plan.tokens,
       plan.group,
       plan.group,
-      pl.BlockSpec((4, 1, heads, chunk), lambda z, k, j: (0, z, 0, k)),
-      pl.BlockSpec((1, chunk, 5 * heads), lambda z, k, j: (z, k, 0)),
+      pl.BlockSpec((4, 1, heads, chunk), lambda z, k, _: (0, z, 0, k)),
+      pl.BlockSpec((1, chunk, 5 * heads), lambda z, k, _: (z, k, 0)),
       pl.BlockSpec(
         (2, 1, 1, 1, 1, plan.lanes), lambda z, k, j: (0, z, k, j, 0, 0)
       ),
@@ -208,8 +209,8 @@ class _Plan:
       lambda z, k, j: (0, z, _div(j, per_group), k, 0),
     )
     self.specs = [
-      pl.BlockSpec((6, 1, self.heads, chunk), lambda z, k, j: (0, z, 0, k)),
-      pl.BlockSpec((1, chunk, columns.shape[2]), lambda z, k, j: (z, k, 0)),
+      pl.BlockSpec((6, 1, self.heads, chunk), lambda z, k, _: (0, z, 0, k)),
+      pl.BlockSpec((1, chunk, columns.shape[2]), lambda z, k, _: (z, k, 0)),
       self.group,
       self.group,
     ]
@@ -331,16 +332,15 @@ def _gradients_kernel(
     _pairs(head, ours.astype(kind), values, scores, d_scores, row_out, index)
     m = head.matrix(scores[...])
     part = _dot(m.T.astype(kind), g)
-    column = lambda y: jnp.sum(jnp.where(mine, y, 0.0), axis=1, keepdims=True)
     found = [None] * 5
     for d in (0, 1):
       weight = head.column(5 + d)
       part += weight * adds[d]
       read[d] = jnp.where(mine, head.read[d], read[d])
       carried[d] = jnp.where(mine, weight, carried[d])
-      found[d] = head.read[d] * column(reads[d] * g_float)
-      found[2 + d] = column(adds[d] * x_float)
-    found[4] = column(g_float * x_float)
+      found[d] = head.read[d] * _sum(mine, reads[d] * g_float, 1)
+      found[2 + d] = _sum(mine, adds[d] * x_float, 1)
+    found[4] = _sum(mine, g_float * x_float, 1)
     total = jnp.where(mine, part, total)
     for i, value in enumerate(found):
       here = slot == i * heads + index
@@ -371,11 +371,14 @@ def _pairs(head, ours, values, scores, d_scores, row_out, index):
   for d, (mine, other) in enumerate(
     ((head.lower, head.upper), (head.upper, head.lower))
   ):
-    sum_rows = lambda y: jnp.sum(jnp.where(mine, y, 0.0), axis=0, keepdims=True)
-    row_out[d, 0, pl.ds(index, 1), :] = sum_rows(per_dt)
+    row_out[d, 0, pl.ds(index, 1), :] = _sum(mine, per_dt, 0)
     # Of pairs (i, j) on both sides of t: see quasiseparable_xla.crossing.
     begun = _dot(logs, other.astype(jnp.float32).astype(values.dtype))
-    row_out[2 + d, 0, pl.ds(index, 1), :] = sum_rows(begun)
+    row_out[2 + d, 0, pl.ds(index, 1), :] = _sum(mine, begun, 0)
+
+
+def _sum(mask, y, axis):
+  return jnp.sum(jnp.where(mask, y, 0.0), axis=axis, keepdims=True)
 
 
 def _scores(b, c):

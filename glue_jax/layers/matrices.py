@@ -22,7 +22,7 @@ from glue_jax.layers import gated
 
 
 class Matrix(nn.Module):
-  """A class of matrices: y = M v + v.
+  """A class of matrices: y = M v + v, M given by `matrix(features, mask)`.
 
   Attributes:
     heads: H.
@@ -73,10 +73,6 @@ class Matrix(nn.Module):
       preferred_element_type=jnp.float32,
     )
     return mixed.astype(v.dtype) + v
-
-  def matrix(self, features: jax.Array, mask: jax.Array) -> jax.Array:
-    """M (B or 1, H, L, L) float32."""
-    raise TypeError(f'{type(self).__name__} has no matrix of its own')
 
   def queries_and_keys(
     self, features: jax.Array, length: int

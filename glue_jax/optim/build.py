@@ -33,6 +33,7 @@ def make(
   lr: float = 5e-5,
   schedule: str = 'linear',
   warmup: float = 0.1,
+  final: float = 0.0,
   weight_decay: float = 0.01,
   clip_norm: float | None = 1.0,
   groups: Iterable[tuple[str, Mapping[str, float]]] = (),
@@ -44,7 +45,7 @@ def make(
     total_steps: updates of the whole run.
     names: all leaf names of the model, to check the groups' patterns.
     name: a key of `CORES`.
-    lr, schedule, warmup: see `schedules.make`.
+    lr, schedule, warmup, final: see `schedules.make`.
     weight_decay: decoupled; not applied to biases and layer-norm scales.
     clip_norm: largest global norm of the gradient, None for no clipping.
     groups: ordered (pattern, {'lr': factor, 'weight_decay': value}); the first
@@ -78,7 +79,7 @@ def make(
     plain = any(tree.matches(p, leaf) for p in NO_DECAY)
     return group(leaf).get('weight_decay', 0.0 if plain else weight_decay)
 
-  rate = schedules.make(lr, total_steps, schedule, warmup)
+  rate = schedules.make(lr, total_steps, schedule, warmup, final)
   parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
   parts.append(CORES[name](**dict(args or {})))
   parts += _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
