@@ -88,7 +88,7 @@ def quasiseparable(
     ValueError: shapes that don't fit, or an unknown option.
   """
   _check(x, dt, a, b, c, delta, initial_state)
-  form, chunk = _choose(implementation, chunk)
+  form, chunk = _choose(implementation, chunk, x.shape[1])
   # Row i reads the state of its neighbour with the neighbour's C.
   c = jnp.stack([_shifted(c[0], 1), _shifted(c[1], -1)])
   start = _start(x, initial_state, b.shape[-1])
@@ -135,7 +135,7 @@ def ssd(
     else (initial_state)
   )
   _check(x, dt[None], a, b[None], c[None], dt, shared, directions=1)
-  form, chunk = _choose(implementation, chunk)
+  form, chunk = _choose(implementation, chunk, x.shape[1] + 1)
   start = _start(x, initial_state, b.shape[-1])
   y, final = _mix((form, chunk, interpret), *causal(x, dt, a, b, c), start)
   return y[:, 1:], final[0]
@@ -307,7 +307,7 @@ def _module(form: str) -> ModuleType:
   return _FORMS.get(form, quasiseparable_xla)
 
 
-def _choose(implementation, chunk):
+def _choose(implementation, chunk, length):
   """Returns the form to run, and its chunk."""
   platform = jax.default_backend()
   if implementation is None:
@@ -322,7 +322,9 @@ def _choose(implementation, chunk):
       f'the kernels serve a TPU or GPU, found {platform}; use '
       "implementation='reference'"
     )
-  chunk = default_chunk(form) if chunk is None else chunk
+  if chunk is None:
+    chunk = default_chunk(form)
+    chunk = min(chunk, length) if form == 'reference' else chunk
   served = getattr(_module(form), 'CHUNKS', None)
   if chunk < 1 or (served and chunk not in served):
     raise ValueError(

@@ -64,39 +64,37 @@ def sums(dt: jax.Array, a: jax.Array, chunk: int) -> Decays:
   dt = dt.astype(jnp.float32).swapaxes(2, 3)
   log = dt * a.astype(jnp.float32)[:, None]
   parts = log.reshape(*log.shape[:-1], -1, chunk)
-  forward, backward = running_sum(parts[0]), running_sum(parts[1], True)
-  with_own = jnp.stack([forward, backward], axis=1)
-  zero = jnp.zeros_like(forward[..., :1])
-  read = jnp.stack(
-    [
-      jnp.concatenate([zero, forward[..., :-1]], axis=-1),
-      jnp.concatenate([backward[..., 1:], zero], axis=-1),
-    ],
-    axis=1,
-  )
-  total = jnp.stack([forward[..., -1], backward[..., 0]], axis=1)
+  with_own = running_sum(jnp.stack([parts[0], parts[1, ..., ::-1]]))
+  total = with_own[..., -1]
+  read = _moved(with_own, 1)
+  turn = lambda y: jnp.stack([y[:, 0], y[:, 1, ..., ::-1]], axis=1)
+  with_own, read = turn(with_own), turn(read)
   flat = lambda y: y.reshape(*y.shape[:-2], -1)
   carried = dt * flat(exponent(total[..., None], with_own))
   kept = jnp.exp(total[0] + total[1])
   return Decays(dt, flat(read), flat(with_own), total, carried, kept)
 
 
-def running_sum(y: jax.Array, reverse: bool = False) -> Pair:
+def running_sum(y: jax.Array) -> Pair:
   """Inclusive sums over the last axis as pairs (2, ...): Knuth's two-sum."""
-
-  def add(one, two):
-    (high, low), (high_two, low_two) = one, two
-    total = high + high_two
+  high, low = y, jnp.zeros_like(y)
+  step = 1
+  while step < y.shape[-1]:
+    other = _moved(high, step)
+    total = high + other
     part = total - high
-    lost = (high - (total - part)) + (high_two - part)
-    lost += low + low_two
-    rounded = total + lost
-    return rounded, lost - (rounded - total)
+    lost = (high - (total - part)) + (other - part)
+    lost += low + _moved(low, step)
+    high = total + lost
+    low = lost - (high - total)
+    step *= 2
+  return jnp.stack([high, low])
 
-  pair = (y, jnp.zeros_like(y))
-  return jnp.stack(
-    jax.lax.associative_scan(add, pair, reverse=reverse, axis=y.ndim - 1)
-  )
+
+def _moved(y, by):
+  """Moves the last axis to the right; zeros come in."""
+  pads = [(0, 0)] * (y.ndim - 1) + [(by, 0)]
+  return jnp.pad(y[..., : y.shape[-1] - by], pads)
 
 
 def exponent(longer: Pair, shorter: Pair) -> jax.Array:

@@ -125,7 +125,7 @@ def _scan(a: dict[str, np.ndarray]) -> Rows:
     ('out_final_state', final, a['out_final_state'], *VALUE),
     (
       'mid_state_at_chunk_start',
-      _states(inputs, chunk),
+      jax.jit(_states, static_argnums=1)(inputs, chunk),
       a['mid_state_at_chunk_start'],
       *VALUE,
     ),
@@ -169,7 +169,9 @@ def _mixers(a: dict[str, np.ndarray]) -> Rows:
     )
     u = jnp.asarray(a[f'{case}/in_u'])
     context = {'mask': jnp.ones(u.shape[:2], bool)}
-    y = mixer.apply({'params': params}, u, context, False)
+    y = jax.jit(mixer.apply, static_argnums=3)(
+      {'params': params}, u, context, False
+    )
     tolerance = TOEPLITZ if kind == 'toeplitz' else VALUE
     rows.append((f'{case}/out_y', y, a[f'{case}/out_y'], *tolerance))
   return rows

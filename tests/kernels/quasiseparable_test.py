@@ -58,6 +58,15 @@ def sequential(x, dt, a, b, c, delta, start):
   return y
 
 
+def quick(fn, *args):
+  """fn(*args), compiled without optimizations."""
+  return jax.jit(fn).lower(*args).compile(compiler_options=QUICK)(*args)
+
+
+def mix(args, **options):
+  return quick(lambda *args: kernel.quasiseparable(*args, **options), *args)
+
+
 @functools.cache
 def program(shape, dtype, chunk, form, interpret=True):
   """y and all gradients of a form, compiled."""
@@ -103,16 +112,16 @@ SHAPES = st.tuples(
 ).map(lambda s: (s[0], s[1], s[2] * s[4], *s[3:]))
 
 
-@hypothesis.settings(max_examples=4, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=3, deadline=None, derandomize=True)
 @hypothesis.given(SHAPES, st.sampled_from([1, 4, 16, 64]))
 def test_chunks_matrix_and_recurrence_agree(shape, chunk):
   args = draw(*shape)
-  y = kernel.quasiseparable(*args, chunk=chunk)
+  y = mix(args, chunk=chunk)
   exact = sequential(*args)
   assert_close({'y': y}, {'y': exact}, 2e-6)
-  m = kernel.matrix(*args[1:6])
   without = sequential(*args[:6], 0 * args[6])
-  product = jnp.einsum('zhij,zjhp->zihp', m, args[0], precision='highest')
+  m = np.asarray(quick(kernel.matrix, *args[1:6]), np.float64)
+  product = np.einsum('zhij,zjhp->zihp', m, args[0])
   assert_close({'y': product}, {'y': without}, 2e-6)
 
 
@@ -173,20 +182,22 @@ def test_lowers_for_platforms_that_are_not_here(form, length, width):
   assert program.count(f'custom_call @{call}') == 4
 
 
-@pytest.mark.parametrize('chunk', [1, 3, 7, 19, 32])
+@pytest.mark.parametrize('chunk', [1, 7])
 def test_strong_decay_is_exact_for_any_chunk(chunk):
   args = list(draw(1, 19, 2, 3, 1, 4))
   # From steps that forget all to steps that forget nothing.
   rng = np.random.default_rng(3)
   args[1] = jnp.asarray(10 ** rng.uniform(-4, 4, args[1].shape), jnp.float32)
 
-  def loss(implementation, *args):
-    y = kernel.quasiseparable(*args, chunk=implementation)
+  def loss(chunk, *args):
+    y = kernel.quasiseparable(*args, chunk=chunk)
     return jnp.sum(jnp.sin(jnp.arange(y.size)).reshape(y.shape) * y)
 
-  run = jax.jit(jax.grad(loss, tuple(range(1, 8))), static_argnums=0)
-  ours, whole = run(chunk, *args), run(20, *args)
-  y = kernel.quasiseparable(*args, chunk=chunk)
+  gradients = lambda chunk: quick(
+    jax.grad(functools.partial(loss, chunk), tuple(range(7))), *args
+  )
+  ours, whole = gradients(chunk), gradients(20)
+  y = mix(args, chunk=chunk)
   assert np.isfinite(np.asarray(y)).all()
   assert_close({'y': y}, {'y': sequential(*args)}, 1e-6)
   assert_close(dict(zip(NAMES, ours)), dict(zip(NAMES, whole)), 1e-5)
@@ -205,32 +216,32 @@ def test_gradient_is_that_of_the_matrix():
 
   which = tuple(range(6))
   theirs, ours = (
-    jax.jit(jax.grad(fn, which))(*args[:6]) for fn in (dense, chunked)
+    quick(jax.grad(fn, which), *args[:6]) for fn in (dense, chunked)
   )
   assert_close(dict(zip(NAMES, ours)), dict(zip(NAMES, theirs)), 1e-5)
 
 
 def test_one_token_sees_its_diagonal_only():
   args = draw(2, 1, 2, 3, 1, 4)
-  y = kernel.quasiseparable(*args)
+  y = mix(args)
   np.testing.assert_allclose(y, args[5][..., None] * args[0], rtol=1e-6)
 
 
 def test_tokens_without_step_and_value_leave_no_trace():
   args = list(draw(1, 12, 2, 3, 1, 4))
   pads = np.arange(12) >= 8
-  args[0] = jnp.where(pads[None, :, None, None], 0, args[0])
-  args[1] = jnp.where(pads[None, None, :, None], 0, args[1])
+  args[0] = args[0] * ~pads[None, :, None, None]
+  args[1] = args[1] * ~pads[None, None, :, None]
   cut = [args[0][:, :8], args[1][:, :, :8], args[2], args[3][:, :, :8]]
   cut += [args[4][:, :, :8], args[5][:, :8]]
-  whole = kernel.quasiseparable(*args[:6], chunk=4)[:, :8]
-  np.testing.assert_allclose(
-    whole, kernel.quasiseparable(*cut, chunk=4), atol=1e-5
-  )
+  whole = mix(args[:6], chunk=4)[:, :8]
+  np.testing.assert_allclose(whole, mix(cut, chunk=4), atol=1e-5)
 
 
 def test_blocks_off_the_diagonal_have_the_rank_of_the_state():
-  m = np.asarray(kernel.matrix(*draw(1, 24, 2, 3, 1, 3)[1:6]), np.float64)
+  m = np.asarray(
+    quick(kernel.matrix, *draw(1, 24, 2, 3, 1, 3)[1:6]), np.float64
+  )
   for cut in (6, 12, 18):
     for block in (m[0, 0, cut:, :cut], m[0, 0, :cut, cut:]):
       size = np.linalg.svd(block, compute_uv=False)

@@ -1,6 +1,7 @@
 """Hydra's block: its laws, its start, and its errors."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -25,14 +26,20 @@ def setting(block, rows=3, seed=0):
   rng = np.random.default_rng(seed)
   x = jnp.asarray(rng.normal(size=(rows, LENGTH, 12)), jnp.float32)
   context = {'mask': jnp.ones((rows, LENGTH), bool)}
-  params = block.init(jax.random.key(seed), x, context, False)['params']
+  init = jax.jit(lambda: block.init(jax.random.key(seed), x, context, False))
+  params = init()['params']
   # Values as after training: nothing at its neutral start.
   noise = lambda y: y + jnp.asarray(0.3 * rng.normal(size=y.shape), y.dtype)
   return x, context, jax.tree.map(noise, params)
 
 
 def run(block, params, x, context):
-  return np.asarray(block.apply({'params': params}, x, context, False))
+  return np.asarray(_apply(block, params, x, context))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(block, params, x, context):
+  return block.apply({'params': params}, x, context, False)
 
 
 def test_strict_padding_leaves_no_trace_and_official_padding_does():

@@ -28,7 +28,8 @@ def setting(mixer, length=9):
   rng = np.random.default_rng(0)
   x = jnp.asarray(rng.normal(size=(2, length, 8)), jnp.float32)
   context = {'mask': jnp.ones((2, length), bool)}
-  params = mixer.init(jax.random.key(0), x, context, False)['params']
+  init = jax.jit(lambda: mixer.init(jax.random.key(0), x, context, False))
+  params = init()['params']
   noise = lambda y: y + jnp.asarray(0.3 * rng.normal(size=y.shape), y.dtype)
   return x, context, jax.tree.map(noise, params)
 
@@ -37,11 +38,11 @@ def setting(mixer, length=9):
 def test_padding_and_other_rows_leave_no_trace(name, form):
   mixer = build(name, form)
   x, _, params = setting(mixer)
-  run = lambda x, mask: np.asarray(
-    mixer.apply({'params': params}, x, {'mask': mask}, False)
+  run = jax.jit(
+    lambda x, mask: mixer.apply({'params': params}, x, {'mask': mask}, False)
   )
   mask = jnp.arange(9) < jnp.array([9, 5])[:, None]
-  whole = run(x, mask)
+  whole = np.asarray(run(x, mask))
   assert whole.shape == x.shape and np.isfinite(whole).all()
   if name != 'toeplitz':  # its coefficients' length would be another
     alone = run(x[1:, :5], mask[1:, :5])
@@ -60,8 +61,8 @@ def matrix_of(name, features, form=True, **options):
   mask = jnp.ones((1, length), bool)
   steps = jnp.zeros((1, length, cls.steps))
   args = unit[None], features[..., : cls.features], steps, mask
-  params = cls.init(jax.random.key(1), *args)
-  mixed = cls.apply(params, *args)[0] - unit * (name not in SCANS)
+  run = jax.jit(lambda: cls.init_with_output(jax.random.key(1), *args)[0])
+  mixed = run()[0] - unit * (name not in SCANS)
   return np.asarray(mixed).transpose(1, 0, 2)  # (H, L, L)
 
 
