@@ -13,9 +13,9 @@ Both directions walk their chunks through the index maps; nothing is flipped in
 memory. States are held as (N, channels), full lanes for any N. The file is
 longer than 400 lines: the three kernels share scalars and layout.
 
-VMEM at Q = 128, H = 24, N = 64, float32, doubled by the pipeline: states 0.9
-MiB, outputs 1.3 MiB, gradients 2.4 MiB; at Q = 256 below 7 MiB. All chips have
-16 MiB.
+VMEM (`vmem_bytes`, of the gradients, the largest), at D = 1024 (H = 32, P = N =
+64): Q = 128 2.9 MiB in bfloat16, 3.3 in float32; Q = 256 7.3 and 8.1. It doesn't
+grow with the length; every chip has 16 MiB or more.
 """
 
 import functools
@@ -32,6 +32,37 @@ from glue_jax.kernels.quasiseparable_xla import Decays, Gradients
 LANES = 128
 CHUNKS = (128, 256)
 _NT = (((1,), (1,)), ((), ()))
+
+
+def vmem_bytes(
+  heads: int,
+  head_dim: int,
+  state_size: int,
+  chunk: int,
+  itemsize: int,
+  groups: int = 1,
+) -> int:
+  """What the program of the gradients, the largest one, holds.
+
+  Args:
+    heads, head_dim, state_size, groups: H, P, N, G.
+    chunk: Q.
+    itemsize: bytes of an element of x.
+
+  Returns:
+    Bytes of VMEM: each block twice, scratch, and the dozen Q x Q values that
+    are alive at once.
+  """
+  _, lanes = _layout(heads // groups, head_dim)
+  whole = lambda n, multiple: -(-n // multiple) * multiple
+  wide = lambda n: whole(n, LANES)
+  tokens = 3 * chunk * lanes * itemsize
+  group = 4 * chunk * wide(state_size) * (itemsize + 4)
+  states = 4 * whole(state_size, 8) * lanes * 4
+  rows = (6 + 4) * whole(heads, 8) * chunk * 4
+  columns = chunk * (wide(7 * heads) + wide(5 * heads)) * 4
+  squares = (2 + 12) * chunk * chunk * 4
+  return 2 * (tokens + group + states + rows + columns) + squares
 
 
 def states(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.experimental.pallas import tpu as pltpu
 
-from glue_jax.kernels import lowering
+from glue_jax.kernels import lowering, quasiseparable_tpu
 from glue_jax.kernels import quasiseparable as kernel
 
 # Interpreted kernels are large programs that run once: no time for the
@@ -219,6 +219,16 @@ def test_gradient_is_that_of_the_matrix():
     quick(jax.grad(fn, which), *args[:6]) for fn in (dense, chunked)
   )
   assert_close(dict(zip(NAMES, ours)), dict(zip(NAMES, theirs)), 1e-5)
+
+
+@pytest.mark.parametrize('width', [384, 768, 1024])
+def test_programs_fit_into_vmem(width):
+  held = functools.partial(
+    quasiseparable_tpu.vmem_bytes, 2 * width // 64, 64, itemsize=4
+  )
+  assert held(64, 128) < held(128, 256) < 12 * 2**20
+  # Scratch and both states at least.
+  assert held(64, 128) > 2 * 128**2 * 4 + 2 * 2 * 2 * 64 * 128 * 4
 
 
 def test_one_token_sees_its_diagonal_only():
