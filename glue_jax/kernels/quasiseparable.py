@@ -28,11 +28,13 @@ bytes are the floor. Not measured on a TPU or GPU.
 """
 
 import functools
+import math
 from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 from glue_jax.kernels import (
   quasiseparable_gpu,
@@ -93,7 +95,7 @@ def quasiseparable(
   c = jnp.stack([_shifted(c[0], 1), _shifted(c[1], -1)])
   start = _start(x, initial_state, b.shape[-1])
   static = (form, chunk, interpret)
-  y, _ = _mix(static, x, dt, a, b, c, delta, start)
+  y, _ = _spread(static, x, dt, a, b, c, delta, start)
   return y
 
 
@@ -137,7 +139,7 @@ def ssd(
   _check(x, dt[None], a, b[None], c[None], dt, shared, directions=1)
   form, chunk = _choose(implementation, chunk, x.shape[1] + 1)
   start = _start(x, initial_state, b.shape[-1])
-  y, final = _mix((form, chunk, interpret), *causal(x, dt, a, b, c), start)
+  y, final = _spread((form, chunk, interpret), *causal(x, dt, a, b, c), start)
   return y[:, 1:], final[0]
 
 
@@ -179,6 +181,33 @@ def matrix(
 def default_chunk(platform: str) -> int:
   """Tokens a chunk: a TPU's lanes, a GPU's registers, a CPU's cache."""
   return {'tpu': 128, 'gpu': 64}.get(platform, 64)
+
+
+def _spread(static, x, dt, a, b, c, delta, start):
+  """`_mix` on every device's own rows and heads.
+
+  XLA splits the reference by itself and cannot look into a kernel.
+  """
+  args = x, dt, a, b, c, delta, start
+  mesh = jax.sharding.get_abstract_mesh()
+  if static[0] == 'reference' or mesh.empty or mesh.size == 1:
+    return _mix(static, *args)
+  sizes = dict(mesh.shape)
+  rows = tuple(axis for axis in ('data', 'fsdp') if axis in sizes)
+  if x.shape[0] % math.prod(sizes[axis] for axis in rows):
+    rows = None
+  parts, groups = sizes.get('tensor', 1), b.shape[3]
+  whole_groups = groups == 1 or groups % parts == 0
+  heads = 'tensor' if whole_groups and x.shape[2] % parts == 0 else None
+  group = P(None, rows, None, heads if groups > 1 else None)
+  of_x, of_state = P(rows, None, heads), P(None, rows, heads)
+  of_dt = P(None, rows, None, heads)
+  return jax.shard_map(
+    functools.partial(_mix, static),
+    in_specs=(of_x, of_dt, P(heads), group, group, of_x, of_state),
+    out_specs=(of_x, of_state),
+    check_vma=False,
+  )(*args)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -14,8 +14,8 @@ memory. States are held as (N, channels), full lanes for any N. The file is
 longer than 400 lines: the three kernels share scalars and layout.
 
 VMEM (`vmem_bytes`, of the gradients, the largest), at D = 1024 (H = 32, P = N =
-64): Q = 128 2.9 MiB in bfloat16, 3.3 in float32; Q = 256 7.3 and 8.1. It doesn't
-grow with the length; every chip has 16 MiB or more.
+64): Q = 128 2.9 MiB in bfloat16, 3.3 in float32; Q = 256 7.3 and 8.1. It does
+not grow with the length; every chip has 16 MiB or more.
 """
 
 import functools

@@ -1,6 +1,9 @@
 """Quasiseparable mixing: every form is the matrix, in both passes."""
 
 import functools
+import os
+import subprocess
+import sys
 
 import hypothesis
 import hypothesis.strategies as st
@@ -12,9 +15,22 @@ from jax.experimental.pallas import tpu as pltpu
 
 from glue_jax.kernels import lowering, quasiseparable_tpu
 from glue_jax.kernels import quasiseparable as kernel
+from tests.conftest import ROOT
 
 # Interpreted kernels are large programs that run once: no time for the
 # compiler's optimizations.
+SPLIT = """
+import jax, numpy as np
+from glue_jax import sharding
+from tests.kernels import quasiseparable_test as t
+
+shape = (4, 3, 4, 2, 1, 3)
+whole = t.outcome(shape, 'float32', 16, 'gpu')
+t.program.cache_clear()
+with sharding.enter(sharding.make_mesh(data=2, fsdp=2, tensor=2)):
+  t.assert_close(t.outcome(shape, 'float32', 16, 'gpu'), whole, 1e-6)
+print('equal on', len(jax.devices()))
+"""
 QUICK = {
   'xla_backend_optimization_level': 0,
   'xla_llvm_disable_expensive_passes': True,
@@ -142,6 +158,19 @@ def test_kernels_over_several_chunks_and_groups(form, length):
   theirs = outcome(shape, 'float32', 64, 'reference')
   ours = outcome(shape, 'float32', 128 if form == 'tpu' else 16, form)
   assert_close(ours, theirs, 1e-5)
+
+
+def test_eight_devices_give_what_one_gives():
+  flags = '--xla_force_host_platform_device_count=8'
+  done = subprocess.run(
+    [sys.executable, '-c', SPLIT],
+    cwd=ROOT,
+    env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu'),
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert done.stdout.strip() == 'equal on 8'
 
 
 def test_the_semantics_of_a_tpu_find_no_race():
