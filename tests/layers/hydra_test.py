@@ -12,6 +12,7 @@ from glue_jax import tree
 from glue_jax.layers import hydra, spec
 from glue_jax.layers.spec import EncoderConfig, freeze
 from glue_jax.optim import build as optim
+from tests.conftest import jit
 
 CONFIG = EncoderConfig(hidden_size=12, init_range=0.3)
 SIZES = dict(state_size=4, head_dim=6, groups=2, chunk=4)
@@ -26,7 +27,7 @@ def setting(block, rows=3, seed=0):
   rng = np.random.default_rng(seed)
   x = jnp.asarray(rng.normal(size=(rows, LENGTH, 12)), jnp.float32)
   context = {'mask': jnp.ones((rows, LENGTH), bool)}
-  init = jax.jit(lambda: block.init(jax.random.key(seed), x, context, False))
+  init = jit(lambda: block.init(jax.random.key(seed), x, context, False))
   params = init()['params']
   # Values as after training: nothing at its neutral start.
   noise = lambda y: y + jnp.asarray(0.3 * rng.normal(size=y.shape), y.dtype)
@@ -37,7 +38,7 @@ def run(block, params, x, context):
   return np.asarray(_apply(block, params, x, context))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def _apply(block, params, x, context):
   return block.apply({'params': params}, x, context, False)
 
@@ -79,7 +80,7 @@ def test_a_row_of_nothing_but_padding_stays_finite():
   def loss(params):
     return jnp.sum(block.apply({'params': params}, x, context, False) ** 2)
 
-  gradients = jax.jit(jax.grad(loss))(params)
+  gradients = jit(jax.grad(loss))(params)
   assert all(np.isfinite(y).all() for y in jax.tree.leaves(gradients))
 
 

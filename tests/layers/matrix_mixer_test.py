@@ -7,6 +7,7 @@ import pytest
 
 from glue_jax.layers import matrices, matrix_mixer
 from glue_jax.layers.spec import EncoderConfig
+from tests.conftest import jit
 
 CONFIG = EncoderConfig(hidden_size=8, init_range=0.3, max_positions=9)
 ALL = [
@@ -28,7 +29,7 @@ def setting(mixer, length=9):
   rng = np.random.default_rng(0)
   x = jnp.asarray(rng.normal(size=(2, length, 8)), jnp.float32)
   context = {'mask': jnp.ones((2, length), bool)}
-  init = jax.jit(lambda: mixer.init(jax.random.key(0), x, context, False))
+  init = jit(lambda: mixer.init(jax.random.key(0), x, context, False))
   params = init()['params']
   noise = lambda y: y + jnp.asarray(0.3 * rng.normal(size=y.shape), y.dtype)
   return x, context, jax.tree.map(noise, params)
@@ -38,7 +39,7 @@ def setting(mixer, length=9):
 def test_padding_and_other_rows_leave_no_trace(name, form):
   mixer = build(name, form)
   x, _, params = setting(mixer)
-  run = jax.jit(
+  run = jit(
     lambda x, mask: mixer.apply({'params': params}, x, {'mask': mask}, False)
   )
   mask = jnp.arange(9) < jnp.array([9, 5])[:, None]
@@ -61,7 +62,7 @@ def matrix_of(name, features, form=True, **options):
   mask = jnp.ones((1, length), bool)
   steps = jnp.zeros((1, length, cls.steps))
   args = unit[None], features[..., : cls.features], steps, mask
-  run = jax.jit(lambda: cls.init_with_output(jax.random.key(1), *args)[0])
+  run = jit(lambda: cls.init_with_output(jax.random.key(1), *args)[0])
   mixed = run()[0] - unit * (name not in SCANS)
   return np.asarray(mixed).transpose(1, 0, 2)  # (H, L, L)
 

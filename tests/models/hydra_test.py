@@ -11,7 +11,7 @@ import pytest
 from glue_jax import convert, tree
 from glue_jax.layers.spec import freeze
 from glue_jax.models import model as models
-from tests.conftest import ROOT
+from tests.conftest import ROOT, jit
 
 OPTIONS = freeze(
   {'hydra': {'state_size': 6, 'head_dim': 8, 'learn_initial_state': True}}
@@ -28,7 +28,7 @@ def build(kind='mlm', **changes):
 
 def initial(model):
   batch = models.example_batch(model)
-  init = jax.jit(lambda: model.init(jax.random.key(0), batch))
+  init = jit(lambda: model.init(jax.random.key(0), batch))
   params = init()['params']
   rng = np.random.default_rng(0)
   noise = lambda y: np.asarray(y + 0.1 * rng.normal(size=y.shape), np.float32)
@@ -83,7 +83,7 @@ def test_without_a_position_table_any_length_runs():
   model = build('encoder')
   params = initial(model)
   ids = np.ones((1, 700), np.int32)
-  run = jax.jit(lambda: model.apply({'params': params}, {'input_ids': ids}))
+  run = jit(lambda: model.apply({'params': params}, {'input_ids': ids}))
   last = run()['last_hidden']
   assert last.shape == (1, 700, 8)
   model.config.check_lengths((128, 700))
