@@ -5,7 +5,8 @@
 
 growth: forward and backward of the mixing alone and of a whole block, by XLA or
 by what serves the device, one row of tokens. Rows: {"name", "length", "ms",
-"us_per_token", "mb" of temporary memory, "device", ...}.
+"cpu_ms" of this process on all cores, which other processes don't lengthen,
+"mb" of temporary memory, "device", ...}.
 
 mixers: masked language models that differ in the matrix only, with equal steps,
 batches and seeds and with widths for which the numbers of parameters are as
@@ -85,7 +86,7 @@ def growth() -> Iterator[dict[str, Any]]:
       run = lambda program=program, args=args: jax.block_until_ready(
         program(*args)
       )
-      seconds = _median_time(run, FLAGS.turns)
+      seconds, processor = _median_times(run, FLAGS.turns)
       memory = program.memory_analysis().temp_size_in_bytes
       yield {
         'name': name,
@@ -94,7 +95,8 @@ def growth() -> Iterator[dict[str, Any]]:
         'state_size': FLAGS.state_size,
         'chunk': FLAGS.chunk,
         'ms': round(1e3 * seconds, 2),
-        'us_per_token': round(1e6 * seconds / length, 3),
+        'cpu_ms': round(1e3 * processor, 2),
+        'cpu_us_per_token': round(1e6 * processor / length, 3),
         'mb': round(memory / 1e6, 1),
         'device': jax.devices()[0].device_kind,
       }
@@ -232,11 +234,15 @@ def _block(length: int) -> tuple[Callable[..., Any], tuple]:
   return jax.grad(loss, (0, 1)), (params, x)
 
 
-def _median_time(run: Callable[[], Any], turns: int) -> float:
+def _median_times(run: Callable[[], Any], turns: int) -> tuple[float, float]:
+  """Seconds by the clock and of the processor."""
   run()
   times = []
   for _ in range(turns):
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     run()
-    times.append(time.perf_counter() - start)
-  return statistics.median(times)
+    times.append(
+      (time.perf_counter() - start[0], time.process_time() - start[1])
+    )
+  clock, processor = zip(*times)
+  return statistics.median(clock), statistics.median(processor)
