@@ -235,7 +235,7 @@ def _gradients_kernel(
     total = _dot(own.matrix.astype(kind), g, trans_a=True)
     for d in (0, 1):
       h, after = state(states, d, head), state(later, d, head)
-      _store(kept, (d, z, head, k), jnp.sum(h * after))
+      _store(kept, (d, z, head, k), jnp.sum(jnp.sum(h * after, 1), 0))
       reads = _dot(queries[d], h.astype(kind), trans_b=True)
       keep(2 + d, own.read[d] * jnp.sum(reads * g_float, axis=1))
       adds = _dot(keys[d], after.astype(kind), trans_b=True)
@@ -299,7 +299,13 @@ def _scalars(decays, delta):
 
 def _dot(one, two, trans_a=False, trans_b=False):
   """A product with float32 sums, in full precision for float32 inputs."""
-  return pl.dot(one, two, trans_a, trans_b, allow_tf32=False)
+  full = one.dtype == jnp.float32
+  return jnp.dot(
+    one.T if trans_a else one,
+    two.T if trans_b else two,
+    precision=jax.lax.Precision.HIGHEST if full else None,
+    preferred_element_type=jnp.float32,
+  )
 
 
 def _filled(y, axes=1):

@@ -117,11 +117,7 @@ def config_from_hf(config: Mapping[str, Any]) -> EncoderConfig:
 
 
 def config_to_hf(config: EncoderConfig) -> dict[str, Any]:
-  """Returns the model part of a config.json.
-
-  Raises:
-    ValueError: the block has an option that isn't part of the model.
-  """
+  """Returns the model part of a config.json, of the block's options too."""
   given = dict(dict(config.options).get('hydra', ()))
   record = {'model_type': MODEL_TYPE} | bert.fields_to_hf(config, FIELDS)
   return record | {
