@@ -19,7 +19,7 @@ scale.
 
 `mini` (the default) is the same recipe for one small machine: 8 layers of width
 256, batch 32, 2,000 steps. Further down: --config.model.preset=tiny
---config.train.steps=200. Measured: see the README, 'Hydra'.
+--config.train.steps=200. Measured: not run to its end.
 """
 
 import os
