@@ -111,7 +111,7 @@ with sharding.enter(mesh):
   specs = sharding.param_specs(params, encoder.RULES, mesh)
   placed = sharding.put(params, specs)
   split = placed['encoder']['layer_0']['mixer']['out_proj']['kernel']
-  assert split.sharding.spec == ('tensor', 'fsdp'), split.sharding
+  assert tuple(split.sharding.spec) == ('tensor', 'fsdp'), split.sharding
   batch = sharding.put_batch({'input_ids': ids}, mesh)
   parts = jax.jit(grad)(placed, batch)
 for ours, theirs in zip(jax.tree.leaves(parts), jax.tree.leaves(whole)):
