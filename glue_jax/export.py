@@ -192,7 +192,7 @@ def _plain(run: Any) -> None:
 
 
 def _longest(model: Any) -> int:
-  """Longest input in tokens: RoBERTa's positions start at an offset."""
+  """Longest input in tokens (0: any); RoBERTa's positions have an offset."""
   return model.config.max_positions - model.config.position_offset
 
 
@@ -204,6 +204,6 @@ def _input_shape(
   if task.kind == 'multiple_choice':
     sizes.insert(1, str(len(task.choices)))
   # Models compare the length with their positions, which must be decidable.
-  limits = [] if length else [f'l <= {longest}']
+  limits = [] if length or not longest else [f'l <= {longest}']
   scope = jax_export.SymbolicScope(limits)
   return jax_export.symbolic_shape(', '.join(sizes), scope=scope)

@@ -18,6 +18,20 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
 
 
+# For programs that run once: no time for the compiler's optimizations.
+QUICK = {
+  'xla_backend_optimization_level': 0,
+  'xla_llvm_disable_expensive_passes': True,
+}
+
+
+def jit(fn, **kwargs):
+  """`jax.jit` without the compiler's optimizations."""
+  import jax
+
+  return jax.jit(fn, compiler_options=QUICK, **kwargs)
+
+
 def tiny_config(**changes):
   """A run of seconds: 1 layer of width 16 on a little of mini-acceptability.
 

@@ -50,7 +50,10 @@ class Table(nn.Module):
 
 
 class Embeddings(nn.Module):
-  """LayerNorm(word + position + type), projected where needed, dropped out."""
+  """LayerNorm(word + position + type), projected where needed, dropped out.
+
+  `max_positions=0` has no position table.
+  """
 
   config: EncoderConfig
 
@@ -58,9 +61,10 @@ class Embeddings(nn.Module):
     c = self.config
     width = c.embedding_size or c.hidden_size
     self.word = Table(c, c.vocab_size, width, c.pad_id)
-    self.position = Table(
-      c, c.max_positions, width, c.pad_id if c.position_offset else None
-    )
+    if c.max_positions:
+      self.position = Table(
+        c, c.max_positions, width, c.pad_id if c.position_offset else None
+      )
     self.token_type = Table(c, c.type_vocab_size, width)
     self.ln = LayerNorm(c.layer_norm_eps, c.dtype)
     self.drop = Dropout(c.dropout)
@@ -84,25 +88,29 @@ class Embeddings(nn.Module):
       ValueError: L exceeds the position table.
     """
     c = self.config
+    x = self.word(input_ids)
+    if c.max_positions:
+      x += self._positions(input_ids)
+    x = self.ln(x + self.token_type(token_type_ids))
+    # ELECTRA drops out before its projection, FNet after it.
+    if c.projection:
+      return self.drop(self.projection(x), train)
+    x = self.drop(x, train)
+    return x if x.shape[-1] == c.hidden_size else self.projection(x)
+
+  def _positions(self, input_ids):
+    """Rows of the position table: (B, L, E) or (1, L, E)."""
+    c = self.config
     length, limit = input_ids.shape[1], c.max_positions - c.position_offset
     if length > limit:
       raise ValueError(
         f'input of length {length} exceeds the {limit} positions of the model; '
         'lower data.max_length'
       )
-    if c.position_offset:
-      real = input_ids != c.pad_id
-      count = jnp.cumsum(real, axis=1, dtype=jnp.int32)
-      positions = self.position(
-        jnp.where(real, count - 1 + c.position_offset, c.pad_id)
-      )
-    else:
-      positions = self.position.first(length)
-    x = self.ln(
-      self.word(input_ids) + positions + self.token_type(token_type_ids)
+    if not c.position_offset:
+      return self.position.first(length)
+    real = input_ids != c.pad_id
+    count = jnp.cumsum(real, axis=1, dtype=jnp.int32)
+    return self.position(
+      jnp.where(real, count - 1 + c.position_offset, c.pad_id)
     )
-    # ELECTRA drops out before its projection, FNet after it.
-    if c.projection:
-      return self.drop(self.projection(x), train)
-    x = self.drop(x, train)
-    return x if x.shape[-1] == c.hidden_size else self.projection(x)

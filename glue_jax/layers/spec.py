@@ -30,7 +30,8 @@ class EncoderConfig:
     num_layers: number of blocks N.
     num_heads: attention heads H; must divide `hidden_size`.
     intermediate_size: width of the feed-forward part.
-    max_positions: rows of the position table.
+    max_positions: rows of the position table; 0 has none, and no limit to
+      the length.
     type_vocab_size: rows of the token type table.
     pad_id: id of the padding token; its lookup gives no gradient.
     special_ids: ids of [CLS] and [SEP], for mixers that treat them apart.
@@ -39,12 +40,14 @@ class EncoderConfig:
     embedding_size: width of the tables where it isn't `hidden_size` (ELECTRA).
     activation: a key of `feedforward.ACTIVATIONS`.
     layer_norm_eps: added to the variance.
+    block_norm_eps: the same inside the blocks; None means `layer_norm_eps`.
     dropout: rate after the embeddings and after each sublayer.
     attention_dropout: rate on the attention probabilities.
     head_dropout: rate inside the heads; None means `dropout`.
     init_range: standard deviation of fresh matrices and tables.
     mixer: file of glue_jax/layers, or one for each layer.
-    ffn: file of glue_jax/layers, or one for each layer.
+    ffn: file of glue_jax/layers, or one for each layer; '' leaves it out, and
+      its LayerNorm.
     stack: file of glue_jax/layers that runs the blocks.
     projection: a dense layer after the embeddings' LayerNorm (FNet); also
       there when `embedding_size` differs from `hidden_size`.
@@ -66,6 +69,7 @@ class EncoderConfig:
   embedding_size: int | None = None
   activation: str = 'gelu'
   layer_norm_eps: float = 1e-12
+  block_norm_eps: float | None = None
   dropout: float = 0.1
   attention_dropout: float = 0.1
   head_dropout: float | None = None
@@ -120,7 +124,7 @@ class EncoderConfig:
     """
     lengths = sorted(set(lengths))
     limit = self.max_positions - self.position_offset
-    if lengths[-1] > limit:
+    if self.max_positions and lengths[-1] > limit:
       raise ValueError(
         f'batches of length {lengths[-1]} exceed the {limit} positions of the '
         'model; lower data.max_length'

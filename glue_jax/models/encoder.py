@@ -23,7 +23,7 @@ from glue_jax.layers.embeddings import Embeddings
 from glue_jax.layers.norm import LayerNorm
 from glue_jax.layers.spec import EncoderConfig
 
-_COLUMNS = '(query|key|value|gate|segment|local|ffn_in)'
+_COLUMNS = '(query|key|value|gate|segment|local|ffn_in|in_proj)'
 
 # (pattern of the parameter name, mesh axes of its dimensions), first match.
 # Column then row parallel: one sum over `tensor` for each sublayer.
@@ -32,15 +32,18 @@ RULES = (
   (r'.*/(position|token_type)/embedding', (None, 'fsdp')),
   (rf'.*/{_COLUMNS}/kernel', ('fsdp', 'tensor')),
   (rf'.*/{_COLUMNS}/bias', ('tensor',)),
-  (r'.*/(attn_out|ffn_out)/kernel', ('tensor', 'fsdp')),
-  (r'.*/(attn_out|ffn_out)/bias', (None,)),
+  (r'.*/(attn_out|ffn_out|out_proj)/kernel', ('tensor', 'fsdp')),
+  (r'.*/(attn_out|ffn_out|out_proj)/bias', (None,)),
   (r'.*/(scale|bias)', (None,)),
   (r'.*/(projection|dense|out)/kernel', ('fsdp', None)),
 )
 
 
 class Block(nn.Module):
-  """One mixer and one feed-forward part, each with residual and LayerNorm."""
+  """One mixer and one feed-forward part, each with residual and LayerNorm.
+
+  Without a feed-forward part ('') the block is the mixer's half.
+  """
 
   config: EncoderConfig
   mixer: str
@@ -60,11 +63,11 @@ class Block(nn.Module):
         f'the mixer {self.mixer!r} gave {mixed.shape} where {x.shape} was '
         f'asked for; model.stack={c.stack!r} needs another mixer'
       )
-    x = LayerNorm(c.layer_norm_eps, c.dtype, name='ln_attn')(x + mixed)
-    ffn = spec.make('ffn', self.ffn, c)
-    x = LayerNorm(c.layer_norm_eps, c.dtype, name='ln_ffn')(
-      x + ffn(x, context, train)
-    )
+    eps = c.layer_norm_eps if c.block_norm_eps is None else c.block_norm_eps
+    x = LayerNorm(eps, c.dtype, name='ln_attn')(x + mixed)
+    if self.ffn:
+      ffn = spec.make('ffn', self.ffn, c)
+      x = LayerNorm(eps, c.dtype, name='ln_ffn')(x + ffn(x, context, train))
     return nn.with_logical_constraint(x, ('batch', 'length', 'embed'))
 
 

@@ -38,9 +38,13 @@ def targets(model: Any, shapes: Mapping[str, Any]) -> dict[str, Target]:
   table |= tables.HEAD_NAMES.get(model.kind, {})
   found, nameless = {}, []
   for name, leaf in shapes.items():
-    module, _, last = name.rpartition('/')
-    layer = re.search(r'layer_(\d+)', module)
-    key = re.sub(r'layer_\d+', 'layer_{i}', module)
+    layer = re.search(r'layer_(\d+)', name)
+    whole = re.sub(r'layer_\d+', 'layer_{i}', name)
+    key, _, last = whole.rpartition('/')
+    if whole in table:  # a parameter of the module itself, not of a part of it
+      theirs = table[whole].replace('{i}', layer[1] if layer else '')
+      found[name] = Target(theirs, leaf.shape, False)
+      continue
     if key not in table:
       nameless.append(name)
       continue

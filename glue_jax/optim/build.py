@@ -20,8 +20,13 @@ CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
 # Here the decay is part of the gradient (L2), as Adam without W had it.
 COUPLED = ('adam',)
 
-# Biases and the scales of layer norms are never decayed (BERT, appendix A).
-NO_DECAY = (r'(.*/)?bias', r'(.*/)?ln[^/]*/scale')
+# Biases and the scales of norms are never decayed (BERT, appendix A), nor are
+# the decays, skips and start of a state-space layer (Mamba's code).
+NO_DECAY = (
+  r'(.*/)?bias',
+  r'(.*/)?(ln[^/]*|norm)/scale',
+  r'(.*/)?(A_log|D|dt_bias|init_states)',
+)
 
 
 def make(
@@ -32,6 +37,7 @@ def make(
   lr: float = 5e-5,
   schedule: str = 'linear',
   warmup: float = 0.1,
+  final: float = 0.0,
   weight_decay: float = 0.01,
   clip_norm: float | None = 1.0,
   groups: Iterable[tuple[str, Mapping[str, float]]] = (),
@@ -43,7 +49,7 @@ def make(
     total_steps: updates of the whole run.
     names: all leaf names of the model, to check the groups' patterns.
     name: a key of `CORES`.
-    lr, schedule, warmup: see `schedules.make`.
+    lr, schedule, warmup, final: see `schedules.make`.
     weight_decay: decoupled (except `COUPLED`); not applied to biases and
       layer-norm scales.
     clip_norm: largest global norm of the gradient, None for no clipping.
@@ -78,7 +84,7 @@ def make(
     plain = any(tree.matches(p, leaf) for p in NO_DECAY)
     return group(leaf).get('weight_decay', 0.0 if plain else weight_decay)
 
-  rate = schedules.make(lr, total_steps, schedule, warmup)
+  rate = schedules.make(lr, total_steps, schedule, warmup, final)
   parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
   core = [CORES[name](**dict(args or {}))]
   decays = _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)

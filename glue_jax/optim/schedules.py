@@ -1,4 +1,4 @@
-"""Learning-rate schedules: warm-up, then a decay to zero."""
+"""Learning-rate schedules: warm-up, then a decay."""
 
 import optax
 
@@ -6,19 +6,25 @@ SHAPES = ('linear', 'cosine', 'constant')
 
 
 def make(
-  lr: float, total_steps: int, shape: str = 'linear', warmup: float = 0.0
+  lr: float,
+  total_steps: int,
+  shape: str = 'linear',
+  warmup: float = 0.0,
+  final: float = 0.0,
 ) -> optax.Schedule:
   """Returns step -> learning rate.
 
   Args:
     lr: peak value.
-    total_steps: steps of the run; the decay ends there, at 0.
+    total_steps: steps of the run; the decay ends there.
     shape: 'linear', 'cosine' or 'constant' after the warm-up.
     warmup: share of `total_steps` if below 1, else a number of steps; rises
       linearly from 0.
+    final: where a linear or cosine decay ends, as a share of `lr`.
 
   Raises:
-    ValueError: an unknown shape, or a warm-up longer than the run.
+    ValueError: an unknown shape, a warm-up longer than the run, or an end
+      that isn't a share.
   """
   if shape not in SHAPES:
     raise ValueError(
@@ -30,10 +36,14 @@ def make(
       f'config.optimizer.warmup={warmup} is {steps} steps of {total_steps}; '
       'give a share from 0 to 1 or a number of steps within the run'
     )
+  if not 0 <= final <= 1:
+    raise ValueError(
+      f'config.optimizer.final={final}: expected a share from 0 to 1'
+    )
   rest = max(total_steps - steps, 1)
   decay = {
-    'linear': lambda: optax.linear_schedule(lr, 0.0, rest),
-    'cosine': lambda: optax.cosine_decay_schedule(lr, rest),
+    'linear': lambda: optax.linear_schedule(lr, lr * final, rest),
+    'cosine': lambda: optax.cosine_decay_schedule(lr, rest, final),
     'constant': lambda: optax.constant_schedule(lr),
   }[shape]()
   if steps == 0:
