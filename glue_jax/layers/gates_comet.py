@@ -1,0 +1,73 @@
+"""COMET's gate: k decision trees. Ibrahim et al. 2023, arXiv 2306.02824.
+
+The maths: glue_jax/kernels/tree_gate.py. Captures `entropy`, the mean over
+tokens of the entropy of all trees' leaves; it pushes each tree to one leaf.
+The published COMET-BERT has one tree (k = 1), no split bias.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from glue_jax.kernels import tree_gate as kernel
+from glue_jax.layers import gates
+from glue_jax.layers.permutation import Permutation
+from glue_jax.layers.spec import EncoderConfig
+
+
+class Gate(nn.Module):
+  """k trees over n experts.
+
+  Attributes:
+    config: of the encoder.
+    experts: n.
+    k: trees; the largest number of experts of a token after convergence.
+    gamma: width of the smooth step.
+    split_bias: a bias in the splits (Keras code), drawn like their weights.
+    implementation: see the kernel.
+  """
+
+  config: EncoderConfig
+  experts: int
+  k: int = 1
+  gamma: float = 0.1
+  split_bias: bool = False
+  implementation: str | None = None
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, context: dict[str, Any], train: bool
+  ) -> gates.Routing:
+    """Routes x (B, L, D)."""
+    del train
+    n, k, width = self.experts, self.k, x.shape[-1]
+    gates.check_keep(k, n)
+    small, wide = _uniform(self.gamma / 100), _uniform(0.05)
+    split = self.param('split', small, (n - 1, k, width))
+    leaf = self.param('leaf', wide, (n, k, width))
+    leaf_bias = self.param('bias', nn.initializers.zeros, (n, k))
+    split_bias = None
+    if self.split_bias:
+      split_bias = self.param('split_bias', small, (n - 1, k))
+    permutation, _ = Permutation(name='permutation')(k, n)
+    if permutation is not None:
+      permutation = jnp.broadcast_to(permutation, (k, n, n))
+    gated = kernel.tree_gate(
+      x.reshape(-1, width), split, leaf, leaf_bias, permutation, split_bias,
+      gamma=self.gamma, keep=k, implementation=self.implementation,
+    )  # fmt: skip
+    entropy = gated.entropy.reshape(x.shape[:-1])
+    gates.capture(
+      self, 'entropy', gates.mean(entropy, gates.counted(context, x))
+    )
+    weights = gated.weights.reshape(*x.shape[:-1], n)
+    return gates.Routing(weights, k, sparse=False)
+
+
+def _uniform(limit):
+  def init(key, shape, dtype=jnp.float32):
+    return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+  return init
