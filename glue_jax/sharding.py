@@ -2,8 +2,8 @@
 
 The mesh has the axes `data`, `fsdp`, `tensor` and `expert`. Batches are split
 over `data` and `fsdp`; parameters follow their model's name rules (`tensor`,
-`fsdp`, and `expert` for those of sparse experts), and a leaf that no rule names (a method's own) is split over `fsdp` on its largest
-divisible dimension.
+`fsdp`, and `expert` for those of sparse experts), and a leaf that no rule names
+(a method's own) is split over `fsdp` on its largest divisible dimension.
 """
 
 import contextlib

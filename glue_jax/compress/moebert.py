@@ -16,6 +16,7 @@ from glue_jax import tree
 
 _LAYER = r'encoder/layer_(\d+)/ffn/ffn_(in|out)/kernel'
 _SIDES = ('in', 'out')
+_EXPERTS = r'(encoder/(layer_\d+))/ffn/experts_in/kernel'
 
 
 def layer_importance(
@@ -138,10 +139,7 @@ def experts_from_dense(
     ValueError: layers without scores, or sizes that don't fit.
   """
   flat, dense = tree.flatten(params), tree.flatten(teacher)
-  found = [
-    re.fullmatch(r'(encoder/(layer_\d+))/ffn/experts_in/kernel', n)
-    for n in flat
-  ]
+  found = (re.fullmatch(_EXPERTS, name) for name in flat)
   layers = {m[1]: m[2] for m in found if m}
   missing = sorted(set(layers.values()) - set(scores))
   if not layers or missing:
@@ -151,27 +149,31 @@ def experts_from_dense(
     )
   new = dict(flat)
   for path, layer in layers.items():
-    start = f'{path}/ffn'
-    experts, width, size = flat[f'{start}/experts_in/kernel'].shape
-    kernel = np.asarray(dense[f'{start}/ffn_in/kernel'])
-    expected = (width, len(scores[layer]))
-    if kernel.shape != expected:
-      raise ValueError(
-        f'{start}/ffn_in/kernel is {kernel.shape}; importance and experts '
-        f'expect {expected}'
-      )
-    pick = neurons(scores[layer], experts, shared, size)
-    copies = lambda x: np.repeat(np.asarray(x)[None], experts, axis=0)
-    new[f'{start}/experts_in/kernel'] = kernel.T[pick].swapaxes(1, 2)
-    new[f'{start}/experts_in/bias'] = np.asarray(dense[f'{start}/ffn_in/bias'])[
-      pick
-    ]
-    new[f'{start}/experts_out/kernel'] = np.asarray(
-      dense[f'{start}/ffn_out/kernel']
-    )[pick]
-    new[f'{start}/experts_out/bias'] = copies(dense[f'{start}/ffn_out/bias'])
-    for leaf in ('scale', 'bias'):
-      name = f'{start}/ln_experts/{leaf}'
-      if name in flat:
-        new[name] = copies(dense[f'{path}/ln_ffn/{leaf}'])
+    new |= _expert_leaves(flat, dense, path, scores[layer], shared)
   return tree.unflatten({n: jnp.asarray(new[n]) for n in flat})
+
+
+def _expert_leaves(flat, dense, path, scores, shared):
+  """The leaves of one layer's experts."""
+  start = f'{path}/ffn'
+  experts, width, size = flat[f'{start}/experts_in/kernel'].shape
+  theirs = lambda name: np.asarray(dense[name])
+  kernel = theirs(f'{start}/ffn_in/kernel')
+  if kernel.shape != (width, len(scores)):
+    raise ValueError(
+      f'{start}/ffn_in/kernel is {kernel.shape}; importance and experts expect '
+      f'{(width, len(scores))}'
+    )
+  pick = neurons(scores, experts, shared, size)
+  copies = lambda name: np.repeat(theirs(name)[None], experts, axis=0)
+  new = {
+    f'{start}/experts_in/kernel': kernel.T[pick].swapaxes(1, 2),
+    f'{start}/experts_in/bias': theirs(f'{start}/ffn_in/bias')[pick],
+    f'{start}/experts_out/kernel': theirs(f'{start}/ffn_out/kernel')[pick],
+    f'{start}/experts_out/bias': copies(f'{start}/ffn_out/bias'),
+  }
+  for leaf in ('scale', 'bias'):
+    name = f'{start}/ln_experts/{leaf}'
+    if name in flat:
+      new[name] = copies(f'{path}/ln_ffn/{leaf}')
+  return new

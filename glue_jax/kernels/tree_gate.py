@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.pallas import tpu as pltpu
 
 from glue_jax.kernels import tree_gate_gpu, tree_gate_tpu
 from glue_jax.kernels import tree_gate_math as math
@@ -57,7 +58,7 @@ def tree_gate(
   gamma: float,
   keep: int,
   implementation: str | None = None,
-  interpret: str | bool = False,
+  interpret: str | pltpu.InterpretParams | None = None,
 ) -> Gated:
   """Gates T tokens.
 
@@ -73,7 +74,7 @@ def tree_gate(
     implementation: 'reference' (XLA), 'pallas', or None: Pallas on a TPU or
       GPU, else the reference.
     interpret: runs the kernel of a platform ('tpu', 'gpu') without it, slowly,
-      for tests.
+      for tests; or `pltpu.InterpretParams`: with a TPU's semantics.
 
   Raises:
     ValueError: shapes that don't fit, fewer than 2 experts, `keep` above n, a
@@ -85,7 +86,7 @@ def tree_gate(
     raise ValueError(f'keep={keep}: expected 1 to the {experts} experts')
   if gamma <= 0:
     raise ValueError(f'gamma={gamma}: expected more than 0')
-  platform = interpret or jax.default_backend()
+  platform, interpret = _platform(interpret)
   if implementation is None:
     served = platform in ('tpu', 'gpu')
     implementation = 'pallas' if served else 'reference'
@@ -106,7 +107,7 @@ def tree_gate(
     )
   if permutation is None:
     permutation = jnp.broadcast_to(jnp.eye(experts), (trees, experts, experts))
-  static = platform, bool(interpret), math.Shape(experts, trees, gamma), keep
+  static = platform, interpret, math.Shape(experts, trees, gamma), keep
   found = _pallas(
     static,
     x,
@@ -207,6 +208,12 @@ def _backward(static, saved, cotangents):
 
 
 _pallas.defvjp(_forward, _backward)
+
+
+def _platform(interpret):
+  if isinstance(interpret, pltpu.InterpretParams):
+    return 'tpu', interpret
+  return interpret or jax.default_backend(), bool(interpret)
 
 
 def _kernels(platform):

@@ -5,9 +5,9 @@ trees is a row of registers and a path a product of rows. One program reads
 (TILE, D) of x, multiplies it by all splits and leaves on the matrix unit, and
 writes n weights, `keep` of them with their indices, and the entropy.
 
-VMEM at D = 1024, float32: x 2 x 2 MiB (512 tokens), the maps (128, D) 2 x 0.5
-MiB, blocks of at most 128 rows x 512 tokens 0.25 MiB each, about 10 of them:
-under 8 MiB, within the 16 MiB of every chip.
+VMEM: `vmem_bytes`; x and the maps doubled by the pipeline, and about a dozen
+blocks of (rows, TILE). At D = 1024, n = 16, k = 4 in float32 9.2 MiB, within
+the 16 MiB of every chip.
 """
 
 import functools
@@ -27,6 +27,15 @@ def sizes(shape: math.Shape) -> tuple[int, int, int]:
   """Rows of the blocks of splits, leaves and experts."""
   n, k = shape.experts, shape.trees
   return _round(k * (n - 1)), _round(k * n), _round(n)
+
+
+def vmem_bytes(shape: math.Shape, width: int) -> int:
+  """What a program needs at most, forward or backward, for float32 x."""
+  splits, leaves, experts = sizes(shape)
+  maps = splits + leaves
+  forward = 2 * (TILE * width + maps * width + maps * LANES)
+  blocks = TILE * (4 * maps + 8 * leaves + 8 * experts + 4 * SUBLANES)
+  return 4 * (forward + blocks)
 
 
 def forward(
@@ -192,7 +201,7 @@ def _columns(rows, tile):
 
 
 def _whole(shape):
-  return pl.BlockSpec(shape, lambda i: (0, 0))
+  return pl.BlockSpec(shape, lambda _: (0, 0))
 
 
 def _tile(tokens):

@@ -101,24 +101,20 @@ def dot(x: jax.Array, kernels: jax.Array, groups: Groups) -> jax.Array:
   Returns:
     (P, F); what stands at places of no group carries no meaning but is finite.
   """
-  tiled = functools.partial(_tiled_dot, groups.tile)
-  owners, used = _tiles(groups)
+  owners = groups.group[:: groups.tile]
+  used = groups.sizes.sum() // groups.tile
   return jax.lax.platform_dependent(
-    x, kernels, owners, used, groups.sizes,
-    cpu=lambda x, w, owners, used, sizes: tiled(x, w, owners, used),
-    default=lambda x, w, owners, used, sizes: _ragged_dot(x, w, sizes),
-  )  # fmt: skip
+    x,
+    kernels,
+    cpu=lambda x, kernels: _tiled_dot(groups.tile, x, kernels, owners, used),
+    default=lambda x, kernels: _ragged_dot(x, kernels, groups.sizes),
+  )
 
 
 def _ragged_dot(x, kernels, sizes):
   inside = (jnp.arange(x.shape[0]) < sizes.sum())[:, None]
   # What lies behind the last group is left undefined.
   return jnp.where(inside, jax.lax.ragged_dot(x, kernels, sizes), 0)
-
-
-def _tiles(groups):
-  """The group of each tile, and how many tiles are in use."""
-  return groups.group[:: groups.tile], groups.sizes.sum() // groups.tile
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -45,8 +45,10 @@ def inputs(rows=3, length=7, seed=0):
 
 def initialised(ffn, x, context):
   params = ffn.init(jax.random.key(1), x, context, False)['params']
-  # Fresh trees are all undecided: move them.
   gate = jax.tree.map(lambda p: 20 * p, params['gate'])
+  if 'split' in gate:  # fresh trees are undecided
+    shape = gate['split'].shape
+    gate['split'] = jax.random.normal(jax.random.key(2), shape)
   return dict(params, gate=gate)
 
 
