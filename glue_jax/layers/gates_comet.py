@@ -45,12 +45,10 @@ class Gate(nn.Module):
     n, k, width = self.experts, self.k, x.shape[-1]
     gates.check_keep(k, n)
     small, wide = _uniform(self.gamma / 100), _uniform(0.05)
-    split = self.param('split', small, (n - 1, k, width))
-    leaf = self.param('leaf', wide, (n, k, width))
-    leaf_bias = self.param('bias', nn.initializers.zeros, (n, k))
-    split_bias = None
-    if self.split_bias:
-      split_bias = self.param('split_bias', small, (n - 1, k))
+    bias = small if self.split_bias else None
+    split, split_bias = _Nodes(n - 1, k, small, bias, name='split')(width)
+    zeros = nn.initializers.zeros
+    leaf, leaf_bias = _Nodes(n, k, wide, zeros, name='leaf')(width)
     permutation, _ = Permutation(name='permutation')(k, n)
     if permutation is not None:
       permutation = jnp.broadcast_to(permutation, (k, n, n))
@@ -64,6 +62,23 @@ class Gate(nn.Module):
     )
     weights = gated.weights.reshape(*x.shape[:-1], n)
     return gates.Routing(weights, k, sparse=False)
+
+
+class _Nodes(nn.Module):
+  """Linear maps of the nodes of k trees."""
+
+  nodes: int
+  trees: int
+  kernel_init: Any
+  bias_init: Any
+
+  @nn.compact
+  def __call__(self, width):
+    shape = (self.nodes, self.trees)
+    kernel = self.param('kernel', self.kernel_init, (*shape, width))
+    if self.bias_init is None:
+      return kernel, None
+    return kernel, self.param('bias', self.bias_init, shape)
 
 
 def _uniform(limit):

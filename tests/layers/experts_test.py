@@ -47,8 +47,8 @@ def initialised(ffn, x, context):
   params = ffn.init(jax.random.key(1), x, context, False)['params']
   gate = jax.tree.map(lambda p: 20 * p, params['gate'])
   if 'split' in gate:  # fresh trees are undecided
-    shape = gate['split'].shape
-    gate['split'] = jax.random.normal(jax.random.key(2), shape)
+    shape = gate['split']['kernel'].shape
+    gate['split'] = {'kernel': jax.random.normal(jax.random.key(2), shape)}
   return dict(params, gate=gate)
 
 
