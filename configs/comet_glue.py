@@ -63,6 +63,7 @@ def student(
   config.data.tokenizer = os.path.join(teacher, 'model') if teacher else ''
   config.model = dict(
     weights=teacher,
+    name='comet',
     fresh=(r'encoder/layer_\d+/ffn/.*',),
     ffn='experts',
     stack='plain',  # every position of the last layer is distilled

@@ -167,13 +167,14 @@ def make_model(config: Any, bundle: pipeline.DataBundle) -> Any:
   for key in ('fresh', 'cast'):  # read by initial_params
     kwargs.pop(key, None)
   if weights:
-    clash = {'name', 'preset', 'vocab_size'} & kwargs.keys()
+    clash = {'preset', 'vocab_size'} & kwargs.keys()
     if clash:
       raise ValueError(
         f'config.model: {sorted(clash)} come from model.weights={weights!r}; '
         'leave them out'
       )
-    kwargs |= read_sizes(weights)
+    # A name given is that of another family of the same sizes.
+    kwargs = read_sizes(weights) | kwargs
   else:
     kwargs.setdefault('vocab_size', bundle.tokenizer.vocab_size)
     kwargs.setdefault('pad_id', bundle.tokenizer.pad_id)

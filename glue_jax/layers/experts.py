@@ -144,14 +144,11 @@ class FFN(nn.Module):
       return run_dense() if self.dispatch == 'dense' else run_sparse()
     if routing.sparse:
       return run_sparse()
-    top, _ = jax.lax.top_k(jax.lax.stop_gradient(weights), routing.keep)
-    lost = (jax.lax.stop_gradient(weights).sum(-1) - top.sum(-1)).max()
-    if train:
-      # A rest of rounding isn't a lost weight; a count is exact.
-      entries = (weights > 0).sum(-1).max()
-      fits = entries <= routing.keep
+    if train:  # a count: a sum would take a rest of rounding for a weight
+      fits = (weights > 0).sum(-1).max() <= routing.keep
     else:
-      fits = lost < gates.USED
+      top, _ = jax.lax.top_k(weights, routing.keep)
+      fits = (weights.sum(-1) - top.sum(-1)).max() < gates.USED
     return jax.lax.cond(fits, run_sparse, run_dense)
 
 
@@ -243,9 +240,9 @@ def dense(
 def sparse(
   compute: Any, params: Any, x: jax.Array, weights: jax.Array, keep: int
 ) -> jax.Array:
-  """The `keep` experts of largest weight for every row; exact if no other has
+  """The `keep` experts of largest weight for every row.
 
-  any. x (T, D), weights (T, n) to (T, D). Rows are split over the batch axes
+  Exact if no other has any. x (T, D), weights (T, n) to (T, D). Rows are split over the batch axes
   of the mesh, experts over `expert`, their width over `tensor`.
   """
   top, index = jax.lax.top_k(weights, keep)

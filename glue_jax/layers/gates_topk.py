@@ -77,9 +77,9 @@ def top_k(logits: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
 def smooth_load(
   clean: jax.Array, noisy: jax.Array, spread: jax.Array, k: int
 ) -> jax.Array:
-  """Probability (..., n) that an expert stays among the k when its own noise
+  """Probability (..., n) that an expert stays among the k, k below n.
 
-  is drawn again (Shazeer et al. 2017, eq. 8-9); k below n.
+  When its own noise is drawn again (Shazeer et al. 2017, eq. 8-9).
   """
   best, _ = jax.lax.top_k(noisy, k + 1)
   inside = noisy >= best[..., k - 1 : k]

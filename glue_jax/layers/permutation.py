@@ -79,9 +79,10 @@ def sinkhorn(
 
 
 def entropy(soft: jax.Array) -> jax.Array:
-  """Mean over matrices of sum -R log(R + 1e-6), of R and of R with rows
+  """Mean over matrices of sum -R log(R + 1e-6); () float.
 
-  divided by their sum; () float. The published weight is 1e-4.
+  That of R plus that of R with rows divided by their sum. The published weight
+  is 1e-4.
   """
   rows = soft / soft.sum(-1, keepdims=True)
   term = lambda r: -(r * jnp.log(r + _EPSILON)).sum((-2, -1)).mean()
@@ -95,7 +96,7 @@ def assign(soft: jax.Array) -> jax.Array:
     rows, columns = optax.assignment.hungarian_algorithm(-matrix)
     return jnp.zeros_like(matrix).at[rows, columns].set(1.0)
 
-  return jnp.stack([one(matrix) for matrix in soft])
+  return jax.vmap(one)(soft)
 
 
 def averaged(permutation: jax.Array | None, weights: jax.Array) -> jax.Array:

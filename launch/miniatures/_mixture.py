@@ -5,6 +5,7 @@ expert is computed; what is studied here is the gates.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import flax.linen as nn
@@ -121,63 +122,15 @@ def train(
   Returns:
     evaluate(data) -> ({'outputs' (R, N, tasks, F), 'used'}, losses (R, N)).
   """
-  model = Mixture(design)
-
-  def fit(setting):
-    key = jax.random.key(setting['seed'])
-    first = {k: v[:2] for k, v in data.items()}
-    params = {'model': model.init({'params': key}, first)['params']}
-    shape = (design.tasks, design.copies, design.experts, design.experts)
-    limit = permutation.INIT_RANGE
-    if design.search_steps:
-      theta = jax.random.uniform(key, shape, minval=-limit, maxval=limit)
-      params['theta'] = theta
-
-    def update(carry, step, matrices):
-      params, state = carry
-      rng = jax.random.fold_in(key, step)
-      rows = jax.random.randint(rng, (batch_size,), 0, len(data['x']))
-      batch = {k: v[rows] for k, v in data.items()}
-
-      def objective(params):
-        found, extra = matrices(params, step)
-        out = _apply(model, params['model'], batch, found, True, rng)
-        total = loss(out['outputs'], batch['y']).mean() + extra
-        for name, value in out['captured'].items():
-          weight = setting.get(name.rpartition('/')[2])
-          total += 0.0 if weight is None else weight * value
-        return total
-
-      tx = optax.adam(setting['lr'])
-      updates, state = tx.update(jax.grad(objective)(params), state)
-      return (optax.apply_updates(params, updates), state), None
-
-    def soft(params, step):
-      schedule = permutation.schedule(step + 1.0, design.search_steps)
-      found = permutation.sinkhorn(params['theta'], *schedule)
-      return found, 1e-4 * permutation.entropy(found)
-
-    carry = params, optax.adam(1.0).init(params)
-    matrices, searched = None, design.search_steps
-    if searched:
-      carry, _ = jax.lax.scan(
-        lambda c, i: update(c, i, soft), carry, jnp.arange(searched)
-      )
-      last = soft(carry[0], searched - 1.0)[0]
-      matrices = jnp.stack([permutation.assign(one) for one in last])
-    carry, _ = jax.lax.scan(
-      lambda c, i: update(c, i, lambda *_: (matrices, 0.0)),
-      carry,
-      jnp.arange(searched, steps),
-    )
-    return carry[0]['model'], matrices
-
+  fit = functools.partial(
+    _fit, design, data, loss, steps=steps, batch_size=batch_size
+  )
   params, matrices = jax.jit(jax.vmap(fit))(dict(settings))
 
   @jax.jit
   def evaluate(data):
     def one(params, matrices):
-      out = _apply(model, params, data, matrices, False, None)
+      out = _apply(design, params, data, matrices, False, None)
       return out, loss(out['outputs'], data['y'])
 
     return jax.vmap(one)(params, matrices)
@@ -185,7 +138,58 @@ def train(
   return evaluate
 
 
-def _apply(model, params, batch, matrices, train, rng):
+def _fit(design, data, loss, setting, *, steps, batch_size):
+  """Trains one mixture; returns its parameters and permutations."""
+  key = jax.random.key(setting['seed'])
+  first = {k: v[:2] for k, v in data.items()}
+  params = {'model': Mixture(design).init({'params': key}, first)['params']}
+  searched = design.search_steps
+  if searched:
+    shape = (design.tasks, design.copies, design.experts, design.experts)
+    limit = permutation.INIT_RANGE
+    theta = jax.random.uniform(key, shape, minval=-limit, maxval=limit)
+    params['theta'] = theta
+  tx = optax.adam(setting['lr'])
+
+  def update(carry, step, matrices_of):
+    params, state = carry
+    rng = jax.random.fold_in(key, step)
+    rows = jax.random.randint(rng, (batch_size,), 0, len(data['x']))
+    batch = {k: v[rows] for k, v in data.items()}
+
+    def objective(params):
+      matrices, total = matrices_of(params, step)
+      out = _apply(design, params['model'], batch, matrices, True, rng)
+      total += loss(out['outputs'], batch['y']).mean()
+      for name, value in out.get('captured', {}).items():
+        weight = setting.get(name.rpartition('/')[2])
+        total += 0.0 if weight is None else weight * value
+      return total
+
+    updates, state = tx.update(jax.grad(objective)(params), state)
+    return (optax.apply_updates(params, updates), state), None
+
+  def soft(params, step):
+    schedule = permutation.schedule(step + 1.0, searched)
+    found = permutation.sinkhorn(params['theta'], *schedule)
+    return found, 1e-4 * permutation.entropy(found)
+
+  carry, matrices = (params, tx.init(params)), None
+  if searched:
+    carry, _ = jax.lax.scan(
+      lambda c, i: update(c, i, soft), carry, jnp.arange(searched)
+    )
+    last, _ = soft(carry[0], searched - 1.0)
+    matrices = jax.vmap(permutation.assign)(last)
+  carry, _ = jax.lax.scan(
+    lambda c, i: update(c, i, lambda *_: (matrices, 0.0)),
+    carry,
+    jnp.arange(searched, steps),
+  )
+  return carry[0]['model'], matrices
+
+
+def _apply(design, params, batch, matrices, train, rng):
   """The mixture with permutations (tasks, m, n, n), or without."""
 
   def fixed(site, next_fn, copies, experts):
@@ -194,4 +198,4 @@ def _apply(model, params, batch, matrices, train, rng):
     return matrices[task], False
 
   plugs = () if matrices is None else (Plug('.*/permutation', fixed),)
-  return Apply(model, plugs)(params, batch, train, rng)
+  return Apply(Mixture(design), plugs)(params, batch, train, rng)

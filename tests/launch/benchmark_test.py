@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 
 def test_lists_the_benchmarks(capsys):
-  assert benchmark.names() == ['encoder', 'glue_peer']
+  assert benchmark.names() == ['comet_digits', 'encoder', 'glue_peer']
   with pytest.raises(SystemExit, match="unknown benchmark 'nope'"):
     benchmark.main(['nope'])
   with pytest.raises(SystemExit, match='encoder .*beside `transformers`'):

@@ -32,7 +32,7 @@ def student(teacher, size=12, **kwargs):
   return tiny_config(
     data=dict(tokenizer=str(teacher / 'model')),
     model=dict(
-      name=None,
+      name='comet',
       preset=None,
       num_layers=None,
       hidden_size=None,
