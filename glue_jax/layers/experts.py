@@ -36,7 +36,6 @@ from glue_jax.layers.feedforward import activation
 from glue_jax.layers.spec import EncoderConfig
 
 DISPATCH = ('auto', 'dense', 'sparse')
-_ROWS = P(('data', 'fsdp'))
 
 
 class FFN(nn.Module):
@@ -242,8 +241,18 @@ def sparse(
 ) -> jax.Array:
   """The `keep` experts of largest weight for every row.
 
-  Exact if no other has any. x (T, D), weights (T, n) to (T, D). Rows are split over the batch axes
-  of the mesh, experts over `expert`, their width over `tensor`.
+  Exact if no other has any. Rows are split over the batch axes of the mesh,
+  experts over `expert`, their width over `tensor`.
+
+  Args:
+    compute: f_e of rows, `experts_of_rows` with its options.
+    params: of the experts.
+    x: (T, D).
+    weights: (T, n).
+    keep: k.
+
+  Returns:
+    (T, D).
   """
   top, index = jax.lax.top_k(weights, keep)
   mesh = jax.sharding.get_abstract_mesh()
@@ -268,8 +277,8 @@ def sparse(
   specs = {name: split[name] for name in params}
   return jax.shard_map(
     local,
-    in_specs=(specs, _ROWS, _ROWS, _ROWS),
-    out_specs=_ROWS,
+    in_specs=(specs, gates.ROWS, gates.ROWS, gates.ROWS),
+    out_specs=gates.ROWS,
     check_vma=False,
   )(params, x, top, index)
 

@@ -18,10 +18,13 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 from glue_jax.layers.spec import EncoderConfig
 
 _PREFIX = 'gates_'
+# How tokens (T, ...) lie on the mesh.
+ROWS = P(('data', 'fsdp'))
 # A weight below this doesn't count as a use of the expert.
 USED = 1e-5
 

@@ -5,11 +5,13 @@ tokens of the entropy of all trees' leaves; it pushes each tree to one leaf.
 The published COMET-BERT has one tree (k = 1), no split bias.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 from glue_jax.kernels import tree_gate as kernel
 from glue_jax.layers import gates
@@ -52,10 +54,20 @@ class Gate(nn.Module):
     permutation, _ = Permutation(name='permutation')(k, n)
     if permutation is not None:
       permutation = jnp.broadcast_to(permutation, (k, n, n))
-    gated = kernel.tree_gate(
-      x.reshape(-1, width), split, leaf, leaf_bias, permutation, split_bias,
-      gamma=self.gamma, keep=k, implementation=self.implementation,
+    gate = functools.partial(
+      kernel.tree_gate, gamma=self.gamma, keep=k,
+      implementation=self.implementation,
     )  # fmt: skip
+    mesh = jax.sharding.get_abstract_mesh()
+    if not mesh.empty and mesh.size > 1 and not self.is_initializing():
+      # XLA doesn't split a kernel by itself.
+      specs = gates.ROWS, *[P()] * 5
+      gate = jax.shard_map(
+        gate, in_specs=specs, out_specs=gates.ROWS, check_vma=False
+      )
+    gated = gate(
+      x.reshape(-1, width), split, leaf, leaf_bias, permutation, split_bias
+    )
     entropy = gated.entropy.reshape(x.shape[:-1])
     gates.capture(
       self, 'entropy', gates.mean(entropy, gates.counted(context, x))
