@@ -271,7 +271,13 @@ def sparse(
     held = params['experts_in']['kernel'].shape[0]
     index = index - jax.lax.axis_index('expert') * held
     join = lambda y: jax.lax.psum(y, 'tensor')
-    y = _local_sparse(compute, params, x, top, index, join)
+    compute_here = compute
+    if 'dropout' in compute.keywords:  # rows elsewhere have other masks
+      key, rate = compute.keywords['dropout']
+      here = jax.lax.axis_index(('data', 'fsdp', 'expert'))
+      dropout = key + here.astype(key.dtype), rate
+      compute_here = functools.partial(compute, dropout=dropout)
+    y = _local_sparse(compute_here, params, x, top, index, join)
     return jax.lax.psum(y, 'expert')
 
   specs = {name: split[name] for name in params}

@@ -29,10 +29,10 @@ GATES = {
 }
 
 
-def layer(gate='topk', experts_=5, options=None, **kwargs):
+def layer(gate='topk', experts_=5, options=None, config=CONFIG, **kwargs):
   options = GATES[gate] if options is None else options
   return experts.FFN(
-    CONFIG, experts_, gate=gate, gate_options=tuple(options.items()), **kwargs
+    config, experts_, gate=gate, gate_options=tuple(options.items()), **kwargs
   )
 
 
@@ -213,6 +213,7 @@ def test_mistakes(change, message):
 
 
 SHARDED = """
+import dataclasses
 import jax, jax.numpy as jnp, numpy as np
 from glue_jax import sharding
 from tests.layers import experts_test as t
@@ -239,6 +240,14 @@ for gate in ('topk', 'comet'):
       many = jax.jit(jax.value_and_grad(loss, (0, 1)))(params, rows)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many)):
       np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4)
+wet = t.layer('topk', 6, config=dataclasses.replace(t.CONFIG, dropout=0.5))
+x, context = t.inputs(2)
+params = t.initialised(wet, x, context)
+with sharding.enter(sharding.make_mesh(data=2, tensor=2, expert=2)):
+  rows = jax.device_put(jnp.ones_like(x), sharding.batch_sharding(
+    sharding.make_mesh(data=2, tensor=2, expert=2)))
+  y, _ = t.run(wet, params, rows, context, True)
+assert np.isfinite(y).all() and not np.allclose(y[0, 0], y[1, 0])
 mesh = sharding.make_mesh(data=2, expert=4)
 with sharding.enter(mesh):
   try:
@@ -263,6 +272,21 @@ def test_eight_devices_give_the_result_of_one():
   lines = done.stdout.splitlines()
   assert lines[-1] == 'equal'
   assert 'mesh.expert=4 does not divide the 6 experts' in lines[-2]
+
+
+def test_an_expert_axis_without_experts_is_refused():
+  from glue_jax import build
+
+  class Mesh:
+    shape = {'expert': 2}
+
+  class Spec:
+    spec = ('fsdp', None)
+
+  with pytest.raises(ValueError, match='mesh.expert=2, but the model has no'):
+    build.check_expert_axis({'kernel': Spec}, Mesh)
+  Spec.spec = ('expert', 'fsdp')
+  build.check_expert_axis({'kernel': Spec}, Mesh)
 
 
 def test_experts_lie_on_the_expert_axis(monkeypatch):
