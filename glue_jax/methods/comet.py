@@ -73,19 +73,19 @@ def make(
       f"comet needs model.ffn='experts'; it is {ctx.model.config.ffn!r}"
     )
   if not search_steps:
-    return Method('comet', wrap_loss=lambda loss: wrapped(loss, weights))
+    return Method('comet', wrap_loss=lambda loss: _wrapped(loss, weights))
   weights['search'] = search_weight
   return Method(
     'comet',
     plugs=(Plug(_SITES, lambda *a: _site(search_steps, copies, *a)),),
-    wrap_loss=lambda loss: wrapped(loss, weights),
+    wrap_loss=lambda loss: _wrapped(loss, weights),
     labels=_labels,
     hooks=(Hook(before_step=lambda host: _fix(search_steps, host)),),
     export=lambda params: _merged(search_steps, params),
   )
 
 
-def wrapped(loss, weights):
+def _wrapped(loss, weights):
   """Returns the loss with the weighted sum of what the gates captured."""
 
   def with_terms(apply, params, batch, rng):

@@ -127,7 +127,6 @@ def test_weights_are_shares_of_at_most_k_experts(gate):
   x, context = inputs()
   options = GATES[gate] | ({'gamma': 1e-4} if gate == 'comet' else {})
   module = gates.make(gate, CONFIG, 5, options)
-  context = context | {'count_padding': False}
   init = jax.jit(module.init, static_argnums=3)
   variables = init(jax.random.key(0), x, context, False)
   # Fresh trees are undecided.
