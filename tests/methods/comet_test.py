@@ -45,10 +45,12 @@ def test_a_run_searches_fixes_and_merges(tmp_path):
   assert all(0 <= value <= 1 for value in logged['train/few_experts'])
   record = json.loads((tmp_path / 'model/model.json').read_text())
   assert record['unmerged'] == []
-  from glue_jax import evaluate, predict
+  from glue_jax import evaluate, restore
 
-  run = predict.open_run(tmp_path, splits=None)
-  (split,) = run.bundle.evals
+  (split,) = result['metrics']
+  run = restore.load_run(
+    tmp_path, eval_splits=(split,), eval_limit=settings.data.eval_limit
+  )
   found, _ = evaluate.evaluate(
     run.predict_fn, run.bundle.evals[split], run.task, run.bundle.tables[split]
   )
