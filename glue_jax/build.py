@@ -104,6 +104,7 @@ def build(
     params, owners = method.add_leaves(rng, params, plain, methods, batch)
     composed = method.compose(methods, owners)
     specs = sharding.param_specs(params, encoder.RULES, mesh)
+    check_expert_axis(specs, mesh)
     params = sharding.put(params, specs)
   return Parts(
     config=config,
@@ -118,6 +119,21 @@ def build(
     rules=encoder.RULES,
     names=names,
   )
+
+
+def check_expert_axis(specs: tree.Tree, mesh: Mesh) -> None:
+  """Refuses devices along `expert` that would all do the same.
+
+  Raises:
+    ValueError: no parameter is split over that axis.
+  """
+  size = mesh.shape['expert']
+  split = any('expert' in x.spec for x in tree.flatten(specs).values())
+  if size > 1 and not split:
+    raise ValueError(
+      f'mesh.expert={size}, but the model has no sparse experts to split; give '
+      "those devices to another axis, or set model.ffn='experts'"
+    )
 
 
 def make_mesh(config: Any) -> Mesh:
@@ -167,13 +183,14 @@ def make_model(config: Any, bundle: pipeline.DataBundle) -> Any:
   for key in ('fresh', 'cast'):  # read by initial_params
     kwargs.pop(key, None)
   if weights:
-    clash = {'name', 'preset', 'vocab_size'} & kwargs.keys()
+    clash = {'preset', 'vocab_size'} & kwargs.keys()
     if clash:
       raise ValueError(
         f'config.model: {sorted(clash)} come from model.weights={weights!r}; '
         'leave them out'
       )
-    kwargs |= read_sizes(weights)
+    # A name given is that of another family of the same sizes.
+    kwargs = read_sizes(weights) | kwargs
   else:
     kwargs.setdefault('vocab_size', bundle.tokenizer.vocab_size)
     kwargs.setdefault('pad_id', bundle.tokenizer.pad_id)

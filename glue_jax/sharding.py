@@ -1,9 +1,9 @@
 """Mesh, rules and specs: where every leaf and every activation lives.
 
-The mesh has the axes `data`, `fsdp` and `tensor`. Batches are split over `data`
-and `fsdp`; parameters follow their model's name rules (`tensor`, `fsdp`), and a
-leaf that no rule names (a method's own) is split over `fsdp` on its largest
-divisible dimension.
+The mesh has the axes `data`, `fsdp`, `tensor` and `expert`. Batches are split
+over `data` and `fsdp`; parameters follow their model's name rules (`tensor`,
+`fsdp`, and `expert` for those of sparse experts), and a leaf that no rule names
+(a method's own) is split over `fsdp` on its largest divisible dimension.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 from glue_jax import tree
 
-AXES = ('data', 'fsdp', 'tensor')
+AXES = ('data', 'fsdp', 'tensor', 'expert')
 
 # Logical names of activation axes -> mesh axes.
 ACTIVATIONS = (
@@ -29,6 +29,7 @@ ACTIVATIONS = (
   ('heads', 'tensor'),
   ('mlp', 'tensor'),
   ('vocab', 'tensor'),
+  ('expert', 'expert'),
 )
 
 # Leaves with fewer elements are copied to every device: splitting them would
@@ -40,30 +41,31 @@ def make_mesh(
   data: int = -1,
   fsdp: int = 1,
   tensor: int = 1,
+  expert: int = 1,
   devices: Sequence[Any] | None = None,
 ) -> Mesh:
   """Makes the mesh; an axis of size -1 takes all devices that are left.
 
   Args:
-    data, fsdp, tensor: devices along each axis.
+    data, fsdp, tensor, expert: devices along each axis.
     devices: defaults to all devices of all processes.
 
   Raises:
     ValueError: the sizes don't multiply to the number of devices.
   """
   devices = list(jax.devices() if devices is None else devices)
-  shape = [data, fsdp, tensor]
+  shape = [data, fsdp, tensor, expert]
   known = math.prod(size for size in shape if size != -1)
   if shape.count(-1) == 1 and known and len(devices) % known == 0:
     shape[shape.index(-1)] = len(devices) // known
   if math.prod(shape) != len(devices) or min(shape) < 1:
     raise ValueError(
-      f'mesh data={data} fsdp={fsdp} tensor={tensor} does not fit '
-      f'{len(devices)} devices; sizes must multiply to it (one may be -1)'
+      f'mesh expert={expert} data={data} fsdp={fsdp} tensor={tensor} does not '
+      f'fit {len(devices)} devices; sizes must multiply to it (one may be -1)'
     )
   # Auto axes: under the Explicit default a linen constraint raises.
   return jax.make_mesh(
-    tuple(shape), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
+    tuple(shape), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
   )
 
 

@@ -25,15 +25,25 @@ from glue_jax.step import Programs, make_step
 from tests import devices_test
 from tests.conftest import tiny_config
 
-# Small arguments for each method; 'TEACHER' stands for a saved model.
+# Small arguments for each method; 'TEACHER' stands for a saved model,
+# 'IMPORTANCE' for the importance of its neurons.
 METHODS = {
   'bootstrapping': dict(beta=0.5),
+  'comet': dict(entropy=0.1, search_steps=20),
   'distillation': dict(teacher='TEACHER'),
   'gradual_unfreezing': {},
   'houlsby': dict(size=4),
   'last_layers': dict(count=1),
   'lora': dict(rank=2),
+  'moebert': dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
 }
+EXPERTS = dict(
+  num_layers=2,
+  ffn='experts',
+  options=dict(experts=dict(size=12, gate_options=dict(gamma=1.0))),
+)
+# What a method needs of the model.
+MODELS = {'comet': EXPERTS, 'moebert': EXPERTS}
 # Methods whose model is the plain one before the first step.
 IDENTITY = (
   'bootstrapping',
@@ -41,6 +51,7 @@ IDENTITY = (
   'gradual_unfreezing',
   'last_layers',
   'lora',
+  'moebert',
 )
 
 
@@ -58,12 +69,15 @@ def teacher(tmp_path_factory):
   parts = build.build(tiny_config(), 1, total_steps=lambda _: 4)
   params = sharding.gather(parts.params, parts.mesh)
   saved_model.save(folder, parts.plain.model, params)
+  neurons = np.arange(parts.plain.model.config.intermediate_size)
+  np.savez(folder / 'importance.npz', layer_0=neurons, layer_1=-neurons)
   return str(folder)
 
 
 def arguments(name, teacher):
+  files = {'TEACHER': teacher, 'IMPORTANCE': f'{teacher}/importance.npz'}
   return {
-    key: teacher if value == 'TEACHER' else value
+    key: files.get(value, value) if isinstance(value, str) else value
     for key, value in METHODS[name].items()
   }
 
@@ -73,7 +87,9 @@ class Case:
 
   def __init__(self, name, teacher):
     self.name = name
-    self.config = tiny_config(methods=((name, arguments(name, teacher)),))
+    self.config = tiny_config(
+      methods=((name, arguments(name, teacher)),), model=MODELS.get(name, {})
+    )
     self.parts = build.build(self.config, 0, total_steps=lambda _: 4)
     parts = self.parts
     self.key = jax.random.key(0)
@@ -196,6 +212,7 @@ def test_four_devices_give_the_result_of_one(teacher, tmp_path):
           dict(
             mesh=mesh,
             methods=[[name, arguments(name, teacher)]],
+            model=MODELS.get(name, {}),
             # The rows, and so the vocabulary, of the teacher.
             data=dict(train_limit=64),
           ),

@@ -58,4 +58,5 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused():
     'data': len(jax.devices()),
     'fsdp': 1,
     'tensor': 1,
+    'expert': 1,
   }

@@ -1,7 +1,8 @@
 """The encoder: embeddings and N post-LN blocks with slots.
 
 Devlin et al. 2019, arXiv 1810.04805. A block is x = LN(x + mixer(x)),
-x = LN(x + ffn(x)); which mixer, which feed-forward part and which way of
+x = LN(x + ffn(x)), the latter unless the part brings its own (`adds_residual`);
+which mixer, which feed-forward part and which way of
 running the blocks is a matter of the config (glue_jax/layers/spec.py).
 
 Parameter names:
@@ -32,6 +33,11 @@ RULES = (
   (r'.*/(position|token_type)/embedding', (None, 'fsdp')),
   (rf'.*/{_COLUMNS}/kernel', ('fsdp', 'tensor')),
   (rf'.*/{_COLUMNS}/bias', ('tensor',)),
+  (r'.*/experts_in/kernel', ('expert', 'fsdp', 'tensor')),
+  (r'.*/experts_in/bias', ('expert', 'tensor')),
+  (r'.*/experts_out/kernel', ('expert', 'tensor', 'fsdp')),
+  (r'.*/(experts_out|ln_experts)/(bias|scale)', ('expert', None)),
+  (r'.*/permutation/log_weights', (None, None, None)),
   (r'.*/(attn_out|ffn_out|out_proj)/kernel', ('tensor', 'fsdp')),
   (r'.*/(attn_out|ffn_out|out_proj)/bias', (None,)),
   (r'.*/(scale|bias)', (None,)),
@@ -67,7 +73,10 @@ class Block(nn.Module):
     x = LayerNorm(eps, c.dtype, name='ln_attn')(x + mixed)
     if self.ffn:
       ffn = spec.make('ffn', self.ffn, c)
-      x = LayerNorm(eps, c.dtype, name='ln_ffn')(x + ffn(x, context, train))
+      y = ffn(x, context, train)
+      if not getattr(ffn, 'adds_residual', False):
+        y = LayerNorm(eps, c.dtype, name='ln_ffn')(x + y)
+      x = y
     return nn.with_logical_constraint(x, ('batch', 'length', 'embed'))
 
 

@@ -1,5 +1,7 @@
 """Distillation terms: what a student's outputs are pulled towards."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -27,3 +29,30 @@ def soft_cross_entropy(
 def squared_error(student: jax.Array, teacher: jax.Array) -> jax.Array:
   """Squared distance of scores (B,), for regression; float32 (B,)."""
   return (student.astype(jnp.float32) - teacher.astype(jnp.float32)) ** 2
+
+
+def symmetric_divergence(student: jax.Array, teacher: jax.Array) -> jax.Array:
+  """1/2 sum_c (p - q)(log p - log q) of two softmaxes over the last axis.
+
+  MoEBERT (Zuo et al. 2022, arXiv 2204.07675), section 3.3; no temperature.
+
+  Args:
+    student, teacher: logits (B, C); positions of a span as well.
+
+  Returns:
+    (B,) float32.
+  """
+  ours = jax.nn.log_softmax(student.astype(jnp.float32))
+  theirs = jax.nn.log_softmax(teacher.astype(jnp.float32))
+  return ((jnp.exp(ours) - jnp.exp(theirs)) * (ours - theirs)).sum(-1) / 2
+
+
+def hidden_distance(
+  student: Sequence[jax.Array], teacher: Sequence[jax.Array]
+) -> jax.Array:
+  """Mean squared distance of hidden states (B, L, D), summed over layers: (B,).
+
+  Every position of a row counts, padding too, as in the released MoEBERT.
+  """
+  square = lambda a, b: jnp.square(a.astype(jnp.float32) - b).mean((-2, -1))
+  return sum(square(a, b) for a, b in zip(student, teacher, strict=True))

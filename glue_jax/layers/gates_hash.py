@@ -1,0 +1,100 @@
+"""Hash gate: every token id has its experts, fixed at random.
+
+Roller et al. 2021, arXiv 2106.04426; MoEBERT's `hash-random` and, with a table
+from `balanced`, `hash-balance`. The table is a function of the options, so a
+saved model has it.
+"""
+
+import collections
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from glue_jax.layers import gates
+from glue_jax.layers.permutation import Permutation, averaged
+from glue_jax.layers.spec import EncoderConfig
+
+
+class Gate(nn.Module):
+  """k fixed experts for each id of the vocabulary, equally weighted.
+
+  Attributes:
+    config: of the encoder; `vocab_size` rows.
+    experts: n.
+    k: experts of an id; 1 for a given table.
+    seed: of the random table.
+    table: expert of each id, in place of a random table.
+  """
+
+  config: EncoderConfig
+  experts: int
+  k: int = 1
+  seed: int = 0
+  table: tuple[int, ...] = ()
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, context: dict[str, Any], train: bool
+  ) -> gates.Routing:
+    """Routes x (B, L, D) by `input_ids`.
+
+    Raises:
+      ValueError: a table of another length than the vocabulary, or with other
+        numbers than 0 .. n - 1.
+    """
+    del train
+    n, rows = self.experts, self.config.vocab_size
+    gates.check_keep(self.k, n)
+    if self.table:
+      if len(self.table) != rows or not set(self.table) <= set(range(n)):
+        raise ValueError(
+          f"model.options['experts'] gate_options table: {len(self.table)} "
+          f'entries in {min(self.table)} .. {max(self.table)}; expected '
+          f'{rows} in 0 .. {n - 1}'
+        )
+      table = np.asarray(self.table)[:, None]
+    else:
+      table = random_table(rows, n, self.k, self.seed)
+    ids = context['input_ids'][:, : x.shape[1]]
+    weights = hashed(ids, jnp.asarray(table), n)
+    permutation, hard = Permutation(name='permutation')(self.k, n)
+    return gates.Routing(averaged(permutation, weights), self.k, hard)
+
+
+def hashed(ids: jax.Array, table: jax.Array, experts: int) -> jax.Array:
+  """Weights (B, L, n) of ids (B, L) by a table (V, k)."""
+  return jax.nn.one_hot(table[ids], experts).mean(-2)
+
+
+@functools.cache
+def random_table(rows: int, experts: int, k: int, seed: int) -> np.ndarray:
+  """k different experts for each of (rows,) ids, the same in every release.
+
+  NumPy promises the stream of RandomState.
+  """
+  keys = np.random.RandomState(seed).random_sample((rows, experts))
+  return np.argsort(keys, axis=1, kind='stable')[:, :k].astype(np.int32)
+
+
+def balanced(
+  counts: Mapping[int, int], rows: int, experts: int, seed: int = 0
+) -> tuple[int, ...]:
+  """MoEBERT's `hash-balance`: ids by falling frequency go to the lightest.
+
+  Args:
+    counts: how often each id occurs in the training data.
+    rows: of the vocabulary; ids that don't occur are drawn.
+    experts: n.
+    seed: of that draw.
+  """
+  table = random_table(rows, experts, 1, seed)[:, 0].tolist()
+  load = collections.Counter(dict.fromkeys(range(experts), 0))
+  for token, count in sorted(counts.items(), key=lambda item: -item[1]):
+    table[token] = min(load, key=load.__getitem__)
+    load[table[token]] += count
+  return tuple(table)

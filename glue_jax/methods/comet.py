@@ -1,0 +1,187 @@
+"""COMET's training. Ibrahim et al. 2023, arXiv 2306.02824.
+
+For models with experts (layers/experts.py) and any of their gates: what the
+gates capture is weighed into the loss, and with `search_steps` the local search
+over permutations (COMET+, Top-k+, ...; layers/permutation.py) is on. Constant
+weights: there is no schedule. Logged: the share of tokens with at most k
+experts and the experts a token.
+
+At step T = `search_steps` the permutations become hard. So that the last soft
+R is the one of step T - 1, as published, the switch comes with that step: its
+temperature is 1e-7, its R hard to rounding. One permutation for all (copies=1)
+is merged at export: the experts change places.
+"""
+
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from glue_jax import tree
+from glue_jax.layers import permutation
+from glue_jax.method import Context, Hook, Method
+from glue_jax.plugs import Plug, Recorder
+
+_SITES = r'encoder/layer_\d+/ffn/gate/permutation'
+_LEAF = 'log_weights'
+# The variant's key: {path: rows of columns}, as text.
+_CHOSEN = 'permutations'
+_LOGGED = ('few_experts', 'experts_per_token')
+
+
+def make(
+  ctx: Context,
+  *,
+  entropy: float = 0.0,
+  balance: float = 0.0,
+  importance: float = 0.0,
+  load: float = 0.0,
+  reciprocal: float = 0.0,
+  search_steps: int = 0,
+  search_weight: float = 1e-4,
+  copies: int = 1,
+) -> Method:
+  """Returns the method.
+
+  Args:
+    ctx: see `Context`.
+    entropy, balance, importance, load, reciprocal: weights of what the gates
+      capture (summed over layers); see glue_jax/layers/gates_*.py for which
+      gate captures what.
+    search_steps: T, steps per epoch times epochs of the search; 0 for none.
+    search_weight: of the permutations' entropy.
+    copies: permutations a gate: 1 shared one, or one for each of its k trees
+      or selectors.
+
+  Raises:
+    ValueError: a model without experts, or a negative argument.
+  """
+  weights = {
+    'entropy': entropy, 'balance': balance, 'importance': importance,
+    'load': load, 'reciprocal': reciprocal,
+  }  # fmt: skip
+  given = weights | {
+    'search_steps': search_steps, 'search_weight': search_weight,
+  }  # fmt: skip
+  wrong = {key: value for key, value in given.items() if value < 0}
+  if wrong or copies < 1:
+    raise ValueError(f'comet: {wrong or dict(copies=copies)} is too small')
+  if 'experts' not in ctx.model.config.names('ffn'):
+    raise ValueError(
+      f"comet needs model.ffn='experts'; it is {ctx.model.config.ffn!r}"
+    )
+  if not search_steps:
+    return Method('comet', wrap_loss=lambda loss: _wrapped(loss, weights))
+  weights['search'] = search_weight
+  return Method(
+    'comet',
+    plugs=(Plug(_SITES, lambda *a: _site(search_steps, copies, *a)),),
+    wrap_loss=lambda loss: _wrapped(loss, weights),
+    labels=_labels,
+    hooks=(Hook(before_step=lambda host: _fix(search_steps, host)),),
+    export=lambda params: _merged(search_steps, params),
+  )
+
+
+def _wrapped(loss, weights):
+  """Returns the loss with the weighted sum of what the gates captured."""
+
+  def with_terms(apply, params, batch, rng):
+    recorder = Recorder(apply)
+    total, metrics = loss(recorder, params, batch, rng)
+    captured = recorder.outputs[-1].get('captured', {})
+    found = {}
+    for name, value in captured.items():
+      found.setdefault(name.rpartition('/')[2], []).append(value)
+    absent = {n for n, w in weights.items() if w} - found.keys() - {'search'}
+    if absent:
+      raise ValueError(
+        f'comet: no gate of the model captures {sorted(absent)}; they capture '
+        f'{sorted(found.keys() - set(_LOGGED))}'
+      )
+    count = metrics['loss'][1]
+    for name, weight in weights.items():
+      if weight and name in found:
+        term = sum(found[name])
+        total += weight * term
+        metrics[name] = (term * count, count)
+    for name in _LOGGED:
+      metrics[name] = (sum(found[name]) / len(found[name]) * count, count)
+    return total, metrics
+
+  return with_terms
+
+
+def hard(log_weights: jax.Array, total: int) -> jax.Array:
+  """The assignment of the last soft R of a search of `total` steps."""
+  soft = permutation.sinkhorn(
+    log_weights, *permutation.schedule(jnp.float32(max(total - 1, 1)), total)
+  )
+  return permutation.assign(soft)
+
+
+def _site(total, copies, site, next_fn, wanted, experts):
+  """The plug: soft while searching, hard afterwards and at inference."""
+  del next_fn
+  if copies not in (1, wanted):
+    raise ValueError(
+      f'comet copies={copies}: the gate at {site.path} has {wanted} to '
+      f'permute; give 1 or {wanted}'
+    )
+  limit = permutation.INIT_RANGE
+  theta = site.param(
+    _LEAF,
+    lambda key, shape, dtype: jax.random.uniform(
+      key, shape, dtype, -limit, limit
+    ),
+    (copies, experts, experts),
+  )
+  chosen = site.apply.variant.get(_CHOSEN)
+  if chosen:
+    columns = np.asarray(json.loads(chosen)[site.path])
+    return jnp.eye(experts)[columns], copies == 1
+  if not site.train or site.apply.step is None:
+    return hard(theta, total), copies == 1
+  step = (site.apply.step + 1).astype(jnp.float32)
+  soft = permutation.sinkhorn(theta, *permutation.schedule(step, total))
+  site.capture('search', permutation.entropy(soft))
+  return soft, False
+
+
+def _fix(total, host):
+  """Ends the search: one assignment, from then on a part of the program."""
+  if _CHOSEN in host.variant or host.step + 1 < total - 1:
+    return
+  leaves = tree.flatten(host.state.all_params())
+  columns = {
+    name.rpartition('/')[0]: np.asarray(hard(theta, total)).argmax(-1).tolist()
+    for name, theta in leaves.items()
+    if name.endswith(f'/permutation/{_LEAF}')
+  }
+  host.variant[_CHOSEN] = json.dumps(columns, sort_keys=True)
+
+
+def _labels(params, variant):
+  learns = _CHOSEN not in variant
+
+  def label(name, _):
+    log_weights = name.endswith(f'/permutation/{_LEAF}')
+    return 'train' if learns or not log_weights else 'frozen'
+
+  return tree.map_named(label, params)
+
+
+def _merged(total, params):
+  """Moves the experts; separate permutations stay as leaves."""
+  flat = tree.flatten(params)
+  for name in list(flat):
+    found = re.fullmatch(rf'(.*/ffn)/gate/permutation/{_LEAF}', name)
+    if not found or flat[name].shape[0] > 1:
+      continue
+    columns = hard(flat.pop(name), total)[0].argmax(-1)
+    for leaf in list(flat):
+      if re.match(rf'{found[1]}/(experts_in|experts_out|ln_experts)/', leaf):
+        flat[leaf] = flat[leaf][columns]
+  return tree.unflatten(flat)

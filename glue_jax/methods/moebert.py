@@ -1,0 +1,126 @@
+"""MoEBERT: experts out of a fine-tuned model, and distillation layer by layer.
+
+Zuo et al. 2022, arXiv 2204.07675; COMET-BERT's training as well. Parts:
+compress/moebert.py, objectives/distill.py. The importance file is written by
+`python -m launch.importance`; the gate's losses are the method `comet`'s.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from glue_jax.compress import moebert
+from glue_jax.method import Context, Method
+from glue_jax.objectives import distill
+from glue_jax.plugs import Apply, Recorder
+
+
+def make(
+  ctx: Context,
+  *,
+  teacher: str,
+  importance: str,
+  shared: int = 512,
+  distillation: float = 1.0,
+) -> Method:
+  """Returns the method: task loss + distillation * (hidden states + logits).
+
+  Args:
+    ctx: see `Context`.
+    teacher: the fine-tuned dense model: a finished workdir or 'stage:<name>'.
+    importance: .npz file of its neurons' importance.
+    shared: neurons that every expert gets.
+    distillation: weight; 0 trains without a teacher in the loss.
+
+  Raises:
+    ValueError: another task kind, vocabulary, width or number of layers, a
+      file that isn't there or doesn't fit, or a negative weight.
+  """
+  if ctx.task.kind not in _LOGITS:
+    raise ValueError(
+      f'moebert needs a task of {sorted(_LOGITS)}, {ctx.task.name} is '
+      f'{ctx.task.kind}'
+    )
+  if distillation < 0:
+    raise ValueError(f'moebert distillation={distillation}: expected 0 or more')
+  teach, params = ctx.load(teacher)
+  config = ctx.model.config
+  for field in ('vocab_size', 'hidden_size', 'num_layers'):
+    ours, theirs = (getattr(m, field) for m in (config, teach.model.config))
+    if ours != theirs:
+      raise ValueError(
+        f'moebert: the teacher {teacher} has {field} {theirs}, the student '
+        f'{ours}; they must be equal'
+      )
+  # The same positions of the last layer, whatever the teacher was run with.
+  stack = dataclasses.replace(teach.model.config, stack=config.stack)
+  teach = Apply(teach.model.clone(config=stack))
+  scores = read_importance(importance)
+  kind = ctx.task.kind
+  return Method(
+    'moebert',
+    surgery=lambda _, ours: moebert.experts_from_dense(
+      ours, params, scores, shared
+    ),
+    wrap_loss=lambda loss: _wrapped(loss, teach, kind, distillation),
+    init_frozen=lambda _: {'teacher': params},
+  )
+
+
+def read_importance(path: str) -> dict[str, np.ndarray]:
+  """Reads {'layer_{i}': (F,)}.
+
+  Raises:
+    ValueError: there is no such file, or it holds something else.
+  """
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      return {name: file[name] for name in file.files}
+  except (OSError, ValueError) as error:
+    raise ValueError(
+      f'importance {path!r} cannot be read ({error}); write it with '
+      'python -m launch.importance --workdir=TEACHER --output=FILE'
+    ) from error
+
+
+def _wrapped(loss, teach, kind, weight):
+  def distilled(apply, params, batch, rng):
+    recorder = Recorder(apply)
+    hard, metrics = loss(recorder, params, batch, rng)
+    student = recorder.outputs[-1]
+    target = jax.lax.stop_gradient(teach(apply.frozen['teacher'], batch))
+    losses = _LOGITS[kind](student, target)
+    hidden = distill.hidden_distance(
+      student['hidden_states'], target['hidden_states']
+    )
+    # Rows of several choices lie one after another.
+    losses += hidden.reshape(len(losses), -1).mean(-1)
+    total, count = (losses * batch['weight']).sum(), batch['weight'].sum()
+    metrics = metrics | {'distillation': (total, count)}
+    return hard + weight * total / jnp.maximum(count, 1), metrics
+
+  return distilled
+
+
+def _classes(student, target):
+  return distill.symmetric_divergence(student['logits'], target['logits'])
+
+
+def _scores(student, target):
+  return distill.squared_error(student['logits'], target['logits'])
+
+
+def _span(student, target):
+  ends = ('start_logits', 'end_logits')
+  terms = (distill.symmetric_divergence(student[e], target[e]) for e in ends)
+  return sum(terms) / 2
+
+
+_LOGITS = {
+  'classification': _classes,
+  'multiple_choice': _classes,
+  'regression': _scores,
+  'span': _span,
+}
