@@ -14,7 +14,10 @@ Command:  zcat SST-2/train.tsv.gz | tail -n +2 | cut -f1 >sst2.txt
 GLUE_JAX_CORPUS names the folder `corpus`: train/weighted/, train/random/ (and
 train/top_k/), and heldout/ with text of the target that the selection has not
 seen. All runs share one WordPiece vocabulary, of all texts in train/.
-Hardware: 2 CPU cores, minutes for three seeds.
+Measured: loss on SST-2's development sentences after 500 steps, seeds 0 to 2:
+          weighted 6.645 6.623 6.617, random 6.811 6.798 6.738 (perplexity 756
+          against 883); accuracy 5.3 % against 5.5 %, no gain there.
+Hardware: 2 CPU cores, some minutes for three seeds.
 """
 
 import os
