@@ -6,7 +6,7 @@ Command:  python -m launch.train --config=configs/comet_minilm_glue.py:rte
             --workdir=runs/comet_rte
 The argument is a task, or task_gate with a gate of `GATES`: rte_topk. Teacher,
 importance and data as in configs/comet_glue.py; the teacher is
-configs/glue.py's. Measured figures: README, 'Sparse experts'.
+configs/glue.py's. Measured: not run to its end.
 """
 
 import ml_collections
