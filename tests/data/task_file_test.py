@@ -1,6 +1,7 @@
 """A user's own task from one YAML file: defaults, splits, and its mistakes."""
 
 import json
+import types
 
 import pytest
 
@@ -193,26 +194,26 @@ def test_missing_files(folder):
     make(folder, BASE.replace('rows.jsonl', 'nothing.jsonl'))
 
 
-def check(task, capsys):
-  from absl import flags
+@pytest.fixture
+def check(capsys, monkeypatch):
+  """Runs the command's check; other tests may hold flags of these names."""
+  defaults = dict(
+    data_dir=None, files=[], splits=[], bad_rows='error', seed=0, examples=2
+  )
+  monkeypatch.setattr(command, 'FLAGS', types.SimpleNamespace(**defaults))
+  return lambda task: (command.check(task), capsys.readouterr().out)
 
-  if not hasattr(flags.FLAGS, 'splits'):
-    command.define_flags()
-  flags.FLAGS(['data', '--task=x'])
-  errors = command.check(task)
-  return errors, capsys.readouterr().out
 
-
-def test_check_finds_what_whole_splits_have_wrong(folder, capsys):
+def test_check_finds_what_whole_splits_have_wrong(folder, check):
   write(folder / 'more.jsonl', [('word3 here', 'yes'), ('new', 'no')])
   write(folder / 'only.jsonl', [(f'word{i} here', 'yes') for i in range(9)])
   text = BASE + 'splits: {train: only, test: more}\n'
-  errors, out = check(make(folder, text), capsys)
+  errors, out = check(make(folder, text))
   assert errors == 2, out
   assert 'test: 1 rows have a text that is also in' in out
   assert 'more.jsonl:1 is' in out and 'only.jsonl:4' in out
   assert "more.jsonl:2 has the label 'no', which no row of train has" in out
-  assert check(make(folder), capsys)[0] == 0
+  assert check(make(folder))[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -227,15 +228,15 @@ def test_check_finds_what_whole_splits_have_wrong(folder, capsys):
     ({'id': 99, 'text': '', 'label': 'no'}, "rows.jsonl:41: column 'text'"),
   ],
 )
-def test_check_finds_bad_rows(folder, capsys, line, message):
+def test_check_finds_bad_rows(folder, check, line, message):
   with (folder / 'rows.jsonl').open('a') as file:
     file.write(json.dumps(line) + '\n')
-  errors, out = check(make(folder), capsys)
+  errors, out = check(make(folder))
   assert errors == 2 and message in out  # train and validation share the file
 
 
-def test_check_finds_an_empty_split(folder, capsys):
+def test_check_finds_an_empty_split(folder, check):
   (folder / 'more.jsonl').write_text('')
   text = BASE + 'splits: {train: train, test: more}\n'
-  errors, out = check(make(folder, text), capsys)
+  errors, out = check(make(folder, text))
   assert errors == 1 and 'more.jsonl:1: the file is empty' in out
