@@ -8,13 +8,16 @@ import sys
 import numpy as np
 import pytest
 
+from glue_jax import programs
 from launch import benchmark
 from launch.benchmarks import _lengths, _worker, encoder, glue_peer
 from tests.conftest import ROOT
 
 
 def test_lists_the_benchmarks(capsys):
-  assert {'encoder', 'glue_peer', 'leaderboard'} <= set(benchmark.names())
+  assert {'encoder', 'glue-peer', 'leaderboard'} <= set(
+    programs.names(benchmark.FOLDER)
+  )
   with pytest.raises(SystemExit, match="unknown benchmark 'nope'"):
     benchmark.main(['nope'])
   with pytest.raises(SystemExit, match='encoder .*beside `transformers`'):

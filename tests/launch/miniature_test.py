@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from glue_jax import programs
 from launch import miniature
 
 
@@ -14,11 +15,11 @@ def run(*arguments):
 
 
 def test_every_miniature_is_listed_and_has_its_functions():
-  assert 'best-systems' in miniature.slugs()
+  assert 'best-systems' in programs.names(miniature.FOLDER)
   done = run('no-such-slug')
   assert done.returncode == 1
   assert "unknown miniature 'no-such-slug'" in done.stderr
-  for slug in miniature.slugs():
+  for slug in programs.names(miniature.FOLDER):
     assert slug in done.stderr
     text = (miniature.FOLDER / f'{slug.replace("-", "_")}.py').read_text()
     assert 'def define_flags()' in text and ') -> bool:' in text
