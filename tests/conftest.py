@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
@@ -30,6 +32,21 @@ def jit(fn, **kwargs):
   import jax
 
   return jax.jit(fn, compiler_options=QUICK, **kwargs)
+
+
+def run_on_devices(script, devices=8):
+  """What a script prints in a process of its own with so many CPU devices."""
+  flags = f'--xla_force_host_platform_device_count={devices}'
+  done = subprocess.run(
+    [sys.executable, '-c', script],
+    cwd=ROOT,
+    env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu'),
+    capture_output=True,
+    text=True,
+    timeout=500,
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  return done.stdout
 
 
 def tiny_config(**changes):

@@ -1,9 +1,6 @@
 """Quasiseparable mixing: every form is the matrix, in both passes."""
 
 import functools
-import os
-import subprocess
-import sys
 
 import hypothesis
 import hypothesis.strategies as st
@@ -15,7 +12,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from glue_jax.kernels import lowering, quasiseparable_tpu
 from glue_jax.kernels import quasiseparable as kernel
-from tests.conftest import ROOT, jit
+from tests.conftest import jit, run_on_devices
 
 SPLIT = """
 import jax, numpy as np
@@ -146,16 +143,7 @@ def test_chunks_of_a_tpu_and_groups():
 
 
 def test_eight_devices_give_what_one_gives():
-  flags = '--xla_force_host_platform_device_count=8'
-  done = subprocess.run(
-    [sys.executable, '-c', SPLIT],
-    cwd=ROOT,
-    env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu'),
-    capture_output=True,
-    text=True,
-  )
-  assert done.returncode == 0, done.stderr[-3000:]
-  assert done.stdout.strip() == 'equal on 8'
+  assert run_on_devices(SPLIT).strip() == 'equal on 8'
 
 
 def test_the_semantics_of_a_tpu_find_no_race():

@@ -1,14 +1,10 @@
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from glue_jax.layers import dropout
-from tests.conftest import ROOT
+from tests.conftest import run_on_devices
 
 SHAPE = (64, 32, 96)
 COUNT = 64 * 32 * 96
@@ -135,10 +131,4 @@ for spec in (P('a'), P(None, 'b'), P('a', None, 'b'), P(('a', 'b'))):
 
 
 def test_sharding_changes_nothing():
-  flags = {'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}
-  subprocess.run(
-    [sys.executable, '-c', SHARDED],
-    env={**os.environ, **flags},
-    cwd=ROOT,
-    check=True,
-  )
+  run_on_devices(SHARDED)

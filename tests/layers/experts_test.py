@@ -1,9 +1,6 @@
 """Sparse experts: dispatch, gates, laws, and errors."""
 
 import functools
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +10,7 @@ import pytest
 from glue_jax import sharding, tree
 from glue_jax.layers import experts, gates, grouped
 from glue_jax.layers.spec import EncoderConfig
-from tests.conftest import ROOT
+from tests.conftest import run_on_devices
 
 CONFIG = EncoderConfig(
   vocab_size=50, hidden_size=12, num_heads=2, intermediate_size=20,
@@ -258,17 +255,7 @@ print('equal')
 
 
 def test_eight_devices_give_the_result_of_one():
-  flags = '--xla_force_host_platform_device_count=8'
-  done = subprocess.run(
-    [sys.executable, '-c', SHARDED],
-    cwd=ROOT,
-    env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu'),
-    capture_output=True,
-    text=True,
-    timeout=500,
-  )
-  assert done.returncode == 0, done.stderr[-3000:]
-  lines = done.stdout.splitlines()
+  lines = run_on_devices(SHARDED).splitlines()
   assert lines[-1] == 'equal'
   assert 'mesh.expert=4 does not divide the 6 experts' in lines[-2]
 

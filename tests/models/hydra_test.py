@@ -1,9 +1,5 @@
 """Hydra as a whole: export folders, and one result on 8 devices."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import numpy as np
 import pytest
@@ -11,7 +7,7 @@ import pytest
 from glue_jax import convert, tree
 from glue_jax.layers.spec import freeze
 from glue_jax.models import model as models
-from tests.conftest import ROOT, jit
+from tests.conftest import jit, run_on_devices
 
 OPTIONS = freeze(
   {'hydra': {'state_size': 6, 'head_dim': 8, 'learn_initial_state': True}}
@@ -122,13 +118,4 @@ print('equal on', len(jax.devices()))
 
 
 def test_eight_devices_give_the_gradient_of_one():
-  flags = '--xla_force_host_platform_device_count=8'
-  done = subprocess.run(
-    [sys.executable, '-c', SHARDED],
-    cwd=ROOT,
-    env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu'),
-    capture_output=True,
-    text=True,
-  )
-  assert done.returncode == 0, done.stderr[-3000:]
-  assert done.stdout.strip() == 'equal on 8'
+  assert run_on_devices(SHARDED).strip() == 'equal on 8'
