@@ -23,7 +23,12 @@ from launch.benchmarks import _timing
 
 FLAGS = flags.FLAGS
 # Mixer -> the family whose presets have it.
-FAMILIES = {'attention': 'bert', 'fourier': 'fnet', 'ponet': 'ponet'}
+FAMILIES = {
+  'attention': 'bert',
+  'fourier': 'fnet',
+  'ponet': 'ponet',
+  'hydra': 'hydra',
+}
 
 
 def define_flags() -> None:
