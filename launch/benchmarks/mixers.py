@@ -122,7 +122,10 @@ def _mixer_step(module: models.Model, params: Any, batch: Any) -> Any:
   """Gradient of the first block's mixer alone."""
   shape = (*batch['input_ids'].shape, module.config.hidden_size)
   x = np.random.default_rng(0).normal(size=shape)
-  context = dict(batch, mask=batch['attention_mask'] == 1)
+  mask = batch['attention_mask'] == 1
+  # What the encoder hands its mixers: nothing is padded, so the bias is zero.
+  bias = jnp.zeros((shape[0], 1, 1, shape[1]))
+  context = dict(batch, mask=mask, bias=bias)
   config = module.config
   mixer = spec.make('mixer', config.mixer, config)
 
