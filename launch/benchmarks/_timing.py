@@ -24,6 +24,27 @@ def alternate(
   return [statistics.median(times) for times in found]
 
 
+def clocks(
+  runs: Sequence[Callable[[], Any]], turns: int
+) -> list[tuple[float, float]]:
+  """Median (seconds, processor seconds) of each run, in turns, after one call.
+
+  Processor seconds are of this process on all its cores, which other processes
+  don't lengthen.
+  """
+  for run in runs:
+    jax.block_until_ready(run())
+  found = [[] for _ in runs]
+  for _ in range(turns):
+    for run, times in zip(runs, found, strict=True):
+      start = time.perf_counter(), time.process_time()
+      jax.block_until_ready(run())
+      times.append(
+        (time.perf_counter() - start[0], time.process_time() - start[1])
+      )
+  return [tuple(map(statistics.median, zip(*times))) for times in found]
+
+
 def copy_rate(megabytes: int = 128) -> float:
   """Bytes a second, read and written, of a plain addition."""
   x = jnp.zeros(megabytes * 2**18, jnp.float32)

@@ -15,6 +15,7 @@ Rows: {"mixer", "seeds", "loss", "std", "parameters", "hidden_size", ...}; the
 loss is that of the masked tokens of valid/.
 """
 
+import functools
 import json
 import pathlib
 import statistics
@@ -34,6 +35,7 @@ from glue_jax.kernels import quasiseparable as kernel
 from glue_jax.layers import hydra, matrices
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import model as models
+from launch.benchmarks import _timing
 
 FLAGS = flags.FLAGS
 PARTS = ('growth', 'mixers')
@@ -83,10 +85,8 @@ def growth() -> Iterator[dict[str, Any]]:
       ('block', _block(length)),
     ):
       program = jax.jit(fn).lower(*args).compile()
-      run = lambda program=program, args=args: jax.block_until_ready(
-        program(*args)
-      )
-      seconds, processor = _median_times(run, FLAGS.turns)
+      run = functools.partial(program, *args)
+      ((seconds, processor),) = _timing.clocks([run], FLAGS.turns)
       memory = program.memory_analysis().temp_size_in_bytes
       yield {
         'name': name,
@@ -232,17 +232,3 @@ def _block(length: int) -> tuple[Callable[..., Any], tuple]:
     return jnp.sum(block.apply({'params': params}, x, context, False))
 
   return jax.grad(loss, (0, 1)), (params, x)
-
-
-def _median_times(run: Callable[[], Any], turns: int) -> tuple[float, float]:
-  """Seconds by the clock and of the processor."""
-  run()
-  times = []
-  for _ in range(turns):
-    start = time.perf_counter(), time.process_time()
-    run()
-    times.append(
-      (time.perf_counter() - start[0], time.process_time() - start[1])
-    )
-  clock, processor = zip(*times)
-  return statistics.median(clock), statistics.median(processor)
