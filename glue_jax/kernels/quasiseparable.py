@@ -180,7 +180,7 @@ def matrix(
 
 def default_chunk(platform: str) -> int:
   """Tokens a chunk: a TPU's lanes, a GPU's registers, a CPU's cache."""
-  return {'tpu': 128, 'gpu': 64}.get(platform, 64)
+  return {'tpu': 128, 'gpu': 64}.get(platform, 32)
 
 
 def _spread(static, x, dt, a, b, c, delta, start):
