@@ -19,7 +19,7 @@ epochs (50 for CoLA, RTE, MRPC), best checkpoint on the development set, gamma
 1e-5 .. 5e-5, batch 8 .. 64, weight decay 0 .. 0.1, distillation 1 .. 5, gamma
 0.01 .. 1, entropy 0.05 .. 10.
 Expected: not confirmed (the paper's tables were not at hand). Measured: not run
-at this scale; configs/comet_minilm_glue.py runs here.
+at this scale; configs/comet_minilm_glue.py is the small form.
 """
 
 import os

@@ -1,0 +1,94 @@
+"""One cell of the matrix: a way of tuning, a backbone, an optimizer, a penalty.
+
+Command:  python -m launch.train
+            --config=configs/matrix.py:lora,bert,adamw,none
+            --workdir=runs/lora_bert
+The argument names a part of each axis (TUNE, BACKBONE, OPTIMIZER, REGULARIZER
+below, in this order); what is left out at its end is the axis' first part.
+`python -m launch.matrix` runs all combinations and prints one table.
+
+Backbones of width 64 learn mini-GLUE's sentiment from scratch; `minilm` is the
+encoder of GLUE_JAX_WEIGHTS on RTE of GLUE_JAX_DATA. Settings are one for each
+part, not tuned for each cell. Measured: README, 'One matrix'.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from configs import glue
+from glue_jax import config as config_lib
+
+_HOUSE = dict(preset='tiny', max_positions=64)
+
+# Part -> what it changes in a config; methods of all axes are put together.
+TUNE: dict[str, dict[str, Any]] = {
+  'full': {},
+  'last_layers': dict(methods=[['last_layers', dict(count=1)]]),
+  'houlsby': dict(methods=[['houlsby', dict(size=8)]]),
+  'lora': dict(methods=[['lora', dict(rank=4)]]),
+}
+BACKBONE: dict[str, dict[str, Any]] = {
+  name: dict(model=dict(name=name, **_HOUSE))
+  for name in ('bert', 'roberta', 'electra', 'fnet', 'ponet', 'hydra', 'comet')
+} | {'minilm': {}}
+OPTIMIZER: dict[str, dict[str, Any]] = {
+  'adamw': dict(optimizer=dict(name='adamw', lr=1e-3)),
+  'adafactor': dict(optimizer=dict(name='adafactor', lr=3e-3)),
+  'lion': dict(optimizer=dict(name='lion', lr=2e-4)),
+  'sgd': dict(optimizer=dict(name='sgd', lr=3e-2, args=dict(decay=0.9))),
+}
+REGULARIZER: dict[str, dict[str, Any]] = {
+  'none': {},
+  'bootstrapping': dict(methods=[['bootstrapping', dict(beta=0.8)]]),
+}
+AXES: dict[str, dict[str, dict[str, Any]]] = dict(
+  tune=TUNE, backbone=BACKBONE, optimizer=OPTIMIZER, regularizer=REGULARIZER
+)
+
+
+def get_config(cell: str = '') -> ml_collections.ConfigDict:
+  """Returns the config of a cell 'tune,backbone,optimizer,regularizer'.
+
+  Raises:
+    ValueError: a part that its axis doesn't have, or too many parts.
+  """
+  given = [part for part in cell.split(',') if part]
+  if len(given) > len(AXES):
+    raise ValueError(f'{cell!r}: expected {",".join(AXES)}')
+  names = [next(iter(parts)) for parts in AXES.values()]
+  names[: len(given)] = given
+  chosen = []
+  for (axis, parts), name in zip(AXES.items(), names):
+    if name not in parts:
+      raise ValueError(f'{axis} {name!r}: expected one of {sorted(parts)}')
+    chosen.append(parts[name])
+  config = config_lib.plain(base(names[1]))
+  methods = [method for part in chosen for method in part.get('methods', ())]
+  for part in chosen:
+    config = config_lib.override(config, part)
+  return ml_collections.ConfigDict(config | {'methods': methods})
+
+
+def base(backbone: str) -> Mapping[str, Any]:
+  """Returns what all cells of a backbone's size have in common."""
+  if backbone == 'minilm':
+    config = glue.get_config('rte')
+    config.model.pop('stack')
+    config.seeds = (0,)
+    return config
+  return dict(
+    task=dict(name='mini_sentiment'),
+    data=dict(
+      tokenizer='train',
+      max_length=32,
+      # One length: Fourier mixing has no mask.
+      buckets=(32,),
+      batch_size=64,
+      eval_batch_size=256,
+    ),
+    optimizer=dict(warmup=0.1, weight_decay=0.01),
+    train=dict(epochs=3),
+    seeds=(0,),
+  )
