@@ -11,6 +11,8 @@ validation loss among m drawn trials. The hash gate has nothing to hash here but
 the number of an image: random routing.
 
   python -m launch.benchmark comet_digits --output=FOLDER
+
+Gates that results.json has are not run again: the same command goes on.
 """
 
 import json
@@ -23,6 +25,7 @@ import numpy as np
 import optax
 from absl import flags
 
+from glue_jax import writers
 from launch.miniatures import _mixture
 
 FLAGS = flags.FLAGS
@@ -200,25 +203,36 @@ def main(argv: list[str]) -> None:
     raise SystemExit(f'unknown gates {unknown}, or no --output')
   folder = pathlib.Path(FLAGS.output)
   folder.mkdir(parents=True, exist_ok=True)
-  data, results = splits(), {}
+  data = splits()
+  path, results = folder / 'results.json', {}
+  budget = {n: FLAGS[n].value for n in ('trials', 'seeds', 'epochs')}
+  if path.is_file():
+    record = json.loads(path.read_text())
+    if record['budget'] != budget:
+      raise SystemExit(
+        f'{path} was begun with {record["budget"]}, this run has {budget}; '
+        'give another --output or the same flags'
+      )
+    results = record['gates']
   print('gate       accuracy         loss             share <= 2  seconds')
   for gate in wanted:
     for plus in (False, True):
       started = time.time()
-      rows = run(gate, plus, data)
-      accuracy, loss = curve(rows)
-      best = best_of(rows)
       name = gate + '+' * plus
-      results[name] = {
-        'curve': accuracy, 'loss_curve': loss, 'best': best, 'trials': rows,
-      }  # fmt: skip
-      figures = best['summary']
+      if name not in results:
+        rows = run(gate, plus, data)
+        accuracy, loss = curve(rows)
+        results[name] = {
+          'curve': accuracy, 'loss_curve': loss, 'best': best_of(rows),
+          'trials': rows,
+        }  # fmt: skip
+      figures = results[name]['best']['summary']
       mean = lambda key, f=figures: f'{f[key][0]:.4f} ± {f[key][1]:.4f}'
       print(
         f'{name:10} {mean("test_accuracy"):16} {mean("test_loss"):16} '
         f'{figures["test_few"][0]:10.3f} {time.time() - started:8.0f}',
         flush=True,
       )
-      text = json.dumps(results, indent=1) + '\n'
-      (folder / 'results.json').write_text(text)
+      record = {'budget': budget, 'gates': results}
+      writers.replace_text(path, json.dumps(record, indent=1) + '\n')
   plot(results, folder / 'curve.png')
