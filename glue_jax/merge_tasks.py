@@ -228,7 +228,8 @@ def open_task(
   model, params = _load(source, record)
   tokenizer = tokenizing.get_tokenizer(source.folder)
   lengths = pipeline.bucket_lengths(
-    data.get('buckets', (32, 64, 128)), data.get('max_length', 128)
+    data.get('buckets', (32, 64, 128)),
+    data.get('max_length') or record.max_length or 128,
   )
   model.config.check_lengths(lengths)
   where = data_dir or data.get('data_dir')
@@ -242,15 +243,18 @@ def open_task(
   order = _permutation(len(train), rows.seed)
   held, rest = order[: rows.select], order[rows.select :][: rows.statistics]
   chosen = np.sort(_permutation(len(dev), rows.seed)[: rows.report])
-  tables = {'select': _take(train, np.sort(held)), 'report': _take(dev, chosen)}
+  tables = {'select': train.take(np.sort(held)), 'report': dev.take(chosen)}
   read = functools.partial(
-    features.tokenize, tokenizer=tokenizer, max_length=lengths[-1]
+    features.tokenize,
+    tokenizer=tokenizer,
+    max_length=lengths[-1],
+    segments=data.get('segments'),
   )
   batches = {
     name: batching.eval_batches(read(table), 64, lengths)
     for name, table in tables.items()
   }
-  pool = read(_take(train, rest)) if len(rest) else None
+  pool = read(train.take(rest)) if len(rest) else None
   statistics = _Statistics(pool, rows.batch, lengths)
   return TaskModel(source, record, model, params, tables, batches, statistics)
 
@@ -309,10 +313,6 @@ def _load(source: Source, task: Task) -> tuple[Any, dict[str, np.ndarray]]:
 def _permutation(count: int, seed: int) -> np.ndarray:
   rng = np.random.Generator(np.random.Philox(key=[seed, count]))
   return rng.permutation(count)
-
-
-def _take(table: Table, rows: np.ndarray) -> Table:
-  return dataclasses.replace(table, rows=[table.rows[i] for i in rows])
 
 
 def statistics(

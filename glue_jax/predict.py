@@ -228,6 +228,6 @@ def _field(value: Any) -> str:
 def _has_predictions(task: Task) -> None:
   if task.kind in CORPUS_KINDS:
     raise ValueError(
-      f'task {task.name} is language modeling: it has no labels to predict; '
+      f'task {task.name} is {task.kind}: it has no labels to predict; '
       'use launch.evaluate for its perplexity'
     )

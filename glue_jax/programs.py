@@ -47,6 +47,9 @@ def run(
     status: what `main` returns -> exit status.
   """
   argv = sys.argv[1:] if argv is None else argv
+  if argv[:1] in (['--help'], ['-h']):
+    print(usage(command, folder))
+    return
   name = argv[0].replace('_', '-') if argv else ''
   if name not in names(folder):
     found = f'unknown {command} {name!r}\n' if name else ''

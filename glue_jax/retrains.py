@@ -31,7 +31,7 @@ def read_predictions(
   path = pathlib.Path(folder) / 'predictions' / f'{split}.jsonl'
   if not path.is_file():
     raise ValueError(f'{path} does not exist: the run did not predict {split}')
-  rows = [json.loads(line) for line in path.read_text().splitlines()]
+  rows = writers.read_lines(path)
   if not rows or 'label' not in rows[0]:
     raise ValueError(f'{path} has no labels, so it cannot be scored here')
   return rows

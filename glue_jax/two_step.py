@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from glue_jax import config as config_lib
-from glue_jax import report, retrains, sweep
+from glue_jax import report, retrains, sweep, writers
 from glue_jax.data import tasks
 from glue_jax.data.lepiszcze_records import HUB
 from glue_jax.data.task import Task
 from glue_jax.search.tpe import Study, Trial
-from glue_jax.writers import append_line
 
 # (cell, whether to end it now) -> exit code; None if the sweep was stopped.
 RunCell = Callable[[sweep.Cell, Callable[[], bool] | None], int | None]
@@ -87,13 +86,13 @@ class Protocol:
         f'--objective={metric}: {self.task.name} measures {self.task.metrics}'
       )
     path = self._workdir / 'trials.jsonl'
-    lines = path.read_text().splitlines() if path.is_file() else []
-    for line in lines[:count]:
-      study.replay(json.loads(line))
+    records = writers.read_lines(path) if path.is_file() else []
+    for record in records[:count]:
+      study.replay(record)
     while len(study.trials) < count:
       trial = self._trial(study, f'{self._split}/{metric}')
-      append_line(path, dataclasses.asdict(trial))
-    rows = trial_rows(study)
+      writers.append_line(path, dataclasses.asdict(trial))
+    rows = trial_rows(study, self.direction)
     print(sweep.table(rows))
     sweep.write_csv(rows, self._workdir / 'sweep.csv')
     best = study.best()
@@ -253,11 +252,11 @@ def retrain_cells(
   ]
 
 
-def trial_rows(study: Study) -> list[dict[str, Any]]:
-  """One row a trial, best first."""
+def trial_rows(study: Study, direction: str) -> list[dict[str, Any]]:
+  """One row a trial, best first; `direction` is that of their value."""
   rows = [
     {'trial': t.number, 'state': t.state, **t.overrides}
-    | {'evaluations': len(t.reports), 'value': t.value, 'direction': 'max'}
+    | {'evaluations': len(t.reports), 'value': t.value, 'direction': direction}
     for t in study.trials
   ]
   return sweep.rank(rows)

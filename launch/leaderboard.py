@@ -45,7 +45,7 @@ def define_flags() -> None:
   text('split', None, 'contribute: the split, where a run predicted several')
   author_flags()
   text('image', None, 'reproduce: a local container image')
-  text('mounts', '', 'reproduce: INSIDE=HERE,... read-only, for data')
+  names('mounts', [], 'reproduce: INSIDE=HERE,... read-only, for data')
   integer('seconds', 3600, 'reproduce: limit of wall time', 1)
   integer('memory_mb', 8192, 'reproduce: limit of memory', 64)
   flags.DEFINE_bool('allow', False, "reproduce: run the stranger's code")
@@ -200,7 +200,7 @@ def reproduce(paths: list[str]) -> int:
 
   _none(paths)
   _need('board', 'method', 'image', 'out')
-  pairs = [p.split('=', 1) for p in FLAGS.mounts.split(',') if p]
+  pairs = [p.split('=', 1) for p in FLAGS.mounts]
   if any(len(pair) != 2 for pair in pairs):
     raise app.UsageError('--mounts takes INSIDE=HERE,...')
   container = reproduce_lib.Container(

@@ -17,7 +17,6 @@ adds a task or a seed to one; metadata comes from the run's record.
 """
 
 import json
-import pathlib
 import sys
 from typing import Any
 
@@ -60,9 +59,7 @@ def contribute(found: Any) -> None:
   from glue_jax import writers
   from glue_jax.leaderboard import contribution
 
-  folder = pathlib.Path(_WORKDIR.value)
-  if not (folder / 'run.json').is_file():
-    folder = contribution.find_runs([_WORKDIR.value], _SEED.value)[0]
+  folder = contribution.find_runs([_WORKDIR.value], _SEED.value)[0]
   record = json.loads((folder / 'run.json').read_text())
   run = contribution.Run(
     found.task.name,

@@ -2,11 +2,12 @@
 
   python -m launch.rank scores.csv --out=runs/rank
   python -m launch.rank scores.csv --lower=perplexity --exclude=notes
-  python -m launch.rank instances.csv --level=one
+  python -m launch.rank instances.csv --level=one --compare=FIRST,SECOND
 
 scores.csv: `system,task1,task2,...`, or `system,task,instance,score`, or JSON
 {"system": {"task": number or [numbers]}}. Prints places by Borda count with
-bootstrap intervals, by Kemeny, and by the mean, and their agreement. --out also
+bootstrap intervals, by Kemeny, and by the mean, and their agreement; with
+--compare the difference of two systems too, with its 95% interval. --out also
 gets ranking.csv, ranking.json, places.png and robustness.png.
 """
 
@@ -35,6 +36,7 @@ def define_flags() -> None:
   names('columns', [], 'tasks that vote; default: all but averages')
   names('exclude', [], 'columns to leave out')
   names('lower', [], 'columns where lower is better (loss, perplexity)')
+  names('compare', [], 'two systems, for a paired bootstrap as well')
   flags.DEFINE_enum(
     'level', 'two', ['one', 'two'], 'one vote an instance, or a task'
   )
@@ -85,6 +87,27 @@ def write(
   rank_plots.plot_robustness(curves, out / 'robustness.png')
 
 
+def compare(table: score_table.ScoreTable) -> None:
+  """Prints how far the first of two systems is ahead of the second.
+
+  Raises:
+    ValueError: not two systems, or see `ranking.compare`.
+  """
+  if len(FLAGS.compare) != 2 or not FLAGS.draws:
+    raise ValueError(
+      f'--compare={",".join(FLAGS.compare)} --draws={FLAGS.draws}: expected '
+      'two systems, and draws'
+    )
+  first, second = FLAGS.compare
+  found = ranking.compare(table, first, second, FLAGS.draws, FLAGS.seed)
+  print(f'{first} - {second} (95 % of {FLAGS.draws} paired draws)')
+  for name, gap in found.items():
+    print(
+      f'  {name}: {gap.value:.6g} ({gap.low:.6g} to {gap.high:.6g}), not '
+      f'better in {100 * gap.not_better:.1f} %'
+    )
+
+
 def main(argv: list[str]) -> None:
   """Reads, ranks, prints, writes."""
   if len(argv) != 2:
@@ -100,6 +123,8 @@ def main(argv: list[str]) -> None:
       FLAGS.rank_incomplete,
     )
     print(ranking.text(found, FLAGS.rows))
+    if FLAGS.compare:
+      compare(table)
     if FLAGS.out:
       write(found, table, pathlib.Path(FLAGS.out))
       print(f'written to {FLAGS.out}')

@@ -67,6 +67,10 @@ flags.DEFINE_string('model_name', None, 'tpe: encoder, in the submission.')
 flags.DEFINE_integer('cell', None, 'Run only this one, for a cluster array.')
 flags.DEFINE_bool('list', False, 'Print the table and commands; run nothing.')
 flags.mark_flags_as_required(['config', 'workdir'])
+# What only --sampler=tpe reads.
+TPE_FLAGS = ('pruner_warmup', 'objective', 'search_split', 'retrain') + (
+  'score_split', 'model_name',
+)  # fmt: skip
 
 
 class Runner:
@@ -182,6 +186,9 @@ def cells_from_flags(base: Sequence[str]) -> list[sweep.Cell]:
   Raises:
     ValueError: malformed flags, or a field that the config doesn't have.
   """
+  given = [f'--{name}' for name in TPE_FLAGS if FLAGS[name].present]
+  if given:
+    raise ValueError(f'{", ".join(given)}: only with --sampler=tpe')
   if bool(FLAGS.random) != bool(FLAGS.trials):
     raise ValueError('--random and --trials=N go together; one is missing')
   points = sweep.draw(
@@ -225,10 +232,11 @@ def search_and_retrain(base: Sequence[str]) -> int:
       config doesn't have.
     ImportError: optuna is missing.
   """
-  if FLAGS.grid or FLAGS.seeds or FLAGS.cell is not None or FLAGS.jobs != 1:
+  refused = FLAGS.grid, FLAGS.seeds, FLAGS.cell is not None, FLAGS.list
+  if any(refused) or FLAGS.jobs != 1:
     raise ValueError(
       '--sampler=tpe draws a trial from those before it: no --grid, --seeds, '
-      '--cell or --jobs; --retrain=K gives K seeds'
+      '--cell, --list or --jobs; --retrain=K gives K seeds'
     )
   if not FLAGS.trials:
     raise ValueError('--sampler=tpe needs --trials=N')

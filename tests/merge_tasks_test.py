@@ -1,6 +1,7 @@
 """Merges on data: statistics, search, study and soup, on tiny runs."""
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -53,6 +54,17 @@ def group(trained):
 @pytest.fixture(scope='module')
 def tasks(group):
   return [merge_tasks.open_task(s, ROWS) for s in group.sources]
+
+
+def test_lengths_and_segments_are_those_of_the_run(group, monkeypatch):
+  source = group.sources[0]
+  record, data = merge_tasks._task_of(source, None)
+  record = dataclasses.replace(record, max_length=12)
+  data = {**data, 'max_length': None, 'segments': 'sentence'}
+  monkeypatch.setattr(merge_tasks, '_task_of', lambda *_: (record, data))
+  for batch in merge_tasks.open_task(source, ROWS).batches['report']:
+    assert batch['input_ids'].shape[1] == 12
+    assert batch['segment_ids'].shape == batch['input_ids'].shape
 
 
 def test_rows_are_disjoint_and_the_own_body_scores_as_the_run(

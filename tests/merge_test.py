@@ -1,6 +1,5 @@
 """Merging model folders: both layouts, what is written, what is refused."""
 
-import dataclasses
 import json
 
 import jax
@@ -236,4 +235,3 @@ def test_a_mask_is_that_of_the_model_and_not_of_its_company(tmp_path):
   found = params_of(alone[0])
   for name, tensor in both[1].tensors.items():
     np.testing.assert_array_equal(tensor.array(), found[name])
-  assert dataclasses.asdict(merge.Settings(**settings))['drop']['rate'] == 0.9

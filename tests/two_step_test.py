@@ -92,6 +92,17 @@ def test_a_search_sees_the_validation_split_only(tmp_path, capsys):
   assert len((tmp_path / 'sweep.csv').read_text().splitlines()) == 9
 
 
+@pytest.mark.parametrize('direction', ['min', 'max'])
+def test_rows_of_trials_begin_with_the_best(direction):
+  study = tpe.Study(SPACE, direction)
+  for value in (2.0, 1.0, 3.0):
+    study.ask()
+    study.tell('complete', value)
+  rows = two_step.trial_rows(study, direction)
+  assert rows[0]['value'] == study.best().value
+  assert {row['direction'] for row in rows} == {direction}
+
+
 def test_a_stopped_search_goes_on_where_it_was(tmp_path):
   whole, _ = search(tmp_path / 'whole', Runs(tmp_path / 'whole'))
   part = tmp_path / 'part'
@@ -255,6 +266,11 @@ def test_the_command_with_real_runs(folder):
   [
     (['--retrain=2'], '--sampler=tpe needs --trials=N'),
     (['--trials=2', '--grid=optimizer.lr=1'], 'no --grid'),
+    (['--trials=2', '--list'], 'no --grid, --seeds, --cell, --list'),
+    (
+      ['--sampler=random', '--retrain=5', '--objective=f2'],
+      '--objective, --retrain: only with --sampler=tpe',
+    ),
     (['--trials=2', '--random=optimizer.lrr=choice:1,2'], "['lrr']"),
     (['--trials=2', '--objective=f2'], '--objective=f2: mine measures'),
   ],

@@ -55,6 +55,14 @@ def read_lines(files: Sequence[pathlib.Path]) -> Iterator[str]:
         yield text
 
 
+def digest(files: Sequence[pathlib.Path]) -> str:
+  """Hash of the files' contents, in hex digits."""
+  found = hashlib.sha256()
+  for path in files:
+    found.update(readers.read_bytes(path) + b'\0')
+  return found.hexdigest()
+
+
 def blocks(
   files: Sequence[str | os.PathLike],
   tokenizer: Tokenizer,
@@ -79,10 +87,7 @@ def blocks(
   if block_length < 8:
     raise ValueError(f'block_length={block_length}; expected at least 8')
   found = find(files)
-  digest = hashlib.sha256()
-  for path in found:
-    digest.update(readers.read_bytes(path) + b'\0')
-  key = ['blocks', digest.hexdigest(), tokenizer.fingerprint, block_length]
+  key = ['blocks', digest(found), tokenizer.fingerprint, block_length]
   return cached(lambda: _blocks(found, tokenizer, block_length), key, cache_dir)
 
 

@@ -52,15 +52,9 @@ def find(patterns: Sequence[str]) -> list[files.Source]:
     endings = [f'{pattern.rstrip("/")}/**{s}' for s in files.SUFFIXES]
     matched = _matches(systems, [pattern]) or _matches(systems, endings)
     if not matched:
-      raise FileNotFoundError(
-        f'{pattern}: expected a file, a pattern, or a folder with files '
-        f'{", ".join("*" + s for s in files.SUFFIXES)}'
-      )
+      raise files.not_found(pattern)
     found += sorted(set(matched))
-  paths = [source.path for source in found]
-  twice = sorted({p for p in paths if paths.count(p) > 1})
-  if twice:
-    raise ValueError(f'{twice[0]} is given twice; name each file once')
+  files.check_once([source.path for source in found])
   return found
 
 

@@ -138,15 +138,25 @@ def find(patterns: Sequence[str | os.PathLike]) -> list[Source]:
     else:
       found = sorted(glob.glob(pattern, recursive=True))
     if not found:
-      raise FileNotFoundError(
-        f'{pattern}: expected a file, a pattern, or a folder with files '
-        f'{", ".join("*" + s for s in SUFFIXES)}'
-      )
+      raise not_found(pattern)
     files += found
-  twice = sorted({f for f in files if files.count(f) > 1})
+  check_once(files)
+  return [describe(path) for path in files]
+
+
+def not_found(pattern: str) -> FileNotFoundError:
+  """The error for a pattern that no file fits."""
+  return FileNotFoundError(
+    f'{pattern}: expected a file, a pattern, or a folder with files '
+    f'{", ".join("*" + s for s in SUFFIXES)}'
+  )
+
+
+def check_once(paths: Sequence[str]) -> None:
+  """Raises ValueError if a file is given twice."""
+  twice = sorted({path for path in paths if paths.count(path) > 1})
   if twice:
     raise ValueError(f'{twice[0]} is given twice; name each file once')
-  return [describe(path) for path in files]
 
 
 def cut(corpus: Sequence[Source], count: int) -> list[Piece]:

@@ -8,7 +8,6 @@ third each. A tenth of the chunks have a random shorter target. What is too long
 loses tokens from its longer side, at a random end. Each file is a document.
 """
 
-import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -69,10 +68,7 @@ def pairs(
       f'data.sentences={sentences!r}; expected one of {SENTENCES}'
     )
   found = corpora.find(files)
-  digest = hashlib.sha256()
-  for path in found:
-    digest.update(readers.read_bytes(path) + b'\0')
-  key = ['sentence_pairs', digest.hexdigest(), tokenizer.fingerprint]
+  key = ['sentence_pairs', corpora.digest(found), tokenizer.fingerprint]
   key += [max_length, copies, sentences, seed]
   read = _READ[sentences]
   make = lambda: _pairs(found, tokenizer, max_length, copies, read, seed)

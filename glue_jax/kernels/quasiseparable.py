@@ -28,7 +28,6 @@ bytes are the floor. Not measured on a TPU or GPU.
 """
 
 import functools
-import math
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +36,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from glue_jax.kernels import (
+  mesh_axes,
   quasiseparable_gpu,
   quasiseparable_tpu,
   quasiseparable_xla,
@@ -167,15 +167,8 @@ def matrix(
   delta: jax.Array,
 ) -> jax.Array:
   """The matrices M (B, H, L, L) themselves, float32; see `quasiseparable`."""
-  length, heads = dt.shape[2:]
   c = jnp.stack([_shifted(c[0], 1), _shifted(c[1], -1)])
-  decays = sums(dt, a, length)
-  scores = quasiseparable_xla.scores(b, c)
-  weight = quasiseparable_xla.decay(decays) * quasiseparable_xla.steps(decays)
-  scores = jnp.repeat(scores, heads // b.shape[3], axis=1)
-  diagonal = jnp.eye(length, dtype=bool)
-  delta = delta.astype(jnp.float32).swapaxes(1, 2)[..., None]
-  return jnp.where(diagonal, delta, scores * weight)
+  return quasiseparable_xla.matrix(sums(dt, a, dt.shape[2]), b, c, delta)[0]
 
 
 def default_chunk(platform: str) -> int:
@@ -189,13 +182,10 @@ def _spread(static, x, dt, a, b, c, delta, start):
   XLA splits the reference by itself and cannot look into a kernel.
   """
   args = x, dt, a, b, c, delta, start
-  mesh = jax.sharding.get_abstract_mesh()
-  if static[0] == 'reference' or mesh.empty or mesh.size == 1:
+  sizes = mesh_axes.sizes()
+  if static[0] == 'reference' or not sizes:
     return _mix(static, *args)
-  sizes = dict(mesh.shape)
-  rows = tuple(axis for axis in ('data', 'fsdp') if axis in sizes)
-  if x.shape[0] % math.prod(sizes[axis] for axis in rows):
-    rows = None
+  rows = mesh_axes.rows(x.shape[0])
   parts, groups = sizes.get('tensor', 1), b.shape[3]
   whole_groups = groups == 1 or groups % parts == 0
   heads = 'tensor' if whole_groups and x.shape[2] % parts == 0 else None

@@ -199,7 +199,7 @@ def outputs(
 
   def one(part):
     x, decays, b, c, delta, h = part
-    m, _ = _matrix(decays, b, c, delta)
+    m, _ = matrix(decays, b, c, delta)
     y = _dot('zhij,zjhp->zihp', m.astype(x.dtype), x)
     read = jnp.exp(decays.read[0] + decays.read[1])
     y += _from_states(c, h, read, x.dtype)
@@ -235,16 +235,15 @@ def gradients(
   parts = _parts(x, decays, b, c, delta, states, chunk)
   parts = (_lead(cotangent, 1, chunk), later, *parts)
   found = jax.lax.map(_chunk_gradients, parts)
-  join = lambda y, axis: _joined(y, axis)
   return Gradients(
-    x=join(found.x, 1),
-    b=join(found.b, 2),
-    c=join(found.c, 2),
-    delta=join(found.delta, 2),
-    log=join(found.log, 3),
-    read=join(found.read, 3),
-    within=join(found.within, 3),
-    carried=join(found.carried, 3),
+    x=_joined(found.x, 1),
+    b=_joined(found.b, 2),
+    c=_joined(found.c, 2),
+    delta=_joined(found.delta, 2),
+    log=_joined(found.log, 3),
+    read=_joined(found.read, 3),
+    within=_joined(found.within, 3),
+    carried=_joined(found.carried, 3),
     kept=jnp.moveaxis(found.kept, 0, -1),
   )
 
@@ -253,7 +252,7 @@ def _chunk_gradients(part):
   """`gradients` of one chunk; `kept` is (2, B, H)."""
   cotangent, later, x, decays, b, c, delta, h = part
   kind, groups = x.dtype, b.shape[3]
-  m, weight = _matrix(decays, b, c, delta)
+  m, weight = matrix(decays, b, c, delta)
   products = _dot('zihp,zjhp->zhij', cotangent, x)
   d_delta = jnp.diagonal(products, axis1=2, axis2=3)
   d_x = _dot('zhij,zihp->zjhp', m.astype(kind), cotangent)
@@ -312,8 +311,17 @@ def crossing(logs: jax.Array) -> jax.Array:
   return jnp.stack(ends)
 
 
-def _matrix(decays, b, c, delta):
-  """M (B, H, Q, Q), and its decays with a zero diagonal."""
+def matrix(
+  decays: Decays, b: jax.Array, c: jax.Array, delta: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """M (B, H, Q, Q) of one chunk, and its decays with a zero diagonal.
+
+  Args:
+    decays: those of the chunk, L = Q.
+    b: (2, B, Q, G, N).
+    c: (2, B, Q, G, N), shifted.
+    delta: (B, Q, H).
+  """
   size, heads = decays.dt.shape[-1], decays.dt.shape[2]
   diagonal = jnp.eye(size, dtype=bool)
   weight = jnp.where(diagonal, 0.0, decay(decays))

@@ -22,8 +22,13 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax.experimental.pallas import tpu as pltpu
+from jax.sharding import PartitionSpec as P
 
-from glue_jax.kernels import segment_pooling_gpu, segment_pooling_tpu
+from glue_jax.kernels import (
+  mesh_axes,
+  segment_pooling_gpu,
+  segment_pooling_tpu,
+)
 
 PAD, ORDINARY, SPECIAL = 0, 1, 2
 IMPLEMENTATIONS = ('reference', 'pallas')
@@ -86,11 +91,9 @@ def segment_pooling(
       f"the kernels serve ties='even' on a TPU or GPU; found ties={ties!r} on "
       f"{platform}; use implementation='reference'"
     )
+  static = platform, _mode(interpret), contiguous
   labels = dense_labels(segment_ids)
-  return _pallas(
-    platform, _mode(interpret), contiguous,
-    token, gate, segment, local, labels, kind,
-  )  # fmt: skip
+  return _spread(static, token, gate, segment, local, labels, kind)
 
 
 def segment_pooling_reference(
@@ -152,6 +155,26 @@ def dense_labels(segment_ids: jax.Array) -> jax.Array:
 def lowest(dtype: jnp.dtype) -> jax.Array:
   """The most negative finite number: loses every maximum."""
   return jnp.asarray(jnp.finfo(dtype).min, dtype)
+
+
+def _spread(static, token, gate, segment, local, labels, kind):
+  """`_pallas` on every device's own rows and channels."""
+  fn = functools.partial(_pallas, *static)
+  arrays = token, gate, segment, local, labels, kind
+  sizes = mesh_axes.sizes()
+  if not sizes:
+    return fn(*arrays)
+  rows = mesh_axes.rows(gate.shape[0])
+  channels = 'tensor' if 'tensor' in sizes else None
+  if channels and gate.shape[2] % sizes[channels]:
+    channels = None
+  x, ids = P(rows, None, channels), P(rows)
+  return jax.shard_map(
+    fn,
+    in_specs=(P(rows, channels), x, x, x, ids, ids),
+    out_specs=x,
+    check_vma=False,
+  )(*arrays)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))

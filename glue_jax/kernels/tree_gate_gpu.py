@@ -41,17 +41,17 @@ def forward(
 ) -> tuple[jax.Array, ...]:
   """Runs the gate; arguments and results as in tree_gate_tpu."""
   tokens, _ = x.shape
-  total = jnp.float32
+  floats = jnp.float32
   struct = jax.ShapeDtypeStruct
   weights, entropy, index, top, values = pl.pallas_call(
     functools.partial(_forward_kernel, shape=shape, keep=keep),
     grid=(pl.cdiv(tokens, TILE),),
     out_shape=[
-      struct((tokens, shape.experts), total),
-      struct((tokens,), total),
+      struct((tokens, shape.experts), floats),
+      struct((tokens,), floats),
       struct((tokens, keep), jnp.int32),
-      struct((tokens, keep), total),
-      struct((maps.shape[0], tokens), total),
+      struct((tokens, keep), floats),
+      struct((maps.shape[0], tokens), floats),
     ],
     compiler_params=plt.CompilerParams(num_warps=4),
     interpret=interpret,

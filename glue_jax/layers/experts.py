@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from glue_jax.kernels import mesh_axes
 from glue_jax.layers import gates, grouped
 from glue_jax.layers.dropout import Dropout, keep_mask
 from glue_jax.layers.feedforward import activation
@@ -107,7 +108,7 @@ class FFN(nn.Module):
       )
     if self.experts < 2:
       raise ValueError(f'{where} experts={self.experts}: expected at least 2')
-    shards = axis_size('expert')
+    shards = mesh_axes.sizes().get('expert', 1)
     if self.experts % shards:
       raise ValueError(
         f'mesh.expert={shards} does not divide the {self.experts} experts of '
@@ -308,9 +309,3 @@ def _local_sparse(compute, params, x, top, index, join=lambda y: y):
   y = grouped.gather(y, groups.place, groups.source[:, None])
   y = y.reshape(tokens, keep, -1)
   return (y * top[..., None].astype(y.dtype)).sum(1)
-
-
-def axis_size(name: str) -> int:
-  """Devices along an axis of the mesh in use; 1 where there is none."""
-  mesh = jax.sharding.get_abstract_mesh()
-  return 1 if mesh.empty else dict(mesh.shape).get(name, 1)

@@ -13,6 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.spec import EncoderConfig, uniform
+
 # 'official' zeroes hidden states at padding before each mixer, as the official
 # code does; the convolution's bias makes them non-zero again, so that they
 # reach real tokens. 'strict' keeps them out everywhere.
@@ -73,13 +75,6 @@ class GatedNorm(nn.Module):
     return (x * jax.nn.silu(z)).astype(self.dtype)
 
 
-def uniform(bound: float) -> Callable[..., jax.Array]:
-  """Initialiser: uniform in [-bound, bound]."""
-  return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
-    key, shape, dtype, -bound, bound
-  )
-
-
 def dt_bias_init(
   least: float = 1e-3, most: float = 0.1, floor: float = 1e-4
 ) -> Callable[..., jax.Array]:
@@ -99,6 +94,20 @@ def keep_real(x: jax.Array, context: dict[str, Any]) -> jax.Array:
   """Zeroes (B, L, ...) at padding."""
   mask = context['mask']
   return jnp.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, 0)
+
+
+def inner_size(config: EncoderConfig, expand: int, head_dim: int) -> int:
+  """E = expand * D.
+
+  Raises:
+    ValueError: `head_dim` does not divide it.
+  """
+  inner = expand * config.hidden_size
+  if head_dim < 1 or inner % head_dim:
+    raise ValueError(
+      f'head_dim={head_dim} does not divide expand * hidden_size = {inner}'
+    )
+  return inner
 
 
 def check_pad_mode(pad_mode: str) -> None:

@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from glue_jax.kernels import tree_gate as kernel
 from glue_jax.layers import gates
 from glue_jax.layers.permutation import Permutation
-from glue_jax.layers.spec import EncoderConfig
+from glue_jax.layers.spec import EncoderConfig, uniform
 
 
 class Gate(nn.Module):
@@ -46,7 +46,7 @@ class Gate(nn.Module):
     del train
     n, k, width = self.experts, self.k, x.shape[-1]
     gates.check_keep(k, n)
-    small, wide = _uniform(self.gamma / 100), _uniform(0.05)
+    small, wide = uniform(self.gamma / 100), uniform(0.05)
     bias = small if self.split_bias else None
     split, split_bias = _Nodes(n - 1, k, small, bias, name='split')(width)
     zeros = nn.initializers.zeros
@@ -91,10 +91,3 @@ class _Nodes(nn.Module):
     if self.bias_init is None:
       return kernel, None
     return kernel, self.param('bias', self.bias_init, shape)
-
-
-def _uniform(limit):
-  def init(key, shape, dtype=jnp.float32):
-    return jax.random.uniform(key, shape, dtype, -limit, limit)
-
-  return init

@@ -19,7 +19,7 @@ import numpy as np
 from glue_jax.kernels.tree_gate_math import EPSILON, smooth_step
 from glue_jax.layers import gates
 from glue_jax.layers.permutation import Permutation
-from glue_jax.layers.spec import EncoderConfig
+from glue_jax.layers.spec import EncoderConfig, uniform
 
 
 class Gate(nn.Module):
@@ -48,10 +48,10 @@ class Gate(nn.Module):
     bits = code_length(n)
     x = x.astype(jnp.float32)
     # All bits start in the middle, as the trees' splits do.
-    z = nn.Dense(k * bits, name='code', kernel_init=_uniform(self.gamma / 100))(
+    z = nn.Dense(k * bits, name='code', kernel_init=uniform(self.gamma / 100))(
       x
     )
-    w = nn.Dense(k, name='selector', kernel_init=_uniform(0.05))(x)
+    w = nn.Dense(k, name='selector', kernel_init=uniform(0.05))(x)
     codes = z.reshape(*x.shape[:-1], k, bits)
     q = selectors(codes, n, self.gamma)
     weight = gates.counted(context, x)
@@ -97,10 +97,3 @@ def combine(
     permutation = jnp.broadcast_to(permutation, shape)
     q = jnp.einsum('...kn,kne->...ke', q, permutation, precision='highest')
   return (jax.nn.softmax(w)[..., None] * q).sum(-2)
-
-
-def _uniform(limit):
-  def init(key, shape, dtype=jnp.float32):
-    return jax.random.uniform(key, shape, dtype, -limit, limit)
-
-  return init

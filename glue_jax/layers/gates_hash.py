@@ -1,13 +1,11 @@
 """Hash gate: every token id has its experts, fixed at random.
 
-Roller et al. 2021, arXiv 2106.04426; MoEBERT's `hash-random` and, with a table
-from `balanced`, `hash-balance`. The table is a function of the options, so a
-saved model has it.
+Roller et al. 2021, arXiv 2106.04426; MoEBERT's `hash-random`. A given `table`
+may replace the random one. The table is a function of the options, so a saved
+model has it.
 """
 
-import collections
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -79,22 +77,3 @@ def random_table(rows: int, experts: int, k: int, seed: int) -> np.ndarray:
   """
   keys = np.random.RandomState(seed).random_sample((rows, experts))
   return np.argsort(keys, axis=1, kind='stable')[:, :k].astype(np.int32)
-
-
-def balanced(
-  counts: Mapping[int, int], rows: int, experts: int, seed: int = 0
-) -> tuple[int, ...]:
-  """MoEBERT's `hash-balance`: ids by falling frequency go to the lightest.
-
-  Args:
-    counts: how often each id occurs in the training data.
-    rows: of the vocabulary; ids that don't occur are drawn.
-    experts: n.
-    seed: of that draw.
-  """
-  table = random_table(rows, experts, 1, seed)[:, 0].tolist()
-  load = collections.Counter(dict.fromkeys(range(experts), 0))
-  for token, count in sorted(counts.items(), key=lambda item: -item[1]):
-    table[token] = min(load, key=load.__getitem__)
-    load[table[token]] += count
-  return tuple(table)

@@ -129,12 +129,7 @@ class Block(nn.Module):
     Raises:
       ValueError: sizes that don't divide.
     """
-    inner = self.expand * self.config.hidden_size
-    if self.head_dim < 1 or inner % self.head_dim:
-      raise ValueError(
-        f'head_dim={self.head_dim} does not divide expand * hidden_size = '
-        f'{inner}'
-      )
+    inner = gated.inner_size(self.config, self.expand, self.head_dim)
     heads = inner // self.head_dim
     if self.groups < 1 or heads % self.groups:
       raise ValueError(f'groups={self.groups} does not divide {heads} heads')

@@ -92,12 +92,7 @@ class Mixer(nn.Module):
 
   def parts(self, length: int) -> tuple[int, matrices.Matrix]:
     """Returns E and the matrix, after checks."""
-    inner = self.expand * self.config.hidden_size
-    if self.head_dim < 1 or inner % self.head_dim:
-      raise ValueError(
-        f'head_dim={self.head_dim} does not divide expand * hidden_size = '
-        f'{inner}'
-      )
+    inner = gated.inner_size(self.config, self.expand, self.head_dim)
     if self.matrix not in matrices.MATRICES:
       raise ValueError(
         f"model.options['matrix_mixer'] matrix={self.matrix!r}; there are "

@@ -9,7 +9,7 @@ import dataclasses
 import importlib
 import os
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -197,6 +197,13 @@ def dense(config: EncoderConfig, features: int, **kwargs: Any) -> nn.Dense:
     kernel_init=nn.initializers.normal(config.init_range),
     dot_general=dot_general,
     **kwargs,
+  )
+
+
+def uniform(bound: float) -> Callable[..., jax.Array]:
+  """Initialiser: uniform in [-bound, bound]."""
+  return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
+    key, shape, dtype, -bound, bound
   )
 
 

@@ -337,9 +337,3 @@ def _rank(board: Board) -> None:
   board.kemeny_exact = bool(consensus.exact)
   for place, index in enumerate(consensus.order, 1):
     complete[index].kemeny = place
-
-
-def confined(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
-  """Whether a path lies in a folder, or is it."""
-  path, folder = pathlib.Path(path).resolve(), pathlib.Path(folder).resolve()
-  return path == folder or folder in path.parents

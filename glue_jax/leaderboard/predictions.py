@@ -74,7 +74,9 @@ def parse(
       wrong.append(text if text.startswith(where) else _at(where, number, text))
       if len(wrong) == limits.shown:
         break
-  problems = wrong + _about_ids(where, gold, line_of, double, unknown, limits)
+  problems = wrong
+  if len(wrong) < limits.shown:  # else the rest of the ids was not read
+    problems += _about_ids(where, gold, line_of, double, unknown, limits)
   if problems:
     return None, problems
   if entry.kind == 'text':

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -120,6 +119,42 @@ def rank(
   )
 
 
+def compare(
+  table: ScoreTable, first: str, second: str, draws: int = 1000, seed: int = 0
+) -> dict[str, resampling.Difference]:
+  """Paired bootstrap of two systems, first minus second; higher is better.
+
+  Args:
+    table: scores of instances, which are drawn anew; of a table of one score a
+      task the tasks are drawn.
+    first, second: names of systems.
+    draws: number of draws.
+    seed: of the draws.
+
+  Returns:
+    The difference on each task, or {'tasks': that over all tasks}.
+
+  Raises:
+    ValueError: an unknown system, or one that lacks a score.
+  """
+  unknown = sorted({first, second} - set(table.systems))
+  if unknown:
+    raise ValueError(
+      f'no systems {unknown}; there are {", ".join(sorted(table.systems))}'
+    )
+  rows = [table.systems.index(name) for name in (first, second)]
+  parts = dict(zip(table.tasks, table.scores))
+  if not table.by_instance:
+    parts = {'tasks': np.concatenate(table.scores, axis=1)}
+  found = {}
+  for name, scores in parts.items():
+    try:
+      found[name] = resampling.paired_bootstrap(*scores[rows], draws, seed)
+    except ValueError as error:
+      raise ValueError(f'{name}: {error}') from None
+  return found
+
+
 def function(
   table: ScoreTable, level: str, order: str = 'metric_outer'
 ) -> robustness.Rank:
@@ -132,11 +167,7 @@ def function(
     raise ValueError(f"level {level!r}; expected 'one' or 'two'")
   if level == 'one' or not table.by_instance:
     return ranks.one_level
-  return functools.partial(_two_level, order=order)
-
-
-def _two_level(tasks: Sequence[np.ndarray], order: str) -> np.ndarray:
-  return ranks.two_level(tasks, order)[0]
+  return functools.partial(robustness.two_level, order=order)
 
 
 def _ballots(table: ScoreTable, level: str, order: str) -> np.ndarray:

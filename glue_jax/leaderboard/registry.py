@@ -190,6 +190,8 @@ def load(folder: str | os.PathLike) -> Registry:
     raise ValueError(f'{path}:1: expected schema_version {VERSION}')
   tasks = {}
   for fields in found.get('tasks', []):
+    if not isinstance(fields, dict):
+      raise ValueError(f'{path}:1: task {fields!r}; expected an object')
     line = safety.line_of(data, str(fields.get('name', 'name')))
     try:
       entry = _entry(fields)

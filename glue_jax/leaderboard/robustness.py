@@ -183,9 +183,11 @@ def corruption_error(
   return np.mean(errors, axis=0)
 
 
-def two_level(tasks: Sequence[np.ndarray]) -> np.ndarray:
+def two_level(
+  tasks: Sequence[np.ndarray], order: str = 'metric_outer'
+) -> np.ndarray:
   """`ranks.two_level` as a `Rank`."""
-  return ranks.two_level(tasks)[0]
+  return ranks.two_level(tasks, order)[0]
 
 
 def _tau(values: np.ndarray, full: np.ndarray) -> float:

@@ -245,8 +245,9 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-  if len(text) > 19:
-    raise ValueError(f'integer of {len(text)} digits; at most 18 are allowed')
+  digits = len(text.lstrip('-'))
+  if digits > 18:
+    raise ValueError(f'integer of {digits} digits; at most 18 are allowed')
   return int(text)
 
 

@@ -195,7 +195,6 @@ _METADATA = record(
     'runs': mapping(_RUN, 200, _name),
   }
 )
-TOP_KEYS = ('schema_version', 'method', 'runs')
 
 
 def parse(

@@ -11,7 +11,6 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from glue_jax.leaderboard import board as board_lib
 from glue_jax.leaderboard import figures, pages
 from glue_jax.leaderboard.board import Board
 from glue_jax.leaderboard.tables import Table, number, seconds, size
@@ -126,7 +125,7 @@ def write(
     ValueError: the folder holds something else, or lies beside the sources.
   """
   out = pathlib.Path(out)
-  if board_lib.confined(out, board.registry.folder):
+  if _confined(out, board.registry.folder):
     raise ValueError(
       f'{out} lies in {board.registry.folder}: generated pages would be '
       'committed with the sources; choose a folder outside'
@@ -145,11 +144,17 @@ def write(
     counts['written' if _write(out / name, text) else 'kept'] += 1
   for name in sorted(set(filter(None, before)) - set(names)):
     # The manifest may have been edited: nothing outside is touched.
-    if board_lib.confined(out / name, out) and (out / name).is_file():
+    if _confined(out / name, out) and (out / name).is_file():
       (out / name).unlink()
       counts['removed'] += 1
   _write(manifest, '\n'.join(sorted(names)) + '\n')
   return counts
+
+
+def _confined(path: pathlib.Path, folder: pathlib.Path) -> bool:
+  """Whether a path lies in a folder, or is it."""
+  path, folder = path.resolve(), folder.resolve()
+  return path == folder or folder in path.parents
 
 
 def _write(path: pathlib.Path, text: str) -> bool:

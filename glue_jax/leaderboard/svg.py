@@ -94,10 +94,9 @@ def pareto(points: Sequence[Point]) -> list[int]:
   )
   front: list[int] = []
   for i in order:
-    same = front and points[front[-1]] == dataclasses.replace(
-      points[i], label=points[front[-1]].label
-    )
-    if not front or points[i].score > points[front[-1]].score or same:
+    last = points[front[-1]] if front else None
+    same = last and (last.cost, last.score) == (points[i].cost, points[i].score)
+    if last is None or points[i].score > last.score or same:
       front.append(i)
   return front
 

@@ -121,8 +121,7 @@ def gather(
     params: flat parameters.
     batches: taken until at least num_examples examples were seen.
     num_examples: N.
-    kind: 'batch' divides by batches * B, which for batches without padding is
-      the number of examples; 'example' by the number of examples.
+    kind: one of KINDS; either sum is divided by the examples seen.
     compiler_options: of `jax.jit`.
 
   Returns:

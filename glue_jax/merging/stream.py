@@ -177,8 +177,9 @@ class _FileReader:
   def _checked(self, value: np.ndarray) -> np.ndarray:
     if not self._float:
       return value
-    value = np.ascontiguousarray(value).astype(np.float32, copy=False)
-    return finite(value.reshape(value.shape), self._where)
+    # A scalar leaves `ascontiguousarray` with one axis.
+    flat = np.ascontiguousarray(value).astype(np.float32, copy=False)
+    return finite(flat.reshape(value.shape), self._where)
 
 
 def _file_tensor(path, file, name) -> Tensor:

@@ -21,6 +21,7 @@ import numpy as np
 
 from glue_jax import tree
 from glue_jax.layers import permutation
+from glue_jax.layers.spec import uniform
 from glue_jax.method import Context, Hook, Method
 from glue_jax.plugs import Plug, Recorder
 
@@ -130,14 +131,8 @@ def _site(total, copies, site, next_fn, wanted, experts):
       f'comet copies={copies}: the gate at {site.path} has {wanted} to '
       f'permute; give 1 or {wanted}'
     )
-  limit = permutation.INIT_RANGE
-  theta = site.param(
-    _LEAF,
-    lambda key, shape, dtype: jax.random.uniform(
-      key, shape, dtype, -limit, limit
-    ),
-    (copies, experts, experts),
-  )
+  shape = copies, experts, experts
+  theta = site.param(_LEAF, uniform(permutation.INIT_RANGE), shape)
   chosen = site.apply.variant.get(_CHOSEN)
   if chosen:
     columns = np.asarray(json.loads(chosen)[site.path])

@@ -69,22 +69,33 @@ NAMES = {
 
 PREFIX = 'bert'
 
+
+def with_structure(names: Mapping[str, dict]) -> dict[str, dict]:
+  """Adds the sentence-structure head to a family's table of head names.
+
+  Args:
+    names: {kind: {our module: its full Hugging Face name}}; the head is that
+      of 'mlm' and one module more.
+  """
+  structure = {'head/structure': 'cls.seq_relationship'}
+  return dict(names) | {'sentence_structure': names['mlm'] | structure}
+
+
 # Heads by kind, with their full Hugging Face names.
-HEAD_NAMES = {
-  'classification': {'head/out': 'classifier'},
-  'regression': {'head/out': 'classifier'},
-  'multiple_choice': {'head/out': 'classifier'},
-  'token_classification': {'head/out': 'classifier'},
-  'span': {'head/out': 'qa_outputs'},
-  'mlm': {
-    'head/dense': 'cls.predictions.transform.dense',
-    'head/ln': 'cls.predictions.transform.LayerNorm',
-    'head': 'cls.predictions',
-  },
-}
-HEAD_NAMES['sentence_structure'] = HEAD_NAMES['mlm'] | {
-  'head/structure': 'cls.seq_relationship'
-}
+HEAD_NAMES = with_structure(
+  {
+    'classification': {'head/out': 'classifier'},
+    'regression': {'head/out': 'classifier'},
+    'multiple_choice': {'head/out': 'classifier'},
+    'token_classification': {'head/out': 'classifier'},
+    'span': {'head/out': 'qa_outputs'},
+    'mlm': {
+      'head/dense': 'cls.predictions.transform.dense',
+      'head/ln': 'cls.predictions.transform.LayerNorm',
+      'head': 'cls.predictions',
+    },
+  }
+)
 
 # Copies of tied tensors that a file may hold: copy -> original.
 TIED = {

@@ -44,7 +44,7 @@ TIED = {
   'cls.predictions.decoder.bias': 'cls.predictions.bias',
 }
 
-# Pre-training heads that files may hold and no kind of ours uses.
+# Pre-training heads that files may hold beside those of a kind of ours.
 OTHER_HEADS = bert.OTHER_HEADS
 
 ARCHITECTURES = {

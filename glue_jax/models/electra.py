@@ -45,19 +45,22 @@ _DENSE_HEAD = {
   'head/dense': 'classifier.dense',
   'head/out': 'classifier.out_proj',
 }
-HEAD_NAMES = bert.HEAD_NAMES | {
-  'classification': _DENSE_HEAD,
-  'regression': _DENSE_HEAD,
-  'multiple_choice': {
-    'head/dense': 'sequence_summary.summary',
-    'head/out': 'classifier',
-  },
-  'mlm': {
-    'head/dense': 'generator_predictions.dense',
-    'head/ln': 'generator_predictions.LayerNorm',
-    'head': 'generator_lm_head',
-  },
-}
+HEAD_NAMES = bert.with_structure(
+  bert.HEAD_NAMES
+  | {
+    'classification': _DENSE_HEAD,
+    'regression': _DENSE_HEAD,
+    'multiple_choice': {
+      'head/dense': 'sequence_summary.summary',
+      'head/out': 'classifier',
+    },
+    'mlm': {
+      'head/dense': 'generator_predictions.dense',
+      'head/ln': 'generator_predictions.LayerNorm',
+      'head': 'generator_lm_head',
+    },
+  }
+)
 
 TIED = {
   'generator_lm_head.weight': 'electra.embeddings.word_embeddings.weight',

@@ -57,15 +57,16 @@ NAMES = (
   | {'encoder/layer_{i}/ln_attn': _LAYER + 'norm'}
 )
 PREFIX = 'bert'
-HEAD_NAMES = bert.HEAD_NAMES | {
-  'mlm': bert.HEAD_NAMES['mlm'] | {'head': 'cls.predictions.decoder'}
-}
+HEAD_NAMES = bert.with_structure(
+  bert.HEAD_NAMES
+  | {'mlm': bert.HEAD_NAMES['mlm'] | {'head': 'cls.predictions.decoder'}}
+)
 
 TIED = {
   'cls.predictions.decoder.weight': 'bert.embeddings.word_embeddings.weight'
 }
 
-# Pre-training heads that files may hold and no kind of ours uses.
+# Pre-training heads that files may hold beside those of a kind of ours.
 OTHER_HEADS = bert.OTHER_HEADS
 
 ARCHITECTURES = {

@@ -141,8 +141,9 @@ def build(
     raise ValueError(
       f'config.model: nothing reads {unknown}; known are {known}'
     )
-  fixed = {'regression': 1, 'multiple_choice': 1, 'span': 2}
-  fixed['sentence_structure'] = 3
+  fixed = {
+    'regression': 1, 'multiple_choice': 1, 'span': 2, 'sentence_structure': 3,
+  }  # fmt: skip
   num_outputs = fixed.get(kind, num_outputs)
   if kind in ('classification', 'token_classification') and num_outputs < 1:
     raise ValueError(f'{kind} needs num_outputs >= 1, found {num_outputs}')

@@ -98,7 +98,10 @@ def tolerated(model: Any) -> set[str]:
 def foreign_head(model: Any, architectures: Iterable[str]) -> bool:
   """Whether a file's head is another task's, under the names of ours."""
   tables, architectures = model.tables, set(architectures)
-  if tables.ARCHITECTURES[model.kind] in architectures:
+  kinds = {model.kind}
+  if model.kind == 'mlm':  # its head is a part of that one
+    kinds.add('sentence_structure')
+  if architectures & {tables.ARCHITECTURES[kind] for kind in kinds}:
     return False
   mine = set(tables.HEAD_NAMES.get(model.kind, {}).values())
   return any(

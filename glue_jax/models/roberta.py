@@ -43,15 +43,18 @@ _DENSE_HEAD = {
   'head/dense': 'classifier.dense',
   'head/out': 'classifier.out_proj',
 }
-HEAD_NAMES = bert.HEAD_NAMES | {
-  'classification': _DENSE_HEAD,
-  'regression': _DENSE_HEAD,
-  'mlm': {
-    'head/dense': 'lm_head.dense',
-    'head/ln': 'lm_head.layer_norm',
-    'head': 'lm_head',
-  },
-}
+HEAD_NAMES = bert.with_structure(
+  bert.HEAD_NAMES
+  | {
+    'classification': _DENSE_HEAD,
+    'regression': _DENSE_HEAD,
+    'mlm': {
+      'head/dense': 'lm_head.dense',
+      'head/ln': 'lm_head.layer_norm',
+      'head': 'lm_head',
+    },
+  }
+)
 
 TIED = {
   'lm_head.decoder.weight': 'roberta.embeddings.word_embeddings.weight',

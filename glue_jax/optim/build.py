@@ -50,8 +50,7 @@ def make(
     names: all leaf names of the model, to check the groups' patterns.
     name: a key of `CORES`.
     lr, schedule, warmup, final: see `schedules.make`.
-    weight_decay: decoupled (except `COUPLED`); not applied to biases and
-      layer-norm scales.
+    weight_decay: decoupled (except `COUPLED`); not applied to `NO_DECAY`.
     clip_norm: largest global norm of the gradient, None for no clipping.
     groups: ordered (pattern, {'lr': factor, 'weight_decay': value}); the first
       pattern that matches a leaf's whole name holds.

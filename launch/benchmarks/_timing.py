@@ -1,5 +1,6 @@
 """Times of compiled functions, and the device's own rates."""
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -13,15 +14,8 @@ def alternate(
   functions: Sequence[Callable], args: Sequence[Any], turns: int
 ) -> list[float]:
   """Median seconds of each function, in turns, after one call to compile."""
-  for fn in functions:
-    jax.block_until_ready(fn(*args))
-  found = [[] for _ in functions]
-  for _ in range(turns):
-    for fn, times in zip(functions, found, strict=True):
-      start = time.perf_counter()
-      jax.block_until_ready(fn(*args))
-      times.append(time.perf_counter() - start)
-  return [statistics.median(times) for times in found]
+  runs = [functools.partial(fn, *args) for fn in functions]
+  return [seconds for seconds, _ in clocks(runs, turns)]
 
 
 def clocks(

@@ -14,6 +14,7 @@ easily a task is added and how runs are joined, not language.
 
 import json
 import math
+import os
 import pathlib
 import random
 import statistics
@@ -96,14 +97,11 @@ def command(folder: pathlib.Path, module: str, *arguments: str) -> str:
   Raises:
     RuntimeError: it fails; with the end of its messages.
   """
-  code = (
-    f'import sys, runpy; sys.path.insert(0, {str(ROOT)!r}); '
-    f"sys.argv[0] = '{module}'; "
-    f"runpy.run_module('{module}', run_name='__main__')"
-  )
+  places = [str(ROOT), os.environ.get('PYTHONPATH', '')]
   done = subprocess.run(
-    [sys.executable, '-c', code, *arguments],
+    [sys.executable, '-m', module, *arguments],
     cwd=folder,
+    env=os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, places))},
     capture_output=True,
     text=True,
     check=False,

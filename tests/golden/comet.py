@@ -18,6 +18,7 @@ from glue_jax.layers import (
 )
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.objectives import distill
+from tests.golden._kinds import by_kind
 
 Rows = list[tuple]
 VALUE = (2e-5, 1e-4)
@@ -31,24 +32,15 @@ RESULT = re.compile(
 def compare(arrays: dict[str, np.ndarray], folder: pathlib.Path) -> Rows:
   """Rows (name, ours, theirs, atol, rtol) for one file's arrays."""
   del folder  # all is in the arrays
-  for key, rows in (
-    ('in_expert_outputs', _tree_gate),
-    ('s0_in_log_weights', _search),
-    ('s0_in_log_alpha', _sinkhorn),
-    ('out_expert_neurons', _importance),
-    ('w_experts.0.fc1.weight', _moebert),
-    ('dsk_wz', _topk_dselectk),
-  ):
-    if key in arrays:
-      found = rows(arrays)
-      break
-  else:
-    raise ValueError(f'no known kind of COMET file: arrays {sorted(arrays)}')
-  results = {k for k in arrays if RESULT.fullmatch(k)}
-  left = sorted(results - {row[0] for row in found})
-  if left:
-    raise ValueError(f'nothing compares {left}')
-  return found
+  kinds = {
+    'in_expert_outputs': _tree_gate,
+    's0_in_log_weights': _search,
+    's0_in_log_alpha': _sinkhorn,
+    'out_expert_neurons': _importance,
+    'w_experts.0.fc1.weight': _moebert,
+    'dsk_wz': _topk_dselectk,
+  }
+  return by_kind(arrays, kinds, RESULT.fullmatch)
 
 
 def _gradient(name, ours, theirs):

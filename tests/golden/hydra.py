@@ -14,6 +14,7 @@ from glue_jax.layers import hydra, matrix_mixer
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import names
 from glue_jax.models.model import build, shapes
+from tests.golden._kinds import by_kind
 
 Rows = list[tuple]
 VALUE = (2e-5, 1e-4)
@@ -37,22 +38,13 @@ NAMES = {
 def compare(arrays: dict[str, np.ndarray], folder: pathlib.Path) -> Rows:
   """Rows (name, ours, theirs, atol, rtol) for one file's arrays."""
   del folder  # all is in the arrays
-  for key, rows in (
-    ('cfg_B_L_dmodel_dstate_dconv_expand_headdim_ngroups_chunk', _layer),
-    ('cfg_b_L_h_p_g_n_chunk', _scan),
-    ('cfg_B_L_dmodel_qkdim_expand_headdim_chunk', _mixers),
-    ('cfg_B_L_H_dstate_headdim_layers_vocab', _encoder),
-  ):
-    if key in arrays:
-      found = rows(arrays)
-      break
-  else:
-    raise ValueError(f'no known kind of Hydra file: arrays {sorted(arrays)}')
-  results = {k for k in arrays if re.search(r'(^|/)(out|mid|grad)_', k)}
-  left = sorted(results - {row[0] for row in found})
-  if left:
-    raise ValueError(f'nothing compares {left}')
-  return found
+  kinds = {
+    'cfg_B_L_dmodel_dstate_dconv_expand_headdim_ngroups_chunk': _layer,
+    'cfg_b_L_h_p_g_n_chunk': _scan,
+    'cfg_B_L_dmodel_qkdim_expand_headdim_chunk': _mixers,
+    'cfg_B_L_H_dstate_headdim_layers_vocab': _encoder,
+  }
+  return by_kind(arrays, kinds, re.compile(r'(^|/)(out|mid|grad)_').search)
 
 
 def _layer(a: dict[str, np.ndarray]) -> Rows:

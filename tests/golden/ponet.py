@@ -10,6 +10,7 @@ from glue_jax import tree
 from glue_jax.kernels import segment_pooling as kernel
 from glue_jax.layers import ponet
 from glue_jax.models.encoder import Block, EncoderConfig
+from tests.golden._kinds import by_kind
 
 Rows = list[tuple]
 VALUE = (2e-5, 1e-4)
@@ -34,22 +35,15 @@ NAMES = {
 def compare(arrays: dict[str, np.ndarray], folder: pathlib.Path) -> Rows:
   """Rows (name, ours, theirs, atol, rtol) for one file's arrays."""
   del folder  # all is in the arrays
-  for key, rows in (
-    ('cfg_clsgsepg', _layer),
-    ('cfg_B_L_heads_headdim_segmentnum', _long_range_arena),
-    ('grad_segment_even_split', _ties),
-    ('out_segment_index', _index),
-  ):
-    if key in arrays:
-      found = rows(arrays)
-      break
-  else:
-    raise ValueError(f'no known kind of PoNet file: arrays {sorted(arrays)}')
-  results = {k for k in arrays if k.startswith(('out_', 'mid_', 'grad_'))}
-  left = sorted(results - {row[0] for row in found})
-  if left:
-    raise ValueError(f'nothing compares {left}')
-  return found
+  kinds = {
+    'cfg_clsgsepg': _layer,
+    'cfg_B_L_heads_headdim_segmentnum': _long_range_arena,
+    'grad_segment_even_split': _ties,
+    'out_segment_index': _index,
+  }
+  return by_kind(
+    arrays, kinds, lambda k: k.startswith(('out_', 'mid_', 'grad_'))
+  )
 
 
 def _layer(a: dict[str, np.ndarray]) -> Rows:

@@ -12,7 +12,30 @@ from jax.experimental.pallas import tpu as pltpu
 
 from glue_jax.kernels import lowering, segment_pooling_tpu
 from glue_jax.kernels import segment_pooling as kernel
+from tests.conftest import run_on_devices
 
+SPLIT = """
+import functools
+import jax, numpy as np
+from glue_jax import sharding
+from glue_jax.kernels import lowering
+from tests.kernels import segment_pooling_test as t
+
+arguments = t.sample((4, 7, 6), False, 'float32', 1)
+whole = {p: t.run('pallas', p, False, *arguments) for p in ('tpu', 'gpu')}
+t.run.clear_cache()
+with sharding.enter(sharding.make_mesh(data=2, fsdp=2, tensor=2)):
+  for platform, expected in whole.items():
+    ours = t.run('pallas', platform, False, *arguments)
+    for x, y in zip(ours, expected, strict=True):
+      np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-6)
+  spread = functools.partial(t.kernel._spread, ('tpu', False, False))
+  program = lowering.lower(
+    t.both_passes(spread), 'tpu', t.structs((4, 128, 384), 'float32')
+  ).mlir_module()
+assert program.count('@tpu_custom_call') == 2
+print('equal on', len(jax.devices()))
+"""
 NAMES = 'token', 'gate', 'segment', 'local'
 # Shapes come from a few, so that programs are shared between examples.
 SHAPES = (2, 1, 1), (1, 7, 5), (2, 40, 70), (1, 130, 129)
@@ -80,6 +103,25 @@ def test_tpu_semantics_have_no_race():
   assert not interpret_pallas_call.races.races_found
 
 
+def both_passes(fn):
+  """The forward and the backward pass of a form, as one function."""
+
+  def both(token, gate, segment, local, ids, kinds, cotangent):
+    out, pull = jax.vjp(fn, token, gate, segment, local, ids, kinds)
+    return out, pull(cotangent)[:4]
+
+  return both
+
+
+def structs(shape, dtype):
+  """Shapes and types of the arguments of `both_passes`."""
+  batch, length, width = shape
+  rows = jax.ShapeDtypeStruct(shape, dtype)
+  ids = jax.ShapeDtypeStruct((batch, length), 'int32')
+  token = jax.ShapeDtypeStruct((batch, width), dtype)
+  return token, rows, rows, rows, ids, ids, rows
+
+
 @pytest.mark.parametrize('platform', ['tpu', 'gpu'])
 @pytest.mark.parametrize(
   'length,width,dtype,contiguous',
@@ -93,19 +135,15 @@ def test_tpu_semantics_have_no_race():
 )
 def test_forward_and_backward_lower(platform, length, width, dtype, contiguous):
   fn = functools.partial(kernel._pallas, platform, False, contiguous)
-
-  def both(token, gate, segment, local, ids, kinds, cotangent):
-    out, pull = jax.vjp(fn, token, gate, segment, local, ids, kinds)
-    return out, pull(cotangent)[:4]
-
-  rows = jax.ShapeDtypeStruct((2, length, width), dtype)
-  whole = jax.ShapeDtypeStruct((2, length), 'int32')
-  token = jax.ShapeDtypeStruct((2, width), dtype)
   program = lowering.lower(
-    both, platform, (token, rows, rows, rows, whole, whole, rows)
+    both_passes(fn), platform, structs((2, length, width), dtype)
   ).mlir_module()
   target = {'tpu': 'tpu_custom_call', 'gpu': '__gpu$xla.gpu.triton'}[platform]
   assert program.count(f'@{target}') == 2
+
+
+def test_a_mesh_of_devices_gives_what_one_does_and_lowers():
+  assert run_on_devices(SPLIT).strip() == 'equal on 8'
 
 
 def test_vmem_stays_within_the_chip():

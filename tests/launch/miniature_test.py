@@ -25,6 +25,12 @@ def test_every_miniature_is_listed_and_has_its_functions():
     assert 'def define_flags()' in text and ') -> bool:' in text
 
 
+def test_help_is_no_error(capsys):
+  for flag in ('--help', '-h'):
+    miniature.main([flag])
+    assert capsys.readouterr().out.startswith('usage: python -m launch.mini')
+
+
 @pytest.mark.parametrize('seeds,status', [(25, 0), (0, 1)])
 def test_best_systems(seeds, status):
   # Without a draw there is no figure to reach.

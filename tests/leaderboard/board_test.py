@@ -43,10 +43,7 @@ def test_only_what_changed_is_scored_again(home, tmp_path):
 
 def test_other_gold_or_metrics_are_scored_anew(home, tmp_path):
   board_lib.evaluate(home, tmp_path / 'cache')
-  path = home / 'registry.json'
-  found = json.loads(path.read_text())
-  found['tasks'][1]['primary'] = 'accuracy'
-  path.write_text(json.dumps(found))
+  boards.change_task(home, 1, primary='accuracy')
   board = board_lib.evaluate(home, tmp_path / 'cache')
   assert len(board.scored) == 3
   assert board.methods['method-0'].cells['task-1'].primary == 'accuracy'
@@ -107,11 +104,7 @@ def test_equal_scores_share_a_place(home):
 
 
 def test_methods_that_lack_tasks_have_no_place(home):
-  path = home / 'contributions/method-2'
-  shutil.rmtree(path / 'task-0')
-  data = json.loads((path / 'metadata.json').read_text())
-  del data['runs']['task-0']
-  boards.change(path / 'metadata.json', runs=data['runs'])
+  boards.drop_task(home / 'contributions/method-2', 'task-0')
   method = board_lib.evaluate(home).methods['method-2']
   assert not method.complete
   assert method.borda is method.kemeny is method.score is None

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import struct
 import zipfile
 import zlib
@@ -32,6 +33,22 @@ def change(path, **fields):
   found = json.loads(path.read_text()) | fields
   found = {key: value for key, value in found.items() if value is not None}
   path.write_text(json.dumps(found))
+
+
+def change_task(board, task=0, **fields):
+  """Changes fields of one task's entry in the registry."""
+  path = board / 'registry.json'
+  found = json.loads(path.read_text())
+  found['tasks'][task] |= fields
+  path.write_text(json.dumps(found, indent=2))
+
+
+def drop_task(method, task):
+  """Takes a task's predictions out of a contribution's folder."""
+  shutil.rmtree(method / task)
+  runs = json.loads((method / 'metadata.json').read_text())['runs']
+  del runs[task]
+  change(method / 'metadata.json', runs=runs)
 
 
 def as_zip(folder, path, compression=zipfile.ZIP_DEFLATED):

@@ -7,7 +7,6 @@ by one are tested where they stand (safety, sources, schema, predictions).
 
 import csv
 import io
-import json
 import os
 import pathlib
 import shutil
@@ -118,15 +117,9 @@ def attacked(tmp_path_factory):
   """A board of one good method and all samples, built."""
   folder = tmp_path_factory.mktemp('hostile')
   home = boards.make(folder / 'board', tasks=3)
-  registry = home / 'registry.json'
-  found = json.loads(registry.read_text())
-  found['tasks'][2]['gold'] = 'hidden'
-  registry.write_text(json.dumps(found, indent=1))
+  boards.change_task(home, 2, gold='hidden')
   good = home / 'contributions/method-0'
-  shutil.rmtree(good / 'task-2')
-  data = json.loads((good / 'metadata.json').read_text())
-  del data['runs']['task-2']
-  boards.change(good / 'metadata.json', runs=data['runs'])
+  boards.drop_task(good, 'task-2')
   for name, (change, _) in SAMPLES.items():
     path = home / 'contributions' / name
     shutil.copytree(good, path)

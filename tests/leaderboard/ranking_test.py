@@ -149,16 +149,41 @@ def test_instances(write, level, order):
   )
 
 
+def test_two_systems_are_compared_task_by_task(write):
+  rng = np.random.default_rng(0)
+  base = {t: rng.normal(size=40) for t in 'tu'}
+  data = {
+    'x': {t: (values + 1).tolist() for t, values in base.items()},
+    'y': {t: values.tolist() for t, values in base.items()},
+  }
+  table = score_table.read(write(json.dumps(data), 'scores.json'))
+  found = ranking.compare(table, 'x', 'y', draws=50)
+  assert list(found) == ['t', 'u']
+  for gap in found.values():
+    assert gap.low == pytest.approx(1) and gap.high == pytest.approx(1)
+    assert gap.not_better == 0
+  plain = score_table.read(write(CSV), columns=['rte', 'mrpc'])
+  gap = ranking.compare(plain, 'good', 'fair', draws=50)['tasks']
+  assert gap.value == pytest.approx(0.15)
+  assert gap.low == pytest.approx(0.1) and gap.high == pytest.approx(0.2)
+  with pytest.raises(ValueError, match="no systems .'z'.; there are fair, goo"):
+    ranking.compare(plain, 'good', 'z')
+  with pytest.raises(ValueError, match='tasks: scores must be finite'):
+    ranking.compare(plain, 'good', 'odd')
+
+
 def test_command(write, tmp_path):
   command = [sys.executable, '-m', 'launch.rank', str(write(CSV))]
   out = tmp_path / 'out'
   done = subprocess.run(
-    [*command, '--lower=loss', f'--out={out}', '--robustness_draws=3'],
+    [*command, '--lower=loss', f'--out={out}', '--robustness_draws=3']
+    + ['--compare=good,poor'],
     capture_output=True,
     text=True,
     check=True,
   )
   assert 'tau-b of mean and Borda: 1.0000' in done.stdout
+  assert 'good - poor (95 % of 1000 paired draws)' in done.stdout
   names = {path.name for path in out.iterdir()}
   assert names == {
     'ranking.csv', 'ranking.json', 'places.png', 'robustness.png'

@@ -1,7 +1,5 @@
 """Gold and its registry: hidden, changed, doubled or wrong gold is named."""
 
-import json
-
 import pytest
 
 from glue_jax.leaderboard import registry
@@ -12,14 +10,6 @@ from tests.leaderboard import boards
 @pytest.fixture
 def board(tmp_path):
   return boards.make(tmp_path / 'board', tasks=4)
-
-
-def rewrite(board, task=0, **fields):
-  """Changes fields of one task's entry."""
-  path = board / 'registry.json'
-  found = json.loads(path.read_text())
-  found['tasks'][task] |= fields
-  path.write_text(json.dumps(found, indent=2))
 
 
 def test_what_was_written_is_read_back(board):
@@ -46,7 +36,7 @@ def test_gold_that_was_changed_is_refused(board):
 
 
 def test_hidden_gold_names_the_registry_and_its_line(board):
-  rewrite(board, 1, gold='hidden')
+  boards.change_task(board, 1, gold='hidden')
   line = (board / 'registry.json').read_text().split('"task-1"')[0].count('\n')
   with pytest.raises(
     ValueError, match=rf'registry.json:{line + 1}: the gold of task-1 is hidden'
@@ -103,7 +93,7 @@ def test_gold_numbers_are_finite_numbers(label):
   ],
 )
 def test_wrong_entries_are_named_with_their_line(board, fields, what):
-  rewrite(board, **fields)
+  boards.change_task(board, **fields)
   with pytest.raises(ValueError, match=f'registry.json:[0-9]+: .*{what}'):
     registry.load(board)
 
@@ -113,6 +103,9 @@ def test_other_versions_and_unknown_tasks(board):
     registry.load(board).task('x')
   (board / 'registry.json').write_text('{"schema_version": 2, "tasks": []}')
   with pytest.raises(ValueError, match='expected schema_version 1'):
+    registry.load(board)
+  (board / 'registry.json').write_text('{"schema_version": 1, "tasks": [1]}')
+  with pytest.raises(ValueError, match='json:1: task 1; expected an object'):
     registry.load(board)
 
 

@@ -101,6 +101,8 @@ def test_http_addresses_pass():
     ('{"a": -Infinity}', 'Infinity is no JSON number'),
     ('{"a": 1e999}', 'no finite number'),
     ('{"a": ' + '9' * 20 + '}', '20 digits'),
+    ('{"a": ' + '9' * 19 + '}', '19 digits'),
+    ('{"a": -' + '9' * 19 + '}', '19 digits'),
     ('{"a": 0.' + '1' * 70 + '}', 'no finite number'),
     ('{"a": 1,\n "a": 2}', "'a' occurs twice"),
     ('[' * 9 + ']' * 9, 'nested deeper than 8'),

@@ -20,11 +20,7 @@ def built(tmp_path_factory):
   """Four methods, one of them incomplete, on four tasks with two seeds."""
   folder = tmp_path_factory.mktemp('site')
   home = boards.make(folder / 'board', methods=4, tasks=4, seeds=2)
-  last = home / 'contributions/method-3'
-  shutil.rmtree(last / 'task-3')
-  found = json.loads((last / 'metadata.json').read_text())
-  del found['runs']['task-3']
-  boards.change(last / 'metadata.json', runs=found['runs'])
+  boards.drop_task(home / 'contributions/method-3', 'task-3')
   board = board_lib.evaluate(home, folder / 'cache')
   assert not board.refused
   return folder, board
@@ -169,13 +165,8 @@ def test_downloads_have_full_precision_and_costs(built):
 
 def test_errors_as_scores_have_no_mean_and_stop_nothing(tmp_path):
   home = boards.make(tmp_path / 'board', methods=3, tasks=4)
-  path = home / 'registry.json'
-  found = json.loads(path.read_text())
-  found['tasks'][3] |= {
-    'metrics': ['mean_squared_error', 'pearson'],
-    'primary': 'mean_squared_error',
-  }
-  path.write_text(json.dumps(found))
+  metrics = ['mean_squared_error', 'pearson']
+  boards.change_task(home, 3, metrics=metrics, primary=metrics[0])
   board = board_lib.evaluate(home)
   rows = json.loads(texts(board)['index-methods.json'])
   assert [row['mean'] for row in rows] == [None] * 3
@@ -222,10 +213,7 @@ def test_cells_are_safe_in_spreadsheets_and_in_html():
 
 def test_the_registry_alone_says_what_is_hidden(tmp_path):
   home = boards.make(tmp_path / 'board', tasks=1)
-  path = home / 'registry.json'
-  found = json.loads(path.read_text())
-  found['tasks'][0]['gold'] = registry.HIDDEN
-  path.write_text(json.dumps(found, indent=1))
+  boards.change_task(home, gold=registry.HIDDEN)
   board = board_lib.evaluate(home)
   assert board.tasks == () and list(board.refused) == ['method-0']
   assert 'is hidden' in board.refused['method-0'][0]

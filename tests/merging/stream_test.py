@@ -23,8 +23,10 @@ def test_what_is_written_is_read_by_the_library(tmp_path, monkeypatch):
     'brain': np.arange(3).astype(ml_dtypes.bfloat16),
     'ids': np.arange(4, dtype=np.int64)[None],
     'none': np.zeros((0, 3), np.float32),
+    's': np.array(2, np.float32),
   }
   weights = save(tmp_path / 'in.safetensors', values)
+  assert weights.tensors['s'].array().shape == ()
   stream.write(tmp_path / 'out.safetensors', weights.tensors, {'format': 'pt'})
   found = safetensors.numpy.load_file(tmp_path / 'out.safetensors')
   assert found.keys() == values.keys()

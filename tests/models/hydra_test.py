@@ -31,7 +31,9 @@ def initial(model):
   return jax.tree.map(noise, params)
 
 
-@pytest.mark.parametrize('kind', ['mlm', 'classification'])
+@pytest.mark.parametrize(
+  'kind', ['mlm', 'classification', 'sentence_structure']
+)
 def test_an_exported_folder_is_read_back(kind, tmp_path):
   model = build(kind)
   params = initial(model)

@@ -84,6 +84,13 @@ def test_heads_give_float32_logits_of_their_shape(kind):
   assert out['last_hidden'].dtype == jnp.bfloat16
 
 
+@pytest.mark.parametrize('name', [*FAMILIES, 'hydra', 'comet'])
+def test_the_structure_head_has_the_names_of_the_familys_own_mlm(name):
+  tables = models.family(name)
+  found = tables.HEAD_NAMES['sentence_structure']
+  assert found.items() > tables.HEAD_NAMES['mlm'].items()
+
+
 @pytest.mark.parametrize('name', FAMILIES)
 def test_multiple_choice_scores_each_choice_alone(name):
   model = make(name, 'multiple_choice')

@@ -34,3 +34,14 @@ def test_a_folder_gives_back_sizes_and_weights(name, kind, tmp_path):
     forward(again, found, batch)['logits'],
     forward(model, params, batch)['logits'],
   )
+
+
+def test_a_pre_training_folder_gives_its_masked_language_model(tmp_path):
+  whole, part = (make('ponet', kind) for kind in ('sentence_structure', 'mlm'))
+  params = start(whole)
+  convert.save_hf(tmp_path, whole, params)
+  found, missing = convert.load_hf(tmp_path, part)
+  assert missing == []
+  flat = tree.flatten(params)
+  for leaf, value in tree.flatten(found).items():
+    np.testing.assert_array_equal(value, flat[leaf], err_msg=leaf)
