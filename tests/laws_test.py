@@ -36,6 +36,8 @@ METHODS = {
   'last_layers': dict(count=1),
   'lora': dict(rank=2),
   'moebert': dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
+  'parallel_adapter': dict(size=4),
+  'pfeiffer': dict(size=4),
 }
 EXPERTS = dict(
   num_layers=2,
@@ -52,6 +54,7 @@ IDENTITY = (
   'last_layers',
   'lora',
   'moebert',
+  'parallel_adapter',
 )
 
 

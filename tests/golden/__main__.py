@@ -10,7 +10,8 @@ A slug is a module tests/golden/<slug with _ for ->.py with
 `compare(arrays, folder) -> [(name, ours, theirs, atol, rtol)]`: close means
 |ours - theirs| <= atol + rtol * |theirs| everywhere. `folder` is the file's,
 for what stands beside the arrays (texts). `FILES`, if it is there, is the glob
-of the files that it compares (default `*.npz`).
+of the files that it compares (default `*.npz`). A module whose name begins
+with _ is a part of another one.
 
 Exits 1 on a difference, on a slug without files, on an unknown slug, and on a
 file that can't be read or compared.
@@ -59,7 +60,7 @@ def slugs() -> list[str]:
   """Returns the slugs that there is a module for."""
   modules = pkgutil.iter_modules(golden.__path__)
   return sorted(
-    m.name.replace('_', '-') for m in modules if m.name != '__main__'
+    m.name.replace('_', '-') for m in modules if not m.name.startswith('_')
   )
 
 
