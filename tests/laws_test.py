@@ -28,16 +28,20 @@ from tests.conftest import tiny_config
 # Small arguments for each method; 'TEACHER' stands for a saved model,
 # 'IMPORTANCE' for the importance of its neurons.
 METHODS = {
+  'bitfit': {},
   'bootstrapping': dict(beta=0.5),
   'comet': dict(entropy=0.1, search_steps=20),
   'distillation': dict(teacher='TEACHER'),
   'gradual_unfreezing': {},
   'houlsby': dict(size=4),
+  'ia3': {},
   'last_layers': dict(count=1),
   'lora': dict(rank=2),
   'moebert': dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
   'parallel_adapter': dict(size=4),
   'pfeiffer': dict(size=4),
+  'prefix': dict(length=3, dropout=0.1),
+  'prompt': dict(length=3),
 }
 EXPERTS = dict(
   num_layers=2,
@@ -48,9 +52,11 @@ EXPERTS = dict(
 MODELS = {'comet': EXPERTS, 'moebert': EXPERTS}
 # Methods whose model is the plain one before the first step.
 IDENTITY = (
+  'bitfit',
   'bootstrapping',
   'distillation',
   'gradual_unfreezing',
+  'ia3',
   'last_layers',
   'lora',
   'moebert',
