@@ -49,7 +49,12 @@ EXPERTS = dict(
   options=dict(experts=dict(size=12, gate_options=dict(gamma=1.0))),
 )
 # What a method needs of the model.
-MODELS = {'comet': EXPERTS, 'moebert': EXPERTS}
+MODELS = {
+  'comet': EXPERTS,
+  'moebert': EXPERTS,
+  'prefix': dict(max_positions=32),
+  'prompt': dict(max_positions=32),
+}
 # Methods whose model is the plain one before the first step.
 IDENTITY = (
   'bitfit',
