@@ -22,7 +22,6 @@ from glue_jax import (
   build,
   bundle_folder,
   convert,
-  predict,
   session,
   sharding,
   tree,
@@ -41,43 +40,20 @@ _LOCAL = {
 }
 
 
-def write(
-  workdir: str | os.PathLike,
-  folder: str | os.PathLike,
-  which: str | None = None,
-  seed: int | None = None,
-) -> Bundle:
-  """Writes the bundle of a finished run.
-
-  Args:
-    workdir, which, seed: see `predict.open_run`.
-    folder: made if needed.
-
-  Raises:
-    ValueError: no such run; its backbone came from no files, or nothing of it
-      stayed as it was.
-  """
-  run = predict.open_run(workdir, which, seed)
-  workdir = pathlib.Path(workdir)
-  if seed is not None and list(workdir.glob('seed_*')):
-    workdir = workdir / f'seed_{seed}'
-  return of_run(run, build.run_config(workdir), folder)
-
-
-def of_run(run: Run, config: Any, folder: str | os.PathLike) -> Bundle:
+def write(run: Run, folder: str | os.PathLike) -> Bundle:
   """Writes the bundle of an open run.
 
   Args:
     run: its state is read.
-    config: that it began with; `run.config` may have other weights.
     folder: made if needed.
 
   Raises:
-    ValueError: see `write`.
+    ValueError: the run's backbone came from no files, or nothing of it stayed
+      as it was.
   """
   state, mesh = run.host.state, run.parts.mesh
   record = {
-    'seed': config.seeds[0],
+    'seed': run.begun.seeds[0],
     'step': run.step,
     'variant': run.host.variant,
   }
@@ -85,7 +61,7 @@ def of_run(run: Run, config: Any, folder: str | os.PathLike) -> Bundle:
     on_host(state.all_params(), mesh),
     on_host(dict(state.extra), mesh),
     record,
-    config,
+    run.begun,
     run.tokenizer,
     folder,
   )
@@ -174,7 +150,7 @@ def load(
       'data': {'tokenizer': str(tokenizer or backbone)},
     },
   )
-  config = config_lib.complete(config)
+  config = config_lib.complete(config | {'seeds': [record['seed']]})
   parts = begin(config, record['seed'], **data)
   _check_start(folder, bundle, parts, config, backbone)
   flat = tree.flatten(parts.params) | bundle.params
@@ -196,6 +172,7 @@ def load(
       step=host.step,
       parts=parts,
       host=host,
+      begun=config,
     )
 
 

@@ -49,11 +49,7 @@ def backbone(tmp_path_factory):
 
 
 def begin(backbone, methods):
-  """An open run as if it had been trained: what learns was moved.
-
-  Returns:
-    (run, config).
-  """
+  """An open run as if it had been trained: what learns was moved."""
   config = tiny_config(methods=methods)
   config = config_lib.override(
     config, {'data': {'tokenizer': str(backbone)}, 'seeds': [3]}
@@ -66,7 +62,7 @@ def begin(backbone, methods):
     state = session.initial_state(parts, optax.identity(), jax.random.key(0))
     moved = jax.tree.map(lambda x: x * 1.25 + 0.01, state.params)
     state = state.replace(params=moved, step=jax.numpy.int32(5))
-    run = restore.Run(
+    return restore.Run(
       config=config,
       task=parts.bundle.task,
       tokenizer=parts.bundle.tokenizer,
@@ -77,15 +73,15 @@ def begin(backbone, methods):
       step=5,
       parts=parts,
       host=Host(None, 1, 1, state, step=5),
+      begun=config,
     )
-  return run, config
 
 
 @pytest.fixture(scope='module')
 def lora(backbone, tmp_path_factory):
   """The folder of LoRA's bundle."""
   folder = tmp_path_factory.mktemp('bundles') / 'lora'
-  bundle.of_run(*begin(backbone, (('lora', METHODS['lora']),)), folder)
+  bundle.write(begin(backbone, (('lora', METHODS['lora']),)), folder)
   return folder
 
 
@@ -113,8 +109,8 @@ def logits(run):
 
 @pytest.mark.parametrize('name', METHODS)
 def test_logits_are_those_of_the_run(backbone, tmp_path, name):
-  run, config = begin(backbone, ((name, METHODS[name]),))
-  written = bundle.of_run(run, config, tmp_path)
+  run = begin(backbone, ((name, METHODS[name]),))
+  written = bundle.write(run, tmp_path)
   loaded = bundle.load(tmp_path, str(backbone))
   np.testing.assert_array_equal(logits(loaded), logits(run))
   ours, theirs = (tree.flatten(r.params) for r in (loaded, run))
@@ -216,12 +212,13 @@ def test_half_a_bundle_is_refused(copy, name):
 
 
 def test_full_fine_tuning_has_no_bundle(backbone, tmp_path):
-  run, config = begin(backbone, ())
+  run = begin(backbone, ())
   with pytest.raises(ValueError, match='no leaf of the backbone stayed'):
-    bundle.of_run(run, config, tmp_path)
-  config = config_lib.override(config, {'model': {'weights': None}})
+    bundle.write(run, tmp_path)
+  begun = config_lib.override(run.begun, {'model': {'weights': None}})
+  run.begun = config_lib.complete(begun)
   with pytest.raises(ValueError, match='began from its seed'):
-    bundle.of_run(run, config_lib.complete(config), tmp_path)
+    bundle.write(run, tmp_path)
 
 
 def test_digest_sees_names_types_shapes_and_values():
