@@ -240,13 +240,17 @@ def make_part(package: str, section: Any, context: method.Context) -> Any:
 
 
 def example_batch(bundle: pipeline.DataBundle) -> dict[str, np.ndarray]:
-  """Returns one row of the shortest length, for shapes only."""
+  """Returns one row of the greatest length, for shapes only.
+
+  What a part can't do at that length is an error before any training.
+  """
   batches = bundle.train or next(iter(bundle.evals.values()), None)
+  length = max(bundle.buckets)
   if batches is None:
-    row = np.ones((1, bundle.buckets[0]), np.int32)
+    row = np.ones((1, length), np.int32)
     return {'input_ids': row, 'attention_mask': row, 'token_type_ids': row * 0}
   examples = batches.examples
-  return examples.batch(np.array([-1]), bundle.buckets[0])
+  return examples.batch(np.array([-1]), length)
 
 
 def initial_params(

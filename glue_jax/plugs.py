@@ -59,7 +59,8 @@ class Plug:
   Attributes:
     pattern: regular expression that must match the whole module path.
     fn: `fn(site, next_fn, *args, **kwargs) -> output`; `next_fn` is the
-      submodule's own call (or the plug of an earlier method).
+      submodule's own call (or the plug of an earlier method). It may be called
+      more than once: the leaves are the same each time.
   """
 
   pattern: str
@@ -159,7 +160,7 @@ class Apply:
       for plug in self.plugs:
         if tree.matches(plug.pattern, path):
           site = Site(context.module, path, self, train)
-          call = _wrap(plug.fn, site, call)
+          call = _wrap(plug.fn, site, _repeatable(context.module, call))
       return call(*args, **kwargs)
 
     return intercept
@@ -187,3 +188,17 @@ class Recorder:
 
 def _wrap(fn, site, next_fn):
   return lambda *args, **kwargs: fn(site, next_fn, *args, **kwargs)
+
+
+def _repeatable(module, next_fn):
+  calls = 0
+
+  def call(*args, **kwargs):
+    nonlocal calls
+    if calls:
+      # Names of leaves are taken until Flax, after a call, does the same.
+      object.__setattr__(module, 'scope', module.scope.rewound())
+    calls += 1
+    return next_fn(*args, **kwargs)
+
+  return call

@@ -24,6 +24,8 @@ class Run:
     predict_fn: batch -> outputs; what `evaluate` and `predict` take.
     step: of the checkpoint.
     parts: everything else.
+    host: holds the state, before export, and its variant.
+    begun: the config as it was at the start: `config` may have other weights.
   """
 
   config: Any
@@ -35,6 +37,8 @@ class Run:
   predict_fn: Callable
   step: int
   parts: build.Parts
+  host: Host
+  begun: Any
 
 
 def load_run(
@@ -64,7 +68,7 @@ def load_run(
     workdir = workdir / f'seed_{seed}'
   elif seeds:
     raise ValueError(f'{workdir} has several seeds; choose one of {seeds}')
-  config = build.run_config(workdir)
+  config = begun = build.run_config(workdir)
   seed = config.seeds[0]
   model = workdir / 'model'
   if (model / saved_model.MODEL).is_file():
@@ -103,4 +107,6 @@ def load_run(
     predict_fn=predict,
     step=step,
     parts=parts,
+    host=host,
+    begun=begun,
   )

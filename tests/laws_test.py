@@ -28,14 +28,20 @@ from tests.conftest import tiny_config
 # Small arguments for each method; 'TEACHER' stands for a saved model,
 # 'IMPORTANCE' for the importance of its neurons.
 METHODS = {
+  'bitfit': {},
   'bootstrapping': dict(beta=0.5),
   'comet': dict(entropy=0.1, search_steps=20),
   'distillation': dict(teacher='TEACHER'),
   'gradual_unfreezing': {},
   'houlsby': dict(size=4),
+  'ia3': {},
   'last_layers': dict(count=1),
   'lora': dict(rank=2),
   'moebert': dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
+  'parallel_adapter': dict(size=4),
+  'pfeiffer': dict(size=4),
+  'prefix': dict(length=3, dropout=0.1),
+  'prompt': dict(length=3),
 }
 EXPERTS = dict(
   num_layers=2,
@@ -43,15 +49,23 @@ EXPERTS = dict(
   options=dict(experts=dict(size=12, gate_options=dict(gamma=1.0))),
 )
 # What a method needs of the model.
-MODELS = {'comet': EXPERTS, 'moebert': EXPERTS}
+MODELS = {
+  'comet': EXPERTS,
+  'moebert': EXPERTS,
+  'prefix': dict(max_positions=32),
+  'prompt': dict(max_positions=32),
+}
 # Methods whose model is the plain one before the first step.
 IDENTITY = (
+  'bitfit',
   'bootstrapping',
   'distillation',
   'gradual_unfreezing',
+  'ia3',
   'last_layers',
   'lora',
   'moebert',
+  'parallel_adapter',
 )
 
 

@@ -37,10 +37,6 @@ class Table(nn.Module):
     keep = (ids != self.pad_id)[..., None]
     return jnp.where(keep, x, jax.lax.stop_gradient(x))
 
-  def first(self, length: int) -> jax.Array:
-    """Returns the first rows: (1, L, E)."""
-    return self.embedding[None, :length]
-
   def attend(self, x: jax.Array) -> jax.Array:
     """Scores of all rows as a tied decoder: (B, L, E) to (B, L, V) float32."""
     table = self.embedding.astype(x.dtype)
@@ -108,7 +104,7 @@ class Embeddings(nn.Module):
         'lower data.max_length'
       )
     if not c.position_offset:
-      return self.position.first(length)
+      return self.position(jnp.arange(length)[None])
     real = input_ids != c.pad_id
     count = jnp.cumsum(real, axis=1, dtype=jnp.int32)
     return self.position(

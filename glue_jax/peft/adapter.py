@@ -1,22 +1,30 @@
-"""Bottleneck adapters after a sublayer.
+"""Bottleneck adapters: U(x) = act(x W_down + b) W_up + b beside a sublayer.
 
-Houlsby et al. 2019, arXiv 1902.00751: LN(U(f) + f + a), f the sublayer's output
-after dropout, a its input, U(x) = act(x W_down + b) W_up + b.
+With f the sublayer's output after dropout, a its input and LN the LayerNorm
+that is there already:
+  Houlsby et al. 2019, arXiv 1902.00751:  LN(U(f) + f + a), both sublayers;
+  Pfeiffer et al. 2020, arXiv 2005.00247: LN(U(LN(f + a)) + f + a), the
+    feed-forward part only; LN is one LayerNorm, used twice;
+  parallel, He et al. 2021, arXiv 2110.04366: LN(s U(a) + f + a), the
+    feed-forward part only.
 """
 
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
 from glue_jax.layers import feedforward
+from glue_jax.peft import lora
 from glue_jax.plugs import Plug, Site
+
+# Kernel (in, out) and bias (out,) of a linear map.
+Linear = tuple[jax.Array, jax.Array]
 
 
 def bottleneck(
   x: jax.Array,
-  down: tuple[jax.Array, jax.Array],
-  up: tuple[jax.Array, jax.Array],
+  down: Linear,
+  up: Linear,
   activation: Callable[[jax.Array], jax.Array],
 ) -> jax.Array:
   """Returns U(x).
@@ -31,10 +39,37 @@ def bottleneck(
   return hidden @ up[0].astype(x.dtype) + up[1].astype(x.dtype)
 
 
-def plug(pattern: str, size: int, activation: str, init_range: float) -> Plug:
-  """Adds an adapter, with its residual, to the output of every match.
+def leaves(
+  site: Site, width: int, size: int, down_init: Callable, up_init: Callable
+) -> tuple[Linear, Linear]:
+  """Returns (down, up) of a site, its own leaves.
 
-  New leaves: adapter_{down,up}_kernel and adapter_{down,up}_bias.
+  They are adapter_{down,up}_kernel and adapter_{down,up}_bias; biases start at
+  zero.
+
+  Args:
+    site: where the adapter sits.
+    width: D.
+    size: bottleneck M.
+    down_init, up_init: initialisers of the kernels (D, M) and (M, D).
+  """
+  zeros = jax.nn.initializers.zeros
+  shapes = {
+    'down': (down_init, (width, size)),
+    'up': (up_init, (size, width)),
+  }
+  down, up = (
+    (
+      site.param(f'adapter_{end}_kernel', init, shape),
+      site.param(f'adapter_{end}_bias', zeros, shape[1:]),
+    )
+    for end, (init, shape) in shapes.items()
+  )
+  return down, up
+
+
+def plug(pattern: str, size: int, activation: str, init_range: float) -> Plug:
+  """Houlsby: adds U(f) to the output f of every match.
 
   Args:
     pattern: full-match regex on module paths (the `mixer`s or `ffn`s).
@@ -46,23 +81,82 @@ def plug(pattern: str, size: int, activation: str, init_range: float) -> Plug:
   Raises:
     ValueError: an unknown activation or a size below 1.
   """
-  if size < 1:
-    raise ValueError(f'adapter size={size}: expected 1 or more')
-  act = feedforward.activation(activation)
+  act = _checked(size, activation)
   normal = jax.nn.initializers.normal(init_range)
-  zeros = jax.nn.initializers.zeros
 
   def call(site: Site, next_fn, *args, **kwargs):
     f = next_fn(*args, **kwargs)
-    width = f.shape[-1]
-    sizes = {'down': (width, size), 'up': (size, width)}
-    (down, up) = (
-      (
-        site.param(f'adapter_{end}_kernel', normal, shape, jnp.float32),
-        site.param(f'adapter_{end}_bias', zeros, shape[1:], jnp.float32),
-      )
-      for end, shape in sizes.items()
-    )
+    down, up = leaves(site, f.shape[-1], size, normal, normal)
     return f + bottleneck(f, down, up, act)
 
   return Plug(pattern, call)
+
+
+def pfeiffer_plug(
+  pattern: str, size: int, activation: str, init_range: float
+) -> Plug:
+  """Pfeiffer: the LayerNorm's input x = f + a becomes x + U(LN(x)).
+
+  Args:
+    pattern: full-match regex on module paths (the `ln_ffn`s).
+    size, activation, init_range: see `plug`.
+
+  Raises:
+    ValueError: an unknown activation or a size below 1.
+  """
+  act = _checked(size, activation)
+  normal = jax.nn.initializers.normal(init_range)
+
+  def call(site: Site, next_fn, x):
+    h = next_fn(x)
+    down, up = leaves(site, x.shape[-1], size, normal, normal)
+    return next_fn(x + bottleneck(h, down, up, act))
+
+  return Plug(pattern, call)
+
+
+def parallel_plug(
+  pattern: str, size: int, activation: str, factor: float
+) -> Plug:
+  """Parallel: adds s U(a) to the output of a sublayer with the input a.
+
+  W_down is drawn from U(-1/sqrt(D), 1/sqrt(D)), W_up is zero: fresh adapters
+  are the identity.
+
+  Args:
+    pattern: full-match regex on module paths (the `ffn`s).
+    size, activation: see `plug`.
+    factor: s.
+
+  Raises:
+    ValueError: an unknown activation or a size below 1.
+  """
+  act = _checked(size, activation)
+  zeros = jax.nn.initializers.zeros
+
+  def call(site: Site, next_fn, a, *args, **kwargs):
+    f = next_fn(a, *args, **kwargs)
+    down, up = leaves(site, a.shape[-1], size, lora.initial_a, zeros)
+    return f + factor * bottleneck(a, down, up, act)
+
+  return Plug(pattern, call)
+
+
+def bottleneck_size(width: int, reduction: int, size: int = 0) -> int:
+  """Returns M: `size`, or where that is 0 the width over the reduction.
+
+  Raises:
+    ValueError: a reduction below 1 or above the width.
+  """
+  if not size and not 1 <= reduction <= width:
+    raise ValueError(
+      f'adapter reduction={reduction}: expected 1 to the width {width}'
+    )
+  return size or width // reduction
+
+
+def _checked(size, activation):
+  """Returns the activation's function."""
+  if size < 1:
+    raise ValueError(f'adapter size={size}: expected 1 or more')
+  return feedforward.activation(activation)

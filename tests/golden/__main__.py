@@ -10,7 +10,8 @@ A slug is a module tests/golden/<slug with _ for ->.py with
 `compare(arrays, folder) -> [(name, ours, theirs, atol, rtol)]`: close means
 |ours - theirs| <= atol + rtol * |theirs| everywhere. `folder` is the file's,
 for what stands beside the arrays (texts). `FILES`, if it is there, is the glob
-of the files that it compares (default `*.npz`).
+of the files that it compares (default `*.npz`). A module whose name begins
+with _ is a part of another one.
 
 Exits 1 on a difference, on a slug without files, on an unknown slug, and on a
 file that can't be read or compared.

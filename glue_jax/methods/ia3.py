@@ -1,0 +1,41 @@
+"""(IA)3. Liu et al. 2022, arXiv 2205.05638. Parts: peft/ia3.py.
+
+The vectors and the head learn; L (2 D + F) parameters without the head. Export
+folds the vectors into the linear layers.
+"""
+
+from glue_jax.method import Context, Method, train_only
+from glue_jax.peft import ia3
+
+_LAYER = r'encoder/layer_\d+'
+# Which layers' inputs are scaled.
+FORMS = {
+  'paper': rf'{_LAYER}/ffn/ffn_out',
+  'library': rf'{_LAYER}/(mixer/attn_out|ffn/ffn_out)',
+}
+
+
+def make(ctx: Context, *, form: str = 'paper') -> Method:
+  """Returns vectors on key, value and the feed-forward part of every block.
+
+  Args:
+    ctx: see `Context`.
+    form: 'paper', or 'library': Hugging Face's, which for BERT also scales the
+      input of the attention's output projection (another L D parameters).
+
+  Raises:
+    ValueError: an unknown form.
+  """
+  del ctx
+  if form not in FORMS:
+    raise ValueError(f'ia3 form={form!r}: expected one of {sorted(FORMS)}')
+  inputs = FORMS[form]
+  return Method(
+    name='ia3',
+    plugs=(
+      ia3.output_plug(rf'{_LAYER}/mixer/(key|value)'),
+      ia3.input_plug(inputs),
+    ),
+    labels=train_only(f'.*/{ia3.LEAF}', 'head/.*'),
+    export=lambda params: ia3.merge(params, inputs),
+  )

@@ -1,0 +1,36 @@
+"""Parallel adapters. He et al. 2021, arXiv 2110.04366.
+
+Parts: peft/adapter.py. The identity at the start; the adapters and the head
+learn. 2 D M + M + D parameters a block.
+"""
+
+from glue_jax.method import Context, Method, train_only
+from glue_jax.peft import adapter
+
+
+def make(
+  ctx: Context,
+  *,
+  reduction: int = 2,
+  size: int = 0,
+  activation: str = 'relu',
+  factor: float = 4.0,
+) -> Method:
+  """Returns one adapter a block, beside the feed-forward part.
+
+  Args:
+    ctx: see `Context`.
+    reduction: width over bottleneck, D / M.
+    size: M itself; 0 = by `reduction`.
+    activation, factor: see `adapter.parallel_plug`.
+
+  Raises:
+    ValueError: a size below 1, or an unknown activation.
+  """
+  size = adapter.bottleneck_size(ctx.model.config.hidden_size, reduction, size)
+  sites = r'encoder/layer_\d+/ffn'
+  return Method(
+    name='parallel_adapter',
+    plugs=(adapter.parallel_plug(sites, size, activation, factor),),
+    labels=train_only('.*/adapter_.*', 'head/.*'),
+  )

@@ -1,0 +1,36 @@
+"""Pfeiffer adapters. Pfeiffer et al. 2020, arXiv 2005.00247.
+
+Parts: peft/adapter.py. The LayerNorms stay frozen; the adapters and the head
+learn. 2 D M + M + D parameters a block.
+"""
+
+from glue_jax.method import Context, Method, train_only
+from glue_jax.peft import adapter
+
+
+def make(
+  ctx: Context,
+  *,
+  reduction: int = 16,
+  size: int = 0,
+  activation: str = 'relu',
+  init_range: float = 0.02,
+) -> Method:
+  """Returns one adapter a block, after the feed-forward part.
+
+  Args:
+    ctx: see `Context`.
+    reduction: width over bottleneck, D / M.
+    size: M itself; 0 = by `reduction`.
+    activation, init_range: see `adapter.pfeiffer_plug`.
+
+  Raises:
+    ValueError: a size below 1, or an unknown activation.
+  """
+  size = adapter.bottleneck_size(ctx.model.config.hidden_size, reduction, size)
+  sites = r'encoder/layer_\d+/ln_ffn'
+  return Method(
+    name='pfeiffer',
+    plugs=(adapter.pfeiffer_plug(sites, size, activation, init_range),),
+    labels=train_only('.*/adapter_.*', 'head/.*'),
+  )

@@ -1,0 +1,54 @@
+"""Prefix tuning. Li and Liang 2021, arXiv 2101.00190; P-Tuning v2, Liu et al.
+2021, arXiv 2110.07602 (its dropout of 0.1 is not confirmed).
+
+Parts: peft/prefix.py. The prefixes (2 L P D parameters, or those of the
+reparameterisation) and the head learn.
+"""
+
+from glue_jax.method import Context, Method, train_only
+from glue_jax.peft import prefix
+
+
+def make(
+  ctx: Context,
+  *,
+  length: int = 20,
+  dropout: float = 0.0,
+  position_offset: bool = True,
+  hidden: int = 0,
+) -> Method:
+  """Returns prefixes for the attention of every block.
+
+  Args:
+    ctx: see `Context`.
+    length: P.
+    dropout: on the prefixes while training.
+    position_offset: number the real tokens' positions from P on, as Hugging
+      Face's BERT does; then not even prefixes of zeros leave the model as it
+      was.
+    hidden: width H of the reparameterisation; 0 = none. It is computed away by
+      export.
+
+  Raises:
+    ValueError: a length below 1, a rate outside [0, 1), or an H below 0.
+  """
+  if hidden < 0:
+    raise ValueError(f'prefix hidden={hidden}: expected 0 or more')
+  plugs = (prefix.plug(r'encoder/layer_\d+/mixer/core', length, dropout),)
+  if position_offset:
+    plugs += (prefix.positions(length),)
+  if not hidden:
+    return Method(
+      name='prefix',
+      plugs=plugs,
+      labels=train_only('.*/prefix_(key|value)', 'head/.*'),
+    )
+  layers = ctx.model.config.num_layers
+  return Method(
+    name='prefix',
+    plugs=plugs,
+    surgery=lambda rng, params: prefix.add_mlp(rng, params, hidden, layers),
+    reparam=lambda params, *_: prefix.project(params),
+    labels=train_only(f'{prefix.HOME}/.*', 'head/.*'),
+    export=prefix.drop_mlp,
+  )

@@ -1,0 +1,42 @@
+"""Prompt tuning. Lester et al. 2021, arXiv 2104.08691.
+
+Parts: peft/prompt.py. The prompt (P E parameters) and the head learn. The
+paper's setting (T5, P = 100, learning rate 0.3 with Adafactor, a start from
+embeddings of the vocabulary) is not confirmed.
+"""
+
+from glue_jax.method import Context, Method, train_only
+from glue_jax.peft import prompt
+
+_SENTENCES = ('classification', 'regression', 'multiple_choice')
+
+
+def make(
+  ctx: Context, *, length: int = 20, pool: str = 'first', init: str = 'normal'
+) -> Method:
+  """Returns the method.
+
+  Args:
+    ctx: see `Context`.
+    length: P.
+    pool: see `prompt.inputs`.
+    init: 'normal' = N(0, 1), as libraries do; 'vocabulary' = embeddings of
+      words drawn at random.
+
+  Raises:
+    ValueError: a bad length, pool or init; pool='first' for a head that reads
+      every token.
+  """
+  if init not in ('normal', 'vocabulary'):
+    raise ValueError(f"prompt init={init!r}: expected 'normal' or 'vocabulary'")
+  if pool == 'first' and ctx.model.kind not in _SENTENCES:
+    raise ValueError(
+      f"prompt pool='first': a head of kind {ctx.model.kind!r} would read the "
+      "prompts as tokens; give pool='cls'"
+    )
+  return Method(
+    name='prompt',
+    plugs=(prompt.inputs(length, pool), prompt.words(length)),
+    surgery=prompt.from_vocabulary if init == 'vocabulary' else None,
+    labels=train_only(prompt.LEAF, 'head/.*'),
+  )

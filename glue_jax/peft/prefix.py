@@ -1,0 +1,154 @@
+"""Prefix tuning: learned keys and values before those of every layer.
+
+Li and Liang 2021, arXiv 2101.00190; for encoders P-Tuning v2, Liu et al. 2021,
+arXiv 2110.07602. Real tokens attend to P prefixes and to each other; prefixes
+have no queries.
+
+Hugging Face's BERT numbers the real tokens' positions from P on (`positions`),
+so that even prefixes of zeros change the model.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from glue_jax import tree
+from glue_jax.peft import lora
+from glue_jax.plugs import Plug, Site
+
+# Where the leaves of the reparameterisation lie.
+HOME = 'encoder/prefix'
+
+
+def plug(pattern: str, length: int, dropout: float = 0.0) -> Plug:
+  """Adds leaves prefix_key and prefix_value (P, D), from N(0, 1).
+
+  Args:
+    pattern: full-match regex on module paths (the attention's `core`s).
+    length: P.
+    dropout: rate on the prefixes while training.
+
+  Raises:
+    ValueError: a length below 1 or a rate outside [0, 1).
+  """
+  if length < 1:
+    raise ValueError(f'prefix length={length}: expected 1 or more')
+  if not 0 <= dropout < 1:
+    raise ValueError(f'prefix dropout={dropout}: expected 0 up to 1')
+  normal = jax.nn.initializers.normal(1.0)
+
+  def extended(site, name, x):
+    prefix = site.param(name, normal, (length, x.shape[2] * x.shape[3]))
+    prefix = prefix.reshape(length, *x.shape[2:]).astype(x.dtype)
+    prefix = jnp.broadcast_to(prefix, (len(x), *prefix.shape))
+    if dropout and site.train:
+      keep = jax.random.bernoulli(site.rng(), 1 - dropout, prefix.shape)
+      prefix = jnp.where(keep, prefix / (1 - dropout), 0)
+    return jnp.concatenate([prefix, x], 1)
+
+  def call(site: Site, next_fn, query, key, value, bias, train):
+    key = extended(site, 'prefix_key', key)
+    value = extended(site, 'prefix_value', value)
+    seen = jnp.zeros((*bias.shape[:-1], length), bias.dtype)
+    bias = jnp.concatenate([seen, bias], -1)
+    return next_fn(query, key, value, bias, train)
+
+  return Plug(pattern, call)
+
+
+def positions(length: int) -> Plug:
+  """Numbers the positions of real tokens from P on.
+
+  Args:
+    length: P.
+
+  Raises:
+    ValueError: (when bound) they exceed the position table.
+  """
+
+  def call(site: Site, next_fn, ids):
+    table = site.module
+    first = 0 if table.pad_id is None else table.pad_id + 1
+    if first + length + ids.shape[1] > table.rows:
+      raise ValueError(
+        f'prefix length={length} and inputs of length {ids.shape[1]} exceed '
+        f'the {table.rows - first} positions of the model; lower '
+        'data.max_length or give position_offset=False'
+      )
+    moved = ids + length
+    if table.pad_id is not None:  # padding stays where it is (RoBERTa)
+      moved = jnp.where(ids == table.pad_id, ids, moved)
+    return next_fn(moved)
+
+  return Plug('encoder/embeddings/position', call)
+
+
+def add_mlp(
+  rng: jax.Array, params: tree.Tree, hidden: int, num_layers: int
+) -> tree.Tree:
+  """Adds the reparameterisation's leaves: (P, D) -> tanh (P, H) -> (P, 2 L D).
+
+  Args:
+    rng: typed key.
+    params: a tree with prefixes, whose sizes are read.
+    hidden: H.
+    num_layers: L.
+  """
+  length, width = next(
+    x.shape
+    for name, x in tree.flatten(params).items()
+    if name.endswith('/prefix_key')
+  )
+  keys = iter(jax.random.split(rng, 5))
+  uniform = lambda fan_in, shape: lora.initial_a(next(keys), (fan_in, *shape))
+  out = 2 * num_layers * width
+  new = {
+    'embedding': jax.random.normal(next(keys), (length, width)),
+    'hidden/kernel': uniform(width, (hidden,)),
+    'hidden/bias': uniform(width, (hidden,))[0],
+    'out/kernel': uniform(hidden, (out,)),
+    'out/bias': uniform(hidden, (out,))[0],
+  }
+  named = {f'{HOME}/{name}': value for name, value in new.items()}
+  return tree.merge(params, tree.unflatten(named))
+
+
+def project(params: tree.Tree) -> tree.Tree:
+  """Replaces the prefixes by what the reparameterisation gives."""
+  flat = tree.flatten(params)
+  part = lambda name: flat[f'{HOME}/{name}']
+  hidden = jnp.tanh(
+    part('embedding') @ part('hidden/kernel') + part('hidden/bias')
+  )
+  return place(params, hidden @ part('out/kernel') + part('out/bias'))
+
+
+def drop_mlp(params: tree.Tree) -> tree.Tree:
+  """Drops the reparameterisation's leaves; `project` has done its work."""
+  return tree.partition(params, lambda name: name.startswith(f'{HOME}/'))[1]
+
+
+def place(params: tree.Tree, table: jax.Array) -> tree.Tree:
+  """Puts a table into the leaves of the layers.
+
+  Args:
+    params: a tree with prefixes.
+    table: (P, 2 L D), in the order K0 V0 K1 V1 ...
+  """
+  flat = tree.flatten(params)
+  names = _leaves(flat)
+  for name, part in zip(names, jnp.split(table, len(names), axis=1)):
+    flat[name] = part
+  return tree.unflatten(flat)
+
+
+def table(params: tree.Tree) -> jax.Array:
+  """Returns the prefixes of all layers, (P, 2 L D), as `place` takes them."""
+  flat = tree.flatten(params)
+  return jnp.concatenate([flat[name] for name in _leaves(flat)], 1)
+
+
+def _leaves(flat):
+  """Names of the prefixes in the table's order."""
+  names = [n for n in flat if n.endswith(('/prefix_key', '/prefix_value'))]
+  layer = lambda name: int(name.partition('layer_')[2].partition('/')[0])
+  return sorted(names, key=lambda name: (layer(name), name))

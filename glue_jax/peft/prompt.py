@@ -1,0 +1,92 @@
+"""Prompt tuning: learned vectors before the word embeddings of the input.
+
+Lester et al. 2021, arXiv 2104.08691. The encoder sees positions 0 to P + L - 1;
+prompts have token type 0, pass the embeddings' LayerNorm as words do, and are
+never masked.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from glue_jax import tree
+from glue_jax.plugs import Plug, Site
+
+LEAF = 'encoder/embeddings/word/prompt'
+POOLS = ('first', 'cls')
+
+
+def words(length: int) -> Plug:
+  """Adds the leaf prompt (P, E), from N(0, 1), before the words.
+
+  Args:
+    length: P; the first P ids of every row are never looked up.
+  """
+  normal = jax.nn.initializers.normal(1.0)
+
+  def call(site: Site, next_fn, ids):
+    x = next_fn(ids[:, length:])
+    prompt = site.param('prompt', normal, (length, x.shape[-1]))
+    prompt = jnp.broadcast_to(prompt.astype(x.dtype), (len(x), *prompt.shape))
+    return jnp.concatenate([prompt, x], 1)
+
+  return Plug('encoder/embeddings/word', call)
+
+
+def inputs(length: int, pool: str) -> Plug:
+  """Makes room for P prompts before the tokens of every row.
+
+  Args:
+    length: P.
+    pool: 'first' leaves the prompts' hidden states in the outputs, so that the
+      first of them is what a sentence's head reads (Hugging Face's BERT does
+      so); 'cls' takes them out, so that it is [CLS], and token by token heads
+      see tokens.
+
+  Raises:
+    ValueError: a length below 1 or an unknown pool; (when bound) the input is
+      too long with the prompts, or the stack doesn't compute [CLS].
+  """
+  if length < 1:
+    raise ValueError(f'prompt length={length}: expected 1 or more')
+  if pool not in POOLS:
+    raise ValueError(f'prompt pool={pool!r}: expected one of {POOLS}')
+
+  def call(site: Site, next_fn, ids, mask, types, train=False, segments=None):
+    c = site.module.config
+    limit = c.max_positions - c.position_offset
+    total = length + ids.shape[1]
+    if c.max_positions and total > limit:
+      raise ValueError(
+        f'prompt length={length} and inputs of length {ids.shape[1]} exceed '
+        f'the {limit} positions of the model; lower data.max_length'
+      )
+    # Any id but padding's, whose position and gradient are special.
+    ids = _before(ids, length, int(c.pad_id == 0))
+    mask = _before(mask, length, 1)
+    types = _before(types, length, 0)
+    if segments is not None:
+      segments = jnp.pad(segments, ((0, 0), (length, 0)), mode='edge')
+    outputs = next_fn(ids, mask, types, train, segments)
+    if pool == 'first':
+      return outputs
+    if outputs['last_hidden'].shape[1] != total:
+      raise ValueError(
+        f"prompt pool='cls' reads position {length}, but model.stack="
+        f"{c.stack!r} computes the first only; give model.stack='plain'"
+      )
+    after = lambda x: x[:, length:]
+    return jax.tree.map(after, outputs)
+
+  return Plug('encoder', call)
+
+
+def from_vocabulary(rng: jax.Array, params: tree.Tree) -> tree.Tree:
+  """Starts the prompt from words' embeddings, drawn without replacement."""
+  flat = tree.flatten(params)
+  table, prompt = flat['encoder/embeddings/word/embedding'], flat[LEAF]
+  rows = jax.random.choice(rng, len(table), (len(prompt),), replace=False)
+  return tree.unflatten(flat | {LEAF: table[rows]})
+
+
+def _before(x, length, value):
+  return jnp.pad(x, ((0, 0), (length, 0)), constant_values=value)
