@@ -26,16 +26,21 @@ from tests import devices_test
 from tests.conftest import tiny_config
 
 # Small arguments for each method; 'TEACHER' stands for a saved model,
-# 'IMPORTANCE' for the importance of its neurons.
+# 'IMPORTANCE' for the importance of its neurons, 'NORMS' for its inputs'.
 METHODS = {
+  'ada_deft': {},
   'bootstrapping': dict(beta=0.5),
   'comet': dict(entropy=0.1, search_steps=20),
+  'deft': {},
   'distillation': dict(teacher='TEACHER'),
   'gradual_unfreezing': {},
   'houlsby': dict(size=4),
   'last_layers': dict(count=1),
   'lora': dict(rank=2),
   'moebert': dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
+  'nf4': {},
+  'qlora': dict(rank=2),
+  'wanda': dict(norms='NORMS'),
 }
 EXPERTS = dict(
   num_layers=2,
@@ -47,6 +52,7 @@ MODELS = {'comet': EXPERTS, 'moebert': EXPERTS}
 # Methods whose model is the plain one before the first step.
 IDENTITY = (
   'bootstrapping',
+  'deft',
   'distillation',
   'gradual_unfreezing',
   'last_layers',
@@ -71,11 +77,21 @@ def teacher(tmp_path_factory):
   saved_model.save(folder, parts.plain.model, params)
   neurons = np.arange(parts.plain.model.config.intermediate_size)
   np.savez(folder / 'importance.npz', layer_0=neurons, layer_1=-neurons)
+  widths = dict(query=16, ffn_in=16, ffn_out=32)
+  paths = {'query': 'mixer/query', 'ffn_in': 'ffn/ffn_in'}
+  np.savez(folder / 'norms.npz', **{
+    f'encoder/layer_{i}/{paths.get(n, "ffn/ffn_out")}': 1 + np.arange(width)
+    for i in range(2) for n, width in widths.items()
+  })  # fmt: skip
   return str(folder)
 
 
 def arguments(name, teacher):
-  files = {'TEACHER': teacher, 'IMPORTANCE': f'{teacher}/importance.npz'}
+  files = {
+    'TEACHER': teacher,
+    'IMPORTANCE': f'{teacher}/importance.npz',
+    'NORMS': f'{teacher}/norms.npz',
+  }
   return {
     key: files.get(value, value) if isinstance(value, str) else value
     for key, value in METHODS[name].items()

@@ -59,7 +59,7 @@ def slugs() -> list[str]:
   """Returns the slugs that there is a module for."""
   modules = pkgutil.iter_modules(golden.__path__)
   return sorted(
-    m.name.replace('_', '-') for m in modules if m.name != '__main__'
+    m.name.replace('_', '-') for m in modules if not m.name.startswith('_')
   )
 
 
