@@ -24,6 +24,7 @@ class Run:
     predict_fn: batch -> outputs; what `evaluate` and `predict` take.
     step: of the checkpoint.
     parts: everything else.
+    host: its state and variant.
   """
 
   config: Any
@@ -35,6 +36,7 @@ class Run:
   predict_fn: Callable
   step: int
   parts: build.Parts
+  host: Host
 
 
 def load_run(
@@ -103,4 +105,5 @@ def load_run(
     predict_fn=predict,
     step=step,
     parts=parts,
+    host=host,
   )

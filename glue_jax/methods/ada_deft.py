@@ -99,17 +99,13 @@ def _gated(init, site, next_fn, x, context, train):
 
 def _product(site, next_fn, x):
   """The plug on its two products: not computed in a part that is skipped."""
-  if site.train:
+  layer = site.module
+  if site.train or layer.is_initializing():
     return next_fn(x)
-  theta = site.module.parent.get_variable('params', _LEAF)
-  shape = (*x.shape[:-1], site.module.features)
-  dtype = jax.eval_shape(next_fn, x).dtype
-  return jax.lax.cond(
-    jax.nn.sigmoid(theta) >= _KEPT,
-    next_fn,
-    lambda _: jnp.zeros(shape, dtype),
-    x,
-  )
+  theta = layer.parent.get_variable('params', _LEAF)
+  zeros = jnp.zeros((*x.shape[:-1], layer.features), layer.dtype)
+  kept = jax.nn.sigmoid(theta) >= _KEPT
+  return jax.lax.cond(kept, next_fn, lambda _: zeros, x)
 
 
 def _kept(gate, train):
