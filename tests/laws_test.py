@@ -58,6 +58,7 @@ IDENTITY = (
   'last_layers',
   'lora',
   'moebert',
+  'wanda',
 )
 
 

@@ -249,7 +249,7 @@ def pack_tree(
     ValueError: no kernel matches.
   """
   flat = tree.flatten(params)
-  kernels = tree.match([f'{pattern}/kernel'], flat)
+  kernels = tree.match([f'({pattern})/kernel'], flat)
   new = {name: x for name, x in flat.items() if name not in kernels}
   packed = jax.jit(pack, static_argnums=1)
   for name in sorted(kernels):
