@@ -155,6 +155,14 @@ def pack(kernel: jax.Array, double: bool = True) -> dict[str, jax.Array]:
   return dict(zip(LEAVES, values, strict=True))
 
 
+def shapes(
+  shape: tuple[int, int], double: bool = True
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns shapes and types of the packed leaves of a kernel (in, out)."""
+  kernel = jax.ShapeDtypeStruct(shape, jnp.float32)
+  return jax.eval_shape(functools.partial(pack, double=double), kernel)
+
+
 def unpack(
   leaves: Mapping[str, jax.Array],
   shape: tuple[int, int],
@@ -220,11 +228,11 @@ def plug(pattern: str, double: bool = True) -> Plug:
         'list the method that packs them (nf4, qlora) first'
       )
     x = x.astype(layer.dtype or x.dtype)
-    # Drawn as packed zeros: surgery packs the kernel that is there.
-    fresh = pack(jnp.zeros((x.shape[-1], layer.features)), double)
+    # Made as zeros: surgery packs the kernel that is there.
+    zeros = jax.nn.initializers.zeros
     leaves = {
-      name: site.param(name, lambda *_, v=value: v, value.shape, value.dtype)
-      for name, value in fresh.items()
+      name: site.param(name, zeros, leaf.shape, leaf.dtype)
+      for name, leaf in shapes((x.shape[-1], layer.features), double).items()
     }
     y = matmul(x, leaves, layer.features)
     if layer.use_bias:
@@ -260,13 +268,13 @@ def pack_tree(
 
 
 def unpack_tree(
-  params: tree.Tree, shapes: Mapping[str, tuple[int, int]]
+  params: tree.Tree, sizes: Mapping[str, tuple[int, int]]
 ) -> tree.Tree:
   """Gives every layer its dequantised kernel back; the leaves are dropped.
 
   Args:
     params: tree with packed leaves.
-    shapes: {kernel name: (in, out)} of the plain model.
+    sizes: {kernel name: (in, out)} of the plain model.
   """
   flat = tree.flatten(params)
   sites = [n.rpartition('/')[0] for n in flat if n.endswith('/nf4_codes')]
@@ -278,7 +286,7 @@ def unpack_tree(
       if f'{site}/{leaf}' in flat
     }
     name = f'{site}/kernel'
-    new[name] = unpack(leaves, shapes[name])
+    new[name] = unpack(leaves, sizes[name])
   return tree.unflatten(new)
 
 

@@ -6,6 +6,8 @@ on its feed-forward part: h = LN(x + g FFN(x)). The density loss of a layer is
 weighted by its gate, and `gate_weight` * mean(g) is added. At inference a layer
 whose gate is below 1/2 is skipped, its products are not computed. Export folds
 the gates into ffn_out. Logged besides: `gate` (their mean) and `layers_kept`.
+List it after what packs weights (nf4, qlora) and before adapters, which then
+act on the gated output.
 """
 
 from collections.abc import Mapping
@@ -22,6 +24,10 @@ from glue_jax.plugs import Plug, Recorder
 _FFN = r'encoder/layer_\d+/ffn'
 _LEAF = 'skip_gate'
 _KEPT = 0.5
+# Leaves of ffn_out that its output is proportional to, and others that the
+# methods which know them merge.
+_SCALED = ('kernel', 'bias', 'lora_b', 'nf4_absmax', 'nf4_nested', 'nf4_offset')
+_OTHERS = ('lora_a', 'nf4_codes')
 
 
 def make(
@@ -81,20 +87,33 @@ def make(
     plugs=(
       deft.plug(eps, threshold),
       Plug(rf'{_FFN}/ffn_(in|out)', _product),
-      Plug(_FFN, lambda *args: _gated(init, *args)),
+      _gates_plug(init),
     ),
     wrap_loss=wrap,
+    labels=_labels,
     export=fold,
   )
 
 
-def _gated(init, site, next_fn, x, context, train):
-  """The plug on the feed-forward part."""
-  theta = site.param(_LEAF, jax.nn.initializers.constant(init), ())
-  gate = jax.nn.sigmoid(theta)
-  site.capture('gate', gate)
-  y = next_fn(x, context, train)
-  return _kept(gate, train).astype(y.dtype) * y
+def _gates_plug(init):
+  """The plug on the feed-forward parts."""
+
+  def call(site, next_fn, x, context, train):
+    inner = next(
+      p for p in site.apply.plugs if tree.matches(p.pattern, site.path)
+    )
+    if inner.fn is not call:
+      raise ValueError(
+        f'another method changes the output of {site.path} before its gate, '
+        'which export could not fold; list ada_deft before adapters'
+      )
+    theta = site.param(_LEAF, jax.nn.initializers.constant(init), ())
+    gate = jax.nn.sigmoid(theta)
+    site.capture('gate', gate)
+    y = next_fn(x, context, train)
+    return _kept(gate, train).astype(y.dtype) * y
+
+  return Plug(_FFN, call)
 
 
 def _product(site, next_fn, x):
@@ -118,12 +137,25 @@ def _gates(captured: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
   return {path.split('/')[1]: captured[path] for path in paths}
 
 
+def _labels(params, variant):
+  """All leaves learn; refuses what `fold` could not scale."""
+  del variant
+  names = [n.split('/') for n in tree.flatten(params)]
+  last = {n[-1] for n in names if n[-2:-1] == ['ffn_out']}
+  unknown = sorted(last - {*_SCALED, *_OTHERS})
+  if unknown:
+    raise ValueError(f'ada_deft cannot fold its gates into ffn_out/{unknown}')
+  return tree.map_named(lambda *_: 'train', params)
+
+
 def fold(params: tree.Tree) -> tree.Tree:
   """Multiplies ffn_out by the gates as at inference; they are dropped."""
   flat = tree.flatten(params)
   for name in [n for n in flat if n.endswith(f'/{_LEAF}')]:
     gate = _kept(jax.nn.sigmoid(flat.pop(name)), train=False)
-    for leaf in ('kernel', 'bias'):
+    for leaf in _SCALED:
       path = f'{name.rpartition("/")[0]}/ffn_out/{leaf}'
-      flat[path] = flat[path] * gate
+      # Scales in 8 bits are indices: those of `nf4_nested` are multiplied.
+      if path in flat and jnp.issubdtype(flat[path].dtype, jnp.floating):
+        flat[path] = flat[path] * gate
   return tree.unflatten(flat)

@@ -49,8 +49,8 @@ def sites(targets: Sequence[str]) -> str:
 
 def unpacking(ctx: Context) -> Callable[[tree.Tree], tree.Tree]:
   """The export that gives packed layers of `ctx.model` their kernels back."""
-  shapes = {n: x.shape for n, x in models.shapes(ctx.model).items()}
-  return lambda params: nf4.unpack_tree(params, shapes)
+  sizes = {n: x.shape for n, x in models.shapes(ctx.model).items()}
+  return lambda params: nf4.unpack_tree(params, sizes)
 
 
 def _labels(params, variant):

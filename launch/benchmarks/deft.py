@@ -22,7 +22,7 @@ from absl import flags
 
 from configs import deft_glue, deft_minilm_glue, glue
 from glue_jax import config as config_lib
-from glue_jax import density, report, runs, schema
+from glue_jax import cpu, density, distributed, report, runs, schema
 
 FLAGS = flags.FLAGS
 
@@ -69,6 +69,9 @@ def main(argv: list[str]) -> None:
       schema.check(tuning(folder, *cell))
   except ValueError as error:
     raise SystemExit(f'error: {error}') from error
+  cpu.keep_memory()
+  # Seeds and weights share their programs.
+  distributed.compilation_cache('~/.cache/glue_jax/xla')
   rows = []
   for activation, form, weight, seed in cells:
     runs.run(backbone(activation), folder / f'backbone_{activation}')

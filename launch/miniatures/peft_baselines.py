@@ -36,12 +36,8 @@ def main(argv: list[str]) -> bool:
     draws = np.array([errors(shape, seed) for seed in range(FLAGS.seeds)])
     if not len(draws):
       break
-    kernel = jax.ShapeDtypeStruct(shape, jnp.float32)
     bits = [
-      nf4.bits_per_weight(
-        jax.eval_shape(functools.partial(nf4.pack, double=double), kernel),
-        kernel.size,
-      )
+      nf4.bits_per_weight(nf4.shapes(shape, double), shape[0] * shape[1])
       for double in (False, True)
     ]
     normal, integer, double = draws.mean(0)

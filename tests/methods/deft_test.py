@@ -106,8 +106,9 @@ def test_loss_is_the_task_plus_the_weighted_density():
     )
 
 
-def test_only_reduced_values_leave_the_model():
-  _, parts = parts_of(('deft', {}))
+@pytest.mark.parametrize('remat', [False, True])
+def test_only_reduced_values_leave_the_model(remat):
+  _, parts = parts_of(('deft', {}), remat=remat)
   shapes = jax.eval_shape(
     parts.apply, parts.params, parts.bundle.train.batch(0)
   )
@@ -133,24 +134,54 @@ def test_no_feed_forward_activation_is_refused():
     parts_of(('deft', {}), ffn='')
 
 
-def test_a_skipped_layer_computes_nothing_and_folds_away():
-  _, parts = parts_of(('lora', dict(rank=2)), ('ada_deft', {}))
+def with_gates(parts, *thetas):
+  """The tree with these gates, and other leaves as after some training."""
   flat = tree.flatten(parts.params)
-  flat['encoder/layer_1/ffn/skip_gate'] = jnp.float32(-1.0)
-  # Whatever the product would be, it isn't computed.
-  flat['encoder/layer_1/ffn/ffn_out/kernel'] *= jnp.nan
-  params = tree.unflatten(flat)
+  for i, theta in enumerate(thetas):
+    flat[f'encoder/layer_{i}/ffn/skip_gate'] = jnp.float32(theta)
+  keys = iter(jax.random.split(jax.random.key(1), len(flat)))
+  for name in flat:
+    if name.endswith(('lora_b', 'bias')):
+      flat[name] = jax.random.normal(next(keys), flat[name].shape)
+  return flat
+
+
+FFN_LORA = dict(rank=2, targets=('ffn_in', 'ffn_out'))
+
+
+@pytest.mark.parametrize(
+  'method', [('lora', FFN_LORA), ('qlora', dict(rank=2))], ids=lambda m: m[0]
+)
+def test_gates_fold_into_what_is_exported(method):
+  _, parts = parts_of(method, ('ada_deft', {}))
+  flat = with_gates(parts, 0.4, -1.0)
   batch = parts.bundle.train.batch(0)
-  logits = jax.jit(parts.apply)(params, batch)['logits']
-  assert np.isfinite(logits).all()
-  flat['encoder/layer_1/ffn/ffn_out/kernel'] = jnp.ones((32, 16))
+  logits = jit(parts.apply)(tree.unflatten(flat), batch)['logits']
   folded = parts.method.export(tree.unflatten(flat))
   assert tree.flatten(folded).keys() == parts.names
-  assert not np.asarray(
-    tree.flatten(folded)['encoder/layer_1/ffn/ffn_out/kernel']
-  ).any()
-  ours = parts.plain(folded, batch)['logits']
+  skipped = tree.flatten(folded)['encoder/layer_1/ffn/ffn_out/kernel']
+  assert not np.asarray(skipped).any()
+  ours = jit(parts.plain)(folded, batch)['logits']
   np.testing.assert_allclose(ours, logits, atol=1e-5)
+
+
+def test_a_skipped_layer_computes_nothing():
+  _, parts = parts_of(('ada_deft', {}))
+  flat = with_gates(parts, 3.0, -1.0)
+  # Whatever the product would be, it isn't computed.
+  flat['encoder/layer_1/ffn/ffn_out/kernel'] *= jnp.nan
+  out = jit(parts.apply)(tree.unflatten(flat), parts.bundle.train.batch(0))
+  assert np.isfinite(out['logits']).all()
+  share = out['captured']['encoder/layer_1/ffn/ffn_act/density_share']
+  assert not np.asarray(share).any()
+
+
+def test_what_gates_cannot_be_folded_into_is_refused():
+  with pytest.raises(ValueError, match='list ada_deft before adapters'):
+    parts_of(('houlsby', dict(size=4)), ('ada_deft', {}))
+  params = {'encoder': {'layer_0': {'ffn': {'ffn_out': {'scale': 1.0}}}}}
+  with pytest.raises(ValueError, match='scale'):
+    ada_deft.make(None).labels(params, {})
 
 
 def test_gates_weigh_the_density_loss_and_are_pushed_down():
