@@ -134,25 +134,31 @@ def measured(workdir: pathlib.Path, result: dict) -> dict:
 
 
 def table(rows: list[dict]) -> list[dict]:
-  """One row an arm: means over seeds, all in percent."""
-  arms = {}
+  """One row an arm: means over seeds, all in percent.
+
+  `lower by` is of the seeds that have a run without the loss as well.
+  """
+  arms: dict[tuple, dict[int, dict]] = {}
   for row in rows:
     key = row['activation'], row['form'], row['weight']
-    arms.setdefault(key, []).append(row)
-  mean = lambda key, name: statistics.mean(row[name] for row in arms[key])
+    arms.setdefault(key, {})[row['seed']] = row
   lines = []
-  for activation, form, weight in sorted(arms):
-    key = activation, form, weight
-    without = activation, form, 0.0
+  for (activation, form, weight), found in sorted(arms.items()):
+    mean = lambda name, r=found: statistics.mean(x[name] for x in r.values())
+    scores = [100 * row['score'] for row in found.values()]
+    without = arms.get((activation, form, 0.0), {}) if weight else {}
+    both = without.keys() & found.keys()
     fall = None
-    if weight and without in arms:
-      fall = 100 * (1 - mean(key, 'density') / mean(without, 'density'))
-    scores = [100 * row['score'] for row in arms[key]]
+    if both:
+      dense, sparse = (
+        sum(arm[seed]['density'] for seed in both) for arm in (without, found)
+      )
+      fall = 100 * (1 - sparse / dense)
     lines.append({
       'activation': activation, 'form': form, 'weight': weight,
       'seeds': len(scores), 'score': statistics.mean(scores),
       'sd': statistics.stdev(scores) if len(scores) > 1 else None,
-      'density': 100 * mean(key, 'density'),
-      'density real': 100 * mean(key, 'density_real'), 'lower by': fall,
+      'density': 100 * mean('density'),
+      'density real': 100 * mean('density_real'), 'lower by': fall,
     })  # fmt: skip
   return lines

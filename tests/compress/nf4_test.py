@@ -8,7 +8,7 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.compress import nf4
-from glue_jax.layers import spec
+from glue_jax.layers import feedforward, spec
 from glue_jax.plugs import Apply, Plug
 from tests.conftest import ROOT
 from tests.golden import __main__ as golden
@@ -73,7 +73,8 @@ class Layers(nn.Module):
   @nn.compact
   def __call__(self, batch, train):
     h = nn.Dense(24, dot_general=spec.dot_general, name='first')(batch['x'])
-    return {'y': nn.Dense(5, use_bias=False, name='second')(jnp.tanh(h))}
+    h = feedforward.Activation('tanh', name='act')(h)
+    return {'y': nn.Dense(5, use_bias=False, name='second')(h)}
 
 
 @pytest.fixture(scope='module')
@@ -114,7 +115,7 @@ def test_the_backward_pass_keeps_no_kernel():
 def test_wrong_places_are_refused(layers):
   plain, params, batch = layers
   with pytest.raises(ValueError, match='linear layers'):
-    plain.replace(plugs=(nf4.plug(''),)).init(jax.random.key(0), batch)
+    plain.replace(plugs=(nf4.plug('act'),)).init(jax.random.key(0), batch)
   before = Plug('first', lambda site, next_fn, x: next_fn(x))
   with pytest.raises(ValueError, match='list the method that packs'):
     plain.replace(plugs=(before, nf4.plug('first'))).init(
