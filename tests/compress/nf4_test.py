@@ -10,11 +10,15 @@ from glue_jax import tree
 from glue_jax.compress import nf4
 from glue_jax.layers import feedforward, spec
 from glue_jax.plugs import Apply, Plug
-from tests.conftest import ROOT
+from tests.conftest import ROOT, jit
 from tests.golden import __main__ as golden
 from tests.golden._nf4 import compare_nf4
 
 FILES = sorted((ROOT / 'tests/golden_data/peft-baselines').glob('nf4_*.npz'))
+
+
+quantise = jax.jit(nf4.quantise)
+dequantise = jax.jit(nf4.dequantise, static_argnums=2)
 
 
 def gaussian(*shape, seed=0):
@@ -33,10 +37,10 @@ def test_golden_vectors(path):
 def test_blocks_of_zeros_and_of_an_outlier():
   w = np.zeros((3, 64), np.float32)
   w[1, 5], w[2] = -0.5, 0.01
-  packed, absmax = nf4.quantise(jnp.asarray(w))
+  packed, absmax = quantise(jnp.asarray(w))
   np.testing.assert_array_equal(packed[0], 0x77)
   np.testing.assert_allclose(absmax, [0, 0.5, 0.01])
-  np.testing.assert_allclose(nf4.dequantise(packed, absmax, w.shape), w)
+  np.testing.assert_allclose(dequantise(packed, absmax, w.shape), w)
   # One block: its absmax is the mean, nothing is left to quantise.
   codes, scale, offset = nf4.quantise_absmax(absmax[1:2])
   assert int(codes[0]) == 0 and float(scale[0]) == 0 and float(offset) == 0.5
@@ -44,15 +48,15 @@ def test_blocks_of_zeros_and_of_an_outlier():
 
 def test_the_first_of_two_is_in_the_high_bits():
   w = jnp.array([-1.0, 1.0] + [0.0] * 62)
-  packed, _ = nf4.quantise(w)
+  packed, _ = quantise(w)
   assert packed[0, 0] == 0x0F and packed[0, 1] == 0x77
 
 
 def test_packing_what_was_unpacked_changes_nothing():
   w = gaussian(37, 29)
-  packed, absmax = nf4.quantise(w)
-  once = nf4.dequantise(packed, absmax, w.shape)
-  again, scales = nf4.quantise(once)
+  packed, absmax = quantise(w)
+  once = dequantise(packed, absmax, w.shape)
+  again, scales = quantise(once)
   np.testing.assert_array_equal(again, packed)
   np.testing.assert_array_equal(scales, absmax)
   # Half the widest gap between levels, on the negative side.
@@ -94,9 +98,8 @@ def test_packed_layers_are_the_dequantised_ones(layers, double):
   apply = plain.replace(plugs=(nf4.plug('first|second', double),))
 
   def output(apply, params):
-    return jax.value_and_grad(
-      lambda x: jnp.sum(jnp.sin(apply(params, {'x': x})['y']))
-    )(batch['x'])
+    loss = lambda x: jnp.sum(jnp.sin(apply(params, {'x': x})['y']))
+    return jit(jax.value_and_grad(loss))(batch['x'])
 
   for ours, theirs in zip(output(apply, packed), output(plain, back)):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
@@ -105,7 +108,7 @@ def test_packed_layers_are_the_dequantised_ones(layers, double):
 
 
 def test_the_backward_pass_keeps_no_kernel():
-  leaves = nf4.pack(jnp.asarray(gaussian(64, 96)))
+  leaves = jit(nf4.pack)(gaussian(64, 96))
   x = jnp.ones((2, 64))
   _, pullback = jax.vjp(lambda x: nf4.matmul(x, leaves, 96), x)
   kept = [leaf.size for leaf in jax.tree.leaves(pullback)]
