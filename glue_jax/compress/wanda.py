@@ -7,6 +7,7 @@ share is set to zero. Kernels are (in, out) here, so an output is a column.
 
 from collections.abc import Callable, Mapping
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,18 +96,20 @@ def read_norms(path: str) -> dict[str, np.ndarray]:
 
 
 def plug(pattern: str, mask: jax.Array) -> Plug:
-  """Captures sums of squares of every matching layer's inputs, (in,).
+  """Captures sums of squares of the inputs of linear layers, (in,).
 
   Args:
-    pattern: full-match regex on paths of linear layers.
+    pattern: full-match regex on paths; matches that are no linear layers are
+      passed over.
     mask: (B, L), 1 = real token; padding is left out.
   """
 
-  def call(site: Site, next_fn, x):
-    real = mask[:, : x.shape[1], None] != 0
-    squares = jnp.square(jnp.where(real, x, 0).astype(jnp.float32))
-    site.capture(_SQUARES, squares.sum((0, 1)))
-    return next_fn(x)
+  def call(site: Site, next_fn, x, *args, **kwargs):
+    if isinstance(site.module, nn.Dense):
+      real = mask[:, : x.shape[1], None] != 0
+      squares = jnp.square(jnp.where(real, x, 0).astype(jnp.float32))
+      site.capture(_SQUARES, squares.sum((0, 1)))
+    return next_fn(x, *args, **kwargs)
 
   return Plug(pattern, call)
 
