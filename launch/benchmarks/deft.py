@@ -1,9 +1,9 @@
 """DEFT: density and accuracy of five ways of tuning, with and without the loss.
 
 The backbone is MiniLM-L6 with ReLU in place of its GELU, tuned in full on rows
-of MNLI first so that it gets used to the change (as Mirzadeh et al. 2023, arXiv
-2310.04564, do by going on with pre-training), and one treated alike that keeps
-its GELU. On either, each form of tuning learns the task with density loss of
+of another task first (SST-2 by default) so that it gets used to the change (as
+Mirzadeh et al. 2023, arXiv 2310.04564, do by going on with pre-training), and
+one treated alike that keeps its GELU. On either, each form of tuning learns the task with density loss of
 weight 0 and 1, seed by seed; configs/deft_minilm_glue.py says how. Density is
 that of the development set at inference (launch/density.py), over all positions
 and over real tokens. What is finished isn't run again: the same command goes
@@ -40,7 +40,8 @@ def define_flags() -> None:
   flags.DEFINE_list('gelu_forms', ['lora'], 'On the GELU backbone.')
   flags.DEFINE_list('seeds', ['0', '1', '2'], 'Of the tuning.')
   flags.DEFINE_list('density_weights', ['0', '1'], 'Of the density loss.')
-  flags.DEFINE_integer('backbone_rows', 20_000, 'Rows of MNLI.')
+  flags.DEFINE_string('backbone_task', 'sst2', 'What backbones learn first.')
+  flags.DEFINE_integer('backbone_rows', 20_000, 'Rows of it.')
   flags.DEFINE_integer('train_limit', None, 'Rows of the task at most.')
   flags.DEFINE_integer('epochs', None, "Of the tuning; default the config's.")
 
@@ -88,11 +89,11 @@ def main(argv: list[str]) -> None:
 
 
 def backbone(activation: str) -> ml_collections.ConfigDict:
-  """The config of the first stage: MiniLM with that activation, on MNLI."""
-  config = glue.get_config('mnli')
+  """The config of the first stage: the encoder with that activation."""
+  config = glue.get_config(FLAGS.backbone_task)
   config.data.update(
     data_dir=FLAGS.data_dir, tokenizer=FLAGS.weights,
-    train_limit=FLAGS.backbone_rows, eval_limit=2000,
+    train_limit=FLAGS.backbone_rows,
   )  # fmt: skip
   config.model.update(weights=FLAGS.weights, activation=activation)
   config.train.epochs = 1
@@ -111,7 +112,7 @@ def tuning(
   config.data.update(data_dir=FLAGS.data_dir, tokenizer=model)
   if FLAGS.train_limit:
     config.data.train_limit = FLAGS.train_limit
-  # MNLI's head has three classes.
+  # The head is that of the first task.
   config.model.update(weights=model, fresh=('head/.*',))
   if FLAGS.epochs:
     config.train.epochs = FLAGS.epochs
