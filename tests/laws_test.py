@@ -26,11 +26,13 @@ from tests import devices_test
 from tests.conftest import tiny_config
 
 # Small arguments for each method; 'TEACHER' stands for a saved model,
-# 'IMPORTANCE' for the importance of its neurons.
+# 'IMPORTANCE' for the importance of its neurons, 'NORMS' for its inputs'.
 METHODS = {
   'bitfit': {},
+  'ada_deft': {},
   'bootstrapping': dict(beta=0.5),
   'comet': dict(entropy=0.1, search_steps=20),
+  'deft': {},
   'distillation': dict(teacher='TEACHER'),
   'gradual_unfreezing': {},
   'houlsby': dict(size=4),
@@ -42,6 +44,9 @@ METHODS = {
   'pfeiffer': dict(size=4),
   'prefix': dict(length=3, dropout=0.1),
   'prompt': dict(length=3),
+  'nf4': {},
+  'qlora': dict(rank=2),
+  'wanda': dict(norms='NORMS'),
 }
 EXPERTS = dict(
   num_layers=2,
@@ -59,6 +64,7 @@ MODELS = {
 IDENTITY = (
   'bitfit',
   'bootstrapping',
+  'deft',
   'distillation',
   'gradual_unfreezing',
   'ia3',
@@ -66,6 +72,7 @@ IDENTITY = (
   'lora',
   'moebert',
   'parallel_adapter',
+  'wanda',
 )
 
 
@@ -85,11 +92,21 @@ def teacher(tmp_path_factory):
   saved_model.save(folder, parts.plain.model, params)
   neurons = np.arange(parts.plain.model.config.intermediate_size)
   np.savez(folder / 'importance.npz', layer_0=neurons, layer_1=-neurons)
+  widths = dict(query=16, ffn_in=16, ffn_out=32)
+  paths = {'query': 'mixer/query', 'ffn_in': 'ffn/ffn_in'}
+  np.savez(folder / 'norms.npz', **{
+    f'encoder/layer_{i}/{paths.get(n, "ffn/ffn_out")}': 1 + np.arange(width)
+    for i in range(2) for n, width in widths.items()
+  })  # fmt: skip
   return str(folder)
 
 
 def arguments(name, teacher):
-  files = {'TEACHER': teacher, 'IMPORTANCE': f'{teacher}/importance.npz'}
+  files = {
+    'TEACHER': teacher,
+    'IMPORTANCE': f'{teacher}/importance.npz',
+    'NORMS': f'{teacher}/norms.npz',
+  }
   return {
     key: files.get(value, value) if isinstance(value, str) else value
     for key, value in METHODS[name].items()
@@ -147,7 +164,13 @@ def host(value):
 
 def test_the_model_is_the_plain_one_at_the_start(case):
   parts = case.parts
-  plain, _ = tree.partition(parts.params, lambda n: n in parts.names)
+  # What a method keeps in another form (packed) is taken as it was before.
+  batch = build.example_batch(parts.bundle)
+  before = build.initial_params(
+    case.config, parts.plain, jax.random.key(0), batch
+  )
+  kept, _ = tree.partition(parts.params, lambda n: n in parts.names)
+  plain = tree.unflatten(tree.flatten(before) | tree.flatten(kept))
   ours, theirs = (
     case.logits(apply, params)
     for apply, params in ((parts.apply, parts.params), (parts.plain, plain))

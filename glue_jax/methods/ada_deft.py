@@ -1,0 +1,161 @@
+"""ADA-DEFT: density loss, and feed-forward parts that learn to be skipped.
+
+Runwal et al. 2024, arXiv 2402.01911, version 2, names it without details that
+could be read; this definition is ours. Each layer has a gate g = sigmoid(theta)
+on its feed-forward part: h = LN(x + g FFN(x)). The density loss of a layer is
+weighted by its gate, and `gate_weight` * mean(g) is added. At inference a layer
+whose gate is below 1/2 is skipped, its products are not computed. Export folds
+the gates into ffn_out. Logged besides: `gate` (their mean) and `layers_kept`.
+List it after what packs weights (nf4, qlora) and before adapters, which then
+act on the gated output.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from glue_jax import tree
+from glue_jax.method import Context, Loss, Method
+from glue_jax.methods import deft
+from glue_jax.objectives import density
+from glue_jax.plugs import Plug, Recorder
+
+_FFN = r'encoder/layer_\d+/ffn'
+_LEAF = 'skip_gate'
+_KEPT = 0.5
+# Leaves of ffn_out that its output is proportional to, and others that the
+# methods which know them merge.
+_SCALED = ('kernel', 'bias', 'lora_b', 'nf4_absmax', 'nf4_nested', 'nf4_offset')
+_OTHERS = ('lora_a', 'nf4_codes')
+
+
+def make(
+  ctx: Context,
+  *,
+  weight: float = 1.0,
+  gate_weight: float = 0.1,
+  init: float = 3.0,
+  eps: float = density.EPS,
+  threshold: float = density.THRESHOLD,
+  include_padding: bool = True,
+) -> Method:
+  """Returns density loss and gates; list it with the method that tunes.
+
+  Args:
+    ctx: see `Context`.
+    weight, eps, threshold, include_padding: see `deft.make`.
+    gate_weight: of the gates' mean.
+    init: theta before training; g = 0.95 at 3.
+
+  Raises:
+    ValueError: see `deft.make`, or a negative weight of the gates.
+  """
+  del ctx
+  deft.check(
+    'ada_deft', eps,
+    weight=weight, threshold=threshold, gate_weight=gate_weight,
+  )  # fmt: skip
+
+  def wrap(loss: Loss) -> Loss:
+    def with_terms(apply, params, batch, rng):
+      recorder = Recorder(apply)
+      total, metrics = loss(recorder, params, batch, rng)
+      outputs = recorder.outputs[-1]
+      layers = deft.by_layer(outputs, batch, include_padding)
+      gates = _gates(outputs['captured'])
+      terms = {n: gates[n] * x for n, x in layers[deft.SURROGATE].items()}
+      rows = batch['weight'].astype(jnp.float32)
+      count = rows.sum()
+      mean = lambda x: (x * rows).sum() / jnp.maximum(count, 1)
+      term = density.combine(list(terms.values()))
+      gate = jnp.stack(list(gates.values()))
+      total += weight * mean(term) + gate_weight * gate.mean()
+      share = density.combine(list(layers[deft.SHARE].values()))
+      logged = {
+        'density_loss': mean(term),
+        'density': mean(share),
+        'gate': gate.mean(),
+        'layers_kept': (gate >= _KEPT).sum().astype(jnp.float32),
+      }
+      return total, metrics | {n: (x * count, count) for n, x in logged.items()}
+
+    return with_terms
+
+  return Method(
+    'ada_deft',
+    plugs=(
+      deft.plug(eps, threshold),
+      Plug(rf'{_FFN}/ffn_(in|out)', _product),
+      _gates_plug(init),
+    ),
+    wrap_loss=wrap,
+    labels=_labels,
+    export=fold,
+  )
+
+
+def _gates_plug(init):
+  """The plug on the feed-forward parts."""
+
+  def call(site, next_fn, x, context, train):
+    inner = next(
+      p for p in site.apply.plugs if tree.matches(p.pattern, site.path)
+    )
+    if inner.fn is not call:
+      raise ValueError(
+        f'another method changes the output of {site.path} before its gate, '
+        'which export could not fold; list ada_deft before adapters'
+      )
+    theta = site.param(_LEAF, jax.nn.initializers.constant(init), ())
+    gate = jax.nn.sigmoid(theta)
+    site.capture('gate', gate)
+    y = next_fn(x, context, train)
+    return _kept(gate, train).astype(y.dtype) * y
+
+  return Plug(_FFN, call)
+
+
+def _product(site, next_fn, x):
+  """The plug on its two products: not computed in a part that is skipped."""
+  layer = site.module
+  if site.train or layer.is_initializing():
+    return next_fn(x)
+  theta = layer.parent.get_variable('params', _LEAF)
+  zeros = jnp.zeros((*x.shape[:-1], layer.features), layer.dtype)
+  kept = jax.nn.sigmoid(theta) >= _KEPT
+  return jax.lax.cond(kept, next_fn, lambda _: zeros, x)
+
+
+def _kept(gate, train):
+  return gate if train else jnp.where(gate >= _KEPT, gate, 0)
+
+
+def _gates(captured: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+  """{'layer_{i}': ()}."""
+  paths = sorted(tree.match([f'{_FFN}/gate'], captured))
+  return {path.split('/')[1]: captured[path] for path in paths}
+
+
+def _labels(params, variant):
+  """All leaves learn; refuses what `fold` could not scale."""
+  del variant
+  names = [n.split('/') for n in tree.flatten(params)]
+  last = {n[-1] for n in names if n[-2:-1] == ['ffn_out']}
+  unknown = sorted(last - {*_SCALED, *_OTHERS})
+  if unknown:
+    raise ValueError(f'ada_deft cannot fold its gates into ffn_out/{unknown}')
+  return tree.map_named(lambda *_: 'train', params)
+
+
+def fold(params: tree.Tree) -> tree.Tree:
+  """Multiplies ffn_out by the gates as at inference; they are dropped."""
+  flat = tree.flatten(params)
+  for name in [n for n in flat if n.endswith(f'/{_LEAF}')]:
+    gate = _kept(jax.nn.sigmoid(flat.pop(name)), train=False)
+    for leaf in _SCALED:
+      path = f'{name.rpartition("/")[0]}/ffn_out/{leaf}'
+      # Scales in 8 bits are indices: those of `nf4_nested` are multiplied.
+      if path in flat and jnp.issubdtype(flat[path].dtype, jnp.floating):
+        flat[path] = flat[path] * gate
+  return tree.unflatten(flat)

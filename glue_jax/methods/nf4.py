@@ -1,0 +1,72 @@
+"""NF4 storage of the frozen backbone. Dettmers et al. 2023, arXiv 2305.14314.
+
+The linear layers of all blocks are kept in 4 bits and unpacked, layer by layer,
+inside the step; parts: compress/nf4.py. A partner for adapters, prefixes,
+prompts and the density loss: list it first. Low-rank factors need the merge of
+the method `qlora`. What is not packed learns if the other methods let it.
+"""
+
+from collections.abc import Callable, Sequence
+
+from glue_jax import tree
+from glue_jax.compress import nf4
+from glue_jax.method import Context, Method
+from glue_jax.models import model as models
+
+# All linear layers of a block with attention.
+TARGETS = ('query', 'key', 'value', 'attn_out', 'ffn_in', 'ffn_out')
+
+
+def make(
+  ctx: Context,
+  *,
+  targets: Sequence[str] = TARGETS,
+  double_quantisation: bool = True,
+) -> Method:
+  """Returns the method; export gives dequantised kernels.
+
+  Args:
+    ctx: see `Context`.
+    targets: names of linear layers inside a block.
+    double_quantisation: scales in 8 bits; 4.127 bits a weight, not 4.5.
+  """
+  pattern = sites(targets)
+  return Method(
+    name='nf4',
+    surgery=lambda _, params: nf4.pack_tree(
+      params, pattern, double_quantisation
+    ),
+    plugs=(nf4.plug(pattern, double_quantisation),),
+    labels=_labels,
+    export=unpacking(ctx),
+  )
+
+
+def sites(targets: Sequence[str]) -> str:
+  """The pattern of linear layers with these names in all blocks."""
+  return rf'encoder/layer_\d+/.*({"|".join(targets)})'
+
+
+def unpacking(ctx: Context) -> Callable[[tree.Tree], tree.Tree]:
+  """The export that gives packed layers of `ctx.model` their kernels back."""
+  sizes = {n: x.shape for n, x in models.shapes(ctx.model).items()}
+  return lambda params: nf4.unpack_tree(params, sizes)
+
+
+def _labels(params, variant):
+  del variant
+  packed, factors = (
+    {n.rpartition('/')[0] for n in tree.flatten(params) if n.endswith(leaf)}
+    for leaf in ('/nf4_codes', '/lora_a')
+  )
+  if packed & factors:
+    raise ValueError(
+      f'low-rank factors over packed weights at {min(packed & factors)}: list '
+      'the method qlora in place of nf4 and lora; it merges both at export'
+    )
+  return tree.map_named(
+    lambda name, _: (
+      'frozen' if name.rpartition('/')[2] in nf4.LEAVES else 'train'
+    ),
+    params,
+  )

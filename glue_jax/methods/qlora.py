@@ -1,0 +1,52 @@
+"""QLoRA. Dettmers et al. 2023, arXiv 2305.14314. Parts: compress/nf4.py,
+peft/lora.py.
+
+LoRA on all linear layers of the blocks over weights in NF4; the rank, alpha and
+dropout are the paper's for 7B and 13B models (quoted from memory, not
+confirmed). The embeddings stay as they are.
+"""
+
+from collections.abc import Sequence
+
+from glue_jax.compress import nf4 as packing
+from glue_jax.method import Context, Method, train_only
+from glue_jax.methods import nf4
+from glue_jax.peft import lora
+
+
+def make(
+  ctx: Context,
+  *,
+  rank: int = 64,
+  alpha: float = 16.0,
+  dropout: float = 0.1,
+  targets: Sequence[str] = nf4.TARGETS,
+  rank_stabilised: bool = False,
+  double_quantisation: bool = True,
+) -> Method:
+  """Returns LoRA over packed weights.
+
+  The factors and the head learn; export dequantises and merges.
+
+  Args:
+    ctx: see `Context`.
+    rank, alpha, rank_stabilised: see `lora.scale`.
+    dropout: on the input of A.
+    targets: names of linear layers inside a block, packed and tuned.
+    double_quantisation: see methods/nf4.py.
+  """
+  pattern = nf4.sites(targets)
+  factor = lora.scale(rank, alpha, rank_stabilised)
+  unpack = nf4.unpacking(ctx)
+  return Method(
+    name='qlora',
+    surgery=lambda _, params: packing.pack_tree(
+      params, pattern, double_quantisation
+    ),
+    plugs=(
+      packing.plug(pattern, double_quantisation),
+      lora.plug(pattern, rank, factor, dropout),
+    ),
+    labels=train_only('.*/lora_[ab]', 'head/.*'),
+    export=lambda params: lora.merge(unpack(params), factor),
+  )

@@ -1,0 +1,37 @@
+"""WANDA pruning before tuning. Sun et al. 2023, arXiv 2306.11695.
+
+Parts: compress/wanda.py. The norms are written by `python -m launch.calibrate`.
+List it first: the weights are pruned, then packed or tuned. A pruned weight
+stays zero while the kernels learn too; merging factors at export fills it.
+"""
+
+import optax
+
+from glue_jax.compress import wanda
+from glue_jax.method import Context, Method
+
+
+def make(ctx: Context, *, norms: str, sparsity: float = 0.5) -> Method:
+  """Returns the method.
+
+  Args:
+    ctx: see `Context`.
+    norms: .npz file of the layers' input norms.
+    sparsity: share of each output's weights that goes, in [0, 1).
+
+  Raises:
+    ValueError: no such file, norms that don't fit the model, or a sparsity
+      outside [0, 1).
+  """
+  del ctx
+  found = wanda.read_norms(norms)
+  pruned = {f'{path}/kernel' for path in found}
+
+  def wrap_tx(tx):
+    return optax.chain(tx, wanda.keep_zeros(lambda name: name in pruned))
+
+  return Method(
+    'wanda',
+    surgery=lambda _, params: wanda.prune(params, found, sparsity),
+    wrap_tx=wrap_tx,
+  )

@@ -1,0 +1,83 @@
+"""A density penalty as an optax transform, in place of a term of the loss.
+
+Equal to adding weight * (mean of the statistics) to the loss
+(objectives/density.py): the transform takes the derivative of the penalty by
+the captured statistics and has `pullback` carry it to the parameters. Useful
+where the task's loss can't be touched, and the penalty's gradient shall not
+pass through what comes before in the chain (clipping, say).
+
+  captured = lambda params: ...  # {layer: surrogate densities}
+  statistics, pullback = jax.vjp(captured, params)
+  updates, state = tx.update(
+    gradients, state, params, statistics=statistics,
+    pullback=lambda c: pullback(c)[0],
+  )
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+class DensityState(NamedTuple):
+  """State of `add_density_gradient`.
+
+  Attributes:
+    penalty: of the newest update, without its weight, ().
+  """
+
+  penalty: jax.Array
+
+
+def layer_mean(statistics: Any) -> jax.Array:
+  """The mean over layers of each layer's mean: the penalty of one stack.
+
+  Args:
+    statistics: tree with an array of surrogate densities for each layer.
+  """
+  leaves = jax.tree.leaves(statistics)
+  return jnp.stack([leaf.mean() for leaf in leaves]).mean()
+
+
+def add_density_gradient(
+  weight: float = 1.0,
+  penalty: Callable[[Any], jax.Array] = layer_mean,
+) -> optax.GradientTransformationExtraArgs:
+  """Adds weight * d penalty / d params to the updates.
+
+  `update` takes besides:
+    statistics: tree of captured statistics, `penalty`'s argument.
+    pullback: their cotangents -> tree like the updates.
+
+  Args:
+    weight: of the penalty.
+    penalty: statistics -> ().
+
+  Raises:
+    ValueError: a negative weight; (in update) statistics or pullback missing.
+  """
+  if weight < 0:
+    raise ValueError(f'density weight={weight}: expected 0 or more')
+
+  def init(params):
+    del params
+    return DensityState(jnp.zeros(()))
+
+  def update(
+    updates, state, params=None, *, statistics=None, pullback=None, **others
+  ):
+    del state, params, others
+    if statistics is None or pullback is None:
+      raise ValueError(
+        'add_density_gradient.update needs statistics=... and pullback=... '
+        '(see glue_jax/optim/density.py)'
+      )
+    value, cotangents = jax.value_and_grad(penalty)(statistics)
+    added = pullback(cotangents)
+    updates = jax.tree.map(lambda u, g: u + weight * g, updates, added)
+    return updates, DensityState(value)
+
+  return optax.GradientTransformationExtraArgs(init, update)
