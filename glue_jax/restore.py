@@ -24,6 +24,8 @@ class Run:
     predict_fn: batch -> outputs; what `evaluate` and `predict` take.
     step: of the checkpoint.
     parts: everything else.
+    host: its state and variant.
+    rank: that was chosen by `at_rank`; None = that of the training.
   """
 
   config: Any
@@ -35,6 +37,23 @@ class Run:
   predict_fn: Callable
   step: int
   parts: build.Parts
+  host: Host
+  rank: int | None = None
+
+  def at_rank(self, rank: int) -> 'Run':
+    """Returns the run with its low-rank update cut to a smaller rank.
+
+    Raises:
+      ValueError: see `session.truncated`.
+    """
+    with sharding.enter(self.parts.mesh):
+      state = session.truncated(self.parts, self.host.state, rank)
+      return dataclasses.replace(
+        self,
+        params=session.exported(self.parts, state),
+        predict_fn=session.predict_fn(self.parts, state, self.host.variant),
+        rank=rank,
+      )
 
 
 def load_run(
@@ -103,4 +122,5 @@ def load_run(
     predict_fn=predict,
     step=step,
     parts=parts,
+    host=host,
   )

@@ -31,8 +31,10 @@ METHODS = {
   'bootstrapping': dict(beta=0.5),
   'comet': dict(entropy=0.1, search_steps=20),
   'distillation': dict(teacher='TEACHER'),
+  'dylora': dict(rank=4, strict_freeze=True),
   'gradual_unfreezing': {},
   'houlsby': dict(size=4),
+  'lamda': dict(rank=4, alpha=4.0, eta=0.9),
   'last_layers': dict(count=1),
   'lora': dict(rank=2),
   'moebert': dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
@@ -48,6 +50,7 @@ MODELS = {'comet': EXPERTS, 'moebert': EXPERTS}
 IDENTITY = (
   'bootstrapping',
   'distillation',
+  'dylora',
   'gradual_unfreezing',
   'last_layers',
   'lora',
