@@ -5,10 +5,10 @@ Command:  python -m launch.train --config=configs/dylora_glue.py:sst2
           python -m launch.evaluate --workdir=runs/dylora_sst2 --ranks=1..8
 Data as in configs/glue.py; WEIGHTS: RoBERTa-base.
 
-Setting of the official scripts: RoBERTa-base, query and value, r = 8, alpha 16,
-no LoRA dropout, frozen mode, b uniform in 1..8, length 512, warm-up 0.06, weight
-decay 0.1, linear decay, seed 0; batch a device, learning rate and epochs by task
-(8 GPUs for MNLI). MRPC, RTE and STS-B start from the MNLI run
+Setting of the official scripts: RoBERTa-base, query and value, r = 8, alpha
+16, no LoRA dropout, frozen mode, b uniform in 1..8, length 512, warm-up 0.06,
+weight decay 0.1, linear decay, seed 0; batch a device, learning rate and epochs
+by task (8 GPUs for MNLI). MRPC, RTE and STS-B start from the MNLI run
 (`--config.model.weights=runs/dylora_mnli/model`, with
 `--config.model.fresh="('head/.*',)"`).
 Expected: abstract only: 4 to 7 times faster than a search over ranks without a

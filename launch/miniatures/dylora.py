@@ -2,9 +2,10 @@
 
 The teacher is W0 + dW in R^{32x32}, dW of rank 8 with singular values 3 .. 0.3;
 512 Gaussian inputs, r = 8, alpha = 8, Adam 1e-2, 3000 steps. The error of a
-student cut to its first b directions is relative to that of W0 alone; no matrix
-of rank b can be below the Eckart-Young tail of dW. Required: DyLoRA (frozen) at
-b = 1 at most 0.58 and at b = 8 at most 0.20, LoRA cut to b = 1 at least 0.75.
+student cut to its first b directions, over all inputs, is relative to that of
+W0 alone; no matrix of rank b is below the Eckart-Young tail of dW. Required:
+DyLoRA (frozen) at b = 1 at most 0.58 and at b = 8 at most 0.20, LoRA cut to
+b = 1 at least 0.75.
 """
 
 import functools
@@ -87,16 +88,14 @@ def errors(mode: str | None, rescaled: bool, seed: jax.Array) -> jax.Array:
     }
   }
 
-  def missed(params):
-    leaves = params[SITE]
-    y = FACTOR * (x @ leaves['lora_a']) @ leaves['lora_b']
-    return jnp.square(y - target).mean()
+  def learnt(params):
+    return FACTOR * params[SITE]['lora_a'] @ params[SITE]['lora_b']
 
   def loss(params, key):
-    if mode is None:
-      return missed(params)
-    active = dylora.sample(key, weights, 1)
-    return missed(dylora.nested(params, SITE, active, mode))
+    if mode is not None:
+      active = dylora.sample(key, weights, 1)
+      params = dylora.nested(params, SITE, active, mode)
+    return jnp.square(x @ learnt(params) - target).mean()
 
   optimizer = optax.adam(1e-2)
 
@@ -108,7 +107,7 @@ def errors(mode: str | None, rescaled: bool, seed: jax.Array) -> jax.Array:
   keys = jax.random.split(draws, STEPS)
   (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), keys)
   cut = dylora.nested if rescaled else lora.truncate
-  return (
-    jnp.stack([missed(cut(params, SITE, b)) for b in range(1, RANK + 1)])
-    / jnp.square(target).mean()
-  )
+  # Gaussian inputs: the expected square is that of the matrix.
+  missed = lambda b: jnp.square(learnt(cut(params, SITE, b)) - change).sum()
+  found = jnp.stack([missed(b) for b in range(1, RANK + 1)])
+  return found / jnp.square(change).sum()
