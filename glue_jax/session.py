@@ -183,7 +183,12 @@ def truncated(parts: build.Parts, state: TrainState, rank: int) -> TrainState:
       'to a smaller rank'
     )
   flat = tree.flatten(parts.method.truncate(state.all_params(), rank))
-  pick = lambda part: tree.map_named(lambda name, _: flat[name], part)
+
+  def pick(part):
+    return tree.map_named(
+      lambda name, old: jax.device_put(flat[name], old.sharding), part
+    )
+
   frozen = dict(state.frozen, params=pick(state.frozen['params']))
   return state.replace(params=pick(state.params), frozen=frozen)
 

@@ -62,8 +62,8 @@ def make(
     )
   given = {'rank': rank} if ranks is None else dict(ranks)
   wrong = {key: value for key, value in given.items() if value < 1}
-  if wrong:
-    raise ValueError(f'lamda: ranks must be 1 or more, found {wrong}')
+  if wrong or not given:
+    raise ValueError(f'lamda: ranks must be 1 or more, found {wrong or given}')
   sites = lora.sites(targets)
   steps_of = functools.cache(
     lambda r: lamda.freezing_steps(r, ctx.total_steps, eta, schedule)

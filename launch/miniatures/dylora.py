@@ -95,7 +95,8 @@ def errors(mode: str | None, rescaled: bool, seed: jax.Array) -> jax.Array:
     if mode is not None:
       active = dylora.sample(key, weights, 1)
       params = dylora.nested(params, SITE, active, mode)
-    return jnp.square(x @ learnt(params) - target).mean()
+    y = FACTOR * (x @ params[SITE]['lora_a']) @ params[SITE]['lora_b']
+    return jnp.square(y - target).mean()
 
   optimizer = optax.adam(1e-2)
 
