@@ -47,23 +47,8 @@ def make(
     ValueError: an unknown name, eta outside [0, 1), a layer without a rank, or
       a start from which S could never learn.
   """
-  for key, value, known in (
-    ('init', init, lamda.INITIALISATIONS),
-    ('schedule', schedule, lamda.SCHEDULES),
-  ):
-    if value not in known:
-      raise ValueError(f'lamda {key}={value!r}: expected one of {known}')
-  if not 0 <= eta < 1:
-    raise ValueError(f'lamda eta={eta}: expected [0, 1)')
-  if not eta and init == 'released':
-    raise ValueError(
-      "lamda eta=0 with init='released' freezes B at zero, so that S has no "
-      'gradient; give eta above 0 or another init'
-    )
   given = {'rank': rank} if ranks is None else dict(ranks)
-  wrong = {key: value for key, value in given.items() if value < 1}
-  if wrong or not given:
-    raise ValueError(f'lamda: ranks must be 1 or more, found {wrong or given}')
+  _check(given, init, eta, schedule)
   sites = lora.sites(targets)
   steps_of = functools.cache(
     lambda r: lamda.freezing_steps(r, ctx.total_steps, eta, schedule)
@@ -107,6 +92,26 @@ def make(
     hooks=(Hook(before_step=before_step),),
     export=lambda params: lamda.merge(params, alpha),
   )
+
+
+def _check(given, init, eta, schedule):
+  """Refuses arguments that make no sense."""
+  for key, value, known in (
+    ('init', init, lamda.INITIALISATIONS),
+    ('schedule', schedule, lamda.SCHEDULES),
+  ):
+    if value not in known:
+      raise ValueError(f'lamda {key}={value!r}: expected one of {known}')
+  if not 0 <= eta < 1:
+    raise ValueError(f'lamda eta={eta}: expected [0, 1)')
+  if not eta and init == 'released':
+    raise ValueError(
+      "lamda eta=0 with init='released' freezes B at zero, so that S has no "
+      'gradient; give eta above 0 or another init'
+    )
+  wrong = {key: value for key, value in given.items() if value < 1}
+  if wrong or not given:
+    raise ValueError(f'lamda: ranks must be 1 or more, found {wrong or given}')
 
 
 def _check_used(ranks, params):
