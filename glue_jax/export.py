@@ -66,7 +66,7 @@ def save_stablehlo(
 
   Returns:
     The signature: inputs and outputs with shapes (a letter = any size), labels,
-    platforms.
+    platforms, and the rank that was chosen (null: that of the training).
 
   Raises:
     ValueError: a size below 1 or above the model's positions, or a program
@@ -107,6 +107,7 @@ def save_stablehlo(
   signature = {
     'task': task.name,
     'kind': task.kind,
+    'rank': run.rank,
     'labels': list(task.labels or task.choices),
     'max_length': length or most,
     'inputs': {
@@ -168,8 +169,8 @@ def card(
   config = found['config'].get('config', {})
   weights = config.get('model', {}).get('weights') or ''
   results = found['result'].get('metrics', {})
-  # A result belongs to the checkpoint it was measured on.
-  if found['result'].get('step') != run.step:
+  # A result belongs to the checkpoint and the rank it was measured on.
+  if found['result'].get('step') != run.step or run.rank is not None:
     results = {}
   return model_card.model_card(
     run.task,
@@ -178,6 +179,7 @@ def card(
     record=found['run'],
     weights=str(weights),
     library=library,
+    rank=run.rank,
   )
 
 

@@ -147,6 +147,8 @@ class Method:
     prepare: (apply, params, batch, rng) -> batch, inside the step, before the
       gradient; no gradient flows through it.
     hooks: host code between steps.
+    truncate: (params, rank) -> params of the same shapes; what a smaller rank
+      of the finished low-rank leaves stands for.
     export: (params) -> params; the tree of the plain model.
   """
 
@@ -162,6 +164,7 @@ class Method:
   update_extra: Callable | None = None
   prepare: Callable | None = None
   hooks: tuple[Hook, ...] = ()
+  truncate: Callable | None = None
   export: Callable | None = None
 
 
@@ -224,6 +227,7 @@ def compose(
     update_extra=_chain(methods, 'update_extra'),
     prepare=_prepare(methods),
     hooks=tuple(hook for m in methods for hook in m.hooks),
+    truncate=_chain(methods, 'truncate'),
     export=_chain(methods[::-1], 'export'),
   )
 

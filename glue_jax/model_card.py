@@ -16,6 +16,7 @@ def model_card(
   language: str = '',
   weights: str = '',
   library: str = 'transformers',
+  rank: int | None = None,
 ) -> str:
   """A model card in markdown, with the fields known for sure and no others.
 
@@ -27,6 +28,7 @@ def model_card(
     language: code of the language, left out if empty.
     weights: where the run started from; empty = random parameters.
     library: what loads the model.
+    rank: of the low-rank update that is merged, if it was chosen.
   """
   front = [
     f'library_name: {library}',
@@ -40,6 +42,8 @@ def model_card(
     f' starting from {f"`{weights}`" if weights else "random parameters"}.',
     '',
   ]
+  if rank is not None:
+    lines += [f'Its low-rank update was merged at rank {rank}.', '']
   if task.labels:
     lines += ['## Labels', '']
     lines += [f'- {i}: `{name}`' for i, name in enumerate(task.labels)]

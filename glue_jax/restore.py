@@ -26,6 +26,7 @@ class Run:
     parts: everything else.
     host: holds the state, before export, and its variant.
     begun: the config as it was at the start: `config` may have other weights.
+    rank: that was chosen by `at_rank`; None = that of the training.
   """
 
   config: Any
@@ -39,6 +40,22 @@ class Run:
   parts: build.Parts
   host: Host
   begun: Any
+  rank: int | None = None
+
+  def at_rank(self, rank: int) -> 'Run':
+    """Returns the run with its low-rank update cut to a smaller rank.
+
+    Raises:
+      ValueError: see `session.truncated`.
+    """
+    with sharding.enter(self.parts.mesh):
+      state = session.truncated(self.parts, self.host.state, rank)
+      return dataclasses.replace(
+        self,
+        params=session.exported(self.parts, state),
+        predict_fn=session.predict_fn(self.parts, state, self.host.variant),
+        rank=rank,
+      )
 
 
 def load_run(

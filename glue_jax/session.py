@@ -169,6 +169,30 @@ def evaluate_splits(parts: build.Parts, host: Host) -> tuple[dict, dict]:
   return metrics, predictions
 
 
+def truncated(parts: build.Parts, state: TrainState, rank: int) -> TrainState:
+  """Returns the state with low-rank leaves cut to a smaller rank.
+
+  Shapes stay, so compiled predictions serve every rank.
+
+  Raises:
+    ValueError: no method of the run has ranks, or not this one.
+  """
+  if not parts.method.truncate:
+    raise ValueError(
+      f'a run with {parts.method.name} has no low-rank leaves that can be cut '
+      'to a smaller rank'
+    )
+  flat = tree.flatten(parts.method.truncate(state.all_params(), rank))
+
+  def pick(part):
+    return tree.map_named(
+      lambda name, old: jax.device_put(flat[name], old.sharding), part
+    )
+
+  frozen = dict(state.frozen, params=pick(state.frozen['params']))
+  return state.replace(params=pick(state.params), frozen=frozen)
+
+
 def exported(parts: build.Parts, state: TrainState) -> tree.Tree:
   """Returns the plain model's tree (merged, ...) on every host."""
   params = state.all_params()

@@ -2,11 +2,13 @@
 
   python -m launch.export --workdir=runs/rte --output=rte_hf
   python -m launch.export --workdir=runs/rte --format=stablehlo --output=rte_hlo
+  python -m launch.export --workdir=runs/dylora_rte --rank=4 --output=rte_rank_4
 
 hf: a folder that transformers' AutoModel classes load, with a model card.
 stablehlo: a folder with a program of input_ids, attention_mask and
 token_type_ids by jax.export; --batch and --length fix sizes, else any size
-will do. Read it with glue_jax.export.load_stablehlo.
+will do. Read it with glue_jax.export.load_stablehlo. --rank: what is merged of
+a low-rank update (DyLoRA, LoRA); the card and the signature name it.
 """
 
 import pathlib
@@ -24,6 +26,7 @@ _WHICH = flags.DEFINE_enum(
 _SEED = flags.DEFINE_integer('seed', None, 'Which seed of several.')
 _FORMAT = flags.DEFINE_enum('format', 'hf', ['hf', 'stablehlo'], 'Form.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
+_RANK = flags.DEFINE_integer('rank', None, 'Rank to merge; default: whole.')
 _BATCH = flags.DEFINE_integer('batch', None, 'StableHLO: fixed batch size.')
 _LENGTH = flags.DEFINE_integer('length', None, 'StableHLO: fixed length.')
 
@@ -42,6 +45,8 @@ def main(argv: list[str]) -> None:
 
   try:
     run = predict.open_run(_WORKDIR.value, _WHICH.value, _SEED.value)
+    if _RANK.value is not None:
+      run = run.at_rank(_RANK.value)
     folder = pathlib.Path(_WORKDIR.value)
     if _SEED.value is not None and list(folder.glob('seed_*')):
       folder = folder / f'seed_{_SEED.value}'

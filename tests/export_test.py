@@ -53,8 +53,9 @@ def make_run(family='bert', kind='classification', **sizes):
   # Heads start near zero; larger values make differences visible.
   params = jax.tree.map(lambda x: x * 3 + 0.01, params)
   return types.SimpleNamespace(
-    task=task, model=model, params=params, tokenizer=NoTokenizer(), step=1
-  )
+    task=task, model=model, params=params, tokenizer=NoTokenizer(), step=1,
+    rank=None,
+  )  # fmt: skip
 
 
 def make_batch(task, rows, length, seed=0, two_types=True):

@@ -27,10 +27,17 @@ def make(
   """
   del ctx
   factor = lora.scale(rank, alpha, rank_stabilised)
-  sites = rf'encoder/layer_\d+/.*({"|".join(targets)})'
+  sites = lora.sites(targets)
+
+  def truncate(params, smaller):
+    # The scale stays alpha / r: LoRA's directions have no order.
+    lora.check_rank(smaller, 1, rank)
+    return lora.truncate(params, sites, smaller)
+
   return Method(
     name='lora',
     plugs=(lora.plug(sites, rank, factor, dropout),),
     labels=train_only('.*/lora_[ab]', 'head/.*'),
+    truncate=truncate,
     export=lambda params: lora.merge(params, factor),
   )

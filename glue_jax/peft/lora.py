@@ -5,6 +5,7 @@ s = alpha / r, A (in, r), B (r, out) = 0. The paper's text says Gaussian A;
 libraries use U(-1/sqrt(in), 1/sqrt(in)), which is followed here.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,6 +18,11 @@ from glue_jax.plugs import Plug, Site
 def scale(rank: int, alpha: float, rank_stabilised: bool) -> float:
   """Returns s: alpha / r, or alpha / sqrt(r) (arXiv 2312.03732)."""
   return alpha / (rank**0.5 if rank_stabilised else rank)
+
+
+def sites(targets: Sequence[str]) -> str:
+  """Returns the pattern of the named linear layers inside every block."""
+  return rf'encoder/layer_\d+/.*({"|".join(targets)})'
 
 
 def plug(pattern: str, rank: int, factor: float, dropout: float = 0.0) -> Plug:
@@ -61,6 +67,34 @@ def merge(params: tree.Tree, factor: float) -> tree.Tree:
       kernel = merged[f'{site}/kernel']
       merged[f'{site}/kernel'] = kernel + delta.astype(kernel.dtype)
   return tree.unflatten(merged)
+
+
+def truncate(params: tree.Tree, pattern: str, rank: int) -> tree.Tree:
+  """Returns the tree with all directions of A and B after `rank` zero.
+
+  Args:
+    params: a tree with lora_a and lora_b at the sites.
+    pattern: full-match regex on the paths of the layers.
+    rank: how many directions are left.
+  """
+
+  def cut(name, leaf):
+    if not tree.matches(f'({pattern})/lora_[ab]', name):
+      return leaf
+    kept = jnp.arange(leaf.shape[1 if name.endswith('a') else 0]) < rank
+    return jnp.where(kept if name.endswith('a') else kept[:, None], leaf, 0)
+
+  return tree.map_named(cut, params)
+
+
+def check_rank(rank: int, low: int, high: int) -> None:
+  """Refuses a rank that wasn't trained.
+
+  Raises:
+    ValueError: it isn't in low..high.
+  """
+  if not low <= rank <= high:
+    raise ValueError(f'rank {rank}: this run has the ranks {low} to {high}')
 
 
 _LEAVES = ('/lora_a', '/lora_b')

@@ -1,0 +1,22 @@
+"""DyLoRA (Valipour et al. 2022, arXiv 2210.07558) on GLUE with MiniLM-L6.
+
+Command:  python -m launch.train --config=configs/dylora_minilm_glue.py:rte
+            --workdir=runs/dylora_rte
+          python -m launch.evaluate --workdir=runs/dylora_rte --ranks=1..8
+Data and weights as in configs/glue.py. The recipe of configs/lora_glue.py: few
+epochs, length 128, learning rate 5e-4, with the factors of
+configs/dylora_glue.py. `launch.benchmark dylora` sets it beside LoRA.
+Measured: not run.
+"""
+
+import ml_collections
+
+from configs import glue
+
+
+def get_config(task: str = 'rte') -> ml_collections.ConfigDict:
+  """Returns configs/glue.py with factors of every rank up to 8."""
+  config = glue.get_config(task)
+  config.methods = (('dylora', dict(rank=8, alpha=16.0, mode='frozen')),)
+  config.optimizer.lr = 5e-4
+  return config

@@ -1,0 +1,83 @@
+"""DyLoRA. Valipour et al. 2022, arXiv 2210.07558. Parts: peft/dylora.py.
+
+One run gives an adapter for every rank up to `rank`: `launch.evaluate
+--ranks=1..8` scores them, `launch.export --rank=4` merges one. Evaluations
+during training, and the run's own model, are at the full rank.
+"""
+
+from collections.abc import Sequence
+
+import jax
+
+from glue_jax.method import Context, Method, train_only
+from glue_jax.peft import dylora, lora
+
+
+def make(
+  ctx: Context,
+  *,
+  rank: int = 8,
+  alpha: float = 16.0,
+  dropout: float = 0.0,
+  targets: Sequence[str] = ('query', 'value'),
+  mode: str = 'frozen',
+  strict_freeze: bool = False,
+  min_rank: int = 1,
+  rank_dist: str = 'uniform',
+  geometric_p: float = 0.15,
+  resample_per_microbatch: bool = False,
+) -> Method:
+  """Returns DyLoRA on the named linear layers of every block.
+
+  Args:
+    ctx: see `Context`.
+    rank: r, the largest one.
+    alpha: the scale at rank b is alpha / b.
+    dropout: on the input of A.
+    targets: names of linear layers inside a block.
+    mode: 'frozen' (the released GLUE training) or 'nested', see
+      `dylora.nested`.
+    strict_freeze: see `dylora.strict`; the official code doesn't.
+    min_rank, rank_dist, geometric_p: what b is drawn from, see
+      `dylora.log_weights`.
+    resample_per_microbatch: draw b for every micro-batch, not once a step.
+
+  Raises:
+    ValueError: an unknown mode or distribution, or numbers out of range.
+  """
+  del ctx
+  if mode not in dylora.MODES:
+    raise ValueError(f'dylora mode={mode!r}: expected one of {dylora.MODES}')
+  weights = dylora.log_weights(rank_dist, min_rank, rank, geometric_p)
+  factor = lora.scale(rank, alpha, rank_stabilised=False)
+  sites = lora.sites(targets)
+
+  def at(params, rng):
+    active = dylora.sample(rng, weights, min_rank)
+    return dylora.nested(params, sites, active, mode)
+
+  def reparam(params, step, rng):
+    del step  # the key is folded with it, so all processes draw the same b
+    return params if rng is None else at(params, rng)
+
+  def wrap_loss(loss):
+    def at_rank(apply, params, batch, rng):
+      # A key of its own: that of the micro-batch is dropout's.
+      return loss(apply, at(params, jax.random.fold_in(rng, 1)), batch, rng)
+
+    return at_rank
+
+  def truncate(params, active):
+    lora.check_rank(active, min_rank, rank)
+    return dylora.nested(params, sites, active)
+
+  return Method(
+    name='dylora',
+    plugs=(lora.plug(sites, rank, factor, dropout),),
+    labels=train_only('.*/lora_[ab]', 'head/.*'),
+    reparam=None if resample_per_microbatch else reparam,
+    wrap_loss=wrap_loss if resample_per_microbatch else None,
+    wrap_tx=(lambda tx: dylora.strict(tx, sites)) if strict_freeze else None,
+    truncate=truncate,
+    export=lambda params: lora.merge(params, factor),
+  )

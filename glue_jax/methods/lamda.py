@@ -1,0 +1,129 @@
+"""LaMDA and LaMDA++. Azizi et al. 2024, arXiv 2406.12832. Parts: peft/lamda.py.
+
+The step has two programs: while rows of B still move, and after eta of the run
+when B is a constant, so that neither its gradient nor its optimizer state
+exists. LaMDA++ is the same with a rank for each matrix
+(peft/rank_allocation.py), given as `ranks`.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+
+from glue_jax import tree
+from glue_jax.method import Context, Hook, Method, train_only
+from glue_jax.peft import lamda, lora
+
+# The variant's key: B is a constant.
+_FIXED = 'lamda_fixed'
+
+
+def make(
+  ctx: Context,
+  *,
+  rank: int = 8,
+  alpha: float = 16.0,
+  dropout: float = 0.0,
+  targets: Sequence[str] = ('query', 'value'),
+  init: str = 'svd_residual',
+  eta: float = 0.3,
+  schedule: str = 'intended',
+  ranks: Mapping[str, int] | None = None,
+) -> Method:
+  """Returns LaMDA on the named linear layers of every block.
+
+  Args:
+    ctx: see `Context`.
+    rank: r of every layer.
+    alpha: s = alpha / r.
+    dropout: on the input of A.
+    targets: names of linear layers inside a block.
+    init: 'svd_residual', 'svd_zero' or 'released', see peft/lamda.py.
+    eta: share of the run in which B is frozen row by row; 0 = from the start.
+    schedule: 'intended', or 'released': the official counter, with gradients
+      masked in place of updates.
+    ranks: LaMDA++: {path of a layer: r}, for all layers; in place of `rank`.
+
+  Raises:
+    ValueError: an unknown name, eta outside [0, 1), a layer without a rank, or
+      a start from which S could never learn.
+  """
+  given = {'rank': rank} if ranks is None else dict(ranks)
+  _check(given, init, eta, schedule)
+  sites = lora.sites(targets)
+  steps_of = functools.cache(
+    lambda r: lamda.freezing_steps(r, ctx.total_steps, eta, schedule)
+  )
+
+  def rank_of(path):
+    if ranks is None:
+      return rank
+    if path not in ranks:
+      raise ValueError(
+        f'lamda ranks: none for {path}; there are {sorted(ranks)}'
+      )
+    return ranks[path]
+
+  def surgery(rng, params):
+    del rng
+    _check_used(ranks, params)
+    if init == 'released':
+      return params
+    return lamda.initialise(params, sites, alpha, init)
+
+  last = max(steps_of(r)[-1] for r in given.values())
+
+  def before_step(host):
+    # `host.step` steps are done; this is the next one, counted from 1.
+    if host.step + 1 >= last:
+      host.variant[_FIXED] = True
+
+  def labels(params, variant):
+    learns = 's' if _FIXED in variant else '[sb]'
+    return train_only(f'.*/lamda_{learns}', 'head/.*')(params, variant)
+
+  return Method(
+    name='lamda',
+    surgery=surgery,
+    plugs=(lamda.plug(sites, rank_of, alpha, dropout),),
+    labels=labels,
+    wrap_tx=lambda tx: lamda.freeze_gradually(
+      tx, sites, steps_of, gradient_only=schedule == 'released'
+    ),
+    hooks=(Hook(before_step=before_step),),
+    export=lambda params: lamda.merge(params, alpha),
+  )
+
+
+def _check(given, init, eta, schedule):
+  """Refuses arguments that make no sense."""
+  for key, value, known in (
+    ('init', init, lamda.INITIALISATIONS),
+    ('schedule', schedule, lamda.SCHEDULES),
+  ):
+    if value not in known:
+      raise ValueError(f'lamda {key}={value!r}: expected one of {known}')
+  if not 0 <= eta < 1:
+    raise ValueError(f'lamda eta={eta}: expected [0, 1)')
+  if not eta and init == 'released':
+    raise ValueError(
+      "lamda eta=0 with init='released' freezes B at zero, so that S has no "
+      'gradient; give eta above 0 or another init'
+    )
+  wrong = {key: value for key, value in given.items() if value < 1}
+  if wrong or not given:
+    raise ValueError(f'lamda: ranks must be 1 or more, found {wrong or given}')
+
+
+def _check_used(ranks, params):
+  """Refuses a rank for a layer that isn't adapted."""
+  paths = {
+    name.removesuffix('/lamda_a')
+    for name in tree.flatten(params)
+    if name.endswith('/lamda_a')
+  }
+  unused = sorted(set(ranks or ()) - paths)
+  if unused:
+    raise ValueError(
+      f'lamda ranks: no adapted layer is named {unused}; there are '
+      f'{sorted(paths)}'
+    )

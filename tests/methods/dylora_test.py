@@ -1,0 +1,169 @@
+"""DyLoRA in a run: one rank a step, and every rank from one checkpoint."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from absl.testing import flagsaver
+
+from glue_jax import build, export, predict, session, sharding, tree
+from glue_jax.methods import dylora as method
+from glue_jax.peft import dylora
+from glue_jax.step import USES, make_step
+from glue_jax.train import train
+from launch import evaluate as command
+from tests.conftest import jit, tiny_config
+
+RANK = 4
+
+
+def config(**arguments):
+  arguments = dict(rank=RANK, mode='nested') | arguments
+  return tiny_config(
+    methods=(('dylora', arguments),),
+    model=dict(dropout=0.0, attention_dropout=0.0, num_layers=1),
+    train=dict(epochs=1),
+  )
+
+
+@pytest.mark.parametrize('micro_batches', [False, True])
+def test_the_rank_of_a_step(micro_batches):
+  """Of four micro-batches: one rank, or the largest of theirs."""
+  made = config(resample_per_microbatch=micro_batches)
+  parts = build.build(made, 0, total_steps=lambda _: 4)
+  tx, _ = session.make_optimizer(made, parts)
+  step = make_step(parts.apply, parts.objective, parts.method, tx, accumulate=4)
+  key, weights = jax.random.key(0), jnp.zeros(RANK)
+  drawn = []
+  with sharding.enter(parts.mesh):
+    state = session.initial_state(parts, tx, key)
+    batch = {k: jnp.asarray(v) for k, v in parts.bundle.train.batch(0).items()}
+
+    @jit
+    def ranks(number):
+      """Directions of B with a gradient at each site; those expected."""
+      new, _ = step(
+        state.replace(step=number, frozen={}), state.frozen, batch, key
+      )
+      moments = tree.flatten(optax.tree.get(new.opt_state, 'mu'))
+      used = [
+        (jnp.abs(x).max(1) > 0).sum()
+        for name, x in moments.items()
+        if name.endswith('lora_b')
+      ]
+      rng = jax.random.fold_in(key, number)
+      keys = [jax.random.fold_in(rng, USES['reparam'])]
+      if micro_batches:
+        rng = jax.random.fold_in(rng, USES['loss'])
+        keys = [
+          jax.random.fold_in(jax.random.fold_in(rng, i), 1) for i in range(4)
+        ]
+      expected = [dylora.sample(k, weights, 1) for k in keys]
+      return jnp.stack(used), jnp.stack(expected).max()
+
+    for number in range(6):
+      used, expected = ranks(jnp.int32(number))
+      assert set(np.asarray(used).tolist()) == {int(expected)}
+      drawn.append(int(expected))
+  assert len(used) == 2 and len(set(drawn)) > 1
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('dylora')
+  train(config(), folder, 0)
+  return folder
+
+
+@pytest.fixture(scope='module')
+def run(workdir):
+  return predict.open_run(workdir, splits=None)
+
+
+def test_every_rank_is_predicted_by_one_program(run):
+  batch = next(iter(next(iter(run.bundle.evals.values()))))
+  logits = [
+    np.asarray(run.at_rank(b).predict_fn(batch)['logits'])
+    for b in range(1, RANK + 1)
+  ]
+  assert all(
+    not np.array_equal(one, other) for one, other in zip(logits, logits[1:])
+  )
+  np.testing.assert_allclose(
+    logits[-1], run.predict_fn(batch)['logits'], atol=1e-6
+  )
+  (program,) = run.parts.programs.values()
+  assert program._cache_size() == 1
+
+
+def test_what_is_merged_at_a_rank_predicts_as_it(run):
+  batch = next(iter(next(iter(run.bundle.evals.values()))))
+  for b in (1, 3):
+    chosen = run.at_rank(b)
+    plain = run.parts.plain(chosen.params, batch)['logits']
+    np.testing.assert_allclose(
+      plain, chosen.predict_fn(batch)['logits'], atol=1e-5
+    )
+
+
+def test_exports_name_the_rank(run, workdir, tmp_path):
+  chosen = run.at_rank(3)
+  assert 'merged at rank 3' in export.card(chosen, workdir)
+  assert 'merged at rank' not in export.card(run, workdir)
+  signature = export.save_stablehlo(
+    chosen, tmp_path, batch=1, length=4, platforms=('cpu',)
+  )
+  assert signature['rank'] == 3
+
+
+@pytest.mark.parametrize('rank', [0, RANK + 1])
+def test_a_rank_that_is_not_there(run, rank):
+  with pytest.raises(ValueError, match=f'rank {rank}: .* 1 to {RANK}'):
+    run.at_rank(rank)
+
+
+def test_the_command_prints_a_row_for_each_rank(workdir, tmp_path, capsys):
+  flags = dict(workdir=str(workdir), ranks='1..3', output=str(tmp_path))
+  command.flags.FLAGS.mark_as_parsed()
+  with flagsaver.flagsaver(**flags):
+    command.main(['evaluate'])
+  text = capsys.readouterr().out
+  for b in (1, 2, 3):
+    assert f'validation, rank {b} ' in text
+    record = json.loads((tmp_path / f'rank_{b}/metrics.json').read_text())
+    assert record['rank'] == b and 'accuracy' in str(record['metrics'])
+  message = 'rank 5: this run has the ranks 1 to 4'
+  with (
+    flagsaver.flagsaver(**flags | {'ranks': '1..9'}),
+    pytest.raises(SystemExit, match=message),
+  ):
+    command.main(['evaluate'])
+
+
+@pytest.mark.parametrize(
+  'text, ranks', [('1..3', (1, 2, 3)), ('2', (2,)), ('1,2,8', (1, 2, 8))]
+)
+def test_ranks_of_the_command_line(text, ranks):
+  assert command.parse_ranks(text) == ranks
+
+
+@pytest.mark.parametrize('text', ['', 'all', '3..1', '1..', '1;2'])
+def test_bad_ranks_of_the_command_line(text):
+  with pytest.raises(ValueError, match='expected'):
+    command.parse_ranks(text)
+
+
+def test_a_run_without_ranks_says_so(run):
+  parts = build.build(tiny_config(), 0, total_steps=lambda _: 1)
+  with pytest.raises(ValueError, match='full fine-tuning has no low-rank'):
+    session.truncated(parts, run.host.state, 1)
+
+
+def test_unknown_mode_and_too_large_a_rank():
+  with pytest.raises(ValueError, match="mode='both': expected one of"):
+    method.make(None, mode='both')
+  with pytest.raises(ValueError, match=r'rank=99 exceeds min\(d_in, d_out\)'):
+    build.build(config(rank=99), 0, total_steps=lambda _: 1)
