@@ -35,6 +35,7 @@ METHODS = {
   'houlsby': dict(size=4),
   'last_layers': dict(count=1),
   'lora': dict(rank=2),
+  'meft': dict(size=4, measure_every=1),
   'moebert': dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
 }
 EXPERTS = dict(
@@ -43,7 +44,11 @@ EXPERTS = dict(
   options=dict(experts=dict(size=12, gate_options=dict(gamma=1.0))),
 )
 # What a method needs of the model.
-MODELS = {'comet': EXPERTS, 'moebert': EXPERTS}
+MODELS = {
+  'comet': EXPERTS,
+  'meft': dict(stack='reversible'),
+  'moebert': EXPERTS,
+}
 # Methods whose model is the plain one before the first step.
 IDENTITY = (
   'bootstrapping',

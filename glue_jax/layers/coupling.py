@@ -105,6 +105,8 @@ def reversible(
   # What the functions close over becomes their argument: a custom gradient must
   # name all that it differentiates, and its backward pass is traced when the
   # plugs around the forward pass are gone.
+  if not pairs:
+    return streams
   traced = [tuple(_traced(fn, streams[0]) for fn in pair) for pair in pairs]
   program = [tuple(t.jaxpr for t in pair) for pair in traced]
   consts = [tuple(list(t.consts) for t in pair) for pair in traced]
@@ -192,26 +194,36 @@ def _forward(program, coupling, segment, consts, streams):
 def _backward(program, coupling, segment, kept, gradients):
   consts, ends, learns = kept
   layers = list(zip(program, consts, learns.flags, strict=True))
-  state = tuple(
+  gradients = tuple(
     jnp.zeros(g.shape, g.dtype) if isinstance(g, SymbolicZero) else g
     for g in gradients
   )
-  found = []
-  for start in reversed(range(0, len(layers), segment)):
-    # The barrier keeps the compiler from storing, for this pass, what the
-    # forward pass has computed of the same streams.
-    streams, state = jax.lax.optimization_barrier((ends.pop(), state))
-    for layer in reversed(layers[start : start + segment]):
-      streams, state, own = _undo(coupling, layer, streams, state)
-      # The next layer waits until this one's gradients are finished, else all
-      # layers' internals could be waiting at once.
-      streams, state, own = jax.lax.optimization_barrier((streams, state, own))
-      found.append(own)
+  found = [()] * len(layers)
+  for index in reversed(range(len(layers))):
+    if (index + 1) % segment == 0 or index + 1 == len(layers):
+      streams = ends.pop()
+    streams = _after(streams, gradients, *found[index : index + 2])
+    streams, gradients, found[index] = _undo(
+      coupling, layers[index], streams, gradients
+    )
   spread = [
     tuple(map(_spread, flags, own))
-    for flags, own in zip(learns.flags, reversed(found), strict=True)
+    for flags, own in zip(learns.flags, found, strict=True)
   ]
-  return spread, state
+  return spread, gradients
+
+
+def _after(streams, *done):
+  """Returns the streams, to be used only when `done` has been computed.
+
+  Left free, a compiler finds that stored streams are those of the forward pass
+  and keeps what was computed of them, makes the streams of all segments at
+  once, or leaves the gradients of the parameters, and what they need, to the
+  end. Some drop optimization barriers before they order the work; adding zero
+  times a sum is an order that all keep, since it isn't zero if the sum is NaN.
+  """
+  zero = 0 * sum(jnp.sum(leaf) for leaf in jax.tree.leaves(done))
+  return tuple(x + zero.astype(x.dtype) for x in streams)
 
 
 def _undo(coupling, layer, streams, gradients):

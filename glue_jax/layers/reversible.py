@@ -14,7 +14,7 @@ those of `Options`, as model.options={'reversible': {'variant': 'meft1'}}.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -170,15 +170,15 @@ def stack(
         _run(layer, which, x, context, train)
       _refuse_captured(layer.variables, layer.path)
     return x, (x, x)
-  pairs = [_pair(layer, variant.parts, context, train) for layer in layers]
+  halves = pairs(layers, variant.parts, context, train)
   streams = (x.astype(jnp.promote_types(x.dtype, jnp.float32)),) * 2
   count = len(layers) if chosen.layers is None else chosen.layers
   rule = chosen.coupling, chosen.segment or variant.segment
   if chosen.measure:
-    value = coupling.errors(pairs[:count], streams, *rule)
+    value = coupling.errors(halves[:count], streams, *rule)
     layers[0].parent.sow(_CAPTURED, MEASURED, value, lambda _, new: new)
-  streams = coupling.reversible(pairs[:count], streams, *rule)
-  streams = coupling.ordinary(pairs[count:], streams, chosen.coupling)
+  streams = coupling.reversible(halves[:count], streams, *rule)
+  streams = coupling.ordinary(halves[count:], streams, chosen.coupling)
   last = ((streams[0] + streams[1]) / 2).astype(x.dtype)
   return last, (x, last)
 
@@ -194,13 +194,30 @@ def _run(layer, which, x, context, train):
   return layer.part(x, context, train, which)
 
 
-def _pair(layer, parts, context, train) -> tuple[Callable, ...]:
-  """F and G of a layer, as functions of the stream alone."""
-  key = layer.make_rng('dropout') if layer.has_rng('dropout') else None
-  return tuple(
-    _pure(layer, which, context, train, key, index)
-    for index, which in enumerate(parts)
-  )
+def pairs(
+  layers: Sequence[nn.Module],
+  parts: tuple[str, str],
+  context: dict[str, Any],
+  train: bool,
+) -> list[coupling.Pair]:
+  """Returns F and G of each layer, as functions of the stream alone.
+
+  Args:
+    layers: bound blocks.
+    parts: what F and G are, see `Variant`.
+    context: what the encoder knows of the batch.
+    train: turns dropout on.
+  """
+  found = []
+  for layer in layers:
+    key = layer.make_rng('dropout') if layer.has_rng('dropout') else None
+    found.append(
+      tuple(
+        _pure(layer, which, context, train, key, index)
+        for index, which in enumerate(parts)
+      )
+    )
+  return found
 
 
 def _pure(layer, which, context, train, key, index):
