@@ -18,6 +18,7 @@ them right.
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -198,17 +199,16 @@ def _backward(program, coupling, segment, kept, gradients):
     jnp.zeros(g.shape, g.dtype) if isinstance(g, SymbolicZero) else g
     for g in gradients
   )
-  found = [()] * len(layers)
+  own, found = (), []
   for index in reversed(range(len(layers))):
     if (index + 1) % segment == 0 or index + 1 == len(layers):
-      streams = ends.pop()
-    streams = _after(streams, gradients, *found[index : index + 2])
-    streams, gradients, found[index] = _undo(
-      coupling, layers[index], streams, gradients
-    )
+      streams = ends[index // segment]
+    streams = _after(streams, gradients, own)
+    streams, gradients, own = _undo(coupling, layers[index], streams, gradients)
+    found.append(own)
   spread = [
     tuple(map(_spread, flags, own))
-    for flags, own in zip(learns.flags, found, strict=True)
+    for flags, own in zip(learns.flags, reversed(found), strict=True)
   ]
   return spread, gradients
 
@@ -247,13 +247,16 @@ def _vjp(jaxpr, consts, learns, x):
 
   def fn(learning, x):
     rest = iter(learning)
-    whole = [next(rest) if l else c for c, l in zip(consts, learns)]
+    whole = [
+      next(rest) if wanted else const
+      for const, wanted in zip(consts, learns, strict=True)
+    ]
     return _call(jaxpr, whole, x)
 
-  return jax.vjp(fn, [c for c, l in zip(consts, learns) if l], x)
+  return jax.vjp(fn, list(itertools.compress(consts, learns)), x)
 
 
 def _spread(learns, gradients):
   """Puts the gradients at their places; None for what doesn't learn."""
   rest = iter(gradients)
-  return [next(rest) if l else None for l in learns]
+  return [next(rest) if wanted else None for wanted in learns]

@@ -4,8 +4,6 @@ Liao et al. 2023, arXiv 2306.00477: A(x) = drop(act(x W_down + b)) W_up + b, no
 residual and no LayerNorm of its own, weights N(0, 0.02^2), biases 0.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
@@ -13,12 +11,11 @@ from glue_jax.layers import feedforward
 from glue_jax.layers.dropout import keep_mask
 from glue_jax.plugs import Plug, Site
 
-# What an adapter reads and what it does with the output f of its submodule,
-# called on x: (f, x, A) -> output.
-PLACES: dict[str, Callable] = {
-  'sequential': lambda f, x, adapter: f + adapter(f),
-  'parallel': lambda f, x, adapter: f + adapter(x),
-  'alone': lambda f, x, adapter: adapter(x).astype(f.dtype),
+# What becomes of the output f of a submodule called on x.
+PLACES = {
+  'sequential': 'f + A(f)',
+  'parallel': 'f + A(x)',
+  'alone': 'A(x)',
 }
 
 
@@ -66,7 +63,9 @@ def plug(
         hidden = jnp.where(keep, hidden / (1 - dropout), 0)
       return hidden @ up + up_bias
 
-    return PLACES[place](f, x, adapter)
+    if place == 'alone':
+      return adapter(x)
+    return f + adapter(f if place == 'sequential' else x)
 
   return Plug(pattern, call)
 
