@@ -70,11 +70,15 @@ class Monitor:
       self._read()
 
   def drain(self) -> dict[str, float]:
-    """Reads all that is pending and returns the means since the last drain."""
+    """Reads all that is pending and returns the means since the last drain.
+
+    What was never counted, except the loss, is left out.
+    """
     self.check()
     means = {
       name: float(total / max(count, 1e-30))
       for name, (total, count) in self._sums.items()
+      if count or name == 'loss'
     }
     self._sums = {}
     return means

@@ -41,6 +41,7 @@ METHODS = {
   'lamda': dict(rank=4, alpha=4.0, eta=0.9),
   'last_layers': dict(count=1),
   'lora': dict(rank=2),
+  'meft': dict(size=4, measure_every=1),
   'moebert': dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
   'parallel_adapter': dict(size=4),
   'pfeiffer': dict(size=4),
@@ -61,6 +62,8 @@ MODELS = {
   'moebert': EXPERTS,
   'prefix': dict(max_positions=32),
   'prompt': dict(max_positions=32),
+  'meft': dict(stack='reversible'),
+  'moebert': EXPERTS,
 }
 # Methods whose model is the plain one before the first step.
 IDENTITY = (

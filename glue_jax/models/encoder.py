@@ -11,6 +11,7 @@ Parameter names:
   layer_{i}/mixer/{query,key,value,attn_out}/{kernel,bias}, or the mixer's own
   layer_{i}/{ln_attn,ln_ffn}/{scale,bias}
   layer_{i}/ffn/{ffn_in,ffn_out}/{kernel,bias}
+A block has one more place, layer_{i}/beside, for plugs of a stack that runs it.
 """
 
 from typing import Any
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 
 from glue_jax.layers import spec
 from glue_jax.layers.embeddings import Embeddings
+from glue_jax.layers.identity import Mixer as Nothing
 from glue_jax.layers.norm import LayerNorm
 from glue_jax.layers.spec import EncoderConfig
 
@@ -55,11 +57,38 @@ class Block(nn.Module):
   mixer: str
   ffn: str
 
-  @nn.compact
   def __call__(
     self, x: jax.Array, context: dict[str, Any], train: bool
   ) -> jax.Array:
     """Maps (B, L, D) to (B, L, D), or to the first `queries` positions."""
+    return self.part(x, context, train)
+
+  @nn.compact
+  def part(
+    self, x: jax.Array, context: dict[str, Any], train: bool, which: str = ''
+  ) -> jax.Array:
+    """Runs the block or, for stacks that run it piece by piece, one part.
+
+    Args:
+      x: (B, L, D).
+      context: what the encoder knows of the batch.
+      train: turns dropout on.
+      which: '' for all of it; 'mixer' or 'ffn' for that half, each with its
+        residual and LayerNorm; 'beside' for what plugs put beside the block,
+        zero without them.
+
+    Returns:
+      (B, L, D), or the first `queries` positions.
+    """
+    if which == 'beside':
+      return Nothing(self.config, name='beside')(x, context, train)
+    if which != 'ffn':
+      x = self._mixed(x, context, train)
+    if which != 'mixer' and self.ffn:
+      x = self._transformed(x, context, train)
+    return nn.with_logical_constraint(x, ('batch', 'length', 'embed'))
+
+  def _mixed(self, x, context, train):
     c = self.config
     mixer = spec.make('mixer', self.mixer, c)
     mixed = mixer(x, context, train)
@@ -69,15 +98,19 @@ class Block(nn.Module):
         f'the mixer {self.mixer!r} gave {mixed.shape} where {x.shape} was '
         f'asked for; model.stack={c.stack!r} needs another mixer'
       )
+    return self._norm('ln_attn')(x + mixed)
+
+  def _transformed(self, x, context, train):
+    ffn = spec.make('ffn', self.ffn, self.config)
+    y = ffn(x, context, train)
+    if getattr(ffn, 'adds_residual', False):
+      return y
+    return self._norm('ln_ffn')(x + y)
+
+  def _norm(self, name):
+    c = self.config
     eps = c.layer_norm_eps if c.block_norm_eps is None else c.block_norm_eps
-    x = LayerNorm(eps, c.dtype, name='ln_attn')(x + mixed)
-    if self.ffn:
-      ffn = spec.make('ffn', self.ffn, c)
-      y = ffn(x, context, train)
-      if not getattr(ffn, 'adds_residual', False):
-        y = LayerNorm(eps, c.dtype, name='ln_ffn')(x + y)
-      x = y
-    return nn.with_logical_constraint(x, ('batch', 'length', 'embed'))
+    return LayerNorm(eps, c.dtype, name=name)
 
 
 class Encoder(nn.Module):

@@ -152,11 +152,14 @@ def build(
     # Positions start after the one that padding has.
     overrides.setdefault('position_offset', overrides['pad_id'] + 1)
   config = dataclasses.replace(config, **overrides)
-  kinds = getattr(part('stack', config.stack), 'kinds', (kind,))
+  stack = part('stack', config.stack)
+  kinds = getattr(stack, 'kinds', (kind,))
   if kind not in kinds:
     raise ValueError(
       f'model.stack={config.stack!r} serves the heads {kinds}, not {kind!r}'
     )
+  if hasattr(stack, 'check'):
+    stack.check(config)
   return Model(config, name, kind, num_outputs)
 
 

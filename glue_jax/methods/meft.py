@@ -1,0 +1,106 @@
+"""MEFT: adapters that make a pretrained encoder reversible.
+
+Liao et al. 2023, arXiv 2306.00477. Parts: layers/reversible.py (the stack,
+chosen and set in the model's section), peft/meft.py (the adapters). The
+backbone is frozen; the adapters and the head learn.
+
+Logged every `measure_every` steps as `reconstruction_error`: how far the
+streams that the backward pass makes are from those of the forward pass, the
+worst segment (layers/coupling.py `errors`), at the price of two more forward
+passes in such a step.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from glue_jax.layers import reversible
+from glue_jax.layers.spec import freeze
+from glue_jax.method import Context, Method, train_only
+from glue_jax.peft import meft
+
+_LAYER = r'encoder/layer_\d+'
+# Where each variant has adapters: (module of a block, place).
+ADAPTERS = {
+  'meft1': (('ffn', 'parallel'), ('beside', 'alone')),
+  'meft2': (('ffn', 'parallel'), ('beside', 'alone')),
+  'meft3': (('mixer', 'sequential'), ('ffn', 'parallel')),
+}
+
+
+def make(
+  ctx: Context,
+  *,
+  size: int = 8,
+  init_range: float = 0.02,
+  measure_every: int = 100,
+) -> Method:
+  """Returns the adapters of the variant that the model's stack runs.
+
+  Args:
+    ctx: see `Context`.
+    size: bottleneck of each adapter.
+    init_range: standard deviation of the fresh kernels.
+    measure_every: steps between two measurements of the reconstruction error;
+      0 for none.
+
+  Raises:
+    ValueError: the model's stack isn't 'reversible', or an argument is out of
+      range.
+  """
+  config = ctx.model.config
+  if config.stack != 'reversible':
+    raise ValueError(
+      f"meft needs model.stack='reversible'; it is {config.stack!r}. Set it, "
+      "and the variant by model.options={'reversible': {'variant': 'meft1'}}"
+    )
+  if measure_every < 0:
+    raise ValueError(f'meft measure_every={measure_every}: expected 0 or more')
+  chosen = reversible.options(config)
+  plugs = tuple(
+    meft.plug(
+      f'{_LAYER}/{module}', place, size, config.activation, config.dropout,
+      init_range,
+    )
+    for module, place in ADAPTERS[chosen.variant]
+  )  # fmt: skip
+  wrap = None
+  if measure_every and chosen.layers != 0:
+    wrap = lambda loss: _measured(loss, measure_every)
+  return Method(
+    'meft',
+    plugs=plugs,
+    wrap_loss=wrap,
+    labels=train_only('.*/adapter_.*', 'head/.*'),
+  )
+
+
+def _measured(loss, every):
+  def with_error(apply, params, batch, rng):
+    total, metrics = loss(apply, params, batch, rng)
+    if apply.step is None:
+      return total, metrics
+    probe = apply.replace(model=_probe(apply.model))
+    fixed = jax.lax.stop_gradient(params)
+
+    def measure():
+      captured = probe(fixed, batch, True, rng)['captured']
+      return captured[f'encoder/{reversible.MEASURED}'].max(), jnp.float32(1)
+
+    # Count 0 leaves a step out of the mean that is logged.
+    metrics['reconstruction_error'] = jax.lax.cond(
+      apply.step % every == 0, measure, lambda: (jnp.float32(0),) * 2
+    )
+    return total, metrics
+
+  return with_error
+
+
+def _probe(model):
+  """The model with a stack that hands out the error."""
+  given = {name: dict(values) for name, values in model.config.options}
+  given['reversible'] = given.get('reversible', {}) | {'measure': True}
+  return model.clone(
+    config=dataclasses.replace(model.config, options=freeze(given))
+  )
