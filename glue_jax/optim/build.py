@@ -6,7 +6,7 @@ from typing import Any
 import optax
 
 from glue_jax import tree
-from glue_jax.optim import schedules
+from glue_jax.optim import galore, natural_galore, schedules
 
 # What turns a gradient into a direction; the keys are optimizer names.
 CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -15,6 +15,8 @@ CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
   'sgd': optax.trace,
   'lion': optax.scale_by_lion,
   'adafactor': optax.scale_by_factored_rms,
+  'galore': galore.core,
+  'natural_galore': natural_galore.core,
 }
 
 # Here the decay is part of the gradient (L2), as Adam without W had it.
