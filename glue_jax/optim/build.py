@@ -57,13 +57,15 @@ def make(
     clip_norm: largest global norm of the gradient, None for no clipping.
     groups: ordered (pattern, {'lr': factor, 'weight_decay': value}); the first
       pattern that matches a leaf's whole name holds.
-    args: more keyword arguments of the core (b1, b2, eps, ...).
+    args: more keyword arguments of the core (b1, b2, eps, ...); the patterns
+      of its `targets` are checked like those of the groups.
 
   Returns:
     (transformation, step -> learning rate).
 
   Raises:
-    ValueError: an unknown name or group key, or a pattern that matches no leaf.
+    ValueError: an unknown name, group key or argument, or a pattern that
+      matches no leaf.
   """
   if name not in CORES:
     raise ValueError(
@@ -88,13 +90,22 @@ def make(
 
   rate = schedules.make(lr, total_steps, schedule, warmup, final)
   parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
-  core = [CORES[name](**dict(args or {}))]
+  core = [_core(name, dict(args or {}), names)]
   decays = _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
   parts += [*decays, *core] if name in COUPLED else [*core, *decays]
   factor = lambda leaf: group(leaf).get('lr', 1.0)
   parts += _by_value(_scale, factor, names, neutral=1.0)
   parts.append(optax.scale_by_learning_rate(rate))
   return optax.chain(*parts), rate
+
+
+def _core(name, args, names):
+  for target in args.get('targets', ()):
+    tree.match([target if isinstance(target, str) else target[0]], names)
+  try:
+    return CORES[name](**args)
+  except TypeError as error:
+    raise ValueError(f'config.optimizer.args of {name!r}: {error}') from None
 
 
 def _by_value(transform, value_of, names, neutral):

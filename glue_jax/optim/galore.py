@@ -270,36 +270,23 @@ def _groups(flat, plans) -> list[list[str]]:
 
 
 def _refreshed(grads, factors, plan, solver, state) -> dict[str, Any]:
-  """Returns the group's factors for this step.
-
-  A gradient that isn't finite leaves its factors as they were: the loop stops
-  at such a step or drops it, and nothing may outlive it.
-  """
+  """Returns the group's factors for this step, {name: factors}."""
   names = list(grads)
   old = {n: factors[n] for n in names}
   key = jax.random.fold_in(jax.random.key(0), state.count)
 
   def find(stack):
-    return projections.find(
-      stack, plan.rank, plan.projection, solver, key
-    )
+    return projections.find(stack, plan.rank, plan.projection, solver, key)
 
   def new(grads, old):
-    shape = grads[names[0]].shape
     stack = jnp.stack([grads[n] for n in names])
-    flat = stack.reshape(-1, *shape[-2:])
+    flat = stack.reshape(-1, *stack.shape[-2:])
+    found = projections.share_out(find, flat)
     found = jax.tree.map(
-      lambda x: x.reshape(*stack.shape[:-2], *x.shape[-2:]),
-      projections.share_out(find, flat),
+      lambda x: x.reshape(*stack.shape[:-2], *x.shape[-2:]), found
     )
     return {
-      n: jax.tree.map(
-        lambda x, o, i=i, n=n: jnp.where(
-          jnp.isfinite(grads[n]).all(), x[i].astype(o.dtype), o
-        ),
-        found,
-        old[n],
-      )
+      n: jax.tree.map(lambda x, o, i=i: x[i].astype(o.dtype), found, old[n])
       for i, n in enumerate(names)
     }
 

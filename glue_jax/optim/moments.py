@@ -5,6 +5,7 @@ takes m / (sqrt(v) + eps) of the plain moments and corrects the bias of both
 beside the learning rate; optax adds eps to the corrected root.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -41,8 +42,10 @@ def scale_by_adam(
     dtype: of the moments that aren't quantised; computed in float32.
 
   Raises:
-    ValueError: another number of bits.
+    ValueError: another number of bits, or a decay outside [0, 1).
   """
+  if not (0 <= b1 < 1 and 0 <= b2 < 1):
+    raise ValueError(f'b1={b1}, b2={b2}: expected decays in [0, 1)')
   if bits not in (8, 32):
     raise ValueError(f'bits={bits}: the moments have 8 or 32 bits')
 
@@ -65,7 +68,7 @@ def scale_by_adam(
   def update(updates, state, params=None):
     del params
     count = state.count + 1
-    factor = jnp.sqrt(1 - b2**count) / (1 - b1**count)
+    factor = jnp.sqrt(_correction(b2, count)) / _correction(b1, count)
     grads, structure = jax.tree.flatten(updates)
     new = []
     for g, mu, nu in zip(
@@ -83,3 +86,8 @@ def scale_by_adam(
     return steps, AdamState(count, mu, nu)
 
   return optax.GradientTransformation(init, update)
+
+
+def _correction(decay, count):
+  """1 - decay^count; as it stands it would lose digits while it is small."""
+  return -jnp.expm1(count * math.log(decay)) if decay else 1.0

@@ -11,6 +11,7 @@ The Fisher of the paper has a factor 1 / h that its code hasn't; the code is
 followed, as for the projection of both sides (projection='full').
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -149,25 +150,16 @@ def core(
 def _solve(gram, shift, e):
   """Returns (shift I + gram)^-1 e of matrices (..., s, s), by Cholesky.
 
-  Nearly equal gradients make `gram` singular to within its rounding, and a
-  small shift may then leave it without a factorisation; where that is so, the
-  shift is raised to what rounding can amount to.
+  Nearly equal gradients make `gram` singular to within its rounding. A shift
+  below that rounding says nothing and could leave no factorisation, so it is
+  raised to it: for s = 20 where lambda < 1e-5 of the largest |x|^2.
   """
   size = gram.shape[-1]
-  eye = jnp.eye(size)
-  e = jnp.broadcast_to(e, gram.shape[:-1])
-
-  def solve(shift):
-    factor = jnp.linalg.cholesky(gram + shift * eye)
-    half = jax.lax.linalg.triangular_solve(
-      factor, e[..., None], left_side=True, lower=True
-    )
-    return jax.lax.linalg.triangular_solve(
-      factor, half, left_side=True, lower=True, transpose_a=True
-    )[..., 0]
-
   largest = jnp.max(jnp.abs(gram), (-2, -1), keepdims=True)
-  rounding = size * jnp.finfo(gram.dtype).eps * largest
-  plain = solve(shift)
-  fine = jnp.isfinite(plain).all(-1, keepdims=True)
-  return jnp.where(fine, plain, solve(shift + rounding))
+  floor = 4 * size * jnp.finfo(gram.dtype).eps * largest
+  factor = jnp.linalg.cholesky(gram + jnp.maximum(shift, floor) * jnp.eye(size))
+  solve = functools.partial(
+    jax.lax.linalg.triangular_solve, factor, left_side=True, lower=True
+  )
+  e = jnp.broadcast_to(e, gram.shape[:-1])[..., None]
+  return solve(solve(e), transpose_a=True)[..., 0]

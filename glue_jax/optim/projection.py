@@ -88,8 +88,8 @@ def find(
 ) -> Factors:
   """Returns the factors of the top-`rank` singular subspaces of g.
 
-  A decomposition of finite g that gives NaN (LAPACK's SVD may not converge) is
-  done again by the eigen-solver; if that gives NaN too, so do the factors.
+  A decomposition that doesn't converge gives NaN, which the loop finds in the
+  update and stops at.
 
   Args:
     g: (..., m, n), any float type; decomposed in float32.
@@ -100,13 +100,7 @@ def find(
   """
   rows, columns = sides(projection, *g.shape[-2:])
   key = jax.random.key(0) if key is None else key
-  g = g.astype(jnp.float32)
-  u, vt = SOLVERS[solver](g, rank, key)
-  if solver != 'gram':
-    failed = jnp.isfinite(g).all() & ~jnp.isfinite(u.sum() + vt.sum())
-    u, vt = jax.lax.cond(
-      failed, lambda: _gram(g, rank, key), lambda: (u, vt)
-    )
+  u, vt = SOLVERS[solver](g.astype(jnp.float32), rank, key)
   left = _fix_signs(u, -2) if rows else None
   right = _fix_signs(vt, -1) if columns else None
   return left, right
@@ -127,7 +121,8 @@ def share_out(fn: Callable[[jax.Array], Any], stack: jax.Array) -> Any:
   count = len(stack)
   # What fills up the last shares is a copy: zeros have no singular vectors.
   fill = jnp.broadcast_to(stack[:1], (-count % mesh.size, *stack.shape[1:]))
-  stack = jnp.concatenate([stack, fill])
+  # Matrices may be split themselves; a share needs them whole.
+  stack = jax.lax.with_sharding_constraint(jnp.concatenate([stack, fill]), P())
   spec = P(mesh.axis_names)
   shared = jax.shard_map(
     fn, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
@@ -140,11 +135,6 @@ def devices() -> int:
   """Returns the number of devices of the mesh that is entered, or 1."""
   mesh = jax.sharding.get_abstract_mesh()
   return 1 if mesh.empty else mesh.size
-
-
-def principal_cosines(a: jax.Array, b: jax.Array) -> jax.Array:
-  """Cosines (r,) of the angles between the spans of columns a, b (m, r)."""
-  return jnp.linalg.svd(a.T @ b, compute_uv=False)
 
 
 def _svd(g, rank, key):

@@ -47,9 +47,7 @@ def quantize(x: jax.Array, signed: bool) -> Quantized:
   return Quantized(codes, scales)
 
 
-def dequantize(
-  x: Quantized, shape: tuple[int, ...], signed: bool
-) -> jax.Array:
+def dequantize(x: Quantized, shape: tuple[int, ...], signed: bool) -> jax.Array:
   """Returns the float32 array of that shape."""
   values = jnp.asarray(code_book(signed))[x.codes] * x.scales[:, None]
   return values.reshape(-1)[: math.prod(shape)].reshape(shape)

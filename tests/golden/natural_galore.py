@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from glue_jax.optim import galore, moments, natural_galore
+from tests.conftest import jit
 
 Rows = list[tuple]
 RESULTS = ('params', 'exp_avg', 'exp_avg_sq', 'projector')
@@ -76,9 +77,8 @@ def run(
     return (params, state), (params, state[0])
 
   params = {'w': jnp.asarray(a['w0'])}
-  _, (params, states) = jax.lax.scan(
-    step, (params, tx.init(params)), jnp.asarray(a['grads'])
-  )
+  scan = jit(lambda *args: jax.lax.scan(step, *args))
+  _, (params, states) = scan((params, tx.init(params)), a['grads'])
   state = states
   if projection:
     state = states.inner[1] if natural else states.inner
@@ -115,4 +115,6 @@ def _is_natural(a):
     p = a['projector'][0]
     g = g @ p.T if _projection(a) == 'right' else p.T @ g
   plain = (1 - a['beta1']) * g
-  return bool(np.abs(plain - a['exp_avg'][0]).max() > 1e-2 * np.abs(plain).max())
+  return bool(
+    np.abs(plain - a['exp_avg'][0]).max() > 1e-2 * np.abs(plain).max()
+  )
