@@ -88,8 +88,10 @@ class Monitor:
     if not finite and self._stop:
       total, count = metrics['loss']
       update = "the optimizer's update is not finite; "
+      cause = update if np.isfinite(total + norm) else ''
       raise NonFinite(
-        f'step {step}: {update if np.isfinite(total + norm) else ""}loss sum {total} over {count}, gradient norm {norm}; '
+        f'step {step}: {cause}loss sum {total} over {count}, '
+        f'gradient norm {norm}; '
         f'rows of the batch: {[int(row) for row in rows if row >= 0]}. The '
         'last good checkpoint is kept; lower the learning rate, or set '
         "config.train.nonfinite='skip' to drop such steps"
