@@ -8,8 +8,10 @@ error over the mean square of the targets, mean of the seeds. Required: at lr
 
 Both have the same rank and steps, and 0.1 is the best rate of the grid for
 both. The published damping, 1e-3, loses here: it is absolute and these
-gradients are large. On minibatches of a small network the natural transform is
-published to have no gain over GaLore; this says nothing about the C4 figures.
+gradients are large. So does projecting both sides, as the published code does.
+With the official classes the transform brought nothing on minibatches of a
+small network (0.98 against 0.97) and 1-3 % on full batches; nothing here
+reproduces the gains on C4.
 """
 
 import functools
@@ -37,9 +39,9 @@ def _natural(damping: float, projection: str) -> optax.GradientTransformation:
 ARMS = {
   'Adam': moments.scale_by_adam,
   'GaLore': lambda: galore.scale_by_galore(**SETTING),
-  'natural, 0.1': lambda: _natural(0.1, 'full'),
-  'natural, 0.1, one side': lambda: _natural(0.1, 'std'),
-  'natural, 1e-3': lambda: _natural(1e-3, 'full'),
+  'natural, 0.1': lambda: _natural(0.1, 'std'),
+  'natural, 1e-3': lambda: _natural(1e-3, 'std'),
+  'natural, 0.1, both sides': lambda: _natural(0.1, 'full'),
 }
 
 
@@ -81,9 +83,7 @@ def problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def train(
-  name: str, x: jax.Array, y: jax.Array, rates: jax.Array
-) -> jax.Array:
+def train(name: str, x: jax.Array, y: jax.Array, rates: jax.Array) -> jax.Array:
   """Returns the relative errors (rates, seeds) of an arm after its training.
 
   Args:
