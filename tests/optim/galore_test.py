@@ -211,6 +211,45 @@ def test_a_decomposition_that_fails_stops_the_run(monkeypatch, tmp_path):
     train.train(config, tmp_path, 0)
 
 
+@pytest.mark.parametrize(
+  'clip_norm, bound', [(None, (0, 0.3)), (1.0, (0.9, 2))]
+)
+def test_each_gradient_is_freed_once_it_is_projected(clip_norm, bound):
+  """Compiled temporary memory that a layer adds, in gradients of a layer.
+
+  Clipping by the global norm needs all gradients before the first is used.
+  """
+  width = 64
+
+  def temporary(layers):
+    params = {
+      f'layer_{i}': {'kernel': jax.ShapeDtypeStruct((width, width), 'float32')}
+      for i in range(layers)
+    }
+    tx, _ = build.make(
+      total_steps=9, names=tree.flatten(params), name='galore',
+      clip_norm=clip_norm, args=dict(rank=4, update_proj_gap=5),
+    )  # fmt: skip
+
+    def loss(params, x):
+      for i in range(layers):
+        x = jnp.tanh(x @ params[f'layer_{i}']['kernel'])
+      return (x**2).sum()
+
+    def step(params, state, x):
+      grads = jax.grad(loss)(params, x)
+      updates, state = tx.update(grads, state, params)
+      return optax.apply_updates(params, updates), state, optax.tree.norm(grads)
+
+    state = jax.eval_shape(tx.init, params)
+    x = jax.ShapeDtypeStruct((2, width), 'float32')
+    program = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, x)
+    return program.compile().memory_analysis().temp_size_in_bytes
+
+  growth = (temporary(10) - temporary(4)) / 6 / (4 * width**2)
+  assert bound[0] <= growth < bound[1]
+
+
 def test_8_bit_moments_are_small_and_close():
   params = {'layer_0': {'kernel': jnp.zeros((96, 64))}}
   kwargs = dict(rank=48, update_proj_gap=100)
