@@ -12,7 +12,7 @@ from absl import logging
 
 
 class NonFinite(RuntimeError):
-  """Loss or gradient is NaN or infinite."""
+  """Loss, gradient or update is NaN or infinite."""
 
 
 class Monitor:
@@ -91,8 +91,11 @@ class Monitor:
     finite, norm = metrics.pop('finite'), metrics.pop('grad_norm')
     if not finite and self._stop:
       total, count = metrics['loss']
+      update = "the optimizer's update is not finite; "
+      cause = update if np.isfinite(total + norm) else ''
       raise NonFinite(
-        f'step {step}: loss sum {total} over {count}, gradient norm {norm}; '
+        f'step {step}: {cause}loss sum {total} over {count}, '
+        f'gradient norm {norm}; '
         f'rows of the batch: {[int(row) for row in rows if row >= 0]}. The '
         'last good checkpoint is kept; lower the learning rate, or set '
         "config.train.nonfinite='skip' to drop such steps"

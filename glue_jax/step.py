@@ -37,7 +37,8 @@ def make_step(
     tx: optimizer for the leaves that learn.
     accumulate: micro-batches a step; the gradient is that of the whole batch
       (weighted by the count of each micro-batch's loss).
-    nonfinite: 'skip' keeps the old state when loss or gradient isn't finite.
+    nonfinite: 'skip' keeps the old state when loss, gradient or update isn't
+      finite.
 
   The state is passed without its frozen trees, so that it can be donated while
   they stay where they are. Metrics are {name: (sum, count)} plus 'grad_norm'
@@ -65,9 +66,10 @@ def make_step(
     grads, metrics = _gradient(
       loss, state.params, batch, rngs['loss'], accumulate
     )
-    new = _update(method, tx, state, frozen, grads, metrics)
+    new, updates = _update(method, tx, state, frozen, grads, metrics)
     norm = optax.tree.norm(grads)
-    finite = jnp.isfinite(norm) & jnp.isfinite(metrics['loss'][0])
+    # An optimizer may fail by itself: a decomposition that doesn't converge.
+    finite = jnp.isfinite(norm + metrics['loss'][0] + optax.tree.sum(updates))
     if nonfinite == 'skip':
       new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
     new = new.replace(step=state.step + 1)
@@ -83,7 +85,8 @@ def _update(method, tx, state, frozen, grads, metrics):
   if method.update_extra:
     whole = tree.merge(params, frozen['params'])
     extra = method.update_extra(extra, whole, metrics)
-  return state.replace(params=params, opt_state=opt_state, extra=extra)
+  new = state.replace(params=params, opt_state=opt_state, extra=extra)
+  return new, updates
 
 
 def _gradient(loss, params, batch, rng, accumulate):

@@ -59,11 +59,10 @@ EXPERTS = dict(
 # What a method needs of the model.
 MODELS = {
   'comet': EXPERTS,
+  'meft': dict(stack='reversible'),
   'moebert': EXPERTS,
   'prefix': dict(max_positions=32),
   'prompt': dict(max_positions=32),
-  'meft': dict(stack='reversible'),
-  'moebert': EXPERTS,
 }
 # Methods whose model is the plain one before the first step.
 IDENTITY = (
@@ -120,13 +119,10 @@ def arguments(name, teacher):
 
 
 class Case:
-  """A method in a tiny run, its step compiled once."""
+  """A tiny run of a config, its step compiled once."""
 
-  def __init__(self, name, teacher):
-    self.name = name
-    self.config = tiny_config(
-      methods=((name, arguments(name, teacher)),), model=MODELS.get(name, {})
-    )
+  def __init__(self, name, config):
+    self.name, self.config = name, config
     self.parts = build.build(self.config, 0, total_steps=lambda _: 4)
     parts = self.parts
     self.key = jax.random.key(0)
@@ -161,7 +157,9 @@ class Case:
 
 @pytest.fixture(scope='module', params=sorted(METHODS))
 def case(request, teacher):
-  return Case(request.param, teacher)
+  name = request.param
+  methods = ((name, arguments(name, teacher)),)
+  return Case(name, tiny_config(methods=methods, model=MODELS.get(name, {})))
 
 
 def host(value):

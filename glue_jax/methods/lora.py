@@ -14,6 +14,7 @@ def make(
   dropout: float = 0.0,
   targets: Sequence[str] = ('query', 'value'),
   rank_stabilised: bool = False,
+  also: Sequence[str] = (),
 ) -> Method:
   """Returns LoRA on the named linear layers of every block.
 
@@ -24,6 +25,7 @@ def make(
     rank, alpha, rank_stabilised: see `lora.scale`.
     dropout: on the input of A.
     targets: names of linear layers inside a block.
+    also: patterns of further leaves that learn (in pre-training, embeddings).
   """
   del ctx
   factor = lora.scale(rank, alpha, rank_stabilised)
@@ -37,7 +39,7 @@ def make(
   return Method(
     name='lora',
     plugs=(lora.plug(sites, rank, factor, dropout),),
-    labels=train_only('.*/lora_[ab]', 'head/.*'),
+    labels=train_only('.*/lora_[ab]', 'head/.*', *also),
     truncate=truncate,
     export=lambda params: lora.merge(params, factor),
   )

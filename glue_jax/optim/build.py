@@ -6,7 +6,7 @@ from typing import Any
 import optax
 
 from glue_jax import tree
-from glue_jax.optim import schedules
+from glue_jax.optim import galore, natural_galore, schedules
 
 # What turns a gradient into a direction; the keys are optimizer names.
 CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -15,6 +15,8 @@ CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
   'sgd': optax.trace,
   'lion': optax.scale_by_lion,
   'adafactor': optax.scale_by_factored_rms,
+  'galore': galore.core,
+  'natural_galore': natural_galore.core,
 }
 
 # Here the decay is part of the gradient (L2), as Adam without W had it.
@@ -54,13 +56,15 @@ def make(
     clip_norm: largest global norm of the gradient, None for no clipping.
     groups: ordered (pattern, {'lr': factor, 'weight_decay': value}); the first
       pattern that matches a leaf's whole name holds.
-    args: more keyword arguments of the core (b1, b2, eps, ...).
+    args: more keyword arguments of the core (b1, b2, eps, ...); the patterns
+      of its `targets` are checked like those of the groups.
 
   Returns:
     (transformation, step -> learning rate).
 
   Raises:
-    ValueError: an unknown name or group key, or a pattern that matches no leaf.
+    ValueError: an unknown name, group key or argument, or a pattern that
+      matches no leaf.
   """
   if name not in CORES:
     raise ValueError(
@@ -85,13 +89,22 @@ def make(
 
   rate = schedules.make(lr, total_steps, schedule, warmup, final)
   parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
-  core = [CORES[name](**dict(args or {}))]
+  core = [_core(name, dict(args or {}), names)]
   decays = _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
   parts += [*decays, *core] if name in COUPLED else [*core, *decays]
   factor = lambda leaf: group(leaf).get('lr', 1.0)
   parts += _by_value(_scale, factor, names, neutral=1.0)
   parts.append(optax.scale_by_learning_rate(rate))
   return optax.chain(*parts), rate
+
+
+def _core(name, args, names):
+  for target in args.get('targets', ()):
+    tree.match([target if isinstance(target, str) else target[0]], names)
+  try:
+    return CORES[name](**args)
+  except TypeError as error:
+    raise ValueError(f'config.optimizer.args of {name!r}: {error}') from None
 
 
 def _by_value(transform, value_of, names, neutral):
