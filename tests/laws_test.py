@@ -36,6 +36,7 @@ METHODS = {
   'last_layers': dict(count=1),
   'lora': dict(rank=2),
   'moebert': dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
+  'slimfit': dict(freezing_rate=0.5, refresh=2, pruned_by='example'),
 }
 EXPERTS = dict(
   num_layers=2,
@@ -52,6 +53,7 @@ IDENTITY = (
   'last_layers',
   'lora',
   'moebert',
+  'slimfit',
 )
 
 

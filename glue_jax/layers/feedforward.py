@@ -33,6 +33,20 @@ def activation(name: str) -> Callable[[jax.Array], jax.Array]:
   return ACTIVATIONS[name]
 
 
+class Activation(nn.Module):
+  """The elementwise function; a module so that plugs can read or change it.
+
+  Attributes:
+    kind: a key of `ACTIVATIONS`.
+  """
+
+  kind: str
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps (..., F) to (..., F)."""
+    return activation(self.kind)(x)
+
+
 class FFN(nn.Module):
   """Dense, activation, dense, dropout."""
 
@@ -47,6 +61,6 @@ class FFN(nn.Module):
     c = self.config
     h = dense(c, c.intermediate_size, name='ffn_in')(x)
     h = nn.with_logical_constraint(h, ('batch', 'length', 'mlp'))
-    h = activation(c.activation)(h)
+    h = Activation(c.activation, name='ffn_act')(h)
     h = dense(c, c.hidden_size, name='ffn_out')(h)
     return Dropout(c.dropout)(h, train)
