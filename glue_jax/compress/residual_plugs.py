@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from glue_jax.compress import residuals
-from glue_jax.layers.dropout import keep_mask
+from glue_jax.layers.dropout import dropout
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.plugs import Plug, Site
 
@@ -73,9 +72,7 @@ def _attention(
 ):
   del site, next_fn
   if value_dropout and rng is not None:
-    keep = keep_mask(rng, rate, value.shape)
-    value = jnp.where(keep, value * (1 / (1 - rate)), 0).astype(value.dtype)
-    rng, rate = None, 0.0
+    value, rng, rate = dropout(value, rng, rate), None, 0.0
   return residuals.attend8(query, key, value, bias, rng, rate)
 
 

@@ -82,15 +82,16 @@ def gelu4(x: jax.Array) -> jax.Array:
 
 
 def _gelu4_forward(x):
-  kept = pack4(quantise(x, GELU_INPUT, 'int8'))
-  return _stored(activations.gelu(x), kept)
+  return _apart(lambda x: (gelu4(x), pack4(quantise(x, GELU_INPUT, 'int8'))), x)
 
 
 def _gelu4_backward(kept, g):
-  kept, g = jax.lax.optimization_barrier((kept, g))
-  y = dequantise(unpack4(kept, g.shape), GELU_INPUT)
-  _, pull = jax.vjp(activations.gelu, y)
-  return (pull(g.astype(jnp.float32))[0].astype(g.dtype),)
+  def run(kept, g):
+    y = dequantise(unpack4(kept, g.shape), GELU_INPUT)
+    _, pull = jax.vjp(activations.gelu, y)
+    return pull(g.astype(jnp.float32))[0].astype(g.dtype)
+
+  return (_apart(run, kept, g),)
 
 
 gelu4.defvjp(_gelu4_forward, _gelu4_backward)
@@ -108,21 +109,29 @@ def matmul8(a: jax.Array, b: jax.Array, scale: float = 1.0) -> jax.Array:
 
 
 def _matmul8_forward(a, b, scale):
-  kept = tuple(quantise(x, OPERAND, 'int8') for x in (a, b))
   # Types are kept as empty arrays.
   types = tuple(jnp.zeros((0,), x.dtype) for x in (a, b))
-  y, kept = _stored(matmul8(a, b, scale), kept)
+  y, kept = _apart(
+    lambda *ab: (
+      matmul8(*ab, scale),
+      tuple(quantise(x, OPERAND, 'int8') for x in ab),
+    ),
+    a,
+    b,
+  )
   return y, (kept, types)
 
 
 def _matmul8_backward(scale, kept, g):
-  (a, b), types = kept
-  a, b, g = jax.lax.optimization_barrier((a, b, g))
-  a, b = (dequantise(q, OPERAND, t.dtype) for q, t in zip((a, b), types))
-  g = g.astype(a.dtype)
-  d_a = jnp.einsum('...mn,...kn->...mk', g, b) * scale
-  d_b = jnp.einsum('...mk,...mn->...kn', a, g) * scale
-  return d_a, d_b
+  kept, types = kept
+
+  def run(a, b, g):
+    a, b = (dequantise(q, OPERAND, t.dtype) for q, t in zip((a, b), types))
+    g = g.astype(a.dtype)
+    d_a = jnp.einsum('...mn,...kn->...mk', g, b) * scale
+    return d_a, jnp.einsum('...mk,...mn->...kn', a, g) * scale
+
+  return _apart(run, *kept, g)
 
 
 matmul8.defvjp(_matmul8_forward, _matmul8_backward)
@@ -153,28 +162,31 @@ def softmax_matmul8(
 
 
 def _softmax_matmul8_forward(scores, value, rng, rate):
-  weights, inverse = softmax_parts(scores)
-  kept = (
-    quantise(weights * inverse, PROBABILITY, 'uint8'),
-    quantise(value, OPERAND, 'int8'),
-  )
-  out = softmax_matmul8(scores, value, rng, rate)
-  out, kept = _stored(out, kept)
+  def run(scores, value, rng):
+    weights, inverse = softmax_parts(scores)
+    probs = quantise(weights * inverse, PROBABILITY, 'uint8')
+    out = softmax_matmul8(scores, value, rng, rate)
+    return out, (probs, quantise(value, OPERAND, 'int8'))
+
+  out, kept = _apart(run, scores, value, rng)
   return out, (*kept, rng)
 
 
 def _softmax_matmul8_backward(rate, kept, g):
-  probs, value, rng = kept
-  probs, value, g = jax.lax.optimization_barrier((probs, value, g))
-  probs = dequantise(probs, PROBABILITY)
-  value = dequantise(value, OPERAND, g.dtype)
-  d_probs = jnp.einsum(
-    '...lk,...mk->...lm', g, value, preferred_element_type=jnp.float32
-  )
-  d_probs = dropped(d_probs, 1.0, rng, rate)
-  d_scores = probs * (d_probs - (probs * d_probs).sum(-1, keepdims=True))
-  probs = dropped(probs, 1.0, rng, rate).astype(g.dtype)
-  return d_scores, jnp.einsum('...lm,...lk->...mk', probs, g), None
+  *kept, rng = kept
+
+  def run(probs, value, g, rng):
+    probs = dequantise(probs, PROBABILITY)
+    value = dequantise(value, OPERAND, g.dtype)
+    d_probs = jnp.einsum(
+      '...lk,...mk->...lm', g, value, preferred_element_type=jnp.float32
+    )
+    d_probs = dropped(d_probs, 1.0, rng, rate)
+    d_scores = probs * (d_probs - (probs * d_probs).sum(-1, keepdims=True))
+    probs = dropped(probs, 1.0, rng, rate).astype(g.dtype)
+    return d_scores, jnp.einsum('...lm,...lk->...mk', probs, g)
+
+  return *_apart(run, *kept, g, rng), None
 
 
 softmax_matmul8.defvjp(_softmax_matmul8_forward, _softmax_matmul8_backward)
@@ -217,11 +229,14 @@ def dense8(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _dense8_forward(x, kernel):
-  y = dense8(x.value, kernel.value)
-  stored = None
   if kernel.perturbed:
-    stored = quantise(x.value, OPERAND, 'int8')
-    y, stored = _stored(y, stored)
+    y, stored = _apart(
+      lambda x, w: (dense8(x, w), quantise(x, OPERAND, 'int8')),
+      x.value,
+      kernel.value,
+    )
+  else:
+    y, stored = dense8(x.value, kernel.value), None
   return y, (stored, kernel.value if x.perturbed else None)
 
 
@@ -232,9 +247,12 @@ def _dense8_backward(kept, g):
   if kernel is not None:
     d_x = jnp.einsum('...f,df->...d', g, kernel)
   if stored is not None:
-    stored, g = jax.lax.optimization_barrier((stored, g))
-    rows = dequantise(stored, OPERAND, g.dtype).reshape(-1, stored.shape[-1])
-    d_kernel = rows.T @ g.reshape(-1, g.shape[-1])
+
+    def run(stored, g):
+      rows = dequantise(stored, OPERAND, g.dtype)
+      return rows.reshape(-1, rows.shape[-1]).T @ g.reshape(-1, g.shape[-1])
+
+    d_kernel = _apart(run, stored, g)
   return d_x, d_kernel
 
 
@@ -262,32 +280,42 @@ def layernorm_pruned(
 
 
 def _layernorm_forward(x, scale, bias, eps, groups):
-  out = layernorm_pruned(x.value, scale.value, bias.value, eps, groups)
-  if scale.perturbed:
-    return out, (x.value, scale.value)
-  y, inverse = standardise(x.value, eps)
+  x, learns, scale, bias = x.value, scale.perturbed, scale.value, bias.value
+
+  def run(x, scale, bias):
+    y, inverse = standardise(x, eps)
+    return y * scale + bias, (*largest(y, KEPT, groups), inverse)
+
+  if learns:
+    return layernorm_pruned(x, scale, bias, eps, groups), (x, scale)
+  out, kept = _apart(run, x, scale, bias)
   # The backward pass needs the input's type, kept as an empty array.
-  kind = jnp.zeros((0,), x.value.dtype)
-  out, kept = _stored(out, (*largest(y, KEPT, groups), inverse))
-  return out, (*kept, scale.value, kind)
+  return out, (*kept, scale, jnp.zeros((0,), x.dtype))
 
 
 def _layernorm_backward(eps, groups, kept, g):
   del groups  # only where the largest are looked for
   g = _dense(g).astype(jnp.float32)
+  rows = tuple(range(g.ndim - 1))
+
+  def gradient(g, y, scale, inverse):
+    h = g * scale * inverse
+    return h - h.mean(-1, keepdims=True) - y * (h * y).mean(-1, keepdims=True)
+
   if len(kept) == 2:
     x, scale = kept
     x, g = jax.lax.optimization_barrier((x, g))
-    (y, inverse), kind = standardise(x, eps), x.dtype
-  else:
-    values, places, inverse, scale, kind = kept
-    values, places, g = jax.lax.optimization_barrier((values, places, g))
-    y, kind = spread(values, places, g.shape), kind.dtype
-  h = g * scale * inverse
-  d_x = h - h.mean(-1, keepdims=True) - y * (h * y).mean(-1, keepdims=True)
-  rows = tuple(range(g.ndim - 1))
-  d_scale = (g * y).sum(rows) if len(kept) == 2 else None
-  return d_x.astype(kind), d_scale, g.sum(rows)
+    y, inverse = standardise(x, eps)
+    d_x = gradient(g, y, scale, inverse).astype(x.dtype)
+    return d_x, (g * y).sum(rows), g.sum(rows)
+  values, places, inverse, scale, kind = kept
+  d_x = _apart(
+    lambda g, values, places, scale, inverse: gradient(
+      g, spread(values, places, g.shape), scale, inverse
+    ),
+    *(g, values, places, scale, inverse),
+  )
+  return d_x.astype(kind.dtype), None, g.sum(rows)
 
 
 layernorm_pruned.defvjp(
@@ -376,13 +404,30 @@ def _rank(keep):
   return (before[..., None] + inside).reshape(groups, -1)[:, :size]
 
 
-def _stored(out, kept):
-  """Ties what is kept to the output.
+def _apart(fn, *operands):
+  """Returns `fn(*operands)`, which the compiler must compute as it stands.
 
-  Without it the compiler may keep the uncompressed input and compress in the
-  backward pass.
+  It would rather keep the uncompressed operands, and compress in the backward
+  pass. A barrier ties what is kept to the output. On a CPU barriers are gone
+  before operations are fused and ordered; nothing is moved through a
+  conditional, though, so there `fn` is the branch that is always taken.
   """
-  return jax.lax.optimization_barrier((out, kept))
+
+  def branch(*operands):
+    shapes = jax.eval_shape(fn, *operands)
+    zeros = lambda *_: jax.tree.map(
+      lambda s: jnp.zeros(s.shape, s.dtype), shapes
+    )
+    one = operands[0][(0,) * operands[0].ndim].astype(jnp.float32)
+    # No number is both; the compiler doesn't know.
+    never = jnp.isnan(one) & jnp.isinf(one)
+    return jax.lax.cond(never, zeros, fn, *operands)
+
+  def barrier(*operands):
+    operands = jax.lax.optimization_barrier(operands)
+    return jax.lax.optimization_barrier(fn(*operands))
+
+  return jax.lax.platform_dependent(*operands, cpu=branch, default=barrier)
 
 
 def _dense(g):
