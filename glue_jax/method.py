@@ -140,6 +140,8 @@ class Method:
     wrap_loss: (Loss) -> Loss.
     labels: (params, variant) -> tree of 'train' / 'frozen'.
     wrap_tx: (tx) -> tx, an optax transform.
+    revisits: frozen leaves may learn again. The optimizer's state of frozen
+      leaves is kept meanwhile, and counts its steps leaf by leaf.
     init_frozen: (rng) -> {name: tree}; read as `apply.frozen[name]`.
     init_extra: (rng, params) -> {name: tree}; read as `apply.extra[name]`.
     update_extra: (extra, params, metrics) -> extra, after the update, inside
@@ -159,6 +161,7 @@ class Method:
   wrap_loss: Callable[[Loss], Loss] | None = None
   labels: Callable | None = None
   wrap_tx: Callable | None = None
+  revisits: bool = False
   init_frozen: Callable | None = None
   init_extra: Callable | None = None
   update_extra: Callable | None = None
@@ -222,6 +225,7 @@ def compose(
     wrap_loss=_chain(methods, 'wrap_loss'),
     labels=_labels(methods, owners),
     wrap_tx=_chain(methods, 'wrap_tx'),
+    revisits=any(m.revisits for m in methods),
     init_frozen=_join(methods, 'init_frozen'),
     init_extra=_join(methods, 'init_extra'),
     update_extra=_chain(methods, 'update_extra'),

@@ -34,7 +34,8 @@ class Schedule:
     patience: evaluations in a row without a lower loss of the first evaluation
       split after which the run ends early; 0 = never.
     nonfinite: 'stop' or 'skip'.
-    max_programs: warn when more programs than this were compiled.
+    max_programs: variants whose programs are kept; warn when more programs
+      than this were compiled.
   """
 
   epochs: float | None = None
@@ -81,7 +82,7 @@ READERS: dict[str, tuple[Callable, tuple[str, ...]]] = {
     pipeline.build,
     ('task', 'seed', 'process_index', 'process_count'),
   ),
-  'optimizer': (optim.make, ('total_steps', 'names')),
+  'optimizer': (optim.make, ('total_steps', 'names', 'leaf_states')),
   'train': (Schedule, ()),
   'mesh': (sharding.make_mesh, ('devices',)),
 }

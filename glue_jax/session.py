@@ -14,15 +14,20 @@ from glue_jax import build, checkpoint, cpu, evaluate, sharding, tree
 from glue_jax import config as config_lib
 from glue_jax.method import Host
 from glue_jax.optim import build as optim
-from glue_jax.state import TrainState, resplit, split
+from glue_jax.state import TrainState, parked, resplit, split
 
 
 def make_optimizer(config: Any, parts: build.Parts) -> tuple[Any, Callable]:
   """Returns (transformation, schedule), wrapped by the method."""
-  given = ('total_steps', 'names')
+  given = ('total_steps', 'names', 'leaf_states')
   kwargs = config_lib.bind(optim.make, config.optimizer, 'optimizer', *given)
   names = tree.flatten(parts.params)
-  tx, rate = optim.make(total_steps=parts.total_steps, names=names, **kwargs)
+  tx, rate = optim.make(
+    total_steps=parts.total_steps,
+    names=names,
+    leaf_states=parts.method.revisits,
+    **kwargs,
+  )
   wrap = parts.method.wrap_tx
   return (wrap(tx) if wrap else tx), rate
 
@@ -38,8 +43,11 @@ def initial_state(parts: build.Parts, tx: Any, key: jax.Array) -> TrainState:
   others = {}
   if method.init_frozen:
     others = method.init_frozen(jax.random.fold_in(key, 2))
-    if 'params' in others:
-      raise ValueError(f"{method.name}: init_frozen may not use 'params'")
+    taken = others.keys() & {'params', 'opt_state'}
+    if taken:
+      raise ValueError(f'{method.name}: init_frozen may not use {taken}')
+  if method.revisits:
+    others['opt_state'] = parked(tx, params, parts.params)
   # Made where they stay: a state may be too large for one device.
   specs = sharding.like_params(
     jax.eval_shape(tx.init, params),

@@ -136,7 +136,7 @@ def like_params(opt_state: Any, specs: tree.Tree, mesh: Mesh) -> Any:
   flat = tree.flatten(specs)
 
   def spec(path, leaf):
-    keys = [str(getattr(k, 'key', getattr(k, 'name', k))) for k in path]
+    keys = tree.path_keys(path)
     for i in range(len(keys)):
       found = flat.get('/'.join(keys[i:]))
       if found is not None and len(found.spec) <= len(leaf.shape):

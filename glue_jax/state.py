@@ -16,6 +16,7 @@ class TrainState(flax.struct.PyTreeNode):
     step: finished steps, () int32.
     params: the leaves that learn.
     frozen: named trees that don't: 'params' is the frozen part of the model,
+      'opt_state' the optimizer's state of that part where a method keeps it,
       others are a method's own (a teacher, a generator).
     opt_state: the optimizer's state for `params`.
     extra: what is neither learned by gradient nor frozen.
@@ -61,24 +62,56 @@ def resplit(state: TrainState, labels: tree.Tree, tx: Any) -> TrainState:
   """Moves leaves between `params` and `frozen` when the labels change.
 
   The optimizer's state of a leaf that goes on learning is kept; of one that
-  begins to learn it starts afresh.
+  begins to learn it starts afresh, unless it was kept (`parked`).
+
+  Raises:
+    ValueError: a state is kept, but not for a leaf that begins to learn.
   """
   train, frozen = split(state.all_params(), labels)
   if tree.flatten(train).keys() == tree.flatten(state.params).keys():
     return state
-  old = {
-    jax.tree_util.keystr(path): leaf
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state.opt_state)
-  }
+  others = dict(state.frozen, params=frozen)
+  old = tree.paths(state.opt_state)
+  keeps = 'opt_state' in state.frozen
+  if keeps:
+    old |= tree.flatten(state.frozen['opt_state'])
+    # No fresh state is made: it would be as large as that which is kept.
+    fresh = jax.eval_shape(tx.init, train)
+  else:
+    fresh = tx.init(train)
 
   def keep(path, fresh):
-    leaf = old.get(jax.tree_util.keystr(path))
+    name = '/'.join(tree.path_keys(path))
+    leaf = old.get(name)
     same = leaf is not None and leaf.shape == fresh.shape
+    if keeps and not same:
+      raise ValueError(
+        f"the optimizer's state has no place {name!r} of its own, so it cannot "
+        'be kept for leaves that learn again; use another optimizer'
+      )
     return leaf if same else fresh
 
-  opt_state = jax.tree_util.tree_map_with_path(keep, tx.init(train))
-  return state.replace(
-    params=train,
-    frozen=dict(state.frozen, params=frozen),
-    opt_state=opt_state,
-  )
+  opt_state = jax.tree_util.tree_map_with_path(keep, fresh)
+  if keeps:
+    learning = tree.paths(opt_state).keys()
+    rest = {n: x for n, x in old.items() if n not in learning}
+    others['opt_state'] = tree.unflatten(rest)
+  return state.replace(params=train, frozen=others, opt_state=opt_state)
+
+
+def parked(tx: Any, train: tree.Tree, params: tree.Tree) -> tree.Tree:
+  """Returns the optimizer's fresh state of the leaves that don't learn.
+
+  Args:
+    tx: the optimizer; its state must have a place for each leaf.
+    train: the leaves that learn.
+    params: all leaves.
+
+  Returns:
+    the leaves of `tx.init(params)` that `tx.init(train)` lacks, by path.
+  """
+  learning = tree.paths(jax.eval_shape(tx.init, train)).keys()
+  rest = lambda: {
+    n: x for n, x in tree.paths(tx.init(params)).items() if n not in learning
+  }
+  return tree.unflatten(jax.jit(rest)())

@@ -90,7 +90,8 @@ def train(
         tx,
         accumulate=schedule.accumulate,
         nonfinite=schedule.nonfinite,
-      )
+      ),
+      limit=schedule.max_programs,
     )
 
     # Restore.
@@ -162,6 +163,7 @@ def train(
       session.restore_step(saved, 'best', best['step'], parts, tx, host)
     facts = clock.facts() | {
       'programs_compiled': programs.traces,
+      'seconds_compiling': round(programs.seconds, 2),
       'seconds_waiting_for_device': monitor.waited,
       'steps_skipped': monitor.skipped,
       'parameters': tree.size(host.state.all_params()),

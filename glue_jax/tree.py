@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import jax
+
 Tree = Any
 
 
@@ -51,6 +53,26 @@ def unflatten(flat: Mapping[str, Any]) -> Tree:
 def map_named(fn: Callable[[str, Any], Any], tree: Tree) -> Tree:
   """Returns the tree of `fn(name, leaf)`."""
   return unflatten({n: fn(n, leaf) for n, leaf in flatten(tree).items()})
+
+
+def paths(value: Any) -> dict[str, Any]:
+  """Returns {path: leaf} of any pytree, the keys of a path joined by '/'.
+
+  A leaf of an optimizer's state that belongs to a parameter has a path that
+  ends in the parameter's name.
+  """
+  return {
+    '/'.join(path_keys(path)): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(value)
+  }
+
+
+def path_keys(path: Iterable[Any]) -> list[str]:
+  """Returns the keys of a path as `jax.tree_util` gives it."""
+  return [
+    str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k))))
+    for k in path
+  ]
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -28,8 +28,8 @@ from tests.conftest import tiny_config
 # Small arguments for each method; 'TEACHER' stands for a saved model,
 # 'IMPORTANCE' for the importance of its neurons, 'NORMS' for its inputs'.
 METHODS = {
-  'bitfit': {},
   'ada_deft': {},
+  'bitfit': {},
   'bootstrapping': dict(beta=0.5),
   'comet': dict(entropy=0.1, search_steps=20),
   'deft': {},
@@ -43,12 +43,13 @@ METHODS = {
   'lora': dict(rank=2),
   'meft': dict(size=4, measure_every=1),
   'moebert': dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
+  'nf4': {},
   'parallel_adapter': dict(size=4),
   'pfeiffer': dict(size=4),
   'prefix': dict(length=3, dropout=0.1),
   'prompt': dict(length=3),
-  'nf4': {},
   'qlora': dict(rank=2),
+  'slimfit': dict(freezing_rate=0.5, refresh=2, pruned_by='example'),
   'wanda': dict(norms='NORMS'),
 }
 EXPERTS = dict(
@@ -77,6 +78,7 @@ IDENTITY = (
   'lora',
   'moebert',
   'parallel_adapter',
+  'slimfit',
   'wanda',
 )
 

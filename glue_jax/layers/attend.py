@@ -54,9 +54,8 @@ def _forward(query, key, value, bias, rng, rate):
     preferred_element_type=jnp.float32,
   )
   scores += bias
-  weights = jnp.exp(scores - scores.max(-1, keepdims=True))
-  inverse = 1 / weights.sum(-1, keepdims=True)
-  probs = _dropped(weights, inverse, rng, rate).astype(value.dtype)
+  weights, inverse = softmax_parts(scores)
+  probs = dropped(weights, inverse, rng, rate).astype(value.dtype)
   out = jnp.einsum('bhlm,bhmk->bhlk', probs, value.transpose(0, 2, 1, 3))
   out = out.transpose(0, 2, 1, 3)
   weights = weights.astype(value.dtype)
@@ -69,7 +68,7 @@ def _backward(rate, kept, g):
   delta = (g.astype(jnp.float32) * out).sum(-1).transpose(0, 2, 1)[..., None]
   # Without the barrier the probabilities of the forward pass would be stored.
   weights, g = jax.lax.optimization_barrier((weights, g))
-  probs = _dropped(weights, inverse, rng, rate).astype(g.dtype)
+  probs = dropped(weights, inverse, rng, rate).astype(g.dtype)
   d_value = jnp.einsum('bhkl,bhlm->bhkm', g.transpose(0, 2, 3, 1), probs)
   d_probs = jnp.einsum(
     'bhlk,bhkm->bhlm',
@@ -77,7 +76,7 @@ def _backward(rate, kept, g):
     value.transpose(0, 2, 3, 1),
     preferred_element_type=jnp.float32,
   )
-  d_probs = _dropped(d_probs, 1.0, rng, rate)
+  d_probs = dropped(d_probs, 1.0, rng, rate)
   d_scores = weights * inverse * (d_probs - delta)
   d_bias = _sum_to(d_scores, bias)
   d_scores = d_scores.astype(g.dtype)
@@ -96,7 +95,23 @@ def _backward(rate, kept, g):
 attend.defvjp(_forward, _backward)
 
 
-def _dropped(x, scale, rng, rate):
+def softmax_parts(scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns exp(scores - max) (..., M) and one over its sums (..., 1)."""
+  weights = jnp.exp(scores - scores.max(-1, keepdims=True))
+  return weights, 1 / weights.sum(-1, keepdims=True)
+
+
+def dropped(
+  x: jax.Array, scale: jax.Array | float, rng: jax.Array | None, rate: float
+) -> jax.Array:
+  """Returns dropout(x * scale); without a key, x * scale.
+
+  Args:
+    x: any shape; the mask is that of the key and this shape.
+    scale: broadcasts to x.
+    rng: key of the mask, or None.
+    rate: of dropout.
+  """
   if rng is None or rate == 0.0:
     return x * scale
   return jnp.where(

@@ -30,6 +30,22 @@ class Softmax(nn.Module):
     return jax.nn.softmax(scores + bias).astype(self.config.dtype)
 
 
+class Attend(nn.Module):
+  """`attend` as a module, so that plugs can change its gradient."""
+
+  def __call__(
+    self,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array,
+    rng: jax.Array | None,
+    rate: float,
+  ) -> jax.Array:
+    """Maps (B, L, H, K) and twice (B, M, H, K) to (B, L, H, K)."""
+    return attend(query, key, value, bias, rng, rate)
+
+
 class Core(nn.Module):
   """softmax(Q K^T / sqrt(K) + bias) V, with dropout on the probabilities.
 
@@ -67,7 +83,8 @@ class Core(nn.Module):
     rate = self.config.attention_dropout if train else 0.0
     if self.fused:
       rng = self.make_rng('dropout') if rate else None
-      return attend(query, key, value, bias, rng, rate)
+      part = Attend(name='attend')
+      return part(query, key, value, bias, rng, rate)
     query = query * query.shape[-1] ** -0.5
     scores = jnp.einsum(
       'blhk,bmhk->bhlm', query, key, preferred_element_type=jnp.float32

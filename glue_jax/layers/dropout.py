@@ -10,6 +10,8 @@ The mixer is a two-round one of the hash-prospector project (xor-shift and
 multiply); a word of the key enters before each round.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -57,6 +59,27 @@ def keep_mask(key: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:
   return random_bits(key, shape) >= threshold
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def dropout(x: jax.Array, key: jax.Array, rate: float) -> jax.Array:
+  """Zeroes elements of (...) with probability `rate` and scales up the rest.
+
+  The backward pass keeps the key only and makes the mask again.
+  """
+  keep = keep_mask(key, rate, x.shape)
+  return jnp.where(keep, x * np.asarray(1 / (1 - rate), x.dtype), 0)
+
+
+def _forward(x, key, rate):
+  return dropout(x, key, rate), key
+
+
+def _backward(rate, key, g):
+  return dropout(g, key, rate), None
+
+
+dropout.defvjp(_forward, _backward)
+
+
 class Dropout(nn.Module):
   """Zeroes elements with probability `rate` and scales up the rest.
 
@@ -77,5 +100,4 @@ class Dropout(nn.Module):
       raise ValueError(f'dropout rate {self.rate} is not in [0, 1)')
     if not train or self.rate == 0.0:
       return x
-    keep = keep_mask(self.make_rng('dropout'), self.rate, x.shape)
-    return jnp.where(keep, x * np.asarray(1 / (1 - self.rate), x.dtype), 0)
+    return dropout(x, self.make_rng('dropout'), self.rate)

@@ -5,6 +5,24 @@ import jax
 import jax.numpy as jnp
 
 
+class Normalise(nn.Module):
+  """What LayerNorm does with its leaves; a module so that plugs can change it.
+
+  Attributes:
+    eps, dtype: see `LayerNorm`.
+  """
+
+  eps: float
+  dtype: str
+
+  def __call__(
+    self, x: jax.Array, scale: jax.Array, bias: jax.Array
+  ) -> jax.Array:
+    """Maps x (..., D) with scale and bias (D,) to (..., D)."""
+    y, _ = standardise(x, self.eps)
+    return (y * scale + bias).astype(self.dtype)
+
+
 class LayerNorm(nn.Module):
   """Normalises the last axis; statistics are float32 for any input type.
 
@@ -22,12 +40,22 @@ class LayerNorm(nn.Module):
     width = x.shape[-1]
     scale = self.param('scale', nn.initializers.ones, (width,))
     bias = self.param('bias', nn.initializers.zeros, (width,))
-    x = x.astype(jnp.float32)
-    # The variance is taken of centred values: E[x^2] - E[x]^2 cancels badly.
-    x -= _mean(x)
-    variance = jnp.square(x).mean(-1, keepdims=True)
-    x *= jax.lax.rsqrt(variance + self.eps)
-    return (x * scale + bias).astype(self.dtype)
+    return Normalise(self.eps, self.dtype, name='normalise')(x, scale, bias)
+
+
+def standardise(x: jax.Array, eps: float) -> tuple[jax.Array, jax.Array]:
+  """Returns ((x - mean) / std (..., D), 1 / std (..., 1)), float32.
+
+  Args:
+    x: (..., D).
+    eps: added to the (biased) variance.
+  """
+  x = x.astype(jnp.float32)
+  # The variance is taken of centred values: E[x^2] - E[x]^2 cancels badly.
+  x -= _mean(x)
+  variance = jnp.square(x).mean(-1, keepdims=True)
+  inverse = jax.lax.rsqrt(variance + eps)
+  return x * inverse, inverse
 
 
 def _mean(x: jax.Array) -> jax.Array:

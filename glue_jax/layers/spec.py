@@ -6,6 +6,7 @@ file; nothing else changes.
 """
 
 import dataclasses
+import functools
 import importlib
 import os
 import pkgutil
@@ -189,13 +190,23 @@ def freeze(value: Any) -> Any:
   return value
 
 
+class Product(nn.Module):
+  """`dot_general` as a module, so that plugs can change its gradient."""
+
+  def __call__(
+    self, x: jax.Array, kernel: jax.Array, *args: Any, **kwargs: Any
+  ) -> jax.Array:
+    """Multiplies (..., D) by (D, F): (..., F)."""
+    return dot_general(x, kernel, *args, **kwargs)
+
+
 def dense(config: EncoderConfig, features: int, **kwargs: Any) -> nn.Dense:
   """A dense layer with the encoder's initialiser and computation type."""
   return nn.Dense(
     features,
     dtype=jnp.dtype(config.dtype),
     kernel_init=nn.initializers.normal(config.init_range),
-    dot_general=dot_general,
+    dot_general_cls=functools.partial(Product, name='product'),
     **kwargs,
   )
 

@@ -6,7 +6,7 @@ from typing import Any
 import optax
 
 from glue_jax import tree
-from glue_jax.optim import galore, natural_galore, schedules
+from glue_jax.optim import by_leaf, galore, natural_galore, schedules
 
 # What turns a gradient into a direction; the keys are optimizer names.
 CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -35,6 +35,7 @@ def make(
   *,
   total_steps: int,
   names: Iterable[str],
+  leaf_states: bool = False,
   name: str = 'adamw',
   lr: float = 5e-5,
   schedule: str = 'linear',
@@ -50,6 +51,7 @@ def make(
   Args:
     total_steps: updates of the whole run.
     names: all leaf names of the model, to check the groups' patterns.
+    leaf_states: give the core a state for each leaf, see optim/by_leaf.py.
     name: a key of `CORES`.
     lr, schedule, warmup, final: see `schedules.make`.
     weight_decay: decoupled (except `COUPLED`); not applied to `NO_DECAY`.
@@ -89,7 +91,8 @@ def make(
 
   rate = schedules.make(lr, total_steps, schedule, warmup, final)
   parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
-  core = [_core(name, dict(args or {}), names)]
+  core = _core(name, dict(args or {}), names)
+  core = [by_leaf.by_leaf(core) if leaf_states else core]
   decays = _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
   parts += [*decays, *core] if name in COUPLED else [*core, *decays]
   factor = lambda leaf: group(leaf).get('lr', 1.0)

@@ -1,0 +1,437 @@
+"""Operations that keep little for their backward pass (SlimFit).
+
+Ardakani et al. 2023, arXiv 2305.18513, by its official code. Values are those
+of the plain operation, bit for bit; what the backward pass reads is quantised
+or pruned, so gradients are approximate. Stored as:
+
+  gelu4            input, 4 bits, two to a byte, step 1/2
+  matmul8          both operands, int8, step 1/16
+  softmax_matmul8  probabilities uint8, step 1/256; values int8, step 1/16
+  dense8           input int8, step 1/16, and only if the kernel learns
+  layernorm_pruned the tenth of the normalised input that is largest by
+                   magnitude, with int32 places, and 1 / std of each row; the
+                   whole input if the scale learns, with the exact gradient
+
+Operands that no gradient is taken of (frozen leaves) are known while tracing,
+so nothing is kept for them.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+
+from glue_jax.layers import activations, spec
+from glue_jax.layers.attend import dropped, softmax_parts
+from glue_jax.layers.norm import standardise
+
+# (integer bits, fraction bits) of each stored tensor.
+GELU_INPUT = (2, 1)
+OPERAND = (3, 4)
+PROBABILITY = (0, 8)
+# Share of the normalised input that is kept.
+KEPT = 0.1
+# Places are counted in blocks of this size; sums within one are exact.
+_BLOCK = 128
+
+
+def quantise(x: jax.Array, bits: tuple[int, int], dtype: str) -> jax.Array:
+  """Returns clip(round(x 2^f)) as integers, halves rounded to even.
+
+  Args:
+    x: any shape.
+    bits: (i, f), integer and fraction bits.
+    dtype: 'int8' clips to [-2^(i+f), 2^(i+f) - 1], 'uint8' to [0, ...].
+  """
+  integer, fraction = bits
+  limit = 2 ** (integer + fraction)
+  low = 0 if dtype == 'uint8' else -limit
+  x = jnp.round(x.astype(jnp.float32) * 2**fraction)
+  return jnp.clip(x, low, limit - 1).astype(dtype)
+
+
+def dequantise(
+  q: jax.Array, bits: tuple[int, int], dtype: str = 'float32'
+) -> jax.Array:
+  """Returns q / 2^f in a floating type; the inverse of `quantise`."""
+  return (q.astype(jnp.float32) * 2.0 ** -bits[1]).astype(dtype)
+
+
+def pack4(q: jax.Array) -> jax.Array:
+  """Packs integers in [-8, 7], any shape, as (n + 1) // 2 bytes.
+
+  A byte holds (a + 8) * 16 + (b + 8) with a of the first and b of the second
+  half of the flat array, padded by one zero if its size is odd.
+  """
+  flat = jnp.pad(q.reshape(-1), (0, q.size % 2)).astype(jnp.int32) + 8
+  first, second = flat.reshape(2, -1)
+  return (first * 16 + second).astype(jnp.uint8)
+
+
+def unpack4(packed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  """Returns the int8 integers of a shape; the inverse of `pack4`."""
+  halves = jnp.stack([packed >> 4, packed & 15]).astype(jnp.int8) - 8
+  return halves.reshape(-1)[: math.prod(shape)].reshape(shape)
+
+
+@jax.custom_vjp
+def gelu4(x: jax.Array) -> jax.Array:
+  """GELU (error function) of any shape; the gradient at the stored input."""
+  return activations.gelu(x)
+
+
+def _gelu4_forward(x):
+  return _apart(lambda x: (gelu4(x), pack4(quantise(x, GELU_INPUT, 'int8'))), x)
+
+
+def _gelu4_backward(kept, g):
+  def run(kept, g):
+    y = dequantise(unpack4(kept, g.shape), GELU_INPUT)
+    _, pull = jax.vjp(activations.gelu, y)
+    return pull(g.astype(jnp.float32))[0].astype(g.dtype)
+
+  return (_apart(run, kept, g),)
+
+
+gelu4.defvjp(_gelu4_forward, _gelu4_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def matmul8(a: jax.Array, b: jax.Array, scale: float = 1.0) -> jax.Array:
+  """Returns (a scale) b: (..., M, K) by (..., K, N), float32 (..., M, N).
+
+  Args:
+    a, b: operands with the same leading dimensions; stored without the scale.
+    scale: of the product; attention's 1 / sqrt(K).
+  """
+  return jnp.matmul(a * scale, b, preferred_element_type=jnp.float32)
+
+
+def _matmul8_forward(a, b, scale):
+  # Types are kept as empty arrays.
+  types = tuple(jnp.zeros((0,), x.dtype) for x in (a, b))
+  y, kept = _apart(
+    lambda *ab: (
+      matmul8(*ab, scale),
+      tuple(quantise(x, OPERAND, 'int8') for x in ab),
+    ),
+    a,
+    b,
+  )
+  return y, (kept, types)
+
+
+def _matmul8_backward(scale, kept, g):
+  kept, types = kept
+
+  def run(a, b, g):
+    a, b = (dequantise(q, OPERAND, t.dtype) for q, t in zip((a, b), types))
+    g = g.astype(a.dtype)
+    d_a = jnp.einsum('...mn,...kn->...mk', g, b) * scale
+    return d_a, jnp.einsum('...mk,...mn->...kn', a, g) * scale
+
+  return _apart(run, *kept, g)
+
+
+matmul8.defvjp(_matmul8_forward, _matmul8_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def softmax_matmul8(
+  scores: jax.Array,
+  value: jax.Array,
+  rng: jax.Array | None = None,
+  rate: float = 0.0,
+) -> jax.Array:
+  """Returns dropout(softmax(scores)) value.
+
+  Args:
+    scores: (..., L, M) float32.
+    value: (..., M, K).
+    rng: key of the dropout mask on the probabilities, which is drawn again in
+      the backward pass; None without dropout.
+    rate: of dropout.
+
+  Returns:
+    (..., L, K) in the values' type.
+  """
+  weights, inverse = softmax_parts(scores)
+  probs = dropped(weights, inverse, rng, rate).astype(value.dtype)
+  return jnp.matmul(probs, value)
+
+
+def _softmax_matmul8_forward(scores, value, rng, rate):
+  def run(scores, value, rng):
+    weights, inverse = softmax_parts(scores)
+    probs = quantise(weights * inverse, PROBABILITY, 'uint8')
+    out = softmax_matmul8(scores, value, rng, rate)
+    return out, (probs, quantise(value, OPERAND, 'int8'))
+
+  out, kept = _apart(run, scores, value, rng)
+  return out, (*kept, rng)
+
+
+def _softmax_matmul8_backward(rate, kept, g):
+  *kept, rng = kept
+
+  def run(probs, value, g, rng):
+    probs = dequantise(probs, PROBABILITY)
+    value = dequantise(value, OPERAND, g.dtype)
+    d_probs = jnp.einsum(
+      '...lk,...mk->...lm', g, value, preferred_element_type=jnp.float32
+    )
+    d_probs = dropped(d_probs, 1.0, rng, rate)
+    d_scores = probs * (d_probs - (probs * d_probs).sum(-1, keepdims=True))
+    probs = dropped(probs, 1.0, rng, rate).astype(g.dtype)
+    return d_scores, jnp.einsum('...lm,...lk->...mk', probs, g)
+
+  return *_apart(run, *kept, g, rng), None
+
+
+softmax_matmul8.defvjp(_softmax_matmul8_forward, _softmax_matmul8_backward)
+
+
+def attend8(
+  query: jax.Array,
+  key: jax.Array,
+  value: jax.Array,
+  bias: jax.Array,
+  rng: jax.Array | None,
+  rate: float,
+) -> jax.Array:
+  """`attend` (layers/attend.py) by `matmul8` and `softmax_matmul8`.
+
+  The bias gets no gradient but that of the scores: it is the padding's.
+
+  Args:
+    query: (B, L, H, K).
+    key, value: (B, M, H, K).
+    bias: broadcasts to (B, H, L, M), float32.
+    rng, rate: of the dropout on the probabilities.
+
+  Returns:
+    (B, L, H, K).
+  """
+  scores = matmul8(
+    query.transpose(0, 2, 1, 3),
+    key.transpose(0, 2, 3, 1),
+    query.shape[-1] ** -0.5,
+  )
+  out = softmax_matmul8(scores + bias, value.transpose(0, 2, 1, 3), rng, rate)
+  return out.transpose(0, 2, 1, 3)
+
+
+@jax.custom_vjp
+def dense8(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """Multiplies (..., D) by (D, F): (..., F), the product of a dense layer."""
+  return spec.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
+
+
+def _dense8_forward(x, kernel):
+  if kernel.perturbed:
+    y, stored = _apart(
+      lambda x, w: (dense8(x, w), quantise(x, OPERAND, 'int8')),
+      x.value,
+      kernel.value,
+    )
+  else:
+    y, stored = dense8(x.value, kernel.value), None
+  return y, (stored, kernel.value if x.perturbed else None)
+
+
+def _dense8_backward(kept, g):
+  stored, kernel = kept
+  g = _dense(g)
+  d_x = d_kernel = None
+  if kernel is not None:
+    d_x = jnp.einsum('...f,df->...d', g, kernel)
+  if stored is not None:
+
+    def run(stored, g):
+      rows = dequantise(stored, OPERAND, g.dtype)
+      return rows.reshape(-1, rows.shape[-1]).T @ g.reshape(-1, g.shape[-1])
+
+    d_kernel = _apart(run, stored, g)
+  return d_x, d_kernel
+
+
+dense8.defvjp(_dense8_forward, _dense8_backward, symbolic_zeros=True)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def layernorm_pruned(
+  x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float, groups: int = 1
+) -> jax.Array:
+  """LayerNorm that keeps a tenth of its normalised input.
+
+  Args:
+    x: (..., D).
+    scale, bias: (D,).
+    eps: added to the variance, in both passes.
+    groups: in how many equal parts of rows the largest tenth is looked for,
+      each on its own; 1 for the whole array. Must divide the number of entries.
+
+  Returns:
+    (..., D) float32.
+  """
+  del groups
+  return standardise(x, eps)[0] * scale + bias
+
+
+def _layernorm_forward(x, scale, bias, eps, groups):
+  x, learns, scale, bias = x.value, scale.perturbed, scale.value, bias.value
+
+  def run(x, scale, bias):
+    y, inverse = standardise(x, eps)
+    return y * scale + bias, (*largest(y, KEPT, groups), inverse)
+
+  if learns:
+    return layernorm_pruned(x, scale, bias, eps, groups), (x, scale)
+  out, kept = _apart(run, x, scale, bias)
+  # The backward pass needs the input's type, kept as an empty array.
+  return out, (*kept, scale, jnp.zeros((0,), x.dtype))
+
+
+def _layernorm_backward(eps, groups, kept, g):
+  del groups  # only where the largest are looked for
+  g = _dense(g).astype(jnp.float32)
+  rows = tuple(range(g.ndim - 1))
+
+  def gradient(g, y, scale, inverse):
+    h = g * scale * inverse
+    return h - h.mean(-1, keepdims=True) - y * (h * y).mean(-1, keepdims=True)
+
+  if len(kept) == 2:
+    x, scale = kept
+    x, g = jax.lax.optimization_barrier((x, g))
+    y, inverse = standardise(x, eps)
+    d_x = gradient(g, y, scale, inverse).astype(x.dtype)
+    return d_x, (g * y).sum(rows), g.sum(rows)
+  values, places, inverse, scale, kind = kept
+  d_x = _apart(
+    lambda g, values, places, scale, inverse: gradient(
+      g, spread(values, places, g.shape), scale, inverse
+    ),
+    *(g, values, places, scale, inverse),
+  )
+  return d_x.astype(kind.dtype), None, g.sum(rows)
+
+
+layernorm_pruned.defvjp(
+  _layernorm_forward, _layernorm_backward, symbolic_zeros=True
+)
+
+
+def largest(
+  y: jax.Array, share: float, groups: int = 1
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the entries that are largest by magnitude, and their places.
+
+  The k-th largest magnitude is searched for bit by bit, which takes a fifth of
+  a sort's time on a CPU. Among equal ones those of lowest place are kept.
+
+  Args:
+    y: any shape, float32, at least one entry kept.
+    share: k = floor(share * entries) of each group.
+    groups: see `layernorm_pruned`.
+
+  Returns:
+    values (groups, k) float32 and places (groups, k) int32 in the group's
+    flattened part, ascending.
+
+  Raises:
+    ValueError: the groups don't divide the number of entries, or k is 0.
+  """
+  if y.size % groups or not int(share * (y.size // groups)):
+    raise ValueError(
+      f'cannot keep {share:g} of {y.shape} in {groups} equal groups'
+    )
+  y = y.reshape(groups, -1)
+  size = y.shape[1]
+  k = int(share * size)
+  # Magnitudes are ordered as the integers of the same bits.
+  bits = jax.lax.bitcast_convert_type(jnp.abs(y), jnp.int32)
+
+  def extend(i, found):
+    longer = found | (1 << (30 - i))
+    enough = (bits >= longer).sum(1, keepdims=True) >= k
+    return jnp.where(enough, longer, found)
+
+  bound = jax.lax.fori_loop(0, 31, extend, jnp.zeros((groups, 1), jnp.int32))
+  keep = bits >= bound
+
+  def without_last_ties():
+    above = bits > bound
+    room = k - above.sum(1, keepdims=True)
+    tie = keep & ~above
+    return above | (tie & (_rank(tie) < room))
+
+  exact = (keep.sum(1) == k).all()
+  keep = jax.lax.cond(exact, lambda: keep, without_last_ties)
+  place = jnp.where(keep, _rank(keep), k)
+  put = lambda p: (
+    jnp.zeros(k, jnp.int32)
+    .at[p]
+    .set(jnp.arange(size, dtype=jnp.int32), mode='drop')
+  )
+  places = jax.vmap(put)(place)
+  return jnp.take_along_axis(y, places, 1), places
+
+
+def spread(
+  values: jax.Array, places: jax.Array, shape: tuple[int, ...]
+) -> jax.Array:
+  """Returns the array of a shape with the kept entries, zero elsewhere."""
+  groups = len(values)
+  empty = jnp.zeros((math.prod(shape) // groups,), values.dtype)
+  put = lambda v, p: empty.at[p].set(
+    v, indices_are_sorted=True, unique_indices=True
+  )
+  return jax.vmap(put)(values, places).reshape(shape)
+
+
+def _rank(keep):
+  """Number of kept entries before each, along the last axis (G, n)."""
+  groups, size = keep.shape
+  blocks = jnp.pad(keep, ((0, 0), (0, -size % _BLOCK)))
+  blocks = blocks.reshape(groups, -1, _BLOCK)
+  count = blocks.sum(-1)
+  before = jnp.cumsum(count, -1) - count
+  # Sums within a block as a product, many times faster than a running sum.
+  ones = jnp.triu(jnp.ones((_BLOCK, _BLOCK), jnp.float32), 1)
+  inside = (blocks.astype(jnp.float32) @ ones).astype(jnp.int32)
+  return (before[..., None] + inside).reshape(groups, -1)[:, :size]
+
+
+def _apart(fn, *operands):
+  """Returns `fn(*operands)`, which the compiler must compute as it stands.
+
+  It would rather keep the uncompressed operands, and compress in the backward
+  pass. A barrier ties what is kept to the output. On a CPU barriers are gone
+  before operations are fused and ordered; nothing is moved through a
+  conditional, though, so there `fn` is the branch that is always taken.
+  """
+
+  def branch(*operands):
+    shapes = jax.eval_shape(fn, *operands)
+    zeros = lambda *_: jax.tree.map(
+      lambda s: jnp.zeros(s.shape, s.dtype), shapes
+    )
+    one = operands[0][(0,) * operands[0].ndim].astype(jnp.float32)
+    # No number is both; the compiler doesn't know.
+    never = jnp.isnan(one) & jnp.isinf(one)
+    return jax.lax.cond(never, zeros, fn, *operands)
+
+  def barrier(*operands):
+    operands = jax.lax.optimization_barrier(operands)
+    return jax.lax.optimization_barrier(fn(*operands))
+
+  return jax.lax.platform_dependent(*operands, cpu=branch, default=barrier)
+
+
+def _dense(g):
+  """A cotangent, also one that is known to be zero."""
+  if isinstance(g, jax.custom_derivatives.SymbolicZero):
+    return jnp.zeros(g.shape, g.dtype)
+  return g

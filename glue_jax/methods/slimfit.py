@@ -1,0 +1,112 @@
+"""SlimFit. Ardakani et al. 2023, arXiv 2305.18513.
+
+Parts: optim/layer_schedule.py (which layers learn), compress/residuals.py (what
+is kept for the backward pass). Which layers learn is a part of the compiled
+program: a mask inside it would save nothing. So the schedule is refreshed every
+`refresh` steps (published: every step), and after `masks` different choices the
+nearest of them is taken again.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+import optax
+from absl import logging
+
+from glue_jax import tree
+from glue_jax.compress import residual_plugs
+from glue_jax.method import Context, Hook, Method
+from glue_jax.models import model as models
+from glue_jax.optim import layer_schedule
+
+# Names of the layers that learn, in the variant; priorities at the start, in
+# the state; all choices so far, in the notes.
+_ACTIVE, _START, _CHOICES = 'slimfit', 'slimfit_priorities', 'slimfit_choices'
+
+
+def make(
+  ctx: Context,
+  *,
+  freezing_rate: float = 0.9,
+  refresh: int = 50,
+  masks: int | None = None,
+  compress: Sequence[str] = tuple(residual_plugs.SITES),
+  value_dropout: bool = False,
+  pruned_by: str = 'device',
+) -> Method:
+  """Returns the method.
+
+  Args:
+    ctx: see `Context`.
+    freezing_rate: F, share of the layers that is frozen; 0 freezes none.
+    refresh: steps for which the same layers learn.
+    masks: most different choices, and so most programs for a batch's shape;
+      None has no bound.
+    compress, value_dropout, pruned_by: see `residual_plugs.plugs`; () keeps
+      everything, with exact gradients.
+
+  Raises:
+    ValueError: a rate outside [0, 1), `refresh` below 1, or fewer masks than
+      it takes for each layer to learn once; see also `residual_plugs.plugs`.
+  """
+  names = layer_schedule.layers(models.shapes(ctx.model))
+  layer_schedule.check_rate(freezing_rate)
+  least = layer_schedule.rounds(len(names), freezing_rate)
+  if refresh < 1:
+    raise ValueError(f'slimfit refresh={refresh}: expected 1 step or more')
+  if masks is not None and masks < least:
+    raise ValueError(
+      f'slimfit masks={masks}: at freezing_rate={freezing_rate} it takes '
+      f'{least} until each of the {len(names)} layers has learnt once'
+    )
+
+  def choose(host):
+    if _ACTIVE not in host.variant:
+      _check_learning(names, host.state.params)
+    elif host.step % refresh:
+      return
+    slots = tree.paths(host.state.opt_state)
+    slots |= tree.flatten(host.state.frozen['opt_state'])
+    start = np.asarray(host.state.extra[_START])
+    priority = layer_schedule.priorities(start, names, slots)
+    frozen = layer_schedule.frozen_layers(priority, freezing_rate)
+    wanted = [name for name, f in zip(names, frozen) if not f]
+    choices = host.memory.setdefault(_CHOICES, [])
+    if wanted not in choices and len(choices) == masks:
+      wanted = choices[layer_schedule.nearest(wanted, choices)]
+    if wanted not in choices:
+      choices.append(wanted)
+    host.variant[_ACTIVE] = ' '.join(wanted)
+    logging.info('step %d: %d choices of layers', host.step, len(choices))
+
+  def labels(params, variant):
+    chosen = variant.get(_ACTIVE)
+    frozen = set() if chosen is None else set(names) - set(chosen.split())
+    return tree.map_named(
+      lambda name, _: 'frozen' if name in frozen else 'train', params
+    )
+
+  return Method(
+    'slimfit',
+    plugs=residual_plugs.plugs(
+      compress, ctx.model.config, value_dropout, pruned_by
+    ),
+    labels=labels,
+    wrap_tx=lambda tx: optax.chain(tx, layer_schedule.track(names)),
+    revisits=True,
+    init_extra=lambda rng, _: {
+      _START: layer_schedule.START * jax.random.uniform(rng, (len(names),))
+    },
+    hooks=(Hook(before_step=choose),),
+  )
+
+
+def _check_learning(names, params):
+  """Refuses to schedule layers that another method keeps frozen."""
+  never = sorted(set(names) - tree.flatten(params).keys())
+  if never:
+    raise ValueError(
+      f'slimfit schedules {len(names)} layers, but another method keeps '
+      f'{len(never)} of them frozen ({never[0]}, ...); leave one of them out'
+    )
