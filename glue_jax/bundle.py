@@ -96,7 +96,13 @@ def of_leaves(
     )
   start = begin(config, record['seed'], tokenizer)
   given = on_host(start.params, start.mesh)
-  shared = {n: x for n, x in flat.items() if same(x, given[n])}
+  labels = start.method.labels(start.params, record['variant'])
+  learns = {n for n, label in tree.flatten(labels).items() if label == 'train'}
+  shared = {
+    n: x
+    for n, x in flat.items()
+    if n not in learns and not n.startswith('head/') and same(x, given[n])
+  }
   if not any(n.startswith('encoder/') for n in shared):
     raise ValueError(
       'no leaf of the backbone stayed as it was; the run is a model of its '
