@@ -3,11 +3,12 @@
 The backbone is MiniLM-L6 with ReLU in place of its GELU, tuned in full on rows
 of another task first (SST-2 by default) so that it gets used to the change (as
 Mirzadeh et al. 2023, arXiv 2310.04564, do by going on with pre-training), and
-one treated alike that keeps its GELU. On either, each form of tuning learns the task with density loss of
-weight 0 and 1, seed by seed; configs/deft_minilm_glue.py says how. Density is
-that of the development set at inference (launch/density.py), over all positions
-and over real tokens. What is finished isn't run again: the same command goes
-on, and prints the table of what there is after every run.
+one treated alike that keeps its GELU. On either, each form of tuning learns the
+task with density loss of weight 0 and 1, seed by seed, as
+configs/deft_minilm_glue.py says. Density is that of the development set at
+inference (launch/density.py), over all positions and over real tokens. What is
+finished isn't run again: the same command goes on, and prints the table of what
+there is after every run.
 
   python -m launch.benchmark deft --output=FOLDER --weights=MINILM
     --data_dir=GLUE [--task=rte --forms=lora,prompt --seeds=0,1,2]
