@@ -19,7 +19,7 @@ import pathlib
 import statistics
 
 import ml_collections
-from absl import flags
+from absl import flags, logging
 
 from configs import deft_glue, deft_minilm_glue, glue
 from glue_jax import config as config_lib
@@ -71,6 +71,8 @@ def main(argv: list[str]) -> None:
       schema.check(tuning(folder, *cell))
   except ValueError as error:
     raise SystemExit(f'error: {error}') from error
+  if not FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # checkpoints talk
   cpu.keep_memory()
   # Seeds and weights share their programs.
   distributed.compilation_cache('~/.cache/glue_jax/xla')
