@@ -3,11 +3,12 @@
 The backbone is MiniLM-L6 with ReLU in place of its GELU, tuned in full on rows
 of another task first (SST-2 by default) so that it gets used to the change (as
 Mirzadeh et al. 2023, arXiv 2310.04564, do by going on with pre-training), and
-one treated alike that keeps its GELU. On either, each form of tuning learns the task with density loss of
-weight 0 and 1, seed by seed; configs/deft_minilm_glue.py says how. Density is
-that of the development set at inference (launch/density.py), over all positions
-and over real tokens. What is finished isn't run again: the same command goes
-on, and prints the table of what there is after every run.
+one treated alike that keeps its GELU. On either, each form of tuning learns the
+task with density loss of weight 0 and 1, seed by seed, as
+configs/deft_minilm_glue.py says. Density is that of the development set at
+inference (launch/density.py), over all positions and over real tokens. What is
+finished isn't run again: the same command goes on, and prints the table of what
+there is after every run.
 
   python -m launch.benchmark deft --output=FOLDER --weights=MINILM
     --data_dir=GLUE [--task=rte --forms=lora,prompt --seeds=0,1,2]
@@ -18,7 +19,7 @@ import pathlib
 import statistics
 
 import ml_collections
-from absl import flags
+from absl import flags, logging
 
 from configs import deft_glue, deft_minilm_glue, glue
 from glue_jax import config as config_lib
@@ -70,6 +71,8 @@ def main(argv: list[str]) -> None:
       schema.check(tuning(folder, *cell))
   except ValueError as error:
     raise SystemExit(f'error: {error}') from error
+  if not FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # checkpoints talk
   cpu.keep_memory()
   # Seeds and weights share their programs.
   distributed.compilation_cache('~/.cache/glue_jax/xla')
