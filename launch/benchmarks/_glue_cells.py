@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
 from configs import glue
 from glue_jax import config as config_lib
@@ -72,6 +72,7 @@ def rows(
   """
   if not FLAGS.out:
     raise SystemExit('--out is needed')
+  logging.set_verbosity(logging.WARNING)  # the table is the output
   path = pathlib.Path(FLAGS.out) / 'rows.jsonl'
   path.parent.mkdir(parents=True, exist_ok=True)
   lines = path.read_text().splitlines() if path.exists() else []

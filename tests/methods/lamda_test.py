@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glue_jax import build, session, sharding, tree
-from glue_jax.method import Host
+from glue_jax.method import Host, add_leaves
 from glue_jax.methods import lamda as method
 from glue_jax.peft import lamda
 from glue_jax.step import Programs, make_step
@@ -29,18 +29,28 @@ def plain():
   return parts_of(())[1]
 
 
+def added(plain, **arguments):
+  """(Apply, parameters) of the plain model with LaMDA."""
+  made = method.make(types.SimpleNamespace(total_steps=TOTAL), **arguments)
+  batch = build.example_batch(plain.bundle)
+  params, _ = add_leaves(
+    jax.random.key(0), plain.params, plain.plain, [made], batch
+  )
+  return plain.plain.replace(plugs=made.plugs), params
+
+
 @pytest.mark.parametrize('init', lamda.INITIALISATIONS)
 def test_the_start_is_the_pretrained_model(plain, init):
-  _, parts = parts_of((('lamda', dict(rank=4, init=init)),))
+  apply, params = added(plain, rank=4, init=init)
   batch = plain.bundle.train.batch(0)
   np.testing.assert_allclose(
-    parts.apply(parts.params, batch)['logits'],
+    apply(params, batch)['logits'],
     plain.apply(plain.params, batch)['logits'],
     atol=1e-5,
   )
   kernel = 'encoder/layer_0/mixer/query/kernel'
   changed = not np.array_equal(
-    tree.flatten(parts.params)[kernel], tree.flatten(plain.params)[kernel]
+    tree.flatten(params)[kernel], tree.flatten(plain.params)[kernel]
   )
   assert changed == (init == 'svd_residual')
 
@@ -121,13 +131,12 @@ def test_merged_is_unmerged(steps):
   )
 
 
-def test_a_rank_for_each_matrix():
+def test_a_rank_for_each_matrix(plain):
   ranks = {
     'encoder/layer_0/mixer/query': 2,
     'encoder/layer_0/mixer/value': 5,
   }
-  _, parts = parts_of((('lamda', dict(ranks=ranks)),))
-  flat = tree.flatten(parts.params)
+  flat = tree.flatten(added(plain, ranks=ranks)[1])
   assert {n: flat[f'{n}/lamda_s'].shape for n in ranks} == {
     n: (r, r) for n, r in ranks.items()
   }
@@ -136,7 +145,7 @@ def test_a_rank_for_each_matrix():
     (ranks | {'encoder/layer_7/mixer/key': 2}, 'layer_7.*; there are'),
   ):
     with pytest.raises(ValueError, match=message):
-      parts_of((('lamda', dict(ranks=wrong)),))
+      added(plain, ranks=wrong)
 
 
 @pytest.mark.parametrize(
@@ -156,11 +165,11 @@ def test_bad_arguments(arguments, message):
     method.make(types.SimpleNamespace(total_steps=10), **arguments)
 
 
-def test_a_rank_over_the_layers_size():
+def test_a_rank_over_the_layers_size(plain):
   with pytest.raises(
     ValueError, match=r'rank=17 exceeds min\(d_in, d_out\)=16'
   ):
-    parts_of((('lamda', dict(rank=17)),))
+    added(plain, rank=17)
 
 
 def test_weights_that_are_not_finite(plain):
