@@ -51,7 +51,7 @@ TOKENIZER_FILES = (
 CASTABLE = ('F16', 'BF16', 'F64')
 
 # Fields of EncoderConfig that don't change what is computed from the weights.
-RUNTIME = ('dtype', 'remat', 'options')
+RUNTIME = ('dtype', 'remat', 'stack', 'options')
 
 
 def read_hf_config(
@@ -392,8 +392,8 @@ def _compare(a: EncoderConfig, b: EncoderConfig) -> list[tuple[str, Any, Any]]:
     if field.name == 'embedding_size':
       ours, theirs = ours or a.hidden_size, theirs or b.hidden_size
     idle = field.name in ('num_heads', 'attention_dropout') and not attention
-    idle |= field.name == 'stack' and ours != 'reversible'
     idle |= field.name == 'special_ids' and 'ponet' not in a.names('mixer')
-    if ours != theirs and field.name not in RUNTIME and not idle:
+    idle |= field.name in RUNTIME and ours != 'reversible'
+    if ours != theirs and not idle:
       rows.append((field.name, ours, theirs))
   return rows
