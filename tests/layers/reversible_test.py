@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax import tree
+from glue_jax import convert, tree
 from glue_jax.layers.reversible import MEASURED, VARIANTS
 from glue_jax.methods import meft
-from glue_jax.models.model import build
+from glue_jax.models.model import build, shapes
 from glue_jax.peft import lora
 from glue_jax.plugs import Apply, Plug
 from tests.conftest import jit
@@ -148,6 +148,13 @@ def test_blocks_that_hand_values_out_are_refused_before_training():
   apply = adapted(plugs=(plug,))
   with pytest.raises(ValueError, match='ffn/size.* out of encoder/layer_0'):
     jax.eval_shape(apply.init, jax.random.key(0), BATCH)
+
+
+def test_a_folder_of_transformers_cannot_say_reversible(tmp_path):
+  module = model()
+  params = {n: np.zeros(x.shape, x.dtype) for n, x in shapes(module).items()}
+  with pytest.raises(ValueError, match="cannot express stack='reversible'"):
+    convert.save_hf(tmp_path, module, tree.unflatten(params))
 
 
 def test_plugs_on_a_whole_block_need_a_variant_that_calls_it():

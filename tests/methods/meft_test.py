@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from glue_jax import tree
+from glue_jax.layers.reversible import VARIANTS
 from glue_jax.methods import meft
 from glue_jax.models.model import build
 from glue_jax.peft import meft as adapters
@@ -61,6 +63,18 @@ def test_adapter_arguments_out_of_range(arguments, message):
   )
   with pytest.raises(ValueError, match=message):
     adapters.plug('.*', **(good | arguments))
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_leaves_of_bert_base(variant):
+  ctx = context(
+    hidden_size=768, num_heads=12, options={'reversible': {'variant': variant}}
+  )
+  apply = Apply(ctx.model, meft.make(ctx).plugs)
+  params = jax.eval_shape(apply.init, jax.random.key(0), BATCH)
+  learns = tree.partition(params, lambda name: '/adapter_' in name)[0]
+  # 2 (2 d m + m + d) a layer, m = 8.
+  assert tree.size(learns) == 2 * 26_128
 
 
 def test_the_reconstruction_error_is_logged_every_few_steps():
