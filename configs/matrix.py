@@ -25,9 +25,22 @@ _HOUSE = dict(preset='tiny', max_positions=64)
 # Part -> what it changes in a config; methods of all axes are put together.
 TUNE: dict[str, dict[str, Any]] = {
   'full': {},
-  'last_layers': dict(methods=[['last_layers', dict(count=1)]]),
+  'bitfit': dict(methods=[['bitfit', {}]]),
+  'dylora': dict(methods=[['dylora', dict(rank=4)]]),
   'houlsby': dict(methods=[['houlsby', dict(size=8)]]),
+  'ia3': dict(methods=[['ia3', {}]]),
+  'lamda': dict(methods=[['lamda', dict(rank=4)]]),
+  'last_layers': dict(methods=[['last_layers', dict(count=1)]]),
   'lora': dict(methods=[['lora', dict(rank=4)]]),
+  'meft': dict(
+    methods=[['meft', dict(size=8)]], model=dict(stack='reversible')
+  ),
+  'parallel_adapter': dict(methods=[['parallel_adapter', dict(size=8)]]),
+  'pfeiffer': dict(methods=[['pfeiffer', dict(size=8)]]),
+  'prefix': dict(methods=[['prefix', dict(length=8)]]),
+  'prompt': dict(methods=[['prompt', dict(length=8)]]),
+  'qlora': dict(methods=[['qlora', dict(rank=4)]]),
+  'slimfit': dict(methods=[['slimfit', dict(freezing_rate=0.5)]]),
 }
 BACKBONE: dict[str, dict[str, Any]] = {
   name: dict(model=dict(name=name, **_HOUSE))
@@ -35,12 +48,18 @@ BACKBONE: dict[str, dict[str, Any]] = {
 } | {'minilm': {}}
 OPTIMIZER: dict[str, dict[str, Any]] = {
   'adamw': dict(optimizer=dict(name='adamw', lr=1e-3)),
+  'galore': dict(optimizer=dict(name='galore', lr=1e-3, args=dict(rank=4))),
+  'natural_galore': dict(
+    optimizer=dict(name='natural_galore', lr=1e-3, args=dict(rank=4))
+  ),
   'adafactor': dict(optimizer=dict(name='adafactor', lr=3e-3)),
   'lion': dict(optimizer=dict(name='lion', lr=2e-4)),
   'sgd': dict(optimizer=dict(name='sgd', lr=3e-2, args=dict(decay=0.9))),
 }
 REGULARIZER: dict[str, dict[str, Any]] = {
   'none': {},
+  'deft': dict(methods=[['deft', {}]]),
+  'ada_deft': dict(methods=[['ada_deft', {}]]),
   'bootstrapping': dict(methods=[['bootstrapping', dict(beta=0.8)]]),
 }
 AXES: dict[str, dict[str, dict[str, Any]]] = dict(

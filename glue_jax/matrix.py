@@ -12,8 +12,8 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from glue_jax import bundle, memory, report, restore, runs, schema, writers
 from glue_jax import config as config_lib
-from glue_jax import memory, report, runs, schema, writers
 
 Cell = tuple[str, ...]
 
@@ -86,7 +86,8 @@ def run(
   Returns:
     The labels, and either 'refused' (the reason) or the primary metric,
     'parameters_trained', 'optimizer_bytes', 'peak_bytes' of the compiled step,
-    'examples_per_s' and 'bundle_bytes'.
+    'examples_per_s' and 'bundle_bytes', which is None where the backbone came
+    from no files: then there is nothing that a bundle could be for.
   """
   path = pathlib.Path(workdir) / 'row.json'
   if path.is_file():
@@ -108,7 +109,17 @@ def run(
       'optimizer_bytes': found['optimizer'],
       'peak_bytes': found['peak'],
       'examples_per_s': round(rates[-1]['examples_per_s'], 1),
+      'bundle_bytes': bundle_bytes(config, path.parent),
     }
   path.parent.mkdir(parents=True, exist_ok=True)
   writers.replace_text(path, json.dumps(row, indent=2) + '\n')
   return row
+
+
+def bundle_bytes(config: Any, workdir: pathlib.Path) -> int | None:
+  """Writes the bundle of a finished cell; returns the size of its files."""
+  if not config.model.get('weights') or not config.methods:
+    return None
+  folder = workdir / 'bundle'
+  bundle.write(restore.load_run(workdir), folder)
+  return sum(file.stat().st_size for file in folder.iterdir())

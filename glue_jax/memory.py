@@ -8,22 +8,43 @@ from glue_jax import build, cpu, session, sharding, train, tree
 from glue_jax import config as config_lib
 from glue_jax.method import Host
 from glue_jax.schema import Schedule
+from glue_jax.state import TrainState
 from glue_jax.step import make_step
 
 
-def of_step(
-  config: Any, *, compiler_options: dict[str, Any] | None = None
-) -> dict[str, int]:
+def of_step(config: Any) -> dict[str, int]:
   """Compiles the first step of a run and reads the compiler's buffers.
 
   Args:
     config: completed config without stages; its first seed is taken.
-    compiler_options: for the compiler; those of a run by default.
 
   Returns:
     Bytes: 'parameters' and 'trained' of the trees, 'optimizer' of its state,
     'temporary' of the step's buffers, and 'peak': arguments, temporary and
     results that don't take an argument's place.
+
+  Raises:
+    ValueError: whatever part of the config doesn't fit; see `build.build`.
+  """
+  state, step = first_step(config)
+  found = step.compile().memory_analysis()
+  return {
+    'parameters': tree.nbytes(state.all_params()),
+    'trained': tree.nbytes(state.params),
+    'optimizer': sum(x.nbytes for x in jax.tree.leaves(state.opt_state)),
+    'temporary': found.temp_size_in_bytes,
+    'peak': found.argument_size_in_bytes
+    + found.output_size_in_bytes
+    - found.alias_size_in_bytes
+    + found.temp_size_in_bytes,
+  }
+
+
+def first_step(config: Any) -> tuple[TrainState, jax.stages.Lowered]:
+  """Returns the state before the first step of a run, and that step's program.
+
+  Args:
+    config: completed config without stages; its first seed is taken.
 
   Raises:
     ValueError: whatever part of the config doesn't fit; see `build.build`.
@@ -49,17 +70,8 @@ def of_step(
       accumulate=schedule.accumulate,
     )
     batch = sharding.put_batch(data.batch(0), parts.mesh)
-    options = compiler_options or cpu.compiler_options()
-    program = jax.jit(step, donate_argnums=0, compiler_options=options)
-    lowered = program.lower(state.replace(frozen={}), state.frozen, batch, key)
-  found = lowered.compile().memory_analysis()
-  return {
-    'parameters': tree.nbytes(state.all_params()),
-    'trained': tree.nbytes(state.params),
-    'optimizer': sum(x.nbytes for x in jax.tree.leaves(state.opt_state)),
-    'temporary': found.temp_size_in_bytes,
-    'peak': found.argument_size_in_bytes
-    + found.output_size_in_bytes
-    - found.alias_size_in_bytes
-    + found.temp_size_in_bytes,
-  }
+    program = jax.jit(
+      step, donate_argnums=0, compiler_options=cpu.compiler_options()
+    )
+    lean = state.replace(frozen={})
+    return state, program.lower(lean, state.frozen, batch, key)

@@ -73,7 +73,7 @@ def make(
 
   return Method(
     name='dylora',
-    plugs=(lora.plug(sites, rank, factor, dropout),),
+    plugs=lora.plugs(targets, rank, factor, dropout),
     labels=train_only('.*/lora_[ab]', 'head/.*'),
     reparam=None if resample_per_microbatch else reparam,
     wrap_loss=wrap_loss if resample_per_microbatch else None,

@@ -84,7 +84,11 @@ def make(
   return Method(
     name='lamda',
     surgery=surgery,
-    plugs=(lamda.plug(sites, rank_of, alpha, dropout),),
+    # One for each target, so that none may match nothing.
+    plugs=tuple(
+      lamda.plug(lora.sites((target,)), rank_of, alpha, dropout)
+      for target in targets
+    ),
     labels=labels,
     wrap_tx=lambda tx: lamda.freeze_gradually(
       tx, sites, steps_of, gradient_only=schedule == 'released'

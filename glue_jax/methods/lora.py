@@ -38,7 +38,7 @@ def make(
 
   return Method(
     name='lora',
-    plugs=(lora.plug(sites, rank, factor, dropout),),
+    plugs=lora.plugs(targets, rank, factor, dropout),
     labels=train_only('.*/lora_[ab]', 'head/.*', *also),
     truncate=truncate,
     export=lambda params: lora.merge(params, factor),

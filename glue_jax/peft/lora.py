@@ -56,6 +56,13 @@ def plug(pattern: str, rank: int, factor: float, dropout: float = 0.0) -> Plug:
   return Plug(pattern, call)
 
 
+def plugs(
+  targets: Sequence[str], rank: int, factor: float, dropout: float = 0.0
+) -> tuple[Plug, ...]:
+  """Returns a `plug` for each target, so that none may match nothing."""
+  return tuple(plug(sites((t,)), rank, factor, dropout) for t in targets)
+
+
 def merge(params: tree.Tree, factor: float) -> tree.Tree:
   """Folds every A, B into its kernel: W + s A B; the leaves are dropped."""
   flat = tree.flatten(params)

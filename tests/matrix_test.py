@@ -1,0 +1,86 @@
+"""The matrix: any two parts meet, and work or are refused with a reason."""
+
+import itertools
+
+import pytest
+
+from configs import matrix as cells
+from glue_jax import config as config_lib
+from glue_jax import matrix, memory
+
+# Small enough to be built a hundred times.
+SMALL = dict(
+  data=dict(
+    max_length=8,
+    buckets=(8,),
+    batch_size=4,
+    eval_batch_size=8,
+    train_limit=16,
+    eval_limit=8,
+  ),
+  model=dict(
+    num_layers=2, hidden_size=16, intermediate_size=32, max_positions=16
+  ),
+  train=dict(epochs=1),
+)
+AXES = {axis: list(parts) for axis, parts in cells.AXES.items()}
+AXES['backbone'].remove('minilm')  # needs its weights
+# Which ways of tuning need what a backbone doesn't have.
+ATTENTION = ('dylora', 'ia3', 'lamda', 'lora', 'prefix')
+REFUSED = {
+  'fnet': {*ATTENTION},
+  'hydra': {*ATTENTION, 'houlsby', 'meft', 'parallel_adapter', 'pfeiffer'},
+  'ponet': {*ATTENTION},
+  'comet': {'ia3', 'meft', 'parallel_adapter', 'pfeiffer'},
+}
+
+
+def test_covering_cells_have_every_pair():
+  found = matrix.covering(AXES)
+  for one, two in itertools.combinations(range(len(AXES)), 2):
+    axes = list(AXES.values())
+    wanted = set(itertools.product(axes[one], axes[two]))
+    assert {(cell[one], cell[two]) for cell in found} == wanted
+  assert len(found) < len(matrix.combinations(AXES)) / 3
+  assert found == matrix.covering(AXES)
+
+
+@pytest.mark.parametrize('cell', matrix.covering(AXES), ids='_'.join)
+def test_any_two_parts_make_a_step_or_are_refused(cell):
+  config = config_lib.override(cells.get_config(','.join(cell)), SMALL)
+  config = config_lib.complete(config)
+  tune, backbone = cell[:2]
+  if tune in REFUSED.get(backbone, ()):
+    with pytest.raises(ValueError, match='matches none|needs'):
+      memory.first_step(config)
+  else:
+    state, step = memory.first_step(config)
+    assert state.params and step.as_text()
+
+
+def test_unknown_parts_are_named():
+  with pytest.raises(ValueError, match="tune: no parts \\['lara'\\]"):
+    matrix.choose(AXES, {'tune': ['lara']})
+  with pytest.raises(ValueError, match="backbone 'bart'"):
+    cells.get_config('lora,bart')
+  with pytest.raises(ValueError, match='expected tune,backbone'):
+    cells.get_config('lora,bert,adamw,none,more')
+
+
+def test_a_cell_is_a_run_and_is_read_again(tmp_path):
+  config = config_lib.override(cells.get_config('lora,bert'), SMALL)
+  labels = {'tune': 'lora'}
+  row = matrix.run(config, tmp_path / 'cell', labels)
+  assert row['tune'] == 'lora' and 0 <= row['accuracy'] <= 1
+  # Two factors of two layers of two blocks, and a head of 16 x 2 + 2.
+  assert row['parameters_trained'] == 2 * 2 * 2 * 16 * 4 + 34
+  assert row['optimizer_bytes'] >= 2 * 4 * row['parameters_trained']
+  assert row['peak_bytes'] > 0 and row['bundle_bytes'] is None
+  (tmp_path / 'cell/result.json').unlink()
+  assert matrix.run(config, tmp_path / 'cell', labels) == row
+
+
+def test_a_refused_cell_is_a_row_with_the_reason(tmp_path):
+  config = config_lib.override(cells.get_config('lora,fnet'), SMALL)
+  row = matrix.run(config, tmp_path, {'tune': 'lora'})
+  assert 'query' in row['refused'] and 'matches none' in row['refused']
