@@ -25,14 +25,14 @@ IDS = np.array([[5, 6, 7, 8, 9], [5, 6, 7, 0, 0]], np.int32)
 BATCH = {'input_ids': IDS, 'attention_mask': (IDS != 0).astype(np.int32)}
 
 
-def make(method, family='bert', kind='classification', **settings):
+def make(method, kind='classification', compiler=jit, **settings):
   """(Apply with the method, its parameters, the method)."""
   stack = settings.pop('stack', 'plain')
   model = models.build(
-    family, 'tiny', kind=kind, num_outputs=2, stack=stack, **SIZES
+    'bert', 'tiny', kind=kind, num_outputs=2, stack=stack, **SIZES
   )
   made = method.make(types.SimpleNamespace(model=model), **settings)
-  params = jit(model.init)(jax.random.key(0), BATCH)['params']
+  params = compiler(model.init)(jax.random.key(0), BATCH)['params']
   params = jax.tree.map(lambda x: 5 * x + 0.01, params)
   params, _ = add_leaves(jax.random.key(1), params, Apply(model), [made], BATCH)
   return Apply(model, made.plugs), params, made
@@ -113,7 +113,8 @@ def test_reparameterisation_fills_the_layers_and_goes_at_export():
 
 def shapes(method, **settings):
   """What `make` gives, without any computation."""
-  return jax.eval_shape(lambda: make(method, **settings)[1])
+  plain = lambda fn: fn
+  return jax.eval_shape(lambda: make(method, compiler=plain, **settings)[1])
 
 
 def test_positions_must_suffice():
