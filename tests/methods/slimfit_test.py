@@ -1,0 +1,171 @@
+"""SlimFit in tiny runs: schedule, frozen leaves and their moments, resuming."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glue_jax import build, checkpoint, session, sharding, tree
+from glue_jax.method import Host
+from glue_jax.step import Programs, make_step
+from tests.conftest import QUICK, tiny_config
+
+
+class Run:
+  """A tiny run whose steps can be taken one by one."""
+
+  def __init__(self, *methods, **changes):
+    config = tiny_config(methods=methods, **changes)
+    self.parts = build.build(config, 0, total_steps=lambda _: 4)
+    self.tx, _ = session.make_optimizer(config, self.parts)
+    self.key = jax.random.key(0)
+    self.programs = Programs(
+      lambda variant: make_step(
+        self.parts.apply.replace(variant=variant),
+        self.parts.objective,
+        self.parts.method,
+        self.tx,
+      ),
+      limit=4,
+    )
+
+  def host(self):
+    with sharding.enter(self.parts.mesh):
+      state = session.initial_state(self.parts, self.tx, self.key)
+      state = jax.tree.map(jnp.copy, state)
+    return Host(self.parts.bundle.train, 4, 4, state)
+
+  def choose(self, host):
+    """Hooks and the split; returns the names of the leaves that learn."""
+    with sharding.enter(self.parts.mesh):
+      for hook in self.parts.method.hooks:
+        hook.before_step(host)
+      host.state = session.relabel(self.parts, host, self.tx)
+    return set(tree.flatten(host.state.params))
+
+  def step(self, host):
+    with sharding.enter(self.parts.mesh):
+      rows = sharding.put_batch(
+        self.parts.bundle.train.batch(host.step), self.parts.mesh
+      )
+      host.state, metrics = self.programs(
+        host.variant, host.state, rows, self.key
+      )
+    host.step += 1
+    return metrics
+
+
+@pytest.fixture(scope='module')
+def run():
+  # A high rate of decay: a frozen leaf that decayed would show.
+  return Run(
+    ('slimfit', dict(freezing_rate=0.6, refresh=1, masks=3)),
+    optimizer=dict(lr=1e-2, weight_decay=0.5),
+  )
+
+
+def everything(state):
+  """{path: array} of parameters and optimizer, wherever they are."""
+  flat = tree.flatten(state.all_params())
+  flat |= tree.paths(state.opt_state)
+  flat |= tree.flatten(state.frozen['opt_state'])
+  return {name: np.asarray(x) for name, x in flat.items()}
+
+
+def test_a_run(run, tmp_path):
+  names = [n for n in run.parts.names if not n.endswith('bias')]
+  assert len(names) == 22
+  host, seen, updates = run.host(), set(), dict.fromkeys(names, 0)
+  for number in range(4):
+    if number == 2:
+      saved = checkpoint.Checkpoints(tmp_path)
+      saved.save('last', 2, host.state, session.notes(host, {}))
+    learning = run.choose(host)
+    before = everything(host.state)
+    assert all(n in learning for n in run.parts.names if n.endswith('bias'))
+    active = learning & set(names)
+    assert len(active) == 22 - int(0.6 * 22)
+    metrics = run.step(host)
+    assert bool(metrics['finite'])
+    after = everything(host.state)
+    assert before.keys() == after.keys()
+    frozen = set(names) - active
+    for path, value in before.items():
+      owner = next((n for n in frozen if path.endswith(f'/{n}')), path)
+      if owner in frozen or any(f'/{n}/count' in f'/{path}' for n in frozen):
+        np.testing.assert_array_equal(after[path], value, err_msg=path)
+    for name in active:
+      updates[name] += 1
+      assert not np.array_equal(after[name], before[name]), name
+    counts = {n: int(x) for n, x in after.items() if n.endswith('/count')}
+    for name, times in updates.items():
+      (found,) = (v for p, v in counts.items() if f'/{name}/count' in f'/{p}')
+      assert found == times
+    seen |= active
+    if number == 2:
+      # Each has learnt once before any learns twice on the strength of its
+      # distance; the fourth step takes the nearest of three choices.
+      assert seen == set(names)
+  assert len(host.memory['slimfit_choices']) == 3
+  assert run.programs.traces == 3 and run.programs.seconds > 0
+
+  again = run.host()
+  with sharding.enter(run.parts.mesh):
+    session.restore(saved, run.parts, run.tx, again)
+  for _ in range(2):
+    run.choose(again)
+    run.step(again)
+  for a, b in zip(jax.tree.leaves(host.state), jax.tree.leaves(again.state)):
+    np.testing.assert_array_equal(a, b)
+  assert run.programs.traces == 3
+
+
+def test_values_are_those_of_the_plain_model_while_training(run):
+  parts, key = run.parts, jax.random.key(3)
+  params = jax.tree.map(jnp.copy, run.host().state.all_params())
+  batch = parts.bundle.train.batch(0)
+  logits = lambda apply: jax.jit(
+    lambda p: apply(p, batch, True, key)['logits'], compiler_options=QUICK
+  )(params)
+  np.testing.assert_array_equal(logits(parts.apply), logits(parts.plain))
+
+
+def test_without_freezing_and_compression_it_is_plain_fine_tuning():
+  ours = Run(('slimfit', dict(freezing_rate=0.0, compress=())))
+  plain = Run()
+  one, other = ours.host(), plain.host()
+  for _ in range(2):
+    ours.choose(one)
+    ours.step(one)
+    plain.step(other)
+  a, b = (tree.flatten(h.state.all_params()) for h in (one, other))
+  for name, value in b.items():
+    np.testing.assert_allclose(a[name], value, atol=1e-6, err_msg=name)
+  assert ours.programs.traces == 1
+
+
+@pytest.mark.parametrize(
+  'arguments,text',
+  [
+    (dict(freezing_rate=1.0), 'freezing rate 1.0'),
+    (dict(freezing_rate=-0.5), 'freezing rate -0.5'),
+    (dict(refresh=0), 'refresh=0'),
+    (dict(freezing_rate=0.9, masks=5), 'it takes 8 until each of the 22'),
+    (dict(compress=('gelu', 'relu')), "expected some of .*'ffn_out'"),
+    (dict(pruned_by='row'), "pruned_by='row'"),
+  ],
+)
+def test_refuses(arguments, text):
+  with pytest.raises(ValueError, match=text):
+    Run(('slimfit', arguments))
+
+
+def test_refuses_another_activation():
+  with pytest.raises(ValueError, match="model.activation='relu'"):
+    Run(('slimfit', {}), model=dict(activation='relu'))
+
+
+def test_refuses_layers_that_another_method_freezes():
+  both = Run(('lora', dict(rank=2)), ('slimfit', {}))
+  with pytest.raises(ValueError, match='another method keeps'):
+    both.choose(both.host())
