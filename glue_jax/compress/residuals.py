@@ -167,8 +167,6 @@ def attend8(
 ) -> jax.Array:
   """`attend` (layers/attend.py) by `matmul8` and `softmax_matmul8`.
 
-  The bias gets no gradient but that of the scores: it is the padding's.
-
   Args:
     query: (B, L, H, K).
     key, value: (B, M, H, K).
