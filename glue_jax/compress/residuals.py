@@ -17,11 +17,17 @@ so nothing is kept for them.
 """
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 
+from glue_jax.compress.fixed_point import (
+  dequantise,
+  pack4,
+  quantise,
+  unpack4,
+)
+from glue_jax.compress.largest import largest, spread
 from glue_jax.layers import activations, spec
 from glue_jax.layers.attend import dropped, softmax_parts
 from glue_jax.layers.norm import standardise
@@ -32,47 +38,6 @@ OPERAND = (3, 4)
 PROBABILITY = (0, 8)
 # Share of the normalised input that is kept.
 KEPT = 0.1
-# Places are counted in blocks of this size; sums within one are exact.
-_BLOCK = 128
-
-
-def quantise(x: jax.Array, bits: tuple[int, int], dtype: str) -> jax.Array:
-  """Returns clip(round(x 2^f)) as integers, halves rounded to even.
-
-  Args:
-    x: any shape.
-    bits: (i, f), integer and fraction bits.
-    dtype: 'int8' clips to [-2^(i+f), 2^(i+f) - 1], 'uint8' to [0, ...].
-  """
-  integer, fraction = bits
-  limit = 2 ** (integer + fraction)
-  low = 0 if dtype == 'uint8' else -limit
-  x = jnp.round(x.astype(jnp.float32) * 2**fraction)
-  return jnp.clip(x, low, limit - 1).astype(dtype)
-
-
-def dequantise(
-  q: jax.Array, bits: tuple[int, int], dtype: str = 'float32'
-) -> jax.Array:
-  """Returns q / 2^f in a floating type; the inverse of `quantise`."""
-  return (q.astype(jnp.float32) * 2.0 ** -bits[1]).astype(dtype)
-
-
-def pack4(q: jax.Array) -> jax.Array:
-  """Packs integers in [-8, 7], any shape, as (n + 1) // 2 bytes.
-
-  A byte holds (a + 8) * 16 + (b + 8) with a of the first and b of the second
-  half of the flat array, padded by one zero if its size is odd.
-  """
-  flat = jnp.pad(q.reshape(-1), (0, q.size % 2)).astype(jnp.int32) + 8
-  first, second = flat.reshape(2, -1)
-  return (first * 16 + second).astype(jnp.uint8)
-
-
-def unpack4(packed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  """Returns the int8 integers of a shape; the inverse of `pack4`."""
-  halves = jnp.stack([packed >> 4, packed & 15]).astype(jnp.int8) - 8
-  return halves.reshape(-1)[: math.prod(shape)].reshape(shape)
 
 
 @jax.custom_vjp
@@ -202,8 +167,6 @@ def attend8(
 ) -> jax.Array:
   """`attend` (layers/attend.py) by `matmul8` and `softmax_matmul8`.
 
-  The bias gets no gradient but that of the scores: it is the padding's.
-
   Args:
     query: (B, L, H, K).
     key, value: (B, M, H, K).
@@ -321,87 +284,6 @@ def _layernorm_backward(eps, groups, kept, g):
 layernorm_pruned.defvjp(
   _layernorm_forward, _layernorm_backward, symbolic_zeros=True
 )
-
-
-def largest(
-  y: jax.Array, share: float, groups: int = 1
-) -> tuple[jax.Array, jax.Array]:
-  """Returns the entries that are largest by magnitude, and their places.
-
-  The k-th largest magnitude is searched for bit by bit, which takes a fifth of
-  a sort's time on a CPU. Among equal ones those of lowest place are kept.
-
-  Args:
-    y: any shape, float32, at least one entry kept.
-    share: k = floor(share * entries) of each group.
-    groups: see `layernorm_pruned`.
-
-  Returns:
-    values (groups, k) float32 and places (groups, k) int32 in the group's
-    flattened part, ascending.
-
-  Raises:
-    ValueError: the groups don't divide the number of entries, or k is 0.
-  """
-  if y.size % groups or not int(share * (y.size // groups)):
-    raise ValueError(
-      f'cannot keep {share:g} of {y.shape} in {groups} equal groups'
-    )
-  y = y.reshape(groups, -1)
-  size = y.shape[1]
-  k = int(share * size)
-  # Magnitudes are ordered as the integers of the same bits.
-  bits = jax.lax.bitcast_convert_type(jnp.abs(y), jnp.int32)
-
-  def extend(i, found):
-    longer = found | (1 << (30 - i))
-    enough = (bits >= longer).sum(1, keepdims=True) >= k
-    return jnp.where(enough, longer, found)
-
-  bound = jax.lax.fori_loop(0, 31, extend, jnp.zeros((groups, 1), jnp.int32))
-  keep = bits >= bound
-
-  def without_last_ties():
-    above = bits > bound
-    room = k - above.sum(1, keepdims=True)
-    tie = keep & ~above
-    return above | (tie & (_rank(tie) < room))
-
-  exact = (keep.sum(1) == k).all()
-  keep = jax.lax.cond(exact, lambda: keep, without_last_ties)
-  place = jnp.where(keep, _rank(keep), k)
-  put = lambda p: (
-    jnp.zeros(k, jnp.int32)
-    .at[p]
-    .set(jnp.arange(size, dtype=jnp.int32), mode='drop')
-  )
-  places = jax.vmap(put)(place)
-  return jnp.take_along_axis(y, places, 1), places
-
-
-def spread(
-  values: jax.Array, places: jax.Array, shape: tuple[int, ...]
-) -> jax.Array:
-  """Returns the array of a shape with the kept entries, zero elsewhere."""
-  groups = len(values)
-  empty = jnp.zeros((math.prod(shape) // groups,), values.dtype)
-  put = lambda v, p: empty.at[p].set(
-    v, indices_are_sorted=True, unique_indices=True
-  )
-  return jax.vmap(put)(values, places).reshape(shape)
-
-
-def _rank(keep):
-  """Number of kept entries before each, along the last axis (G, n)."""
-  groups, size = keep.shape
-  blocks = jnp.pad(keep, ((0, 0), (0, -size % _BLOCK)))
-  blocks = blocks.reshape(groups, -1, _BLOCK)
-  count = blocks.sum(-1)
-  before = jnp.cumsum(count, -1) - count
-  # Sums within a block as a product, many times faster than a running sum.
-  ones = jnp.triu(jnp.ones((_BLOCK, _BLOCK), jnp.float32), 1)
-  inside = (blocks.astype(jnp.float32) @ ones).astype(jnp.int32)
-  return (before[..., None] + inside).reshape(groups, -1)[:, :size]
 
 
 def _apart(fn, *operands):

@@ -15,51 +15,6 @@ def draw(*shape, seed=0):
   return jax.random.normal(jax.random.key(seed), shape)
 
 
-def test_quantised_values():
-  x = jnp.array([-9.0, -8.01, -0.09375, -0.03125, 0.03125, 0.09375, 7.99, 9.0])
-  q = residuals.quantise(x, residuals.OPERAND, 'int8')
-  # Halves go to the even neighbour: -1.5 -> -2, -0.5 -> 0, 1.5 -> 2.
-  assert q.tolist() == [-128, -128, -2, 0, 0, 2, 127, 127]
-  one = residuals.quantise(jnp.array([1.0]), residuals.PROBABILITY, 'uint8')
-  assert residuals.dequantise(one, residuals.PROBABILITY)[0] == 255 / 256
-
-
-@pytest.mark.parametrize('values', [[-8], [7, -8, 0, 1], [1, 2, 3, -4, 5]])
-def test_packing_is_undone(values):
-  q = jnp.array(values, jnp.int8)
-  packed = residuals.pack4(q)
-  assert packed.dtype == jnp.uint8 and packed.size == (len(values) + 1) // 2
-  assert residuals.unpack4(packed, q.shape).tolist() == values
-
-
-def test_a_byte_holds_both_halves():
-  packed = residuals.pack4(jnp.array([-8, 7, 0, 1], jnp.int8))
-  assert packed.tolist() == [0 * 16 + 8, 15 * 16 + 9]
-
-
-@pytest.mark.parametrize('groups,levels', [(4, None), (1, 3), (2, 1)])
-def test_largest_agrees_with_sorting(groups, levels):
-  y = draw(4, 5, 70)
-  if levels:  # few different magnitudes: ties
-    y = jnp.sign(y) * jnp.ceil(jnp.abs(y) * levels).clip(0, levels)
-  values, places = residuals.largest(y, 0.1, groups)
-  flat = np.asarray(y).reshape(groups, -1)
-  for row, value, place in zip(flat, values, places):
-    order = np.argsort(-np.abs(row), kind='stable')[: len(place)]
-    assert np.array_equal(np.sort(order), place)
-    assert np.array_equal(row[place], value)
-  back = np.asarray(residuals.spread(values, places, y.shape))
-  kept = back != 0
-  assert np.array_equal(back[kept], np.asarray(y)[kept])
-
-
-def test_largest_refuses_what_does_not_divide():
-  with pytest.raises(ValueError, match='3 equal groups'):
-    residuals.largest(jnp.ones((5, 4)), 0.1, 3)
-  with pytest.raises(ValueError, match='cannot keep'):
-    residuals.largest(jnp.ones((3,)), 0.1)
-
-
 def test_values_are_those_of_the_plain_operations():
   x, w = draw(2, 3, 40), draw(40, 7, seed=1)
   scale, bias = draw(40, seed=2), draw(40, seed=3)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax import build, checkpoint, session, sharding, tree
+from glue_jax import build, checkpoint, cpu, session, sharding, tree
 from glue_jax.method import Host
 from glue_jax.step import Programs, make_step
 from tests.conftest import QUICK, tiny_config
@@ -15,7 +15,8 @@ class Run:
   """A tiny run whose steps can be taken one by one."""
 
   def __init__(self, *methods, **changes):
-    config = tiny_config(methods=methods, **changes)
+    model = dict(num_layers=1, **changes.pop('model', {}))
+    config = tiny_config(methods=methods, model=model, **changes)
     self.parts = build.build(config, 0, total_steps=lambda _: 4)
     self.tx, _ = session.make_optimizer(config, self.parts)
     self.key = jax.random.key(0)
@@ -55,6 +56,14 @@ class Run:
     return metrics
 
 
+@pytest.fixture(scope='module', autouse=True)
+def quick():
+  """Programs that run a few times aren't worth optimizing."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(cpu, 'compiler_options', lambda: QUICK)
+    yield
+
+
 @pytest.fixture(scope='module')
 def run():
   # A high rate of decay: a frozen leaf that decayed would show.
@@ -74,7 +83,7 @@ def everything(state):
 
 def test_a_run(run, tmp_path):
   names = [n for n in run.parts.names if not n.endswith('bias')]
-  assert len(names) == 22
+  assert len(names) == 14
   host, seen, updates = run.host(), set(), dict.fromkeys(names, 0)
   for number in range(4):
     if number == 2:
@@ -84,7 +93,7 @@ def test_a_run(run, tmp_path):
     before = everything(host.state)
     assert all(n in learning for n in run.parts.names if n.endswith('bias'))
     active = learning & set(names)
-    assert len(active) == 22 - int(0.6 * 22)
+    assert len(active) == 14 - int(0.6 * 14)
     metrics = run.step(host)
     assert bool(metrics['finite'])
     after = everything(host.state)
@@ -150,7 +159,7 @@ def test_without_freezing_and_compression_it_is_plain_fine_tuning():
     (dict(freezing_rate=1.0), 'freezing rate 1.0'),
     (dict(freezing_rate=-0.5), 'freezing rate -0.5'),
     (dict(refresh=0), 'refresh=0'),
-    (dict(freezing_rate=0.9, masks=5), 'it takes 8 until each of the 22'),
+    (dict(freezing_rate=0.9, masks=5), 'it takes 7 until each of the 14'),
     (dict(compress=('gelu', 'relu')), "expected some of .*'ffn_out'"),
     (dict(pruned_by='row'), "pruned_by='row'"),
   ],
