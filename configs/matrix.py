@@ -84,7 +84,8 @@ def get_config(cell: str = '') -> ml_collections.ConfigDict:
       raise ValueError(f'{axis} {name!r}: expected one of {sorted(parts)}')
     chosen.append(parts[name])
   config = config_lib.plain(base(names[1]))
-  methods = [method for part in chosen for method in part.get('methods', ())]
+  # Last first: a penalty on what the backbone computes comes before adapters.
+  methods = [m for part in chosen[::-1] for m in part.get('methods', ())]
   for part in chosen:
     config = config_lib.override(config, part)
   return ml_collections.ConfigDict(config | {'methods': methods})

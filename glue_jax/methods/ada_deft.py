@@ -109,7 +109,7 @@ def _gates_plug(init):
       )
     theta = site.param(_LEAF, jax.nn.initializers.constant(init), ())
     gate = jax.nn.sigmoid(theta)
-    site.capture('gate', gate)
+    site.capture('gate_value', gate)
     y = next_fn(x, context, train)
     return _kept(gate, train).astype(y.dtype) * y
 
@@ -133,7 +133,7 @@ def _kept(gate, train):
 
 def _gates(captured: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
   """{'layer_{i}': ()}."""
-  paths = sorted(tree.match([f'{_FFN}/gate'], captured))
+  paths = sorted(tree.match([f'{_FFN}/gate_value'], captured))
   return {path.split('/')[1]: captured[path] for path in paths}
 
 
