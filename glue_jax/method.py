@@ -200,7 +200,7 @@ def freeze(*patterns: str) -> Callable:
 def compose(
   methods: Sequence[Method], owners: Mapping[str, str] | None = None
 ) -> Method:
-  """Joins methods into one that applies them in order.
+  """Joins methods into one that applies them in order (export: in reverse).
 
   Surgery is left out: `add_leaves` runs it, since who added a leaf matters.
 
@@ -232,7 +232,7 @@ def compose(
     prepare=_prepare(methods),
     hooks=tuple(hook for m in methods for hook in m.hooks),
     truncate=_chain(methods, 'truncate'),
-    export=_chain(methods, 'export'),
+    export=_chain(methods[::-1], 'export'),
   )
 
 
