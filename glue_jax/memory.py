@@ -27,7 +27,7 @@ def of_step(config: Any) -> dict[str, int]:
     ValueError: whatever part of the config doesn't fit; see `build.build`.
   """
   state, step = first_step(config)
-  found = step.compile().memory_analysis()
+  found = step.lower().compile().memory_analysis()
   return {
     'parameters': tree.nbytes(state.all_params()),
     'trained': tree.nbytes(state.params),
@@ -40,7 +40,7 @@ def of_step(config: Any) -> dict[str, int]:
   }
 
 
-def first_step(config: Any) -> tuple[TrainState, jax.stages.Lowered]:
+def first_step(config: Any) -> tuple[TrainState, jax.stages.Traced]:
   """Returns the state before the first step of a run, and that step's program.
 
   Args:
@@ -74,4 +74,4 @@ def first_step(config: Any) -> tuple[TrainState, jax.stages.Lowered]:
       step, donate_argnums=0, compiler_options=cpu.compiler_options()
     )
     lean = state.replace(frozen={})
-    return state, program.lower(lean, state.frozen, batch, key)
+    return state, program.trace(lean, state.frozen, batch, key)

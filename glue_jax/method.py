@@ -263,12 +263,16 @@ def add_leaves(
   """
   owners: dict[str, str] = {}
   plugs: tuple[Plug, ...] = ()
+  plain = frozenset(tree.flatten(params))
   for i, method in enumerate(methods):
     key = jax.random.fold_in(rng, i)
     plugs += method.plugs
     if method.plugs:
       apply.replace(plugs=method.plugs).touched(batch)
-      own = _new_leaves(key, apply.replace(plugs=method.plugs), apply, batch)
+      shapes = jax.eval_shape(
+        apply.replace(plugs=method.plugs).init, key, batch
+      )
+      own = tree.flatten(shapes).keys() - plain
       taken = own & tree.flatten(params).keys()
       if taken:
         holder = {n: owners.get(n, 'the model') for n in sorted(taken)}
@@ -287,11 +291,6 @@ def add_leaves(
       new = tree.flatten(params).keys() - before
       owners |= dict.fromkeys(new, method.name)
   return params, owners
-
-
-def _new_leaves(rng, plugged: Apply, plain: Apply, batch) -> set[str]:
-  names = lambda a: tree.flatten(jax.eval_shape(a.init, rng, batch)).keys()
-  return set(names(plugged) - names(plain))
 
 
 def _chain(methods, field) -> Callable | None:

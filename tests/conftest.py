@@ -27,6 +27,21 @@ QUICK = {
 }
 
 
+# The same for everything in a child process.
+QUICK_CHILD = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def quick_compiler(request):
+  """Compiles quickly; modules that compute for long say `COMPUTES = True`."""
+  import jax
+
+  computes = getattr(request.module, 'COMPUTES', False)
+  jax.config.update('jax_disable_most_optimizations', not computes)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
+
+
 def jit(fn, **kwargs):
   """`jax.jit` without the compiler's optimizations."""
   import jax
@@ -40,7 +55,7 @@ def run_on_devices(script, devices=8):
   done = subprocess.run(
     [sys.executable, '-c', script],
     cwd=ROOT,
-    env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu'),
+    env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu', **QUICK_CHILD),
     capture_output=True,
     text=True,
     timeout=500,

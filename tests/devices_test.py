@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.conftest import ROOT
+from tests.conftest import QUICK_CHILD, ROOT
 
 # A usual learning rate: Adam turns the last bit of a vanishing gradient into a
 # step of that size.
@@ -37,7 +37,7 @@ def start(cases, out, devices, *process):
   return subprocess.Popen(
     [sys.executable, '-m', 'tests.devices', json.dumps(cases), out, *process],
     cwd=ROOT,
-    env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu'),
+    env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu', **QUICK_CHILD),
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,

@@ -15,7 +15,6 @@ from glue_jax import (
   build,
   checkpoint,
   config,
-  cpu,
   methods,
   session,
   sharding,
@@ -24,7 +23,7 @@ from glue_jax import (
 from glue_jax.method import Host
 from glue_jax.step import Programs, make_step
 from tests import devices_test
-from tests.conftest import QUICK, jit, tiny_config
+from tests.conftest import tiny_config
 
 # Small arguments for each method; 'TEACHER' stands for a saved model,
 # 'IMPORTANCE' for the importance of its neurons, 'NORMS' for its inputs'.
@@ -87,13 +86,6 @@ IDENTITY = (
 def test_every_method_is_here():
   files = {m.name for m in pkgutil.iter_modules(methods.__path__)}
   assert files == set(METHODS)
-
-
-@pytest.fixture(scope='module', autouse=True)
-def quick_compiler():
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(cpu, 'compiler_options', lambda: QUICK)
-    yield
 
 
 @pytest.fixture(scope='module')
@@ -162,7 +154,9 @@ class Case:
 
   def logits(self, apply, params):
     batch = self.parts.bundle.train.batch(0)
-    return np.asarray(jit(lambda p, b: apply(p, b)['logits'])(params, batch))
+    return np.asarray(
+      jax.jit(lambda p, b: apply(p, b)['logits'])(params, batch)
+    )
 
 
 @pytest.fixture(scope='module', params=sorted(METHODS))

@@ -33,7 +33,9 @@ def make(ctx: Context, *, form: str = 'paper') -> Method:
   return Method(
     name='ia3',
     plugs=(
-      ia3.output_plug(rf'{_LAYER}/mixer/(key|value)'),
+      # One each, so that none may match nothing.
+      ia3.output_plug(rf'{_LAYER}/mixer/key'),
+      ia3.output_plug(rf'{_LAYER}/mixer/value'),
       ia3.input_plug(inputs),
     ),
     labels=train_only(f'.*/{ia3.LEAF}', 'head/.*'),

@@ -18,6 +18,7 @@ from glue_jax.models import model as models
 # The rate decays to 0: with a constant one the last steps' noise moves FNet's
 # score between 0.89 and 0.99 over six seeds, with this one it is above 0.996.
 LENGTH, BATCH, STEPS = 16, 64, 400
+COMPUTES = True
 MARK, A, B = 2, 3, 4
 
 
