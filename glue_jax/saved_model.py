@@ -76,8 +76,31 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
   """Returns (Model, params) of a folder written by `save`.
 
   Raises:
-    ValueError: it isn't such a folder, a file is damaged, or the model isn't
-      complete without the leaves of a method.
+    ValueError: see `load_whole`; or the model isn't complete without the
+      leaves of a method.
+  """
+  record = read_record(source)
+  if record and record['unmerged']:
+    raise ValueError(
+      f'{source} is no plain model: its method added leaves that were not '
+      f'merged, {record["unmerged"][:4]} ...; evaluate or go on in the workdir '
+      'itself'
+    )
+  record, params = load_whole(source)
+  module = models.build(
+    record['family'],
+    kind=record['kind'],
+    num_outputs=record['num_outputs'],
+    config=record['config'],
+  )
+  return module, params
+
+
+def load_whole(source: str | os.PathLike) -> tuple[dict[str, Any], tree.Tree]:
+  """Returns (model.json, params with the leaves of methods) of a folder.
+
+  Raises:
+    ValueError: no folder that `save` has finished, or a file is damaged.
   """
   record = read_record(source)
   if record is None:
@@ -85,21 +108,9 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
       f'{source} holds no finished model: expected {MODEL} there or in its '
       'folder model/'
     )
-  if record['unmerged']:
-    raise ValueError(
-      f'{source} is no plain model: its method added leaves that were not '
-      f'merged, {record["unmerged"][:4]} ...; evaluate or go on in the workdir '
-      'itself'
-    )
-  module = models.build(
-    record['family'],
-    kind=record['kind'],
-    num_outputs=record['num_outputs'],
-    config=record['config'],
-  )
   path = find(source) / PARAMS
   try:
     flat = safetensors.numpy.load_file(path)
   except (OSError, safetensors.SafetensorError) as error:
     raise ValueError(f'{path} cannot be read: {error}') from error
-  return module, tree.unflatten(flat)
+  return record, tree.unflatten(flat)

@@ -22,12 +22,13 @@ from glue_jax import (
 )
 from glue_jax.method import Host
 from glue_jax.step import Programs, make_step
-from tests import devices_test
+from tests import adapters, devices_test
 from tests.conftest import tiny_config
 
 # Small arguments for each method; 'TEACHER' stands for a saved model,
-# 'IMPORTANCE' for the importance of its neurons.
+# 'IMPORTANCE' for the importance of its neurons, 'SOURCES' for runs of adapters.
 METHODS = {
+  'adapter_fusion': dict(sources='SOURCES'),
   'bitfit': {},
   'bootstrapping': dict(beta=0.5),
   'comet': dict(entropy=0.1, search_steps=20),
@@ -42,6 +43,7 @@ METHODS = {
   'pfeiffer': dict(size=4),
   'prefix': dict(length=3, dropout=0.1),
   'prompt': dict(length=3),
+  'scalearn': dict(sources='SOURCES', shared=True),
 }
 EXPERTS = dict(
   num_layers=2,
@@ -50,10 +52,12 @@ EXPERTS = dict(
 )
 # What a method needs of the model.
 MODELS = {
+  'adapter_fusion': dict(num_layers=2),
   'comet': EXPERTS,
   'moebert': EXPERTS,
   'prefix': dict(max_positions=32),
   'prompt': dict(max_positions=32),
+  'scalearn': dict(num_layers=2),
 }
 # Methods whose model is the plain one before the first step.
 IDENTITY = (
@@ -85,11 +89,17 @@ def teacher(tmp_path_factory):
   saved_model.save(folder, parts.plain.model, params)
   neurons = np.arange(parts.plain.model.config.intermediate_size)
   np.savez(folder / 'importance.npz', layer_0=neurons, layer_1=-neurons)
+  for i in range(2):
+    adapters.save(folder / f'source_{i}', tiny_config(), seed=i)
   return str(folder)
 
 
 def arguments(name, teacher):
-  files = {'TEACHER': teacher, 'IMPORTANCE': f'{teacher}/importance.npz'}
+  files = {
+    'TEACHER': teacher,
+    'IMPORTANCE': f'{teacher}/importance.npz',
+    'SOURCES': [f'{teacher}/source_{i}' for i in range(2)],
+  }
   return {
     key: files.get(value, value) if isinstance(value, str) else value
     for key, value in METHODS[name].items()
