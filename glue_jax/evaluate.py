@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from glue_jax import metrics as metrics_lib
-from glue_jax import metrics_sequence, metrics_squad, writers
+from glue_jax import evaluate_texts, metrics_sequence, writers
 from glue_jax.data.load import Table
 from glue_jax.data.task import CORPUS_KINDS, Task
 
@@ -176,11 +176,14 @@ def score(predictions: Predictions, table: Table) -> dict[str, float]:
   """Scores decoded predictions against the table's labels, primary first."""
   task = predictions.task
   if task.kind == 'span':
-    return _span_scores(predictions, table)
+    return evaluate_texts.spans(predictions, table)
   values, labels = predictions.values, table.labels()
   if task.kind == 'token_classification':
     return _tag_scores(predictions, labels)
-  result = metrics_lib.compute(task.metrics, values, labels)
+  if task.candidates:
+    result = evaluate_texts.candidates(predictions, table)
+  else:
+    result = metrics_lib.compute(task.metrics, values, labels, table.groups())
   if task.kind == 'regression':
     result['loss'] = metrics_lib.mean_squared_error(values, labels)
   elif predictions.probabilities is not None:
@@ -333,31 +336,6 @@ def _first_tokens(words) -> tuple[np.ndarray, np.ndarray]:
   words = np.asarray(words)
   first = (words >= 0) & (words != np.concatenate([[-1], words[:-1]]))
   return words[first], np.flatnonzero(first)
-
-
-def _span_scores(predictions: Predictions, table: Table) -> dict[str, float]:
-  answers = {row['id']: row['answers']['text'] for row in table.rows}
-  ids = predictions.extra['id']
-  texts = dict(zip(ids, predictions.values))
-  if predictions.task.unanswerable:
-    odds = dict(zip(ids, predictions.extra['null_odds']))
-    # The texts are cut at their threshold already: no second one here.
-    found = metrics_squad.squad_v2(answers, texts, odds, threshold=np.inf)
-  else:
-    found = metrics_squad.squad_v1(answers, texts)
-  names = predictions.task.metrics
-  unknown = [name for name in names if name not in found]
-  if unknown:
-    raise ValueError(
-      f'{predictions.task.name}: unknown metrics {unknown}; known for answer '
-      f'texts: {sorted(found)}'
-    )
-  ordered = [*names, *(name for name in found if name not in names)]
-  return {
-    name: found[name] if name.endswith('_thresh') else found[name] / 100
-    for name in ordered
-    if not name.endswith('total')
-  }
 
 
 def _language_modeling(outputs, task: Task) -> dict[str, float]:

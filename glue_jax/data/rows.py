@@ -88,6 +88,8 @@ def _row(task, split, line, record, log, names) -> Row | None:
   if task.kind == 'span':
     extra = ('id', 'title', 'is_impossible', 'answers')
     return {**row, **{key: record[key] for key in extra}, 'label': None}
+  if task.candidates:
+    row |= {key: record.get(key) for key in ('candidate', 'answers')}
   try:
     row['label'] = parse_label(task, split, record.get(names['label']))
     _check_tags(task, row)

@@ -73,6 +73,12 @@ class Table:
     kind = np.float32 if self.task.kind == 'regression' else np.int32
     return np.asarray(values, kind)
 
+  def groups(self) -> list[str] | None:
+    """The group of each row; None where rows stand for themselves."""
+    if not self.task.grouped:
+      return None
+    return [str(row['idx']).rpartition('-')[0] for row in self.rows]
+
   @functools.cached_property
   def fingerprint(self) -> str:
     """Hash of the rows: equal rows give equal hex digits."""

@@ -84,6 +84,10 @@ class Task:
     tfds: builder and config of tensorflow-datasets, e.g. 'glue/cola'.
     generated: the rows come from synthetic.py.
     style: reader of the files, where their ending doesn't tell (load.py).
+    grouped: rows whose ids agree up to the last '-' belong together (the
+      answers of a MultiRC question, the pairs of AX-g).
+    candidates: the rows of a group are the possible answers of one question;
+      rows keep their `candidate` and `answers` (ReCoRD).
     sources: where a split lies if not where `stems` say: a file, or another
       name of the split in tensorflow-datasets.
     cuts: splits that are drawn from another one.
@@ -120,6 +124,8 @@ class Task:
   tfds: str = ''
   generated: bool = False
   style: str = ''
+  grouped: bool = False
+  candidates: bool = False
   sources: Mapping[str, str] = dataclasses.field(
     default_factory=dict, hash=False
   )

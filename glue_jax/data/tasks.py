@@ -8,6 +8,7 @@ from glue_jax import metrics_sequence
 from glue_jax.data import (
   lepiszcze_records,
   polish_records,
+  superglue_records,
   task_file,
   task_records,
 )
@@ -15,7 +16,12 @@ from glue_jax.data.task import CORPUS_KINDS, KINDS, STEMS, Task
 
 TASKS: dict[str, Task] = {
   task.name: task
-  for records in (task_records, lepiszcze_records, polish_records)
+  for records in (
+    task_records,
+    superglue_records,
+    lepiszcze_records,
+    polish_records,
+  )
   for task in records.RECORDS
 }
 

@@ -36,9 +36,7 @@ def make(
   return Method(
     name='adapter_fusion',
     surgery=lambda _, params: sources_lib.put(params, values),
-    plugs=(
-      fusion.plug(r'encoder/layer_\d+/ln_ffn', found, dropout=dropout),
-    ),
+    plugs=(fusion.plug(r'encoder/layer_\d+/ln_ffn', found, dropout=dropout),),
     wrap_loss=lambda loss: fusion.penalised(loss, penalty),
     labels=train_only('.*/fusion_.*', 'head/.*'),
     hooks=(sources_lib.same_backbone(ctx.load_tuned, sources[0]),),

@@ -104,20 +104,21 @@ def read(
   for name in names:
     tuned = load(name)
     _check(name, tuned, config)
-    own, backbone = tree.partition(
-      tree.flatten(tuned.params), lambda leaf: '/adapter_' in leaf
-    )
-    own = tree.flatten(own)
-    settings = tuned.methods['pfeiffer']['activation']
-    if first is None:
-      first = (name, own, _encoder(backbone), settings)
-    _check_pair(first, (name, own, _encoder(backbone), settings))
+    flat = tree.flatten(tuned.params)
+    own = {n: x for n, x in flat.items() if '/adapter_' in n}
+    activation = tuned.methods['pfeiffer']['activation']
+    found = (name, own, _encoder(tuned.params), activation)
+    first = first or found
+    _check_pair(first, found)
     adapters.append(own)
   sizes = {x.shape[1] for n, x in first[1].items() if n.endswith('down_kernel')}
   if len(sizes) != 1:
     raise ValueError(f'{names[0]}: adapters of several sizes {sorted(sizes)}')
   sources = Sources(
-    len(names), sizes.pop(), config.hidden_size, feedforward.activation(first[3])
+    len(names),
+    sizes.pop(),
+    config.hidden_size,
+    feedforward.activation(first[3]),
   )
   return sources, stack(adapters)
 
@@ -142,9 +143,7 @@ def stack(
   return joined
 
 
-def put(
-  params: tree.Tree, values: Mapping[str, np.ndarray]
-) -> tree.Tree:
+def put(params: tree.Tree, values: Mapping[str, np.ndarray]) -> tree.Tree:
   """Returns the tree with the adapters' values in their leaves.
 
   Raises:
