@@ -19,8 +19,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from glue_jax import metrics as metrics_lib
 from glue_jax import evaluate_texts, metrics_sequence, writers
+from glue_jax import metrics as metrics_lib
 from glue_jax.data.load import Table
 from glue_jax.data.task import CORPUS_KINDS, Task
 

@@ -4,9 +4,9 @@
     --workdir=runs/scalearn [--sources=rte,mrpc,cb --targets=cb --seeds=0,1
     --forms=adapter,fusion,scalearn]
 
-Trains an adapter for every source, then every form on every target with every
+Trains an adapter for every source, then every form on every target with each
 seed, and prints one table. The recipe is a config file with a function
-`recipe(task, form)` and its SOURCES, TARGETS and SEEDS. The same command goes on
+`recipe(task, form)` and SOURCES, TARGETS and SEEDS. The same command goes on
 where it was stopped; what is finished is not run again, also when the lists
 grow.
 """
@@ -34,8 +34,15 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import checkpoint, cpu, distributed, monitor, runs, train
-  from glue_jax import transfer
+  from glue_jax import (
+    checkpoint,
+    cpu,
+    distributed,
+    monitor,
+    runs,
+    train,
+    transfer,
+  )
 
   try:
     given = runpy.run_path(_RECIPE.value)

@@ -26,7 +26,7 @@ from tests import adapters, devices_test
 from tests.conftest import tiny_config
 
 # Small arguments for each method; 'TEACHER' stands for a saved model,
-# 'IMPORTANCE' for the importance of its neurons, 'SOURCES' for runs of adapters.
+# 'IMPORTANCE' for the importance of its neurons, 'SOURCES' for tuned runs.
 METHODS = {
   'adapter_fusion': dict(sources='SOURCES'),
   'bitfit': {},

@@ -265,9 +265,9 @@ def test_parameter_counts_of_the_table(d, layers, expected):
       for n, x in tree.flatten(tree_of).items()
       if '/fusion_' in n or n.endswith(scaling.LEAF)
     }
-    counts.append(tree.size(learns))
+    counts.append(tree.size(tree.unflatten(learns)))
   assert tuple(counts) == expected
   plug = adapter.pfeiffer_plug(SITES, d // 16, 'relu', 0.02)
   one = jax.eval_shape(Apply(module, (plug,)).init, jax.random.key(0), rows)
   one = {n: x for n, x in tree.flatten(one).items() if '/adapter_' in n}
-  assert tree.size(one) == {768: 894_528, 1024: 3_171_840}[d]
+  assert tree.size(tree.unflatten(one)) == {768: 894_528, 1024: 3_171_840}[d]
