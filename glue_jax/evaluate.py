@@ -130,6 +130,8 @@ def predict(
     )
   if table.labelled and task.kind != 'span':
     predictions.labels = table.labels()
+    if task.kind == 'multilabel':
+      predictions.labels = [row['label'] for row in table.rows]
   return predictions
 
 
@@ -178,6 +180,8 @@ def score(predictions: Predictions, table: Table) -> dict[str, float]:
   if task.kind == 'span':
     return evaluate_texts.spans(predictions, table)
   values, labels = predictions.values, table.labels()
+  if task.kind == 'multilabel':
+    return _set_scores(predictions, labels)
   if task.kind == 'token_classification':
     return _tag_scores(predictions, labels)
   if task.candidates:
@@ -266,6 +270,14 @@ def _classes(predictions, outputs, examples, table) -> None:
   predictions.probabilities = np.exp(_log_softmax(logits))
 
 
+def _sets(predictions, outputs, examples, table) -> None:
+  """Every class with a probability above a half."""
+  del examples, table
+  logits = np.asarray(outputs['logits'], np.float64)
+  predictions.values = [np.flatnonzero(row > 0).tolist() for row in logits]
+  predictions.probabilities = 1 / (1 + np.exp(-logits))
+
+
 def _numbers(predictions, outputs, examples, table) -> None:
   del examples
   logits = np.asarray(outputs['logits'], np.float64)
@@ -302,11 +314,26 @@ def _texts(predictions, outputs, examples, table) -> None:
 
 _DECODERS = {
   'classification': _classes,
+  'multilabel': _sets,
   'multiple_choice': _classes,
   'regression': _numbers,
   'token_classification': _tags,
   'span': _texts,
 }
+
+
+def _set_scores(predictions: Predictions, labels) -> dict[str, float]:
+  """Scores of sets of classes; 'macro_f1' is the mean of the classes' F1."""
+  task, logits = predictions.task, np.asarray(predictions.outputs['logits'])
+  found = metrics_lib.multilabel(logits > 0, labels)
+  unknown = [name for name in task.metrics if name not in found]
+  if unknown:
+    known = sorted(found.keys() - {'class_f1'})
+    raise ValueError(f'{task.name}: unknown metrics {unknown}; known: {known}')
+  result = {name: found[name] for name in task.metrics}
+  logits = np.asarray(logits, np.float64)
+  losses = np.logaddexp(0, logits) - labels * logits
+  return result | {'loss': float(losses.mean())}
 
 
 def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """A finished model as a folder: `model.json` and `params.safetensors`.
 
+Leaves of a method that could not be merged stand in `unmerged.safetensors`.
+
 Every run writes one (`<workdir>/model`), whatever its architecture; the Hugging
 Face form, for those that have one, is made by `launch.export`.
 """
@@ -8,7 +10,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,14 @@ from glue_jax import tree
 from glue_jax.models import model as models
 
 MODEL, PARAMS = 'model.json', 'params.safetensors'
+UNMERGED = 'unmerged.safetensors'
 
 
 def save(
   folder: str | os.PathLike,
   module: Any,
   params: tree.Tree,
-  unmerged: Sequence[str] = (),
+  unmerged: Mapping[str, Any] | None = None,
 ) -> None:
   """Writes a model; `model.json` comes last, so a folder that has it is whole.
 
@@ -33,16 +36,20 @@ def save(
     folder: made if missing.
     module: a `Model`.
     params: its tree, on the host or fully addressable.
-    unmerged: names of leaves that belong to a method (an adapter) and that the
-      plain module doesn't have; without the method the model isn't complete.
+    unmerged: {name: leaf} of a method (an adapter) that the plain module
+      doesn't have; without the method the model isn't complete.
   """
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  flat = {n: np.asarray(x) for n, x in tree.flatten(params).items()}
-  flat = {n: np.ascontiguousarray(x) for n, x in flat.items()}
-  part = folder / f'{PARAMS}.part'
-  safetensors.numpy.save_file(flat, part)
-  part.rename(folder / PARAMS)
+  unmerged = unmerged or {}
+  for file, leaves in (
+    (PARAMS, tree.flatten(params)),
+    *([(UNMERGED, unmerged)] if unmerged else []),
+  ):
+    flat = {n: np.ascontiguousarray(np.asarray(x)) for n, x in leaves.items()}
+    part = folder / f'{file}.part'
+    safetensors.numpy.save_file(flat, part)
+    part.rename(folder / file)
   record = {
     'family': module.family,
     'kind': module.kind,
@@ -108,9 +115,11 @@ def load_whole(source: str | os.PathLike) -> tuple[dict[str, Any], tree.Tree]:
       f'{source} holds no finished model: expected {MODEL} there or in its '
       'folder model/'
     )
-  path = find(source) / PARAMS
-  try:
-    flat = safetensors.numpy.load_file(path)
-  except (OSError, safetensors.SafetensorError) as error:
-    raise ValueError(f'{path} cannot be read: {error}') from error
+  flat = {}
+  for file in (PARAMS, *([UNMERGED] if record['unmerged'] else [])):
+    path = find(source) / file
+    try:
+      flat |= safetensors.numpy.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+      raise ValueError(f'{path} cannot be read: {error}') from error
   return record, tree.unflatten(flat)

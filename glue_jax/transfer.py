@@ -132,7 +132,7 @@ def parameters(workdir: pathlib.Path) -> int:
   folders = sorted(workdir.glob('seed_*')) or [workdir]
   record = saved_model.read_record(folders[0])
   own = [n for n in record['unmerged'] if '/source_' not in n]
-  path = saved_model.find(folders[0]) / saved_model.PARAMS
+  path = saved_model.find(folders[0]) / saved_model.UNMERGED
   with safetensors.safe_open(path, 'numpy') as file:
     shapes = [file.get_slice(name).get_shape() for name in own]
   return sum(int(np.prod(shape)) for shape in shapes)
@@ -147,4 +147,5 @@ def _run(recipe, task, form, seeds, sources=()):
 
 
 def _values(part):
-  return part['primary'].get('values') or [part['primary']['value']]
+  primary = part['primary']
+  return list(primary.get('values') or [primary['value']])

@@ -36,8 +36,10 @@ def save(
   whole, owners = method.add_leaves(
     jax.random.key(1000 + seed), params, parts.plain, [made], batch
   )
-  saved_model.save(folder / 'model', parts.plain.model, whole, sorted(owners))
-  own = config.override(base, dict(methods=[[name, settings]]))
-  record = {'config': config.plain(own), 'seed': seed}
+  own, plain = tree.partition(whole, lambda name: name in owners)
+  added = tree.flatten(own)
+  saved_model.save(folder / 'model', parts.plain.model, plain, added)
+  changed = config.override(base, dict(methods=[[name, settings]]))
+  record = {'config': config.plain(changed), 'seed': seed}
   (folder / 'config.json').write_text(json.dumps(record))
-  return {n: x for n, x in tree.flatten(whole).items() if n in owners}
+  return added

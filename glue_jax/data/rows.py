@@ -123,6 +123,8 @@ def parse_label(task: Task, split: str, value: Any) -> Any:
     )
   if task.kind == 'regression':
     return _score(task, value)
+  if task.kind == 'multilabel':
+    return task.label_set(value)
   if task.kind == 'token_classification':
     tags = value.split() if isinstance(value, str) else list(value)
     return [task.label_id(tag) for tag in tags]
