@@ -1,12 +1,13 @@
 """ScaLearn (Frohmann et al. 2023, arXiv 2310.01217) on GLUE or SuperGLUE.
 
-Command:  python -m launch.train --config=configs/scalearn_glue.py:glue
-            --config.model.weights=ROBERTA --workdir=runs/scalearn
+Command:  python -m launch.train --config=configs/scalearn_glue.py:superglue
+            --workdir=runs/scalearn
 or, for some of it and with one table at the end,
           python -m launch.transfer --recipe=configs/scalearn_glue.py
             --workdir=runs/scalearn
 DIR with glue/ and superglue/ comes from GLUE_JAX_DATA, ROBERTA, a folder with
-roberta-base and its tokenizer, from GLUE_JAX_WEIGHTS.
+roberta-base and its tokenizer, from GLUE_JAX_WEIGHTS. 'glue' is the other
+argument.
 
 The published setting, as the official scripts have it: RoBERTa-base, an adapter
 a task (reduction 16), then each form on every task with all n = 8 adapters;

@@ -1,5 +1,6 @@
 """Runs with adapters as they look when finished, without any training."""
 
+import functools
 import json
 import pathlib
 
@@ -28,7 +29,7 @@ def save(
     **settings: of the method.
   """
   settings = dict(size=4) | settings
-  parts = build.build(base, backbone_seed, total_steps=lambda _: 1)
+  parts = _parts(json.dumps(config.plain(base)), backbone_seed)
   batch = build.example_batch(parts.bundle)
   context = method.Context(None, None, parts.plain.model, 1, 1, None, None)
   made = pfeiffer.make(context, **settings)
@@ -43,3 +44,9 @@ def save(
   record = {'config': config.plain(changed), 'seed': seed}
   (folder / 'config.json').write_text(json.dumps(record))
   return added
+
+
+@functools.cache
+def _parts(base: str, seed: int) -> build.Parts:
+  config_of = config.complete(json.loads(base))
+  return build.build(config_of, seed, total_steps=lambda _: 1)
