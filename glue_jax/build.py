@@ -5,6 +5,7 @@ on every part.
 """
 
 import dataclasses
+import inspect
 import json
 import pathlib
 from collections.abc import Callable, Mapping
@@ -91,6 +92,7 @@ def build(
       steps_per_epoch=steps_per_epoch,
       total_steps=steps,
       load=load_model,
+      load_tuned=load_tuned,
     )
     objective = make_part('objectives', config.objective, context)
     methods = [
@@ -342,6 +344,29 @@ def load_model(source: str) -> tuple[Apply, tree.Tree]:
   """Returns another finished model, as `Context.load` promises."""
   module, params = saved_model.load(source)
   return Apply(module), params
+
+
+def load_tuned(source: str) -> method.Tuned:
+  """Returns a finished run, as `Context.load_tuned` promises.
+
+  Args:
+    source: its workdir, or the folder model/ in it.
+
+  Raises:
+    ValueError: no such run, or it isn't finished.
+  """
+  record, params = saved_model.load_whole(source)
+  config = run_config(saved_model.find(source).parent)
+  methods = {}
+  for name, given in config_lib.plain(config.methods):
+    make = config_lib.module('methods', name, f'methods.{name}').make
+    defaults = inspect.signature(make).parameters.values()
+    methods[name] = {
+      p.name: given.get(p.name, p.default)
+      for p in defaults
+      if p.kind is p.KEYWORD_ONLY
+    }
+  return method.Tuned(methods, record['config'], params)
 
 
 def run_config(folder: str | pathlib.Path) -> Any:

@@ -19,8 +19,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from glue_jax import evaluate_texts, metrics_sequence, writers
 from glue_jax import metrics as metrics_lib
-from glue_jax import metrics_sequence, metrics_squad, writers
 from glue_jax.data.load import Table
 from glue_jax.data.task import CORPUS_KINDS, Task
 
@@ -130,6 +130,8 @@ def predict(
     )
   if table.labelled and task.kind != 'span':
     predictions.labels = table.labels()
+    if task.kind == 'multilabel':
+      predictions.labels = [row['label'] for row in table.rows]
   return predictions
 
 
@@ -176,11 +178,16 @@ def score(predictions: Predictions, table: Table) -> dict[str, float]:
   """Scores decoded predictions against the table's labels, primary first."""
   task = predictions.task
   if task.kind == 'span':
-    return _span_scores(predictions, table)
+    return evaluate_texts.spans(predictions, table)
   values, labels = predictions.values, table.labels()
+  if task.kind == 'multilabel':
+    return _set_scores(predictions, labels)
   if task.kind == 'token_classification':
     return _tag_scores(predictions, labels)
-  result = metrics_lib.compute(task.metrics, values, labels)
+  if task.candidates:
+    result = evaluate_texts.candidates(predictions, table)
+  else:
+    result = metrics_lib.compute(task.metrics, values, labels, table.groups())
   if task.kind == 'regression':
     result['loss'] = metrics_lib.mean_squared_error(values, labels)
   elif predictions.probabilities is not None:
@@ -263,6 +270,14 @@ def _classes(predictions, outputs, examples, table) -> None:
   predictions.probabilities = np.exp(_log_softmax(logits))
 
 
+def _sets(predictions, outputs, examples, table) -> None:
+  """Every class with a probability above a half."""
+  del examples, table
+  logits = np.asarray(outputs['logits'], np.float64)
+  predictions.values = [np.flatnonzero(row > 0).tolist() for row in logits]
+  predictions.probabilities = 1 / (1 + np.exp(-logits))
+
+
 def _numbers(predictions, outputs, examples, table) -> None:
   del examples
   logits = np.asarray(outputs['logits'], np.float64)
@@ -299,11 +314,26 @@ def _texts(predictions, outputs, examples, table) -> None:
 
 _DECODERS = {
   'classification': _classes,
+  'multilabel': _sets,
   'multiple_choice': _classes,
   'regression': _numbers,
   'token_classification': _tags,
   'span': _texts,
 }
+
+
+def _set_scores(predictions: Predictions, labels) -> dict[str, float]:
+  """Scores of sets of classes; 'macro_f1' is the mean of the classes' F1."""
+  task, logits = predictions.task, np.asarray(predictions.outputs['logits'])
+  found = metrics_lib.multilabel(logits > 0, labels)
+  unknown = [name for name in task.metrics if name not in found]
+  if unknown:
+    known = sorted(found.keys() - {'class_f1'})
+    raise ValueError(f'{task.name}: unknown metrics {unknown}; known: {known}')
+  result = {name: found[name] for name in task.metrics}
+  logits = np.asarray(logits, np.float64)
+  losses = np.logaddexp(0, logits) - labels * logits
+  return result | {'loss': float(losses.mean())}
 
 
 def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:
@@ -333,31 +363,6 @@ def _first_tokens(words) -> tuple[np.ndarray, np.ndarray]:
   words = np.asarray(words)
   first = (words >= 0) & (words != np.concatenate([[-1], words[:-1]]))
   return words[first], np.flatnonzero(first)
-
-
-def _span_scores(predictions: Predictions, table: Table) -> dict[str, float]:
-  answers = {row['id']: row['answers']['text'] for row in table.rows}
-  ids = predictions.extra['id']
-  texts = dict(zip(ids, predictions.values))
-  if predictions.task.unanswerable:
-    odds = dict(zip(ids, predictions.extra['null_odds']))
-    # The texts are cut at their threshold already: no second one here.
-    found = metrics_squad.squad_v2(answers, texts, odds, threshold=np.inf)
-  else:
-    found = metrics_squad.squad_v1(answers, texts)
-  names = predictions.task.metrics
-  unknown = [name for name in names if name not in found]
-  if unknown:
-    raise ValueError(
-      f'{predictions.task.name}: unknown metrics {unknown}; known for answer '
-      f'texts: {sorted(found)}'
-    )
-  ordered = [*names, *(name for name in found if name not in names)]
-  return {
-    name: found[name] if name.endswith('_thresh') else found[name] / 100
-    for name in ordered
-    if not name.endswith('total')
-  }
 
 
 def _language_modeling(outputs, task: Task) -> dict[str, float]:

@@ -72,8 +72,9 @@ def checkpoints(run: str, folder: pathlib.Path) -> list[str]:
   for step, kind in sorted(found.items()):
     opened = restore.load_run(workdir, kind, step=step)
     home = folder / f'step_{step}'
-    extra = tree.flatten(opened.params).keys() - models_lib.shapes(opened.model)
-    saved_model.save(home, opened.model, opened.params, sorted(extra))
+    names = models_lib.shapes(opened.model)
+    plain, rest = tree.partition(opened.params, names.__contains__)
+    saved_model.save(home, opened.model, plain, tree.flatten(rest))
     for name in convert.TOKENIZER_FILES:
       if (workdir / 'model' / name).is_file():
         shutil.copyfile(workdir / 'model' / name, home / name)

@@ -36,6 +36,21 @@ class Objective:
 
 
 @dataclasses.dataclass(frozen=True)
+class Tuned:
+  """A finished run with the leaves that its methods added.
+
+  Attributes:
+    methods: {name: all of its settings}, in order.
+    config: the encoder's sizes.
+    params: the whole tree, on the host.
+  """
+
+  methods: Mapping[str, Mapping[str, Any]]
+  config: Any
+  params: tree.Tree
+
+
+@dataclasses.dataclass(frozen=True)
 class Context:
   """What a method's or objective's `make(ctx, **config)` may look at.
 
@@ -46,6 +61,7 @@ class Context:
     steps_per_epoch, total_steps: of the run.
     load: (source) -> (Apply, params): another finished model, from its workdir
       or 'stage:<name>'.
+    load_tuned: the same with the leaves of its methods.
   """
 
   task: Any
@@ -54,6 +70,7 @@ class Context:
   steps_per_epoch: int
   total_steps: int
   load: Callable[[str], tuple[Apply, tree.Tree]]
+  load_tuned: Callable[[str], Tuned]
 
 
 @dataclasses.dataclass

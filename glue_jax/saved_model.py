@@ -1,5 +1,7 @@
 """A finished model as a folder: `model.json` and `params.safetensors`.
 
+Leaves of a method that could not be merged stand in `unmerged.safetensors`.
+
 Every run writes one (`<workdir>/model`), whatever its architecture; the Hugging
 Face form, for those that have one, is made by `launch.export`.
 """
@@ -8,7 +10,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,14 @@ from glue_jax import tree
 from glue_jax.models import model as models
 
 MODEL, PARAMS = 'model.json', 'params.safetensors'
+UNMERGED = 'unmerged.safetensors'
 
 
 def save(
   folder: str | os.PathLike,
   module: Any,
   params: tree.Tree,
-  unmerged: Sequence[str] = (),
+  unmerged: Mapping[str, Any] | None = None,
 ) -> None:
   """Writes a model; `model.json` comes last, so a folder that has it is whole.
 
@@ -33,16 +36,20 @@ def save(
     folder: made if missing.
     module: a `Model`.
     params: its tree, on the host or fully addressable.
-    unmerged: names of leaves that belong to a method (an adapter) and that the
-      plain module doesn't have; without the method the model isn't complete.
+    unmerged: {name: leaf} of a method (an adapter) that the plain module
+      doesn't have; without the method the model isn't complete.
   """
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  flat = {n: np.asarray(x) for n, x in tree.flatten(params).items()}
-  flat = {n: np.ascontiguousarray(x) for n, x in flat.items()}
-  part = folder / f'{PARAMS}.part'
-  safetensors.numpy.save_file(flat, part)
-  part.rename(folder / PARAMS)
+  unmerged = unmerged or {}
+  for file, leaves in (
+    (PARAMS, tree.flatten(params)),
+    *([(UNMERGED, unmerged)] if unmerged else []),
+  ):
+    flat = {n: np.ascontiguousarray(np.asarray(x)) for n, x in leaves.items()}
+    part = folder / f'{file}.part'
+    safetensors.numpy.save_file(flat, part)
+    part.rename(folder / file)
   record = {
     'family': module.family,
     'kind': module.kind,
@@ -76,8 +83,31 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
   """Returns (Model, params) of a folder written by `save`.
 
   Raises:
-    ValueError: it isn't such a folder, a file is damaged, or the model isn't
-      complete without the leaves of a method.
+    ValueError: see `load_whole`; or the model isn't complete without the
+      leaves of a method.
+  """
+  record = read_record(source)
+  if record and record['unmerged']:
+    raise ValueError(
+      f'{source} is no plain model: its method added leaves that were not '
+      f'merged, {record["unmerged"][:4]} ...; evaluate or go on in the workdir '
+      'itself'
+    )
+  record, params = load_whole(source)
+  module = models.build(
+    record['family'],
+    kind=record['kind'],
+    num_outputs=record['num_outputs'],
+    config=record['config'],
+  )
+  return module, params
+
+
+def load_whole(source: str | os.PathLike) -> tuple[dict[str, Any], tree.Tree]:
+  """Returns (model.json, params with the leaves of methods) of a folder.
+
+  Raises:
+    ValueError: no folder that `save` has finished, or a file is damaged.
   """
   record = read_record(source)
   if record is None:
@@ -85,21 +115,11 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
       f'{source} holds no finished model: expected {MODEL} there or in its '
       'folder model/'
     )
-  if record['unmerged']:
-    raise ValueError(
-      f'{source} is no plain model: its method added leaves that were not '
-      f'merged, {record["unmerged"][:4]} ...; evaluate or go on in the workdir '
-      'itself'
-    )
-  module = models.build(
-    record['family'],
-    kind=record['kind'],
-    num_outputs=record['num_outputs'],
-    config=record['config'],
-  )
-  path = find(source) / PARAMS
-  try:
-    flat = safetensors.numpy.load_file(path)
-  except (OSError, safetensors.SafetensorError) as error:
-    raise ValueError(f'{path} cannot be read: {error}') from error
-  return module, tree.unflatten(flat)
+  flat = {}
+  for file in (PARAMS, *([UNMERGED] if record['unmerged'] else [])):
+    path = find(source) / file
+    try:
+      flat |= safetensors.numpy.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+      raise ValueError(f'{path} cannot be read: {error}') from error
+  return record, tree.unflatten(flat)

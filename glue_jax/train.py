@@ -185,10 +185,10 @@ def keep_config(
     ValueError: it differs and that isn't allowed; the message is the diff.
   """
   path = workdir / 'config.json'
-  record = {'config': config_lib.plain(config), 'seed': seed}
+  begun = {'config': config_lib.plain(config), 'seed': seed}
   if path.is_file():
     old = json.loads(path.read_text())
-    lines = config_lib.changes(old, config_lib.plain(record))
+    lines = config_lib.changes(old, config_lib.plain(begun))
     if lines and not allow_change:
       raise ValueError(
         f'{workdir} was begun with another config (begun -> now):\n  '
@@ -198,7 +198,7 @@ def keep_config(
   if jax.process_index() == 0:
     try:
       workdir.mkdir(parents=True, exist_ok=True)
-      replace_text(path, config_lib.dumps(record))
+      replace_text(path, config_lib.dumps(begun))
     except OSError as error:
       raise ValueError(f'workdir {workdir} cannot be written: {error}') from (
         error

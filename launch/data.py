@@ -167,6 +167,12 @@ def balance(table: Table) -> str:
       f'{labels.min():.2f} to {labels.max():.2f}, mean {labels.mean():.2f}, '
       f'sd {labels.std():.2f}'
     )
+  if table.task.kind == 'multilabel':
+    names, counts = table.task.labels, labels.sum(axis=0)
+    return ', '.join(
+      f'{name} {count} ({count / len(labels):.1%})'
+      for name, count in zip(names, counts)
+    )
   if table.task.kind == 'token_classification':
     labels = np.concatenate(labels)
   names = table.task.labels or table.task.choices

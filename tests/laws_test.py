@@ -22,13 +22,15 @@ from glue_jax import (
 )
 from glue_jax.method import Host
 from glue_jax.step import Programs, make_step
-from tests import devices_test
+from tests import adapters, devices_test
 from tests.conftest import tiny_config
 
 # Small arguments for each method; 'TEACHER' stands for a saved model,
-# 'IMPORTANCE' for the importance of its neurons, 'NORMS' for its inputs'.
+# 'IMPORTANCE' for the importance of its neurons, 'NORMS' for its inputs',
+# 'SOURCES' for tuned runs.
 METHODS = {
   'ada_deft': {},
+  'adapter_fusion': dict(sources='SOURCES'),
   'bitfit': {},
   'bootstrapping': dict(beta=0.5),
   'comet': dict(entropy=0.1, search_steps=20),
@@ -49,6 +51,7 @@ METHODS = {
   'prefix': dict(length=3, dropout=0.1),
   'prompt': dict(length=3),
   'qlora': dict(rank=2),
+  'scalearn': dict(sources='SOURCES', shared=True),
   'slimfit': dict(freezing_rate=0.5, refresh=2, pruned_by='example'),
   'wanda': dict(norms='NORMS'),
 }
@@ -59,11 +62,13 @@ EXPERTS = dict(
 )
 # What a method needs of the model.
 MODELS = {
+  'adapter_fusion': dict(num_layers=2),
   'comet': EXPERTS,
   'meft': dict(stack='reversible'),
   'moebert': EXPERTS,
   'prefix': dict(max_positions=32),
   'prompt': dict(max_positions=32),
+  'scalearn': dict(num_layers=2),
 }
 # Methods whose model is the plain one before the first step.
 IDENTITY = (
@@ -105,6 +110,8 @@ def teacher(tmp_path_factory):
     f'encoder/layer_{i}/{paths.get(n, "ffn/ffn_out")}': 1 + np.arange(width)
     for i in range(2) for n, width in widths.items()
   })  # fmt: skip
+  for i in range(2):
+    adapters.save(folder / f'source_{i}', tiny_config(), seed=i)
   return str(folder)
 
 
@@ -113,6 +120,7 @@ def arguments(name, teacher):
     'TEACHER': teacher,
     'IMPORTANCE': f'{teacher}/importance.npz',
     'NORMS': f'{teacher}/norms.npz',
+    'SOURCES': [f'{teacher}/source_{i}' for i in range(2)],
   }
   return {
     key: files.get(value, value) if isinstance(value, str) else value

@@ -30,7 +30,8 @@ class Examples:
     ids, type_ids: (T,).
     bounds: (n * num_choices + 1,).
     idx: (n,) position of the example in its split.
-    labels: (n,) int32 or float32; None when hidden or of another form.
+    labels: (n,) int32 or float32, or (n, C) int32; None when hidden or of
+      another form.
     num_choices: sequences in an example.
     word_ids: (T,) word of each token in its text, -1 for special tokens.
     segment_ids: (T,) segment of each token, from 0 in each sequence.
@@ -145,5 +146,6 @@ class Examples:
     }
     for name, values in rowwise.items():
       if values is not None:
-        batch[name] = np.where(real, values[safe], 0).astype(values.dtype)
+        rows_of = real.reshape(-1, *[1] * (values.ndim - 1))
+        batch[name] = np.where(rows_of, values[safe], 0).astype(values.dtype)
     return batch

@@ -234,6 +234,7 @@ def _answers(table, encoded, chars) -> tuple[np.ndarray, np.ndarray]:
 
 _MAKERS = {
   'classification': _sentences,
+  'multilabel': _sentences,
   'regression': _sentences,
   'multiple_choice': _choices,
   'token_classification': _tagged,

@@ -6,6 +6,7 @@ Readers are chosen by what lies in the data folder:
   the glue_data layout     <data_dir>/RTE/train.tsv
   JSONL or CSV             <data_dir>/<task>/train.jsonl, keys or header =
                            the task's columns, its label column and idx
+  SuperGLUE's JSONL        <data_dir>/superglue/CB/train.jsonl
   one token a line         <data_dir>/<task>/train.iob or .conll
   SQuAD JSON               <data_dir>/squad_v2/train-v2.0.json
 
@@ -23,6 +24,7 @@ from glue_jax.data import (
   readers,
   readers_conll,
   readers_polish,
+  readers_superglue,
   rows,
   synthetic,
   tfds_folders,
@@ -166,7 +168,8 @@ def _root(task, data_dir, split, files) -> pathlib.Path:
 
 def folders(task: Task, root: pathlib.Path) -> list[pathlib.Path]:
   """Folders in which a task's files are looked for, best first."""
-  names = dict.fromkeys(name for name in (task.folder, task.name) if name)
+  own = (task.folder, pathlib.PurePath(task.folder).name, task.name)
+  names = dict.fromkeys(name for name in own if name)
   under = [base / name for base in (root, root / 'glue') for name in names]
   return [folder for folder in under if folder.is_dir()] + [root]
 
@@ -242,6 +245,8 @@ def _read_file(task, split, path, log):
       if split not in task.test_splits:
         needed, headerless = (*needed, task.tsv.label), task.tsv.headerless
     records = readers.read_tsv(path, log, needed, headerless)
+  elif style == 'jsonl' and task.style in readers_superglue.LAYOUTS:
+    records = readers_superglue.read(path, log, task.style)
   elif style == 'csv':
     records = readers.read_csv(path, log, needed)
   elif style == 'jsonl' and task.kind != 'span':

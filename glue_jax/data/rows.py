@@ -88,6 +88,8 @@ def _row(task, split, line, record, log, names) -> Row | None:
   if task.kind == 'span':
     extra = ('id', 'title', 'is_impossible', 'answers')
     return {**row, **{key: record[key] for key in extra}, 'label': None}
+  if task.candidates:
+    row |= {key: record.get(key) for key in ('candidate', 'answers')}
   try:
     row['label'] = parse_label(task, split, record.get(names['label']))
     _check_tags(task, row)
@@ -121,6 +123,8 @@ def parse_label(task: Task, split: str, value: Any) -> Any:
     )
   if task.kind == 'regression':
     return _score(task, value)
+  if task.kind == 'multilabel':
+    return task.label_set(value)
   if task.kind == 'token_classification':
     tags = value.split() if isinstance(value, str) else list(value)
     return [task.label_id(tag) for tag in tags]

@@ -52,7 +52,7 @@ class Table:
     )
 
   def labels(self) -> np.ndarray:
-    """Labels in row order: (n,) int32 or float32.
+    """Labels in row order: (n,) int32 or float32; multilabel (n, C) 0 or 1.
 
     Token classification gives an object array of lists.
 
@@ -70,8 +70,19 @@ class Table:
       out = np.empty(len(values), object)
       out[:] = values
       return out
+    if self.task.kind == 'multilabel':
+      out = np.zeros((len(values), len(self.task.labels)), np.int32)
+      for row, ids in enumerate(values):
+        out[row, ids] = 1
+      return out
     kind = np.float32 if self.task.kind == 'regression' else np.int32
     return np.asarray(values, kind)
+
+  def groups(self) -> list[str] | None:
+    """The group of each row; None where rows stand for themselves."""
+    if not self.task.grouped:
+      return None
+    return [str(row['idx']).rpartition('-')[0] for row in self.rows]
 
   @functools.cached_property
   def fingerprint(self) -> str:

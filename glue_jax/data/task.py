@@ -1,10 +1,12 @@
 """The record that describes a task, and how it reads labels."""
 
+import ast
 import dataclasses
 from collections.abc import Mapping, Sequence
 
 KINDS = (
   'classification',
+  'multilabel',
   'regression',
   'span',
   'token_classification',
@@ -75,6 +77,7 @@ class Task:
       rows of test splits may lack a label.
     submission: file name in the benchmark's zip by test split.
     label_column: name of the label in JSONL, CSV and own TSV files.
+    no_labels: names that a multilabel row may have and that say nothing.
     label_range: lowest and highest target of a regression task.
     choices: columns of a multiple-choice task which are the choices.
     unanswerable: a span task where some questions have no answer.
@@ -84,6 +87,10 @@ class Task:
     tfds: builder and config of tensorflow-datasets, e.g. 'glue/cola'.
     generated: the rows come from synthetic.py.
     style: reader of the files, where their ending doesn't tell (load.py).
+    grouped: rows whose ids agree up to the last '-' belong together (the
+      answers of a MultiRC question, the pairs of AX-g).
+    candidates: the rows of a group are the possible answers of one question;
+      rows keep their `candidate` and `answers` (ReCoRD).
     sources: where a split lies if not where `stems` say: a file, or another
       name of the split in tensorflow-datasets.
     cuts: splits that are drawn from another one.
@@ -109,6 +116,7 @@ class Task:
     default_factory=dict, hash=False
   )
   label_column: str = 'label'
+  no_labels: tuple[str, ...] = ()
   label_range: tuple[float, float] | None = None
   choices: tuple[str, ...] = ()
   unanswerable: bool = False
@@ -120,6 +128,8 @@ class Task:
   tfds: str = ''
   generated: bool = False
   style: str = ''
+  grouped: bool = False
+  candidates: bool = False
   sources: Mapping[str, str] = dataclasses.field(
     default_factory=dict, hash=False
   )
@@ -149,6 +159,26 @@ class Task:
       f'unknown label {value!r} of task {self.name}; expected one of '
       f'{list(self.labels)} or its number'
     )
+
+  def label_set(self, value: object) -> list[int]:
+    """Sorted class ids of a multilabel row; may be empty.
+
+    Args:
+      value: names or numbers, or the text of a Python or JSON list of them;
+        what `no_labels` holds counts as nothing.
+
+    Raises:
+      ValueError: not a list, or a label that isn't one of this task.
+    """
+    if isinstance(value, str):
+      try:
+        value = ast.literal_eval(value)
+      except (SyntaxError, ValueError):
+        raise ValueError(f'{value!r} is no list of labels') from None
+    if not isinstance(value, (list, tuple)):
+      raise ValueError(f'{value!r} is no list of labels')
+    given = [v for v in value if v is not None and v not in self.no_labels]
+    return sorted({self.label_id(v) for v in given})
 
   def label_names(self, ids: Sequence[int]) -> list[str]:
     """Names of class ids."""

@@ -6,8 +6,10 @@ from typing import Any
 
 from glue_jax import metrics_sequence
 from glue_jax.data import (
+  humset_records,
   lepiszcze_records,
   polish_records,
+  superglue_records,
   task_file,
   task_records,
 )
@@ -15,12 +17,19 @@ from glue_jax.data.task import CORPUS_KINDS, KINDS, STEMS, Task
 
 TASKS: dict[str, Task] = {
   task.name: task
-  for records in (task_records, lepiszcze_records, polish_records)
+  for records in (
+    task_records,
+    superglue_records,
+    humset_records,
+    lepiszcze_records,
+    polish_records,
+  )
   for task in records.RECORDS
 }
 
 _OWN_METRICS = {
   'classification': ('accuracy',),
+  'multilabel': ('macro_f1', 'exact_accuracy'),
   'regression': ('pearson', 'spearman'),
   'span': ('f1', 'exact_match'),
   'token_classification': ('macro_f1', 'micro_f1', 'accuracy'),
@@ -149,7 +158,11 @@ def _names(value: Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def _check(task: Task) -> None:
-  classed = task.kind in ('classification', 'token_classification')
+  classed = task.kind in (
+    'classification',
+    'multilabel',
+    'token_classification',
+  )
   problems = [
     (task.kind not in KINDS, f'kind={task.kind!r} is not one of {KINDS}'),
     (
@@ -178,7 +191,7 @@ def _check(task: Task) -> None:
       f'{task.kind}',
     ),
     (
-      task.kind == 'classification' and len(task.columns) > 2,
+      task.kind in ('classification', 'multilabel') and len(task.columns) > 2,
       f'columns={task.columns}: one text or a pair is expected',
     ),
     (

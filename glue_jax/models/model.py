@@ -20,8 +20,8 @@ from glue_jax.models.encoder import Encoder, EncoderConfig
 # Files of glue_jax/models that aren't a family of models.
 SHARED = ('encoder', 'model', 'names')
 
-# Tasks of this kind are served by the masked language model head.
-ALIASES = {'language_modeling': 'mlm'}
+# Kinds that are served by the head of another one.
+ALIASES = {'language_modeling': 'mlm', 'multilabel': 'classification'}
 
 
 class Model(nn.Module):

@@ -75,6 +75,20 @@ def _classification(outputs, batch, smoothing):
   return losses.sum(), count, {'accuracy': (right.sum(), count)}
 
 
+def _multilabel(outputs, batch, smoothing):
+  if smoothing:
+    raise ValueError(
+      f'config.objective.label_smoothing={smoothing}: expected 0, as a '
+      'multilabel task has no smoothed targets'
+    )
+  logits, weight = outputs['logits'].astype(jnp.float32), batch['weight']
+  labels = batch['labels'].astype(jnp.float32)
+  losses = optax.sigmoid_binary_cross_entropy(logits, labels).mean(-1) * weight
+  count = weight.sum()
+  right = ((logits > 0) == (labels > 0)).all(-1) * weight
+  return losses.sum(), count, {'exact_accuracy': (right.sum(), count)}
+
+
 def _regression(outputs, batch, smoothing):
   del smoothing
   error = outputs['logits'].astype(jnp.float32) - batch['labels']
@@ -104,6 +118,7 @@ def _span(outputs, batch, smoothing):
 
 LOSSES: Mapping[str, Callable[..., Any]] = {
   'classification': _classification,
+  'multilabel': _multilabel,
   'multiple_choice': _classification,
   'regression': _regression,
   'token_classification': _token,

@@ -1,0 +1,43 @@
+"""AdapterFusion. Pfeiffer et al. 2020, arXiv 2005.00247.
+
+Parts: peft/fusion.py, peft/sources.py; the settings are those of
+CPJKU/ScaLearn. Backbone and source adapters are frozen; the attention over
+adapters and a new head learn. 3 D^2 + 2 D parameters a block.
+"""
+
+from collections.abc import Sequence
+
+from glue_jax.method import Context, Method, train_only
+from glue_jax.peft import fusion
+from glue_jax.peft import sources as sources_lib
+
+
+def make(
+  ctx: Context,
+  *,
+  sources: Sequence[str],
+  dropout: float = 0.1,
+  penalty: float = 0.01,
+) -> Method:
+  """Returns attention over the adapters of `sources` in every block.
+
+  Args:
+    ctx: see `Context`.
+    sources: as in methods/scalearn.py.
+    dropout: rate on the raw scores.
+    penalty: weight of ||I - V||^2.
+
+  Raises:
+    ValueError: a negative weight; see `sources.read` and `fusion.plug`.
+  """
+  if penalty < 0:
+    raise ValueError(f'adapter_fusion penalty={penalty}: expected 0 or more')
+  found, values = sources_lib.read(ctx.load_tuned, sources, ctx.model.config)
+  return Method(
+    name='adapter_fusion',
+    surgery=lambda _, params: sources_lib.put(params, values),
+    plugs=(fusion.plug(r'encoder/layer_\d+/ln_ffn', found, dropout=dropout),),
+    wrap_loss=lambda loss: fusion.penalised(loss, penalty),
+    labels=train_only('.*/fusion_.*', 'head/.*'),
+    hooks=(sources_lib.same_backbone(ctx.load_tuned, sources[0]),),
+  )

@@ -1,0 +1,55 @@
+"""ScaLearn and its three smaller forms. Frohmann et al. 2023, arXiv 2310.01217.
+
+Parts: peft/scaling.py, peft/sources.py. Backbone and source adapters are
+frozen; the coefficients and a new head learn. Not here: the penalty on the
+coefficients' mean, an ablation of the official code that is off there.
+"""
+
+from collections.abc import Sequence
+
+from glue_jax.method import Context, Method, train_only
+from glue_jax.peft import scaling
+from glue_jax.peft import sources as sources_lib
+
+
+def make(
+  ctx: Context,
+  *,
+  sources: Sequence[str],
+  uniform: bool = False,
+  shared: bool = False,
+  dropout: float | None = None,
+  constraint: str = '',
+) -> Method:
+  """Returns ScaLearn: n D coefficients a layer.
+
+  Args:
+    ctx: see `Context`.
+    sources: n finished runs with the method `pfeiffer` on one backbone: their
+      workdirs or 'stage:<name>', as a rule that of the target task too.
+    uniform: one coefficient an adapter (ScaLearnUniform): n a layer.
+    shared: one set for all layers (ScaLearn++, ScaLearnUniform++).
+    dropout: rate on the coefficients; None = the paper's: 0.3, or 0 where they
+      are uniform and shared, or constrained.
+    constraint: see `scaling.CONSTRAINTS`.
+
+  Raises:
+    ValueError: see `sources.read` and `scaling.plugs`.
+  """
+  if dropout is None:
+    dropout = 0.0 if constraint or (uniform and shared) else 0.3
+  found, values = sources_lib.read(ctx.load_tuned, sources, ctx.model.config)
+  return Method(
+    name='scalearn',
+    surgery=lambda _, params: sources_lib.put(params, values),
+    plugs=scaling.plugs(
+      r'encoder/layer_\d+/ln_ffn',
+      found,
+      uniform=uniform,
+      dropout=dropout,
+      constraint=constraint,
+      shared_at='encoder' if shared else '',
+    ),
+    labels=train_only(f'.*/{scaling.LEAF}', 'head/.*'),
+    hooks=(sources_lib.same_backbone(ctx.load_tuned, sources[0]),),
+  )

@@ -1,0 +1,151 @@
+"""Transfer in two stages: adapters of source tasks, then what combines them.
+
+`plan` lists the runs as stages of one config, so that a finished adapter is
+used by every run that names it and never trained twice; `table` reads them.
+"""
+
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ml_collections
+import numpy as np
+import safetensors
+
+from glue_jax import config as config_lib
+from glue_jax import report, saved_model
+from glue_jax.data import tasks
+
+# What is compared: (method, its settings). Without sources: one adapter alone.
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+  'adapter': ('pfeiffer', {}),
+  'fusion': ('adapter_fusion', {}),
+  'scalearn': ('scalearn', {}),
+  'scalearnuniform': ('scalearn', dict(uniform=True)),
+  'scalearnpp': ('scalearn', dict(shared=True)),
+  'scalearnuniformpp': ('scalearn', dict(uniform=True, shared=True)),
+}
+SOURCE = 'source'
+
+
+def plan(
+  recipe: Callable[[str, str], Mapping[str, Any]],
+  sources: Sequence[str],
+  targets: Sequence[str],
+  forms: Sequence[str] = tuple(FORMS),
+  seeds: Sequence[int] = (0, 1, 2),
+) -> ml_collections.ConfigDict:
+  """Returns the config of all runs of a study.
+
+  Stages are source_<task>, with the first seed, and <form>_<target>. A target's
+  own adapter is among the sources, the last of them. The first seed of the form
+  `adapter` is that source.
+
+  Args:
+    recipe: (task, form) -> config of that run, without methods and seeds.
+    sources, targets: names of tasks.
+    forms: keys of FORMS.
+    seeds: of the second stage.
+
+  Raises:
+    ValueError: nothing to run, a name twice, an unknown task or form.
+  """
+  for name, given, known in (
+    ('sources', sources, tasks.TASKS),
+    ('targets', targets, tasks.TASKS),
+    ('forms', forms, FORMS),
+    ('seeds', seeds, seeds),
+  ):
+    unknown = [x for x in given if x not in known]
+    if unknown or not given or len(set(given)) < len(given):
+      raise ValueError(
+        f'{name}={list(given)}: expected one or more, each once'
+        + (f'; unknown are {unknown}, known {sorted(known)}' if unknown else '')
+      )
+  stages = [
+    (f'{SOURCE}_{task}', _run(recipe, task, 'adapter', seeds[:1]))
+    for task in dict.fromkeys([*sources, *targets])
+  ]
+  for target in targets:
+    others = [s for s in sources if s != target]
+    names = [f'stage:{SOURCE}_{task}' for task in (*others, target)]
+    for form in forms:
+      own = seeds[1:] if form == 'adapter' else seeds
+      if own:
+        run = _run(recipe, target, form, own, names)
+        stages.append((f'{form}_{target}', run))
+  return ml_collections.ConfigDict(dict(stages=tuple(stages)))
+
+
+def rows(
+  result: Mapping[str, Any], workdir: str | pathlib.Path
+) -> list[dict[str, Any]]:
+  """Returns what was measured, one row a form and target.
+
+  Args:
+    result: what `runs.run` gave of a plan.
+    workdir: where it ran.
+
+  Returns:
+    [{'form', 'target', 'metric', 'values', 'parameters'}]; parameters are
+    those that learn beside the head.
+  """
+  found = []
+  stages = result['stages']
+  for stage, part in stages.items():
+    form, _, target = stage.partition('_')
+    if form not in FORMS:
+      continue
+    values = _values(part)
+    if form == 'adapter':
+      values = [*_values(stages[f'{SOURCE}_{target}']), *values]
+    found.append(
+      {
+        'form': form,
+        'target': target,
+        'metric': part['primary']['metric'],
+        'values': values,
+        'parameters': parameters(pathlib.Path(workdir) / stage),
+      }
+    )
+  return found
+
+
+def table(measured: Sequence[Mapping[str, Any]]) -> str:
+  """Returns a line a form: parameters, mean ± sd of each target, their mean."""
+  lines: dict[str, dict[str, Any]] = {}
+  for row in measured:
+    line = lines.setdefault(
+      row['form'], {'form': row['form'], 'parameters': row['parameters']}
+    )
+    values = 100 * np.array(row['values'])
+    spread = f' ±{values.std(ddof=1):.2f}' if len(values) > 1 else ''
+    line[f'{row["target"]} {row["metric"]}'] = f'{values.mean():.2f}{spread}'
+  for form, line in lines.items():
+    means = [np.mean(r['values']) for r in measured if r['form'] == form]
+    line['mean'] = f'{100 * np.mean(means):.2f}'
+  return report.results_table(list(lines.values()))
+
+
+def parameters(workdir: pathlib.Path) -> int:
+  """Returns the size of what a finished run's method learns beside the head."""
+  folders = sorted(workdir.glob('seed_*')) or [workdir]
+  record = saved_model.read_record(folders[0])
+  own = [n for n in record['unmerged'] if '/source_' not in n]
+  path = saved_model.find(folders[0]) / saved_model.UNMERGED
+  with safetensors.safe_open(path, 'numpy') as file:
+    shapes = [file.get_slice(name).get_shape() for name in own]
+  return sum(int(np.prod(shape)) for shape in shapes)
+
+
+def _run(recipe, task, form, seeds, sources=()):
+  method, settings = FORMS[form]
+  if form != 'adapter':
+    settings = settings | dict(sources=list(sources))
+  config = config_lib.plain(recipe(task, form))
+  return config | dict(methods=[[method, settings]], seeds=list(seeds))
+
+
+def _values(part):
+  primary = part['primary']
+  return list(primary.get('values') or [primary['value']])

@@ -1,0 +1,52 @@
+"""Runs with adapters as they look when finished, without any training."""
+
+import functools
+import json
+import pathlib
+
+import jax
+
+from glue_jax import build, config, method, saved_model, sharding, tree
+from glue_jax.methods import pfeiffer
+
+
+def save(
+  folder: pathlib.Path,
+  base: dict,
+  seed: int,
+  name: str = 'pfeiffer',
+  backbone_seed: int = 0,
+  **settings: object,
+) -> dict:
+  """Writes the folder of a run; returns its adapter's leaves.
+
+  Args:
+    folder: its workdir.
+    base: config of the run, without methods.
+    seed: of the adapter.
+    name: method that the run's config names.
+    backbone_seed: of everything else.
+    **settings: of the method.
+  """
+  settings = dict(size=4) | settings
+  parts = _parts(json.dumps(config.plain(base)), backbone_seed)
+  batch = build.example_batch(parts.bundle)
+  context = method.Context(None, None, parts.plain.model, 1, 1, None, None)
+  made = pfeiffer.make(context, **settings)
+  params = sharding.gather(parts.params, parts.mesh)
+  whole, owners = method.add_leaves(
+    jax.random.key(1000 + seed), params, parts.plain, [made], batch
+  )
+  own, plain = tree.partition(whole, lambda name: name in owners)
+  added = tree.flatten(own)
+  saved_model.save(folder / 'model', parts.plain.model, plain, added)
+  changed = config.override(base, dict(methods=[[name, settings]]))
+  record = {'config': config.plain(changed), 'seed': seed}
+  (folder / 'config.json').write_text(json.dumps(record))
+  return added
+
+
+@functools.cache
+def _parts(base: str, seed: int) -> build.Parts:
+  config_of = config.complete(json.loads(base))
+  return build.build(config_of, seed, total_steps=lambda _: 1)
