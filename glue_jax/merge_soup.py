@@ -73,7 +73,7 @@ def checkpoints(run: str, folder: pathlib.Path) -> list[str]:
     opened = restore.load_run(workdir, kind, step=step)
     home = folder / f'step_{step}'
     names = models_lib.shapes(opened.model)
-    plain, rest = tree.partition(opened.params, lambda name: name in names)
+    plain, rest = tree.partition(opened.params, names.__contains__)
     saved_model.save(home, opened.model, plain, tree.flatten(rest))
     for name in convert.TOKENIZER_FILES:
       if (workdir / 'model' / name).is_file():
