@@ -74,6 +74,7 @@ setuptools.setup(
       *SELECTION_PEER,
       *(f'{name}; python_version < "3.12"' for name in BEAM),
       'hypothesis>=6.100',
+      'peft>=0.21',  # its folders are read and written
       'playwright>=1.50',  # drives the system's Chromium
       'pytest>=8.3',
       'pytest-xdist>=3.6',

@@ -9,8 +9,6 @@ loaded bundle gives the logits of the run, bit for bit, or an error.
 """
 
 import dataclasses
-import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -19,17 +17,19 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-import safetensors
-import safetensors.numpy
 
-from glue_jax import build, convert, predict, session, sharding, tree, writers
+from glue_jax import (
+  build,
+  bundle_folder,
+  convert,
+  session,
+  sharding,
+  tree,
+)
 from glue_jax import config as config_lib
+from glue_jax.bundle_folder import EXTRA, Bundle, digest, same
 from glue_jax.method import Host
-from glue_jax.models import model as models
 from glue_jax.restore import Run
-
-RECORD, LEAVES = 'bundle.json', 'leaves.safetensors'
-FORMAT = 1
 
 # Sections of a run's config that a prediction needs.
 _SECTIONS = ('task', 'data', 'model', 'objective', 'methods')
@@ -38,63 +38,51 @@ _LOCAL = {
   'data': ('data_dir', 'cache_dir', 'files', 'tokenizer'),
   'model': ('weights',),
 }
-# Before the names of what is neither learnt nor frozen.
-_EXTRA = 'extra/'
 
 
-@dataclasses.dataclass(frozen=True)
-class Bundle:
-  """What a bundle's folder holds, checked against itself.
-
-  Attributes:
-    record: content of bundle.json.
-    leaves: {name: array}.
-  """
-
-  record: dict[str, Any]
-  leaves: dict[str, np.ndarray]
-
-  def module(self) -> Any:
-    """Returns the plain model that the bundle is for, without parameters."""
-    backbone, head = self.record['backbone'], self.record['head']
-    fields = {k: models.freeze(v) for k, v in backbone['config'].items()}
-    return models.build(
-      backbone['family'],
-      kind=head['kind'],
-      num_outputs=head['num_outputs'],
-      config=models.EncoderConfig(**fields),
-    )
-
-
-def write(
-  workdir: str | os.PathLike,
-  folder: str | os.PathLike,
-  which: str | None = None,
-  seed: int | None = None,
-) -> Bundle:
-  """Writes the bundle of a finished run.
-
-  Args:
-    workdir, which, seed: see `predict.open_run`.
-    folder: made if needed.
-
-  Raises:
-    ValueError: no such run; its backbone came from no files, or nothing of it
-      stayed as it was.
-  """
-  run = predict.open_run(workdir, which, seed)
-  workdir = pathlib.Path(workdir)
-  if seed is not None and list(workdir.glob('seed_*')):
-    workdir = workdir / f'seed_{seed}'
-  return of_run(run, build.run_config(workdir), folder)
-
-
-def of_run(run: Run, config: Any, folder: str | os.PathLike) -> Bundle:
+def write(run: Run, folder: str | os.PathLike) -> Bundle:
   """Writes the bundle of an open run.
 
   Args:
     run: its state is read.
-    config: that it began with; `run.config` may have other weights.
+    folder: made if needed.
+
+  Raises:
+    ValueError: the run's backbone came from no files, or nothing of it stayed
+      as it was.
+  """
+  state, mesh = run.host.state, run.parts.mesh
+  record = {
+    'seed': run.begun.seeds[0],
+    'step': run.step,
+    'variant': run.host.variant,
+  }
+  return of_leaves(
+    on_host(state.all_params(), mesh),
+    on_host(dict(state.extra), mesh),
+    record,
+    run.begun,
+    run.tokenizer,
+    folder,
+  )
+
+
+def of_leaves(
+  flat: Mapping[str, np.ndarray],
+  extra: Mapping[str, np.ndarray],
+  record: Mapping[str, Any],
+  config: Any,
+  tokenizer: Any,
+  folder: str | os.PathLike,
+) -> Bundle:
+  """Writes the bundle of a tree's leaves.
+
+  Args:
+    flat: {name: array}, the whole tree before any export.
+    extra: the same of what is neither learnt nor frozen.
+    record: seed, step and variant.
+    config: names the weights that the tree began from.
+    tokenizer: of the run.
     folder: made if needed.
 
   Raises:
@@ -106,102 +94,35 @@ def of_run(run: Run, config: Any, folder: str | os.PathLike) -> Bundle:
       'the run began from its seed, not from weights, so there is no backbone '
       'that a bundle could belong to; set config.model.weights'
     )
-  start = _start(config, config.seeds[0], run.tokenizer)
-  state = run.host.state
-  flat = _on_host(state.all_params(), run.parts.mesh)
-  given = _on_host(start.params, start.mesh)
-  shared = {n: x for n, x in flat.items() if _same(x, given[n])}
+  start = begin(config, record['seed'], tokenizer)
+  given = on_host(start.params, start.mesh)
+  labels = start.method.labels(start.params, record['variant'])
+  learns = {n for n, label in tree.flatten(labels).items() if label == 'train'}
+  shared = {
+    n: x
+    for n, x in flat.items()
+    if n not in learns and not n.startswith('head/') and same(x, given[n])
+  }
   if not any(n.startswith('encoder/') for n in shared):
     raise ValueError(
       'no leaf of the backbone stayed as it was; the run is a model of its '
       'own, see launch.export'
     )
-  extra = _on_host(dict(state.extra), run.parts.mesh)
   leaves = {n: x for n, x in flat.items() if n not in shared}
-  leaves |= {_EXTRA + n: x for n, x in extra.items()}
-  module = start.plain.model
-  record = {
-    'format': FORMAT,
+  leaves |= {EXTRA + n: x for n, x in extra.items()}
+  module, task = start.plain.model, start.bundle.task
+  record = dict(record) | {
     'backbone': _backbone(weights, module, config),
     'shared': {'count': len(shared), 'sha256': digest(shared)},
     'config': _portable(config),
     'head': {'kind': module.kind, 'num_outputs': module.num_outputs},
-    'labels': list(run.task.labels or run.task.choices),
+    'labels': list(task.labels or task.choices),
     'tokenizer': {
       'id': _id(config.data.get('tokenizer') or weights),
-      'sha256': run.tokenizer.fingerprint,
+      'sha256': tokenizer.fingerprint,
     },
-    'seed': config.seeds[0],
-    'step': run.step,
-    'variant': run.host.variant,
   }
-  return save(folder, record, leaves)
-
-
-def save(
-  folder: str | os.PathLike,
-  record: Mapping[str, Any],
-  leaves: Mapping[str, Any],
-) -> Bundle:
-  """Writes a folder; `bundle.json` comes last, so one that has it is whole.
-
-  Args:
-    folder: made if needed.
-    record: without 'leaves' and 'leaves_sha256', which are made here.
-    leaves: {name: array}.
-  """
-  folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / RECORD).unlink(missing_ok=True)
-  flat = {n: np.ascontiguousarray(x) for n, x in leaves.items()}
-  part = folder / f'{LEAVES}.part'
-  safetensors.numpy.save_file(flat, part)
-  part.rename(folder / LEAVES)
-  record = dict(record) | {
-    'leaves': {n: [str(x.dtype), *x.shape] for n, x in sorted(flat.items())},
-    'leaves_sha256': digest(flat),
-  }
-  text = json.dumps(config_lib.plain(record), indent=2) + '\n'
-  writers.replace_text(folder / RECORD, text)
-  return Bundle(json.loads(text), flat)
-
-
-def read(folder: str | os.PathLike) -> Bundle:
-  """Reads a bundle, without its backbone.
-
-  Raises:
-    ValueError: no bundle, another format, a damaged file, a missing or changed
-      leaf, or a method that isn't known.
-  """
-  folder = pathlib.Path(folder)
-  try:
-    record = json.loads((folder / RECORD).read_text())
-    leaves = safetensors.numpy.load_file(folder / LEAVES)
-  except (OSError, ValueError, safetensors.SafetensorError) as error:
-    raise ValueError(f'{folder} holds no whole bundle: {error}') from error
-  if record.get('format') != FORMAT:
-    raise ValueError(
-      f'{folder}: bundle of format {record.get("format")!r}; this program '
-      f'reads {FORMAT}'
-    )
-  kinds = {n: [str(x.dtype), *x.shape] for n, x in leaves.items()}
-  lines = config_lib.changes(record['leaves'], kinds)
-  if lines:
-    raise ValueError(
-      f'{folder}: {LEAVES} is not what {RECORD} lists (listed -> found):\n  '
-      + '\n  '.join(lines)
-    )
-  if digest(leaves) != record['leaves_sha256']:
-    raise ValueError(
-      f'{folder}: the values of {LEAVES} have another hash than {RECORD} says; '
-      'the file was changed or damaged'
-    )
-  for name, _ in record['config']['methods']:
-    try:
-      config_lib.module('methods', name, f'methods.{name}')
-    except ValueError as error:
-      raise ValueError(f'{folder}: unknown method {name!r}: {error}') from None
-  return Bundle(record, leaves)
+  return bundle_folder.save(folder, record, leaves)
 
 
 def load(
@@ -225,7 +146,7 @@ def load(
     ValueError: see `read`; or another backbone, tokenizer or label map, a leaf
       that is missing or of another shape, or a hash that differs.
   """
-  bundle = read(folder)
+  bundle = bundle_folder.read(folder)
   record = bundle.record
   _check_sizes(folder, record['backbone'], backbone)
   config = config_lib.override(
@@ -235,11 +156,10 @@ def load(
       'data': {'tokenizer': str(tokenizer or backbone)},
     },
   )
-  config = config_lib.complete(config)
-  parts = _start(config, record['seed'], **data)
+  config = config_lib.complete(config | {'seeds': [record['seed']]})
+  parts = begin(config, record['seed'], **data)
   _check_start(folder, bundle, parts, config, backbone)
-  flat = dict(tree.flatten(parts.params))
-  flat |= {n: x for n, x in bundle.leaves.items() if not n.startswith(_EXTRA)}
+  flat = tree.flatten(parts.params) | bundle.params
   with sharding.enter(parts.mesh):
     params = tree.unflatten(flat)
     specs = sharding.param_specs(params, parts.rules, parts.mesh)
@@ -258,25 +178,34 @@ def load(
       step=host.step,
       parts=parts,
       host=host,
+      begun=config,
     )
 
 
-def digest(leaves: Mapping[str, Any]) -> str:
-  """Returns the SHA-256 of names, types, shapes and values, sorted by name."""
-  found = hashlib.sha256()
-  for name, value in sorted(leaves.items()):
-    value = np.ascontiguousarray(value)
-    found.update(f'{name} {value.dtype} {value.shape}\n'.encode())
-    found.update(value.tobytes())
-  return found.hexdigest()
+def begin(
+  config: Any, seed: int = 0, tokenizer: Any = None, **data: Any
+) -> build.Parts:
+  """Returns what a run begins with, but for another seed.
 
+  Args:
+    config: completed.
+    seed: of the run.
+    tokenizer: in place of the config's.
+    **data: overrides of the config's data section; by default nothing is read.
 
-def _start(config, seed, tokenizer=None, **data) -> build.Parts:
-  """The run's beginning with another seed, without training data."""
+  Raises:
+    ValueError: see `build.build`.
+  """
   data = {'train_split': '', 'eval_splits': ()} | data
   if tokenizer is not None:
     data['tokenizer'] = tokenizer
   return build.build(config, seed + 1, total_steps=lambda _: 1, **data)
+
+
+def on_host(params: tree.Tree, mesh: Any) -> dict[str, np.ndarray]:
+  """Returns {name: whole array} of a tree that lies on the mesh."""
+  flat = tree.flatten(sharding.gather(params, mesh)) if params else {}
+  return {name: np.asarray(value) for name, value in flat.items()}
 
 
 def _backbone(weights, module, config) -> dict[str, Any]:
@@ -307,16 +236,6 @@ def _portable(config) -> dict[str, Any]:
 
 def _id(source) -> str:
   return pathlib.Path(str(source)).name
-
-
-def _on_host(params, mesh) -> dict[str, np.ndarray]:
-  flat = tree.flatten(sharding.gather(params, mesh)) if params else {}
-  return {name: np.asarray(value) for name, value in flat.items()}
-
-
-def _same(a, b) -> bool:
-  kinds = (a.shape, a.dtype) == (b.shape, b.dtype)
-  return kinds and a.tobytes() == b.tobytes()
 
 
 def _check_sizes(folder, wanted, backbone):
@@ -361,8 +280,8 @@ def _check_start(folder, bundle, parts, config, backbone):
       f'{folder}: the labels of {task.name} are {labels}, the bundle was '
       f'trained with {record["labels"]}'
     )
-  flat = _on_host(parts.params, parts.mesh)
-  own = {n: x for n, x in bundle.leaves.items() if not n.startswith(_EXTRA)}
+  flat = on_host(parts.params, parts.mesh)
+  own = bundle.params
   fitting = {n: x for n, x in flat.items() if n in own}
   gap = tree.diff(tree.unflatten(fitting), tree.unflatten(own))
   shared = {n: x for n, x in flat.items() if n not in own}
@@ -385,11 +304,7 @@ def _state(parts, bundle, host):
   tx = optax.identity()
   host.state = session.initial_state(parts, tx, key)
   state = session.relabel(parts, host, tx)
-  extra = {
-    n.removeprefix(_EXTRA): jax.numpy.asarray(x)
-    for n, x in bundle.leaves.items()
-    if n.startswith(_EXTRA)
-  }
+  extra = {n: jax.numpy.asarray(x) for n, x in bundle.extra.items()}
   state = state.replace(
     step=jax.numpy.int32(host.step), extra=tree.unflatten(extra)
   )

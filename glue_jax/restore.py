@@ -25,6 +25,7 @@ class Run:
     step: of the checkpoint.
     parts: everything else.
     host: holds the state, before export, and its variant.
+    begun: the config as it was at the start: `config` may have other weights.
   """
 
   config: Any
@@ -37,6 +38,7 @@ class Run:
   step: int
   parts: build.Parts
   host: Host
+  begun: Any
 
 
 def load_run(
@@ -66,7 +68,7 @@ def load_run(
     workdir = workdir / f'seed_{seed}'
   elif seeds:
     raise ValueError(f'{workdir} has several seeds; choose one of {seeds}')
-  config = build.run_config(workdir)
+  config = begun = build.run_config(workdir)
   seed = config.seeds[0]
   model = workdir / 'model'
   if (model / saved_model.MODEL).is_file():
@@ -106,4 +108,5 @@ def load_run(
     step=step,
     parts=parts,
     host=host,
+    begun=begun,
   )

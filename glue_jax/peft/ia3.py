@@ -45,9 +45,13 @@ def merge(params: tree.Tree, inputs: str) -> tree.Tree:
     site = name.removesuffix(f'/{LEAF}')
     vector = flat.pop(name)
     by_input = tree.matches(inputs, site)
-    flat[f'{site}/kernel'] *= vector[:, None] if by_input else vector
-    if not by_input and f'{site}/bias' in flat:
-      flat[f'{site}/bias'] *= vector
+    factors = {'kernel': vector[:, None] if by_input else vector}
+    if not by_input:
+      factors['bias'] = vector
+    for leaf, factor in factors.items():
+      if f'{site}/{leaf}' in flat:
+        # Not in place: the arrays may be the caller's.
+        flat[f'{site}/{leaf}'] = flat[f'{site}/{leaf}'] * factor
   return tree.unflatten(flat)
 
 

@@ -1,0 +1,161 @@
+"""Bundles: tuned models without their backbone.
+
+  python -m launch.bundle write --workdir=runs/lora_rte --out=rte_bundle
+  python -m launch.bundle show --bundle=rte_bundle
+  python -m launch.bundle evaluate --bundle=rte_bundle --backbone=WEIGHTS \\
+    [--split=validation] [--data_dir=DIR]
+  python -m launch.bundle predict --bundle=rte_bundle --backbone=WEIGHTS \\
+    --input=pairs.tsv --out=rte.jsonl
+  python -m launch.bundle to_peft --bundle=rte_bundle --out=rte_peft
+  python -m launch.bundle from_peft --peft=rte_peft --backbone=WEIGHTS \\
+    --task=rte --out=rte_bundle
+
+A bundle holds what the tuning changed and the head; the hash of the backbone
+that it needs is compared when it is read. WEIGHTS is the folder that the run
+had as model.weights; --tokenizer, if its tokenizer was another folder.
+to_peft and from_peft: the folder form of Hugging Face's `peft`, for LoRA,
+(IA)3, prefix, prompt and (in a form of our own) Pfeiffer adapters.
+"""
+
+import json
+import sys
+
+from absl import app, flags, logging
+
+COMMANDS = {
+  'write': ('workdir', 'out'),
+  'show': ('bundle',),
+  'evaluate': ('bundle', 'backbone'),
+  'predict': ('bundle', 'backbone', 'input'),
+  'to_peft': ('bundle', 'out'),
+  'from_peft': ('peft', 'backbone', 'task', 'out'),
+}
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """The flags of all commands."""
+  text = flags.DEFINE_string
+  text('workdir', None, 'write: folder of the run.')
+  flags.DEFINE_enum('which', None, ['best', 'last'], 'write: checkpoint.')
+  flags.DEFINE_integer('seed', None, 'write: which seed of several.')
+  text('out', None, 'Folder, or file of predictions, to write.')
+  text('bundle', None, 'Folder of a bundle.')
+  text('backbone', None, 'Folder of the weights.')
+  text('tokenizer', None, 'Its folder, if not --backbone.')
+  text('split', None, "evaluate: default the task's evaluation splits.")
+  text('data_dir', None, 'evaluate: data folder.')
+  text('input', None, "predict: file of own texts, '-' = stdin.")
+  text('peft', None, 'from_peft: folder to read.')
+  text('task', None, 'from_peft: name of the task.')
+  flags.DEFINE_integer('max_length', None, 'from_peft: in tokens.')
+
+
+def load(**data: object) -> object:
+  """The bundle of the flags on its backbone, a `restore.Run`."""
+  from glue_jax import bundle
+
+  return bundle.load(FLAGS.bundle, FLAGS.backbone, FLAGS.tokenizer, **data)
+
+
+def write() -> str:
+  """Writes a run's bundle; returns what was done."""
+  from glue_jax import bundle, predict
+
+  run = predict.open_run(FLAGS.workdir, FLAGS.which, FLAGS.seed)
+  made = bundle.write(run, FLAGS.out)
+  size = sum(x.nbytes for x in made.leaves.values())
+  return f'{len(made.leaves)} leaves, {size:,} bytes written to {FLAGS.out}'
+
+
+def show() -> str:
+  """Returns what a bundle's record says, without its list of leaves."""
+  from glue_jax import bundle_folder
+
+  found = bundle_folder.read(FLAGS.bundle)
+  record = {k: v for k, v in found.record.items() if k != 'leaves'}
+  count = sum(x.size for x in found.leaves.values())
+  return json.dumps(record | {'parameters': count}, indent=2)
+
+
+def evaluate() -> str:
+  """Scores a bundle; returns the table."""
+  from glue_jax import bundle_folder, evaluate, report
+  from glue_jax.data import tasks
+
+  section = bundle_folder.read(FLAGS.bundle).record['config']['task']
+  task = tasks.make(**section)
+  splits = (FLAGS.split,) if FLAGS.split else task.eval_splits
+  data = {'data_dir': FLAGS.data_dir} if FLAGS.data_dir else {}
+  run = load(eval_splits=splits, eval_limit=None, **data)
+  table = {
+    split: evaluate.evaluate(
+      run.predict_fn, batches, run.task, run.bundle.tables.get(split)
+    )[0]
+    for split, batches in run.bundle.evals.items()
+  }
+  return report.metrics_table(table)
+
+
+def predict() -> str:
+  """Predicts own texts; returns what was done."""
+  from glue_jax import predict
+
+  run = load()
+  rows = predict.read_texts(FLAGS.input, run.task)
+  found = predict.predict_rows(run, rows, FLAGS.input)
+  out = FLAGS.out or '-'
+  predict.write(found, out, 'tsv' if out.endswith('.tsv') else 'jsonl')
+  return '' if out == '-' else f'{len(found)} predictions written to {out}'
+
+
+def to_peft() -> str:
+  """Writes a bundle as a folder of peft; returns what was done."""
+  from glue_jax import bundle_folder, peft_folder
+
+  peft_folder.write(FLAGS.out, bundle_folder.read(FLAGS.bundle))
+  return f'{FLAGS.bundle} written to {FLAGS.out}'
+
+
+def from_peft() -> str:
+  """Makes a bundle of a folder of peft; returns what was done."""
+  from glue_jax import peft_folder
+
+  made = peft_folder.to_bundle(
+    FLAGS.peft,
+    FLAGS.backbone,
+    {'name': FLAGS.task},
+    FLAGS.out,
+    FLAGS.tokenizer,
+    FLAGS.max_length,
+  )
+  method = made.record['config']['methods'][0][0]
+  return f'{method} of {FLAGS.peft} written to {FLAGS.out}'
+
+
+def main(argv: list[str]) -> None:
+  """Runs one command."""
+  if len(argv) != 2 or argv[1] not in COMMANDS:
+    raise app.UsageError(f'give one command of {", ".join(COMMANDS)}')
+  command = argv[1]
+  missing = [name for name in COMMANDS[command] if not FLAGS[name].value]
+  if missing:
+    raise app.UsageError(f'{command} needs --{", --".join(missing)}')
+  if not FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
+  # Imported here so that --help and a wrong flag answer at once.
+  from glue_jax import checkpoint, cpu
+
+  cpu.keep_memory()
+  try:
+    said = globals()[command]()
+  except (ValueError, OSError, checkpoint.CheckpointError) as error:
+    logging.debug('', exc_info=True)
+    sys.exit(f'error: {error}')
+  if said:
+    print(said)
+
+
+if __name__ == '__main__':
+  define_flags()
+  app.run(main)
