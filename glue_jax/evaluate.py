@@ -324,16 +324,19 @@ _DECODERS = {
 
 def _set_scores(predictions: Predictions, labels) -> dict[str, float]:
   """Scores of sets of classes; 'macro_f1' is the mean of the classes' F1."""
-  task, logits = predictions.task, np.asarray(predictions.outputs['logits'])
+  logits = np.asarray(predictions.outputs['logits'], np.float64)
   found = metrics_lib.multilabel(logits > 0, labels)
+  losses = np.logaddexp(0, logits) - labels * logits
+  return _chosen(predictions.task, found) | {'loss': float(losses.mean())}
+
+
+def _chosen(task: Task, found: Mapping[str, Any]) -> dict[str, float]:
+  """The task's metrics out of those found."""
   unknown = [name for name in task.metrics if name not in found]
   if unknown:
-    known = sorted(found.keys() - {'class_f1'})
+    known = sorted(found.keys() - {'classes', 'class_f1'})
     raise ValueError(f'{task.name}: unknown metrics {unknown}; known: {known}')
-  result = {name: found[name] for name in task.metrics}
-  logits = np.asarray(logits, np.float64)
-  losses = np.logaddexp(0, logits) - labels * logits
-  return result | {'loss': float(losses.mean())}
+  return {name: found[name] for name in task.metrics}
 
 
 def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:
@@ -343,11 +346,7 @@ def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:
   found = metrics_sequence.sequence_scores(
     names(predictions.values), names(labels), task.seq_mode
   )
-  unknown = [name for name in task.metrics if name not in found]
-  if unknown:
-    known = sorted(name for name in found if name != 'classes')
-    raise ValueError(f'{task.name}: unknown metrics {unknown}; known: {known}')
-  result = {name: found[name] for name in task.metrics}
+  result = _chosen(task, found)
   losses = []
   for gold, logits, words in zip(
     labels, predictions.outputs['logits'], predictions.outputs['word_ids']
