@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from glue_jax import evaluate_texts, metrics_sequence, writers
+from glue_jax import evaluate_scores, metrics_sequence, writers
 from glue_jax import metrics as metrics_lib
 from glue_jax.data.load import Table
 from glue_jax.data.task import CORPUS_KINDS, Task
@@ -178,14 +178,14 @@ def score(predictions: Predictions, table: Table) -> dict[str, float]:
   """Scores decoded predictions against the table's labels, primary first."""
   task = predictions.task
   if task.kind == 'span':
-    return evaluate_texts.spans(predictions, table)
+    return evaluate_scores.spans(predictions, table)
   values, labels = predictions.values, table.labels()
   if task.kind == 'multilabel':
-    return _set_scores(predictions, labels)
+    return evaluate_scores.sets(predictions, labels)
   if task.kind == 'token_classification':
     return _tag_scores(predictions, labels)
   if task.candidates:
-    result = evaluate_texts.candidates(predictions, table)
+    result = evaluate_scores.candidates(predictions, table)
   else:
     result = metrics_lib.compute(task.metrics, values, labels, table.groups())
   if task.kind == 'regression':
@@ -322,20 +322,6 @@ _DECODERS = {
 }
 
 
-def _set_scores(predictions: Predictions, labels) -> dict[str, float]:
-  """Scores of sets of classes; 'macro_f1' is the mean of the classes' F1."""
-  task, logits = predictions.task, np.asarray(predictions.outputs['logits'])
-  found = metrics_lib.multilabel(logits > 0, labels)
-  unknown = [name for name in task.metrics if name not in found]
-  if unknown:
-    known = sorted(found.keys() - {'class_f1'})
-    raise ValueError(f'{task.name}: unknown metrics {unknown}; known: {known}')
-  result = {name: found[name] for name in task.metrics}
-  logits = np.asarray(logits, np.float64)
-  losses = np.logaddexp(0, logits) - labels * logits
-  return result | {'loss': float(losses.mean())}
-
-
 def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:
   """Scores of chunks; a word beyond the maximal length has no tag."""
   task = predictions.task
@@ -343,11 +329,7 @@ def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:
   found = metrics_sequence.sequence_scores(
     names(predictions.values), names(labels), task.seq_mode
   )
-  unknown = [name for name in task.metrics if name not in found]
-  if unknown:
-    known = sorted(name for name in found if name != 'classes')
-    raise ValueError(f'{task.name}: unknown metrics {unknown}; known: {known}')
-  result = {name: found[name] for name in task.metrics}
+  result = evaluate_scores.chosen(task, found)
   losses = []
   for gold, logits, words in zip(
     labels, predictions.outputs['logits'], predictions.outputs['word_ids']

@@ -1,11 +1,14 @@
-"""Scores of answers that are texts: spans (SQuAD) and candidates (ReCoRD)."""
+"""Scores where a row's answer is no class and no number: texts and sets."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from glue_jax import metrics as metrics_lib
 from glue_jax import metrics_squad
 from glue_jax.data.table import Table
+from glue_jax.data.task import Task
 
 
 def spans(predictions: Any, table: Table) -> dict[str, float]:
@@ -57,3 +60,29 @@ def candidates(predictions: Any, table: Table) -> dict[str, float]:
   texts = {key: text for key, (_, text) in best.items()}
   found = metrics_squad.record(answers, texts)
   return {name: found[name] for name in predictions.task.metrics}
+
+
+def sets(predictions: Any, labels: np.ndarray) -> dict[str, float]:
+  """Scores of sets of classes; 'macro_f1' is the mean of the classes' F1.
+
+  Args:
+    predictions: `evaluate.Predictions` with the logits (n, C).
+    labels: (n, C), 0 or 1.
+  """
+  logits = np.asarray(predictions.outputs['logits'], np.float64)
+  found = metrics_lib.multilabel(logits > 0, labels)
+  losses = np.logaddexp(0, logits) - labels * logits
+  return chosen(predictions.task, found) | {'loss': float(losses.mean())}
+
+
+def chosen(task: Task, found: Mapping[str, Any]) -> dict[str, float]:
+  """Returns the task's metrics out of those found.
+
+  Raises:
+    ValueError: one isn't there.
+  """
+  unknown = [name for name in task.metrics if name not in found]
+  if unknown:
+    known = sorted(found.keys() - {'classes', 'class_f1'})
+    raise ValueError(f'{task.name}: unknown metrics {unknown}; known: {known}')
+  return {name: found[name] for name in task.metrics}
