@@ -277,14 +277,14 @@ def test_tags_and_choices(tmp_path):
   path.write_text('{"words": ["a", "b"], "label": ["B"]}\n')
   with pytest.raises(ValueError, match='train.jsonl:1: 1 labels for 2 tokens'):
     load.load(tags, 'train', tmp_path)
-  copa = tasks.make(
-    'copa', kind='multiple_choice', columns='premise,a,b', choices='a,b'
+  choice = tasks.make(
+    'plausible', kind='multiple_choice', columns='premise,a,b', choices='a,b'
   )
   path.write_text('{"premise": "p", "a": "x", "b": "y", "label": 1}\n')
-  assert load.load(copa, 'train', tmp_path).rows[0]['label'] == 1
+  assert load.load(choice, 'train', tmp_path).rows[0]['label'] == 1
   path.write_text('{"premise": "p", "a": "x", "b": "y", "label": 2}\n')
   with pytest.raises(ValueError, match='unknown label 2; expected 0 to 1'):
-    load.load(copa, 'train', tmp_path)
+    load.load(choice, 'train', tmp_path)
 
 
 def squad_file(**changes):
