@@ -69,6 +69,7 @@ MODELS = {
   'moebert': EXPERTS,
   'prefix': dict(max_positions=32),
   'prompt': dict(max_positions=32),
+  'wanda': dict(num_layers=2),
   'scalearn': dict(num_layers=2),
 }
 # Methods whose model is the plain one before the first step.
