@@ -28,19 +28,17 @@ Exits 1 if a cell failed; the others are run all the same.
 
 import concurrent.futures
 import pathlib
-import runpy
 import shlex
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from absl import app, flags
 from ml_collections import config_flags
 
-from glue_jax import config_flag, sweep
+from glue_jax import config_flag, sweep, sweep_config
 
 FLAGS = flags.FLAGS
 config_flag.define()
@@ -89,7 +87,7 @@ class Runner:
     return [
       *(sys.executable, '-m', 'launch.train'),
       *self.base,
-      *overrides_as_flags(cell.overrides),
+      *sweep_config.as_flags(cell.overrides),
       f'--workdir={self.workdir / cell.name}',
     ]
 
@@ -147,39 +145,6 @@ class Runner:
     return process.wait()
 
 
-def overrides_as_flags(overrides: Sequence[tuple[str, str]]) -> list[str]:
-  """Returns '--config.field=value' for each."""
-  return [f'--config.{field}={value}' for field, value in overrides]
-
-
-def check_overrides(
-  base: Sequence[str], overrides: Sequence[tuple[str, str]] = ()
-) -> Any:
-  """Parses a cell's flags as `launch.train` would, and checks every key.
-
-  Args:
-    base: '--config=...' and the fixed overrides.
-    overrides: ((field, value), ...) of the cell.
-
-  Returns:
-    The cell's config.
-
-  Raises:
-    ValueError: nothing reads a field, or a value has the wrong type.
-  """
-  from glue_jax import schema  # here, so that --help answers at once
-
-  argv = ['train', *base, *overrides_as_flags(overrides)]
-  values = flags.FlagValues()
-  config_flag.define(values, argv)
-  try:
-    values(argv)
-  except flags.Error as error:
-    raise ValueError(str(error)) from error
-  schema.check(values['config'].value)
-  return values['config'].value
-
-
 def cells_from_flags(base: Sequence[str]) -> list[sweep.Cell]:
   """Returns the cells that the flags describe, each checked.
 
@@ -201,7 +166,7 @@ def cells_from_flags(base: Sequence[str]) -> list[sweep.Cell]:
     sweep.seed_list(FLAGS.seeds),
   )
   for cell in found:
-    check_overrides(base, cell.overrides)
+    sweep_config.check(base, cell.overrides)
   if FLAGS.cell is not None and not 0 <= FLAGS.cell < len(found):
     raise ValueError(f'--cell={FLAGS.cell}: there are 0 to {len(found) - 1}')
   return found
@@ -240,12 +205,12 @@ def search_and_retrain(base: Sequence[str]) -> int:
     )
   if not FLAGS.trials:
     raise ValueError('--sampler=tpe needs --trials=N')
-  space = sweep.parse_random(FLAGS.random or config_space(base[0]))
-  config = check_overrides(base)
+  space = sweep.parse_random(FLAGS.random or sweep_config.space(base[0]))
+  config = sweep_config.check(base)
   for field, (kind, values) in space.items():
     for value in values:
       text = value if kind == 'choice' else str(value)
-      check_overrides(base, ((field, text),))
+      sweep_config.check(base, ((field, text),))
   # Imported here so that --help and a wrong flag answer at once.
   from glue_jax import two_step
   from glue_jax.search import tpe
@@ -274,21 +239,6 @@ def search_and_retrain(base: Sequence[str]) -> int:
     return 128 + 15
 
 
-def config_space(flag: str) -> Sequence[str]:
-  """Returns SPACE of the config file in '--config=FILE[:ARGUMENT]'.
-
-  Raises:
-    ValueError: it has none.
-  """
-  path = flag.partition('=')[2].partition(':')[0]
-  space = runpy.run_path(path).get('SPACE')
-  if not space:
-    raise ValueError(
-      f'--sampler=tpe needs --random=field=..., or SPACE in {path}'
-    )
-  return space
-
-
 def main(argv: list[str]) -> int:
   """Runs the sweep; returns the exit code."""
   if argv[1:]:
@@ -296,7 +246,7 @@ def main(argv: list[str]) -> int:
   fixed = config_flags.get_override_values(FLAGS['config'])
   base = [
     f'--config={config_flags.get_config_filename(FLAGS["config"])}',
-    *overrides_as_flags(sorted(fixed.items())),
+    *sweep_config.as_flags(sorted(fixed.items())),
   ]
   try:
     if FLAGS.sampler == 'tpe':

@@ -264,7 +264,7 @@ def test_a_head_of_another_size_is_refused(folder):
   other = models.build(
     'bert', 'tiny', kind='classification', num_outputs=2, **SIZES
   )
-  with pytest.raises(ValueError, match=r'\(3, 12\); the model has \(2, 12\)'):
+  with pytest.raises(ValueError, match=r'\(3,\); the model has \(2,\)'):
     peft_folder.read(folder, other)
 
 

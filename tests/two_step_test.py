@@ -9,11 +9,10 @@ import sys
 
 import pytest
 
-from glue_jax import retrains, sweep, two_step
+from glue_jax import retrains, sweep, sweep_config, two_step
 from glue_jax.data import tasks
 from glue_jax.search import tpe
 from glue_jax.writers import append_line
-from launch import sweep as launch_sweep
 from tests.conftest import ROOT, tiny_config
 
 SPACE = sweep.parse_random(['optimizer.lr=choice:1,2,3,4'])
@@ -183,11 +182,11 @@ def test_sequence_labelling_is_searched_by_micro_f1():
 @pytest.mark.parametrize('name', ['lepiszcze', 'lepiszcze_small'])
 def test_the_spaces_of_the_configs_fit_their_configs(name):
   base = f'--config={ROOT}/configs/{name}.py:cdsc_e'
-  space = sweep.parse_random(launch_sweep.config_space(base))
+  space = sweep.parse_random(sweep_config.space(base))
   for field, (kind, values) in space.items():
     assert kind == 'choice' and len(values) > 1
     for value in values:
-      launch_sweep.check_overrides([base], ((field, value),))
+      sweep_config.check([base], ((field, value),))
 
 
 CONFIG = """
