@@ -17,7 +17,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from glue_jax import config as config_lib
-from glue_jax import convert, method, saved_model, sharding, tree
+from glue_jax import convert, initial, method, saved_model, sharding, tree
 from glue_jax.data import pipeline, tasks
 from glue_jax.models import encoder
 from glue_jax.models import model as models
@@ -301,12 +301,7 @@ def initial_params(
   if weights and missing:
     logging.info('fresh from the seed: %s', ', '.join(sorted(missing)))
 
-  def init(rng):
-    flat = tree.flatten(apply.init(rng, batch))
-    return {name: flat[name] for name in sorted(missing)}
-
-  # Compiled only for the leaves that are missing: the rest is never computed.
-  fresh = jax.jit(init)(rng) if missing else {}
+  fresh = initial.draw(apply.init, missing, rng, batch)
   return tree.unflatten(
     {n: found.get(n, fresh.get(n)) for n in tree.flatten(expected)}
   )

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from glue_jax import tree
+from glue_jax import initial, tree
 from glue_jax.plugs import Apply, Plug
 
 # (apply, params, batch, rng) -> (mean loss (), {name: (sum (), count ())}).
@@ -217,8 +217,9 @@ def freeze(*patterns: str) -> Callable:
 def compose(
   methods: Sequence[Method], owners: Mapping[str, str] | None = None
 ) -> Method:
-  """Joins methods into one that applies them in order (export: in reverse).
+  """Joins methods into one that applies them in order.
 
+  Export folds them in the same order: the first one's plugs are innermost.
   Surgery is left out: `add_leaves` runs it, since who added a leaf matters.
 
   Args:
@@ -249,7 +250,7 @@ def compose(
     prepare=_prepare(methods),
     hooks=tuple(hook for m in methods for hook in m.hooks),
     truncate=_chain(methods, 'truncate'),
-    export=_chain(methods[::-1], 'export'),
+    export=_chain(methods, 'export'),
   )
 
 
@@ -298,8 +299,8 @@ def add_leaves(
           'one of the methods, or other targets'
         )
       # Shapes may depend on the plugs of earlier methods, so all are entered.
-      init = jax.jit(apply.replace(plugs=plugs).init)(key, batch)
-      fresh = {n: x for n, x in tree.flatten(init).items() if n in own}
+      init = apply.replace(plugs=plugs).init
+      fresh = initial.draw(init, own, key, batch)
       params = tree.merge(params, tree.unflatten(fresh))
       owners |= dict.fromkeys(own, method.name)
     if method.surgery:

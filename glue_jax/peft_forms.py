@@ -74,9 +74,13 @@ def _lora_out(leaves, given, module):
   sites, tensors = _sites(module), {}
   for name, value in leaves.items():
     site, _, leaf = name.rpartition('/')
-    if leaf not in ('lora_a', 'lora_b') or not site.startswith('encoder/layer'):
+    if leaf not in ('lora_a', 'lora_b') or site not in sites:
       raise ValueError(f'the form of peft has no place for {name}')
-    tensors[f'{sites[site]}.lora_{leaf[-1].upper()}.weight'] = value.T
+    factor = leaf[-1].upper()
+    if site.startswith('encoder/embeddings/'):
+      tensors[f'{sites[site]}.lora_embedding_{factor}'] = value.T
+    else:
+      tensors[f'{sites[site]}.lora_{factor}.weight'] = value.T
   return tensors, {
     'r': given['rank'],
     'lora_alpha': given['alpha'],
@@ -91,16 +95,18 @@ def _lora_in(body, config, module):
   ours = {theirs: site for site, theirs in _sites(module).items()}
   leaves = {}
   for name in list(body):
-    found = re.fullmatch(r'(.*)\.lora_([AB])\.weight', name)
+    found = re.fullmatch(r'(.*)\.lora_(embedding_)?([AB])(\.weight)?', name)
     if found and found[1] in ours:
-      leaf = f'{ours[found[1]]}/lora_{found[2].lower()}'
+      leaf = f'{ours[found[1]]}/lora_{found[3].lower()}'
       leaves[leaf] = body.pop(name).T
   sites = {name.rpartition('/')[0] for name in leaves}
+  tables = {site for site in sites if site.startswith('encoder/embeddings/')}
   return leaves, {
     'rank': config['r'],
     'alpha': float(config['lora_alpha']),
     'dropout': config.get('lora_dropout', 0.0),
-    'targets': sorted(_every_layer(sites, module, 'LoRA')),
+    'targets': sorted(_every_layer(sites - tables, module, 'LoRA')),
+    'tables': sorted(site.rpartition('/')[2] for site in tables),
     'rank_stabilised': config.get('use_rslora', False),
   }
 

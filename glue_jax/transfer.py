@@ -26,6 +26,12 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
   'scalearnuniformpp': ('scalearn', dict(uniform=True, shared=True)),
 }
 SOURCE = 'source'
+# ScaLearn's few-shot protocol; what it evaluates after is not confirmed: here
+# every epoch.
+FEW_SHOT = dict(
+  data=dict(eval_limit=5000),
+  train=dict(epochs=None, steps=1000, patience=20, select='best'),
+)
 
 
 def plan(
@@ -34,22 +40,28 @@ def plan(
   targets: Sequence[str],
   forms: Sequence[str] = tuple(FORMS),
   seeds: Sequence[int] = (0, 1, 2),
+  shots: int | None = None,
 ) -> ml_collections.ConfigDict:
   """Returns the config of all runs of a study.
 
   Stages are source_<task>, with the first seed, and <form>_<target>. A target's
   own adapter is among the sources, the last of them. The first seed of the form
-  `adapter` is that source.
+  `adapter` is that source. With k shots, what sees a target's rows sees k of
+  them, drawn at random, and its stages are source<k>_<target> and
+  <form><k>_<target>; the other sources stay what they are.
 
   Args:
     recipe: (task, form) -> config of that run, without methods and seeds.
     sources, targets: names of tasks.
     forms: keys of FORMS.
     seeds: of the second stage.
+    shots: k, trained as `FEW_SHOT` says; None = all rows of the recipe.
 
   Raises:
-    ValueError: nothing to run, a name twice, an unknown task or form.
+    ValueError: nothing to run, a name twice, an unknown task or form, no shot.
   """
+  if shots is not None and shots < 1:
+    raise ValueError(f'shots={shots}: expected 1 or more')
   for name, given, known in (
     ('sources', sources, tasks.TASKS),
     ('targets', targets, tasks.TASKS),
@@ -62,19 +74,34 @@ def plan(
         f'{name}={list(given)}: expected one or more, each once'
         + (f'; unknown are {unknown}, known {sorted(known)}' if unknown else '')
       )
+  k = shots or ''
+  full = [t for t in sources if not shots or set(targets) - {t}]
+  if not shots:
+    full = dict.fromkeys([*full, *targets])
+  first = seeds[:1]
   stages = [
-    (f'{SOURCE}_{task}', _run(recipe, task, 'adapter', seeds[:1]))
-    for task in dict.fromkeys([*sources, *targets])
+    (f'{SOURCE}_{task}', _run(recipe, task, 'adapter', first)) for task in full
   ]
   for target in targets:
-    others = [s for s in sources if s != target]
-    names = [f'stage:{SOURCE}_{task}' for task in (*others, target)]
+    few = lambda run: config_lib.override(run, _few_shot(shots))
+    if shots:
+      own = few(_run(recipe, target, 'adapter', first))
+      stages.append((f'{SOURCE}{k}_{target}', own))
+    names = [f'stage:{SOURCE}_{s}' for s in sources if s != target]
+    names.append(f'stage:{SOURCE}{k}_{target}')
     for form in forms:
-      own = seeds[1:] if form == 'adapter' else seeds
-      if own:
-        run = _run(recipe, target, form, own, names)
-        stages.append((f'{form}_{target}', run))
+      left = seeds[1:] if form == 'adapter' else seeds
+      if left:
+        run = few(_run(recipe, target, form, left, names))
+        stages.append((f'{form}{k}_{target}', run))
   return ml_collections.ConfigDict(dict(stages=tuple(stages)))
+
+
+def _few_shot(shots: int | None) -> dict[str, Any]:
+  """What k rows of a target change in its runs."""
+  if not shots:
+    return {}
+  return config_lib.override(FEW_SHOT, dict(data=dict(train_limit=shots)))
 
 
 def rows(
@@ -93,12 +120,14 @@ def rows(
   found = []
   stages = result['stages']
   for stage, part in stages.items():
-    form, _, target = stage.partition('_')
+    place, _, target = stage.partition('_')
+    form = place.rstrip('0123456789')
     if form not in FORMS:
       continue
     values = _values(part)
     if form == 'adapter':
-      values = [*_values(stages[f'{SOURCE}_{target}']), *values]
+      own = stages[f'{SOURCE}{place.removeprefix(form)}_{target}']
+      values = [*_values(own), *values]
     found.append(
       {
         'form': form,

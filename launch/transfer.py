@@ -2,12 +2,13 @@
 
   python -m launch.transfer --recipe=configs/scalearn_minilm.py
     --workdir=runs/scalearn [--sources=rte,mrpc,cb --targets=cb --seeds=0,1
-    --forms=adapter,fusion,scalearn]
+    --forms=adapter,fusion,scalearn --shots=16]
 
 Trains an adapter for every source, then every form on every target with each
 seed, and prints one table. The recipe is a config file with a function
-`recipe(task, form)` and SOURCES, TARGETS and SEEDS. The same command goes on
-where it was stopped; what is finished is not run again, also when the lists
+`recipe(task, form)` and SOURCES, TARGETS and SEEDS. With --shots=k the targets
+have k training rows, and the other sources all of theirs. The same command goes
+on where it was stopped; what is finished is not run again, also when the lists
 grow.
 """
 
@@ -22,6 +23,7 @@ _SOURCES = flags.DEFINE_list('sources', None, "Tasks; None = the recipe's.")
 _TARGETS = flags.DEFINE_list('targets', None, "Tasks; None = the recipe's.")
 _FORMS = flags.DEFINE_list('forms', None, 'None = all.')
 _SEEDS = flags.DEFINE_list('seeds', None, "Numbers; None = the recipe's.")
+_SHOTS = flags.DEFINE_integer('shots', None, 'Training rows of the targets.')
 _CACHE = flags.DEFINE_string(
   'compilation_cache',
   '~/.cache/glue_jax/xla',
@@ -55,6 +57,7 @@ def main(argv: list[str]) -> None:
       _TARGETS.value or given['TARGETS'],
       _FORMS.value or tuple(transfer.FORMS),
       [int(seed) for seed in _SEEDS.value or given['SEEDS']],
+      _SHOTS.value,
     )
     cpu.keep_memory()
     distributed.compilation_cache(_CACHE.value)

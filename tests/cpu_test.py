@@ -30,8 +30,8 @@ import resource, sys
 from glue_jax import cpu
 kept = cpu.keep_memory() if sys.argv[1] == 'keep' else None
 import jax, jax.numpy as jnp
-fn = jax.jit(lambda x: jnp.sin(jnp.cos(x)[::-1] @ x))
-x = jnp.ones((1500, 1500))
+fn = jax.jit(lambda x: x[::-1] + 1)
+x = jnp.ones((3000, 3000))
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
   fn(x).block_until_ready()
@@ -54,7 +54,10 @@ def faults(mode):
 
 
 def test_memory_is_kept():
-  # Other threads of a busy machine add faults of their own: the least counts.
-  kept, counts = zip(*(faults('keep') for _ in range(3)))
-  assert kept[0] == str(sys.platform.startswith('linux'))
-  assert min(counts) < 2000
+  # Other threads of a busy machine add faults of their own: one of three.
+  for _ in range(3):
+    kept, count = faults('keep')
+    if count < 2000:
+      break
+  assert kept == str(sys.platform.startswith('linux'))
+  assert count < 2000

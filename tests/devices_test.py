@@ -1,7 +1,6 @@
 """One result, whatever the number of devices and processes."""
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.conftest import QUICK_CHILD, ROOT
+from tests.conftest import ROOT, on_devices
 
 # A usual learning rate: Adam turns the last bit of a vanishing gradient into a
 # step of that size.
@@ -23,8 +22,8 @@ BASE = dict(
 )
 
 
-# Families whose mixers shard in their own way.
-MIXERS = ('ponet',)
+# The first, and one whose mixer shards in its own way.
+FAMILIES = ('bert', 'ponet')
 
 
 def case(family='bert', **mesh):
@@ -33,11 +32,10 @@ def case(family='bert', **mesh):
 
 
 def start(cases, out, devices, *process):
-  flags = f'--xla_force_host_platform_device_count={devices}'
   return subprocess.Popen(
     [sys.executable, '-m', 'tests.devices', json.dumps(cases), out, *process],
     cwd=ROOT,
-    env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu', **QUICK_CHILD),
+    env=on_devices(devices),
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
@@ -73,20 +71,14 @@ def assert_equal(ours, theirs):
 def one(tmp_path_factory):
   """The same runs on one device."""
   out = tmp_path_factory.mktemp('one')
-  run({'full': case()} | {name: case(name) for name in MIXERS}, out, 1)
+  run({name: case(name) for name in FAMILIES}, out, 1)
   return out
 
 
 def test_eight_devices_give_the_result_of_one(one, tmp_path):
-  meshes = {
-    'data': case(data=8),
-    'mixed': case(data=2, fsdp=2, tensor=2),
-  }
-  mixers = {name: case(name, data=2, fsdp=2, tensor=2) for name in MIXERS}
-  run(meshes | mixers, tmp_path, 8)
-  for name in meshes:
-    assert_equal(tmp_path / name, one / 'full')
-  for name in mixers:
+  mesh = dict(data=2, fsdp=2, tensor=2)
+  run({name: case(name, **mesh) for name in FAMILIES}, tmp_path, 8)
+  for name in FAMILIES:
     assert_equal(tmp_path / name, one / name)
 
 
@@ -96,7 +88,7 @@ def test_two_processes_give_the_result_of_one(one, tmp_path):
     address = f'localhost:{probe.getsockname()[1]}'
   cases = {'two': case(data=2, fsdp=2)}
   finish(*(start(cases, str(tmp_path), 2, address, str(i)) for i in range(2)))
-  assert_equal(tmp_path / 'two', one / 'full')
+  assert_equal(tmp_path / 'two', one / 'bert')
 
 
 def test_a_checkpoint_of_four_devices_goes_on_with_one_and_eight(one, tmp_path):
@@ -106,4 +98,4 @@ def test_a_checkpoint_of_four_devices_goes_on_with_one_and_eight(one, tmp_path):
     out = tmp_path / str(devices)
     shutil.copytree(tmp_path / 'four', out)
     run({'run': case(**mesh)}, out, devices)
-    assert_equal(out / 'run', one / 'full')
+    assert_equal(out / 'run', one / 'bert')

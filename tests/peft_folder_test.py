@@ -31,7 +31,12 @@ SIZES = dict(
 )
 OURS = {
   'ia3': dict(form='library'),
-  'lora': dict(rank=2, alpha=3.0, targets=['query', 'attn_out', 'ffn_in']),
+  'lora': dict(
+    rank=2,
+    alpha=3.0,
+    targets=['query', 'attn_out', 'ffn_in'],
+    tables=['token_type', 'word'],
+  ),
   'prefix': dict(length=3, hidden=5),
   'prompt': dict(length=3),
 }
@@ -48,7 +53,7 @@ THEIRS = {
     r=4,
     lora_alpha=7,
     use_rslora=True,
-    target_modules=['key', 'value'],
+    target_modules=['key', 'value', 'word_embeddings'],
     init_lora_weights=False,
   ),
   'prefix': peft.PrefixTuningConfig(task_type='SEQ_CLS', num_virtual_tokens=2),

@@ -44,9 +44,31 @@ def test_a_plan_has_each_source_once_and_the_target_last():
   assert settings['sources'][-1] == 'stage:source_mrpc'
 
 
+def test_few_shots_are_of_the_targets_only():
+  plan = transfer.plan(
+    recipe, ['rte', 'cb'], ['cb'], ['adapter', 'fusion'], (0, 1), shots=4
+  )
+  stages = dict(plan.stages)
+  assert list(stages) == [
+    'source_rte',
+    'source4_cb',
+    'adapter4_cb',
+    'fusion4_cb',
+  ]
+  for name, stage in stages.items():
+    few = stage['data']['train_limit'] == 4
+    assert few == (name != 'source_rte') == (stage['train']['steps'] == 1000)
+  ((_, settings),) = stages['fusion4_cb']['methods']
+  assert list(settings['sources']) == ['stage:source_rte', 'stage:source4_cb']
+  # A second target needs the first one's adapter of all its rows.
+  both = transfer.plan(recipe, ['rte', 'cb'], ['cb', 'rte'], shots=4)
+  assert {'source_cb', 'source4_cb', 'source_rte'} <= dict(both.stages).keys()
+
+
 @pytest.mark.parametrize(
   'change, message',
   [
+    (dict(shots=0), 'shots=0: expected 1 or more'),
     (dict(sources=['rte', 'rte']), 'sources=.*each once'),
     (dict(targets=['nothing']), r"unknown are \['nothing'\]"),
     (dict(forms=['soup']), r"forms=.*unknown are \['soup'\]"),

@@ -14,6 +14,7 @@ def make(
   dropout: float = 0.0,
   targets: Sequence[str] = ('query', 'value'),
   rank_stabilised: bool = False,
+  tables: Sequence[str] = (),
   also: Sequence[str] = (),
 ) -> Method:
   """Returns LoRA on the named linear layers of every block.
@@ -25,11 +26,21 @@ def make(
     rank, alpha, rank_stabilised: see `lora.scale`.
     dropout: on the input of A.
     targets: names of linear layers inside a block.
+    tables: embedding tables with factors too: 'word', 'position',
+      'token_type'.
     also: patterns of further leaves that learn (in pre-training, embeddings).
+
+  Raises:
+    ValueError: `tables` and a masked-LM head, whose decoder is the word table:
+      looking up and scoring would see different tables.
   """
-  del ctx
+  if 'word' in tables and ctx.model.kind in ('mlm', 'sentence_structure'):
+    raise ValueError(
+      "lora.tables: 'word' is the decoder of the masked-LM head too, where its "
+      'factors would be missing; leave it out'
+    )
   factor = lora.scale(rank, alpha, rank_stabilised)
-  sites = lora.sites(targets)
+  sites = '|'.join([lora.sites(targets), *map(lora.table_site, tables)])
 
   def truncate(params, smaller):
     # The scale stays alpha / r: LoRA's directions have no order.
@@ -38,7 +49,10 @@ def make(
 
   return Method(
     name='lora',
-    plugs=lora.plugs(targets, rank, factor, dropout),
+    plugs=(
+      *(lora.table_plug(table, rank, factor) for table in tables),
+      *lora.plugs(targets, rank, factor, dropout),
+    ),
     labels=train_only('.*/lora_[ab]', 'head/.*', *also),
     truncate=truncate,
     export=lambda params: lora.merge(params, factor),

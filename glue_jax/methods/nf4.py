@@ -55,15 +55,6 @@ def unpacking(ctx: Context) -> Callable[[tree.Tree], tree.Tree]:
 
 def _labels(params, variant):
   del variant
-  packed, factors = (
-    {n.rpartition('/')[0] for n in tree.flatten(params) if n.endswith(leaf)}
-    for leaf in ('/nf4_codes', '/lora_a')
-  )
-  if packed & factors:
-    raise ValueError(
-      f'low-rank factors over packed weights at {min(packed & factors)}: list '
-      'the method qlora in place of nf4 and lora; it merges both at export'
-    )
   return tree.map_named(
     lambda name, _: (
       'frozen' if name.rpartition('/')[2] in nf4.LEAVES else 'train'

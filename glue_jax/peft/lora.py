@@ -3,6 +3,9 @@
 Hu et al. 2021, arXiv 2106.09685, equation 3: y = x W + b + s (x A) B with
 s = alpha / r, A (in, r), B (r, out) = 0. The paper's text says Gaussian A;
 libraries use U(-1/sqrt(in), 1/sqrt(in)), which is followed here.
+
+On an embedding table (V, E), as in libraries: a lookup gives W[i] + s A[i] B
+with A (V, r) = 0 and B (r, E) from N(0, 1).
 """
 
 from collections.abc import Sequence
@@ -63,16 +66,51 @@ def plugs(
   return tuple(plug(sites((t,)), rank, factor, dropout) for t in targets)
 
 
+def table_site(table: str) -> str:
+  """Returns the path of a table of the embeddings: 'word', 'position', ..."""
+  return f'encoder/embeddings/{table}'
+
+
+def table_plug(table: str, rank: int, factor: float) -> Plug:
+  """Adds leaves lora_a (V, r), lora_b (r, E) to an embedding table.
+
+  Args:
+    table: its name in the embeddings: 'word', 'position' or 'token_type'.
+    rank: r.
+    factor: s, from `scale`.
+
+  Raises:
+    ValueError: (when bound) the rank exceeds a side of the table.
+  """
+
+  def call(site: Site, next_fn, ids):
+    y = next_fn(ids)
+    shape = site.module.rows, y.shape[-1]
+    if rank > min(shape):
+      raise ValueError(
+        f'lora rank={rank} exceeds min(rows, width)={min(shape)} at '
+        f'{site.path}; lower the rank'
+      )
+    a = site.param('lora_a', jax.nn.initializers.zeros, (shape[0], rank))
+    b = site.param('lora_b', jax.nn.initializers.normal(1), (rank, shape[1]))
+    low = jnp.take(a, ids, axis=0, mode='fill')
+    return y + factor * (low @ b).astype(y.dtype)
+
+  return Plug(table_site(table), call)
+
+
 def merge(params: tree.Tree, factor: float) -> tree.Tree:
-  """Folds every A, B into its kernel: W + s A B; the leaves are dropped."""
+  """Folds every A, B into its matrix: W + s A B; the leaves are dropped."""
   flat = tree.flatten(params)
   merged = {n: x for n, x in flat.items() if not n.endswith(_LEAVES)}
   for name in flat:
     if name.endswith('/lora_a'):
       site = name.removesuffix('/lora_a')
       delta = factor * (flat[name] @ flat[f'{site}/lora_b'])
-      kernel = merged[f'{site}/kernel']
-      merged[f'{site}/kernel'] = kernel + delta.astype(kernel.dtype)
+      weight = f'{site}/kernel'
+      if weight not in merged:
+        weight = f'{site}/embedding'
+      merged[weight] += delta.astype(merged[weight].dtype)
   return tree.unflatten(merged)
 
 

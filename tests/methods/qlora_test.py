@@ -23,6 +23,26 @@ def norms(tmp_path_factory):
   return str(path)
 
 
+def moved(params):
+  """The tree with factors and vectors that do something."""
+  shift = lambda x: 0.1 * jax.random.normal(jax.random.key(x.size), x.shape)
+  learns = lambda name: '/lora_' in name or name.endswith('ia3_scale')
+  return tree.map_named(lambda n, x: x + shift(x) * learns(n), params)
+
+
+@pytest.mark.parametrize('order', ['lora ia3', 'ia3 lora', 'nf4 ia3'])
+def test_methods_on_one_layer_merge_in_their_order(order):
+  given = dict(lora=dict(rank=2, targets=('value', 'ffn_out')))
+  parts = parts_of(*((name, given.get(name, {})) for name in order.split()))
+  batch = parts.bundle.train.batch(0)
+  params = moved(parts.params)
+  ours = parts.apply(params, batch)['logits']
+  merged = parts.plain(parts.method.export(params), batch)['logits']
+  np.testing.assert_allclose(merged, ours, atol=1e-5)
+  plain = parts.apply(parts.params, batch)['logits']
+  assert np.abs(ours - plain).max() > 1e-3
+
+
 def test_all_linear_layers_are_packed_and_tuned_nothing_else():
   parts = parts_of(('qlora', dict(rank=2)))
   flat = tree.flatten(parts.params)
@@ -46,10 +66,13 @@ def test_activations_are_of_the_computation_type():
   assert outputs['last_hidden'].dtype == jnp.bfloat16
 
 
-def test_low_rank_factors_need_qlora():
+def test_what_tunes_packed_weights_comes_after_them():
   parts = parts_of(('nf4', {}), ('lora', dict(rank=2)))
-  with pytest.raises(ValueError, match='qlora'):
-    parts.method.labels(parts.params, {})
+  batch = parts.bundle.train.batch(0)
+  params = moved(parts.params)
+  merged = parts.plain(parts.method.export(params), batch)['logits']
+  ours = parts.apply(params, batch)['logits']
+  np.testing.assert_allclose(merged, ours, atol=1e-5)
   with pytest.raises(ValueError, match='list the method that packs'):
     parts_of(('lora', dict(rank=2)), ('nf4', {}))
 

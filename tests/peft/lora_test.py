@@ -4,6 +4,8 @@ The file holds a random BERT classifier with trained factors on query and value
 of every layer: logits, loss and gradients of the mean cross-entropy.
 """
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,3 +130,29 @@ def test_factors_start_as_the_libraries_draw_them():
 def test_rank_stabilised_scale():
   assert lora.scale(16, 8.0, rank_stabilised=False) == 0.5
   assert lora.scale(16, 8.0, rank_stabilised=True) == 2.0
+
+
+def test_factors_of_a_table_start_as_nothing_and_merge(arrays, plain):
+  apply, params = plain
+  made = method.make(None, rank=2, alpha=6.0, tables=['word'])
+  rows = batch(arrays)
+  params, owners = add_leaves(jax.random.key(0), params, apply, [made], rows)
+  tuned = apply.replace(plugs=made.plugs)
+  ours = tuned(params, rows)['logits']
+  np.testing.assert_allclose(ours, arrays['base/logits'], atol=2e-5)
+  flat = tree.flatten(params)
+  name = 'encoder/embeddings/word/lora_a'
+  assert name in owners
+  flat[name] = 0.1 * jax.random.normal(jax.random.key(1), flat[name].shape)
+  params = tree.unflatten(flat)
+  moved = tuned(params, rows)['logits']
+  assert np.abs(moved - ours).max() > 1e-2
+  merged = apply(made.export(params), rows)['logits']
+  np.testing.assert_allclose(merged, moved, atol=2e-5)
+
+
+def test_the_word_table_of_a_tied_decoder_is_refused(plain):
+  model = plain[0].model.copy(kind='mlm')
+  ctx = types.SimpleNamespace(model=model)
+  with pytest.raises(ValueError, match="'word' is the decoder"):
+    method.make(ctx, tables=['word'])

@@ -1,0 +1,52 @@
+"""Run by laws_test.py on 4 devices: every method's steps are those of one.
+
+  python -m tests.laws_devices CASES
+
+CASES is JSON {method: changes of the tiny config}.
+"""
+
+import json
+import sys
+from unittest import mock
+
+import jax
+import numpy as np
+
+from glue_jax import build, sharding, tree
+from tests.conftest import tiny_config
+from tests.law_cases import Case
+
+# Adam turns the last bit of a vanishing gradient into a step of the rate's
+# size.
+CLOSE = dict(atol=1e-5, rtol=0)
+
+
+def trained(name, changes, devices):
+  """Parameters and metrics after 3 steps, sharded over so many devices."""
+  make = lambda _: sharding.make_mesh(
+    data=1, fsdp=devices, devices=jax.devices()[:devices]
+  )
+  with mock.patch.object(build, 'make_mesh', make):
+    params, lines = Case(name, tiny_config(**changes)).trained(3)
+  return tree.flatten(params), lines
+
+
+def close(ours, theirs):
+  np.testing.assert_allclose(ours, theirs, **CLOSE)
+
+
+def main(cases):
+  for name, changes in json.loads(cases).items():
+    (one, said), (four, heard) = (
+      trained(name, changes, count) for count in (1, 4)
+    )
+    assert one.keys() == four.keys(), name
+    for leaf, value in one.items():
+      where = f'{name}: {leaf}'
+      np.testing.assert_allclose(four[leaf], value, **CLOSE, err_msg=where)
+    jax.tree.map(close, said, heard)
+  print('equal', *json.loads(cases))
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])
