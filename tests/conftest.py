@@ -32,9 +32,8 @@ QUICK = {
   'xla_llvm_disable_expensive_passes': True,
 }
 
-
 # The same for everything in a child process.
-QUICK_CHILD = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
+os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -59,7 +58,7 @@ def on_devices(devices):
   """The environment of a child process with so many CPU devices."""
   flags = os.environ.get('XLA_FLAGS', '')
   flags += f' --xla_force_host_platform_device_count={devices}'
-  return dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu', **QUICK_CHILD)
+  return dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu')
 
 
 def run_on_devices(script, devices=8):

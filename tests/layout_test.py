@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Imports go from a later row to an earlier one, never back. What isn't named
 # here stands at the end: train, evaluate, predict and what surrounds the loop.
 ORDER = (
-  ('tree', 'config', 'config_flag', 'sharding', 'state')
+  ('tree', 'config', 'config_flag', 'sharding', 'state', 'initial')
   + ('metrics', 'metrics_sequence', 'metrics_squad', 'sweep'),
   ('kernels',),
   ('layers',),

@@ -25,22 +25,27 @@ def norms(tmp_path_factory):
 
 def moved(params):
   """The tree with factors and vectors that do something."""
-  shift = lambda x: 0.1 * jax.random.normal(jax.random.key(x.size), x.shape)
-  learns = lambda name: '/lora_' in name or name.endswith('ia3_scale')
-  return tree.map_named(lambda n, x: x + shift(x) * learns(n), params)
+
+  def move(name, x):
+    if not name.endswith(('lora_a', 'lora_b', 'ia3_scale')):
+      return x
+    return x + jax.random.normal(jax.random.key(x.size), x.shape)
+
+  return tree.map_named(move, params)
 
 
 @pytest.mark.parametrize('order', ['lora ia3', 'ia3 lora', 'nf4 ia3'])
 def test_methods_on_one_layer_merge_in_their_order(order):
   given = dict(lora=dict(rank=2, targets=('value', 'ffn_out')))
-  parts = parts_of(*((name, given.get(name, {})) for name in order.split()))
+  methods = [(name, given.get(name, {})) for name in order.split()]
+  parts = parts_of(*methods, init_range=0.3)
   batch = parts.bundle.train.batch(0)
   params = moved(parts.params)
   ours = parts.apply(params, batch)['logits']
   merged = parts.plain(parts.method.export(params), batch)['logits']
-  np.testing.assert_allclose(merged, ours, atol=1e-5)
+  np.testing.assert_allclose(merged, ours, atol=1e-4)
   plain = parts.apply(parts.params, batch)['logits']
-  assert np.abs(ours - plain).max() > 1e-3
+  assert np.abs(ours - plain).max() > 0.05
 
 
 def test_all_linear_layers_are_packed_and_tuned_nothing_else():

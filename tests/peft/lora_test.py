@@ -134,7 +134,8 @@ def test_rank_stabilised_scale():
 
 def test_factors_of_a_table_start_as_nothing_and_merge(arrays, plain):
   apply, params = plain
-  made = method.make(None, rank=2, alpha=6.0, tables=['word'])
+  ctx = types.SimpleNamespace(model=apply.model)
+  made = method.make(ctx, rank=2, alpha=6.0, tables=['word'])
   rows = batch(arrays)
   params, owners = add_leaves(jax.random.key(0), params, apply, [made], rows)
   tuned = apply.replace(plugs=made.plugs)
