@@ -13,7 +13,7 @@ os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR',
   str(pathlib.Path(tempfile.gettempdir()) / f'glue_jax_tests_{os.getuid()}'),
 )
-os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.05')
 # Compiles small programs in a third of the time; jaxlib 0.11 knows it no more.
 if importlib.metadata.version('jaxlib') < '0.11':
   os.environ['XLA_FLAGS'] = ' '.join(
