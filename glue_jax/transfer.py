@@ -75,33 +75,24 @@ def plan(
         + (f'; unknown are {unknown}, known {sorted(known)}' if unknown else '')
       )
   k = shots or ''
-  full = [t for t in sources if not shots or set(targets) - {t}]
-  if not shots:
-    full = dict.fromkeys([*full, *targets])
-  first = seeds[:1]
+  adapters = {
+    f'{SOURCE}_{task}': (task, None)
+    for task in sources
+    if any(target != task for target in targets)
+  } | {f'{SOURCE}{k}_{target}': (target, shots) for target in targets}
   stages = [
-    (f'{SOURCE}_{task}', _run(recipe, task, 'adapter', first)) for task in full
+    (name, _run(recipe, task, 'adapter', seeds[:1], shots=few))
+    for name, (task, few) in adapters.items()
   ]
   for target in targets:
-    few = lambda run: config_lib.override(run, _few_shot(shots))
-    if shots:
-      own = few(_run(recipe, target, 'adapter', first))
-      stages.append((f'{SOURCE}{k}_{target}', own))
     names = [f'stage:{SOURCE}_{s}' for s in sources if s != target]
     names.append(f'stage:{SOURCE}{k}_{target}')
     for form in forms:
       left = seeds[1:] if form == 'adapter' else seeds
       if left:
-        run = few(_run(recipe, target, form, left, names))
+        run = _run(recipe, target, form, left, names, shots)
         stages.append((f'{form}{k}_{target}', run))
   return ml_collections.ConfigDict(dict(stages=tuple(stages)))
-
-
-def _few_shot(shots: int | None) -> dict[str, Any]:
-  """What k rows of a target change in its runs."""
-  if not shots:
-    return {}
-  return config_lib.override(FEW_SHOT, dict(data=dict(train_limit=shots)))
 
 
 def rows(
@@ -167,11 +158,14 @@ def parameters(workdir: pathlib.Path) -> int:
   return sum(int(np.prod(shape)) for shape in shapes)
 
 
-def _run(recipe, task, form, seeds, sources=()):
+def _run(recipe, task, form, seeds, sources=(), shots=None):
   method, settings = FORMS[form]
   if form != 'adapter':
     settings = settings | dict(sources=list(sources))
   config = config_lib.plain(recipe(task, form))
+  if shots:
+    config = config_lib.override(config, FEW_SHOT)
+    config['data']['train_limit'] = shots
   return config | dict(methods=[[method, settings]], seeds=list(seeds))
 
 
