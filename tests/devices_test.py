@@ -77,9 +77,11 @@ def one(tmp_path_factory):
 
 def test_eight_devices_give_the_result_of_one(one, tmp_path):
   mesh = dict(data=2, fsdp=2, tensor=2)
-  run({name: case(name, **mesh) for name in FAMILIES}, tmp_path, 8)
+  cases = {name: case(name, **mesh) for name in FAMILIES}
+  run(cases | {'data': case(data=8)}, tmp_path, 8)
   for name in FAMILIES:
     assert_equal(tmp_path / name, one / name)
+  assert_equal(tmp_path / 'data', one / 'bert')
 
 
 def test_two_processes_give_the_result_of_one(one, tmp_path):

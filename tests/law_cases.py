@@ -48,7 +48,7 @@ class Case:
     return state, metrics
 
   def trained(self, steps):
-    """(parameters, [{metric: value}]) after some steps with their hooks."""
+    """(parameters, [{metric: value}], logits) after steps with their hooks."""
     data = self.parts.bundle.train
     host = Host(data, 2, TOTAL, self.start())
     lines = []
@@ -64,8 +64,11 @@ class Case:
           host.variant, host.state, rows, self.key
         )
         lines.append(jax.device_get(metrics))
+      rows = sharding.put_batch(data.batch(0), self.parts.mesh)
+      predict = self._logits[id(self.parts.apply)]
+      logits = jax.device_get(predict(host.state.all_params(), rows))
       params = sharding.gather(host.state.all_params(), self.parts.mesh)
-    return params, lines
+    return params, lines, logits
 
   def logits(self, apply, params):
     batch = self.parts.bundle.train.batch(0)
