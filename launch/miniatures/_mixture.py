@@ -125,7 +125,10 @@ def train(
   fit = functools.partial(
     _fit, design, data, loss, steps=steps, batch_size=batch_size
   )
-  params, matrices = jax.jit(jax.vmap(fit))(dict(settings))
+  first = {k: v[:2] for k, v in data.items()}
+  # Not in the program of the fit: draws are what compiles slowest.
+  params = jax.vmap(lambda seed: _init(design, first, seed))(settings['seed'])
+  params, matrices = jax.jit(jax.vmap(fit))(params, dict(settings))
 
   @jax.jit
   def evaluate(data):
@@ -138,17 +141,22 @@ def train(
   return evaluate
 
 
-def _fit(design, data, loss, setting, *, steps, batch_size):
-  """Trains one mixture; returns its parameters and permutations."""
-  key = jax.random.key(setting['seed'])
-  first = {k: v[:2] for k, v in data.items()}
-  params = {'model': Mixture(design).init({'params': key}, first)['params']}
-  searched = design.search_steps
-  if searched:
+def _init(design, batch, seed):
+  """Fresh parameters: {'model', and 'theta' where there is a search}."""
+  key = jax.random.key(seed)
+  params = {'model': Mixture(design).init({'params': key}, batch)['params']}
+  if design.search_steps:
     shape = (design.tasks, design.copies, design.experts, design.experts)
     limit = permutation.INIT_RANGE
     theta = jax.random.uniform(key, shape, minval=-limit, maxval=limit)
     params['theta'] = theta
+  return params
+
+
+def _fit(design, data, loss, params, setting, *, steps, batch_size):
+  """Trains one mixture; returns its parameters and permutations."""
+  key = jax.random.key(setting['seed'])
+  searched = design.search_steps
   tx = optax.adam(setting['lr'])
 
   def update(carry, step, matrices_of):
