@@ -17,7 +17,6 @@ import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
-from glue_jax import config as config_lib
 from glue_jax import (
   bundle_folder,
   convert,
@@ -27,6 +26,7 @@ from glue_jax import (
   sharding,
   tree,
 )
+from glue_jax import config as config_lib
 from glue_jax.data import pipeline, tasks
 from glue_jax.models import encoder
 from glue_jax.models import model as models
