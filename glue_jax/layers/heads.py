@@ -18,6 +18,9 @@ from glue_jax.layers.feedforward import activation
 from glue_jax.layers.norm import LayerNorm
 from glue_jax.layers.spec import EncoderConfig, dense
 
+# Kinds of tasks whose heads have logits over the vocabulary.
+WORDS = ('mlm', 'sentence_structure')
+
 Outputs = dict[str, Any]
 Attend = Callable[[jax.Array], jax.Array]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from glue_jax.layers.heads import WORDS
 from glue_jax.method import Context, Method, train_only
 from glue_jax.peft import lora
 
@@ -34,7 +35,7 @@ def make(
     ValueError: `tables` and a masked-LM head, whose decoder is the word table:
       looking up and scoring would see different tables.
   """
-  if 'word' in tables and ctx.model.kind in ('mlm', 'sentence_structure'):
+  if 'word' in tables and ctx.model.kind in WORDS:
     raise ValueError(
       "lora.tables: 'word' is the decoder of the masked-LM head too, where its "
       'factors would be missing; leave it out'

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import models, tree
-from glue_jax.layers.heads import Pooler
+from glue_jax.layers.heads import WORDS, Pooler
 from glue_jax.layers.spec import freeze, part
 from glue_jax.models.encoder import Encoder, EncoderConfig
 
@@ -62,16 +62,17 @@ class Model(nn.Module):
     Args:
       batch: input_ids (B, L) or, for multiple choice, (B, C, L); optional
         attention_mask (default: input_ids != pad_id), token_type_ids
-        (default 0) and segment_ids of the same shape. Other fields aren't
-        read.
+        (default 0) and segment_ids of the same shape; of a masked language
+        model optional positions (B, K), the tokens whose logits are wanted
+        (default: all). Other fields aren't read.
       train: turns dropout on; needs the rng 'dropout'.
 
     Returns:
       last_hidden (B, L, D), hidden_states (N + 1 of them), pooled (B, D) where
       the family pools, and float32 logits: classification and multiple choice
       (B, C), regression (B,), token classification (B, L, C), masked language
-      model (B, L, V); spans start_logits and end_logits (B, L). With multiple
-      choice the other outputs have B * C rows.
+      model (B, L, V) or (B, K, V); spans start_logits and end_logits (B, L).
+      With multiple choice the other outputs have B * C rows.
     """
     ids = jnp.asarray(batch['input_ids'])
     shape, rows = ids.shape, (-1, ids.shape[-1])
@@ -88,7 +89,12 @@ class Model(nn.Module):
     if spec.pooled:
       outputs['pooled'] = self.pooler(outputs['last_hidden'])
     if spec.module is not None:
-      outputs |= self.head(outputs, self.encoder.attend, train)
+      seen = outputs
+      if self.kind in WORDS and 'positions' in batch:
+        wanted = batch['positions'][..., None]
+        hidden = jnp.take_along_axis(outputs['last_hidden'], wanted, axis=1)
+        seen = outputs | {'last_hidden': hidden}
+      outputs |= self.head(seen, self.encoder.attend, train)
     if self.kind == 'multiple_choice':
       outputs['logits'] = outputs['logits'].reshape(shape[:-1])
     return outputs

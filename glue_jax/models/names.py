@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from glue_jax.layers.heads import WORDS
+
 # Constant buffers that files of older libraries hold.
 BUFFERS = ('embeddings.position_ids', 'embeddings.token_type_ids')
 
@@ -81,7 +83,7 @@ def canonical(name: str, model: Any) -> str:
 
 def originals(model: Any) -> dict[str, str]:
   """Returns {copy: original} of tied tensors that a file may hold twice."""
-  if model.kind not in ('mlm', 'sentence_structure'):
+  if model.kind not in WORDS:
     return {}
   return dict(model.tables.TIED)
 

@@ -5,9 +5,12 @@ chosen; of those 80 % become [MASK], 10 % a random token, 10 % stay. Whole-word
 masking chooses words instead of tokens (the authors' later release). Masking
 runs inside the step, so every epoch masks anew. Where the original fills the
 budget exactly by skipping a word that doesn't fit, words here are taken in
-random order until the first that doesn't fit; at least one word is masked.
+random order until the first that doesn't fit; at least one word is masked, or
+of one that is longer than any row's budget as many tokens. As in the original,
+logits are computed where a token was chosen, not elsewhere.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import jax
@@ -56,6 +59,9 @@ def masker(
 ) -> Callable[[Batch, jax.Array], Batch]:
   """Returns (batch, rng) -> masked batch, see `make` and `mask_tokens`.
 
+  Of a row's L tokens K = rate L are looked at: positions and labels are (B, K),
+  the chosen tokens in order before any others, whose labels are negative.
+
   Raises:
     ValueError: the rate isn't in (0, 1), or there is no [MASK] token.
   """
@@ -68,7 +74,7 @@ def masker(
     )
 
   def masked(batch, rng):
-    return mask_tokens(
+    batch = mask_tokens(
       rng,
       batch,
       rate=rate,
@@ -76,6 +82,11 @@ def masker(
       vocab_size=vocab_size,
       whole_word=whole_word,
     )
+    labels = batch['labels']
+    order = jnp.argsort(labels < 0, axis=-1, stable=True)
+    positions = order[:, : _most(rate, labels.shape[-1])]
+    labels = jnp.take_along_axis(labels, positions, axis=-1)
+    return batch | {'positions': positions, 'labels': labels}
 
   return masked
 
@@ -86,8 +97,8 @@ def score(
   """Sums of each row (B,): losses, right guesses and count of chosen tokens.
 
   Args:
-    logits: (B, L, V).
-    batch: labels (B, L), negative where nothing was chosen; weight (B,).
+    logits: (B, K, V).
+    batch: labels (B, K), negative where nothing was chosen; weight (B,).
   """
   chosen = (batch['labels'] >= 0) * batch['weight'][:, None]
   labels = jnp.maximum(batch['labels'], 0)
@@ -148,4 +159,12 @@ def _choose(rng, words, rate, whole_word):
   size = (unit[:, :, None] == unit[:, None, :]).sum(-1)
   budget = jnp.round(rate * candidate.sum(-1, keepdims=True))
   fits = earlier + size <= jnp.maximum(budget, 1)
-  return candidate & (fits | (earlier == 0))
+  place = jnp.arange(words.shape[-1])
+  first = jax.lax.cummax(jnp.where(starts, place, 0), axis=1)
+  forced = (earlier == 0) & (place - first < _most(rate, words.shape[-1]))
+  return candidate & (fits | forced)
+
+
+def _most(rate, length):
+  """The most tokens that are chosen of a row."""
+  return max(1, math.ceil(rate * length))

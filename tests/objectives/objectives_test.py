@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from glue_jax.models import model as models
 from glue_jax.objectives import distill, mlm, mlm_sso, task
 
 
@@ -114,6 +115,54 @@ def test_masks_differ_by_key_and_repeat_with_it():
   assert (draw(0) != draw(1)).any()
 
 
+def test_of_a_word_over_the_budget_as_many_tokens_are_chosen():
+  batch = {
+    'input_ids': jnp.full((8, 32), 7),
+    'word_ids': jnp.zeros((8, 32), jnp.int32).at[:, 0].set(-1),
+  }
+  labels = mlm.mask_tokens(
+    jax.random.key(0), batch, rate=0.15, mask_id=1, vocab_size=9,
+    whole_word=True,
+  )['labels']  # fmt: skip
+  np.testing.assert_array_equal((labels >= 0).sum(-1), 5)
+  np.testing.assert_array_equal(labels[:, 1:6], 7)
+
+
+@pytest.mark.parametrize('whole_word', [True, False])
+def test_logits_of_chosen_tokens_are_enough(whole_word):
+  sizes = dict(vocab_size=50, hidden_size=8, num_layers=1, dropout=0.0)
+  model = models.build(
+    'bert', 'tiny', kind='mlm', attention_dropout=0.0, **sizes
+  )
+  batch = {
+    'input_ids': jax.random.randint(jax.random.key(1), (16, 32), 5, 50),
+    'word_ids': words(16),
+    'weight': jnp.ones(16).at[3].set(0.0),
+  }
+  params = model.init(jax.random.key(2), batch)['params']
+  ctx = context('language_modeling')
+  ctx.tokenizer = SimpleNamespace(mask_id=4, vocab_size=50)
+  objective = mlm.make(ctx, whole_word=whole_word)
+  seen = []
+
+  def apply(params, batch, **kwargs):
+    seen.append(batch)
+    return model.apply({'params': params}, batch)
+
+  loss, metrics = objective.loss(apply, params, batch, jax.random.key(0))
+  (masked,) = seen
+  assert masked['labels'].shape == (16, 5)
+  key, _ = jax.random.split(jax.random.key(0))
+  whole = mlm.mask_tokens(
+    key, batch, rate=0.15, mask_id=4, vocab_size=50, whole_word=whole_word
+  )
+  logits = model.apply({'params': params}, whole)['logits']
+  assert logits.shape == (16, 32, 50)
+  total, _, count = (x.sum() for x in mlm.score(logits, whole))
+  assert float(metrics['loss'][1]) == float(count) > 16
+  np.testing.assert_allclose(loss, total / count, rtol=1e-6)
+
+
 def test_soft_cross_entropy_is_zero_for_equals_and_scales_with_temperature():
   logits = jnp.array([[1.0, 2.0, 3.0]])
   assert float(distill.soft_cross_entropy(logits, logits, 3.0)[0]) == (
@@ -126,7 +175,8 @@ def test_soft_cross_entropy_is_zero_for_equals_and_scales_with_temperature():
 
 
 def test_sentence_structure_adds_the_order_of_the_pair():
-  words = jnp.zeros((2, 3, 7)).at[..., 5].set(2.0)
+  # Of one token a row: 15 % of three.
+  words = jnp.zeros((2, 1, 7)).at[..., 5].set(2.0)
   order = jnp.array([[1.0, 0.0, 0.0], [0.0, 3.0, 0.0]])
   outputs = {'logits': words, 'structure_logits': order}
   batch = {
