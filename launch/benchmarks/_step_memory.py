@@ -1,5 +1,6 @@
 """What the compiler says of a training step's memory, at a step of the run."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,6 +9,27 @@ import numpy as np
 from glue_jax import build, cpu, session, sharding, tree
 from glue_jax.method import Host
 from glue_jax.step import make_step
+
+
+def temporary(fn: Callable, *args: Any, **kwargs: Any) -> int:
+  """Returns the temporary bytes of a compiled function that isn't run.
+
+  On a CPU it is compiled without LLVM's optimizations, which come after the
+  assignment of memory.
+
+  Args:
+    fn: to be compiled.
+    *args: its arguments, abstract or not.
+    **kwargs: of `jax.jit`.
+  """
+  options = cpu.compiler_options()
+  if options is not None:
+    options |= {
+      'xla_backend_optimization_level': 0,
+      'xla_llvm_disable_expensive_passes': True,
+    }
+  program = jax.jit(fn, **kwargs).lower(*args).compile(compiler_options=options)
+  return program.memory_analysis().temp_size_in_bytes
 
 
 class Steps:

@@ -1,6 +1,7 @@
 """GaLore and Natural GaLore against AdamW: state, step time, loss curves.
 
   python -m launch.benchmark galore --part=memory --json=FILE
+  python -m launch.benchmark galore --part=gradients --json=FILE
   python -m launch.benchmark galore --part=time --json=FILE
   python -m launch.benchmark galore --part=pretrain --corpus=DIR --workdir=DIR
 
@@ -9,6 +10,11 @@ counted from abstract trees (nothing is allocated), beside the published sum.
 Shapes: BERT-base, and the papers' LLaMA models at their ranks, all linear
 layers of the blocks projected. Weights, moments and projections are bfloat16 as
 in the papers' table, the history of Natural GaLore float32.
+
+gradients: temporary memory of the loop's compiled step, one row of 8 tokens, so
+that it is nearly all gradients, beside what all gradients take. Each is freed
+once its leaf is updated, unless clipping needs the norm of all before the first
+update. Nothing is run.
 
 time: one compiled training step at MiniLM-L6's shapes. `overhead` is that of a
 step between two refreshes over AdamW's; `refresh_ms` what a step with a refresh
@@ -35,10 +41,10 @@ from absl import flags
 from glue_jax import tree
 from glue_jax.models import model as models
 from glue_jax.optim import galore, natural_galore
-from launch.benchmarks import _galore_pretrain
+from launch.benchmarks import _galore_gradients, _galore_pretrain
 
 FLAGS = flags.FLAGS
-PARTS = ('memory', 'time', 'pretrain')
+PARTS = ('memory', 'gradients', 'time', 'pretrain')
 GIB = 2**30
 
 # Width, FFN, layers, rank of the table; published GiB of (full, GaLore).
@@ -56,6 +62,7 @@ def define_flags() -> None:
   flags.DEFINE_enum('part', 'memory', PARTS, 'What to measure.')
   flags.DEFINE_string('json', None, 'File for the rows.')
   flags.DEFINE_integer('rank', 8, 'Of BERT-base, MiniLM and the models here.')
+  flags.DEFINE_string('preset', 'base', 'gradients: sizes of models/bert.py.')
   flags.DEFINE_integer('gap', 200, 'time: steps between two refreshes.')
   flags.DEFINE_integer('batch', 32, 'time, pretrain: rows.')
   flags.DEFINE_integer('length', 128, 'time, pretrain: tokens of a row.')
@@ -69,6 +76,7 @@ def main(argv: list[str]) -> None:
     raise SystemExit(f'unexpected arguments {argv[1:]}')
   parts = {
     'memory': memory,
+    'gradients': _galore_gradients.rows,
     'time': step_times,
     'pretrain': _galore_pretrain.rows,
   }

@@ -31,7 +31,7 @@ from glue_jax import cpu, tree
 from glue_jax.methods import houlsby, meft
 from glue_jax.models import model as models
 from glue_jax.plugs import Apply
-from launch.benchmarks import _timing
+from launch.benchmarks import _step_memory, _timing
 
 FLAGS = flags.FLAGS
 # Options of the reversible stack; None runs the plain one.
@@ -140,14 +140,7 @@ def line(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 def temporary(arm: str, batch: int, length: int) -> int:
   """Temporary bytes of the compiled gradient."""
   fn, args = gradient(arm, batch, length, abstract=True)
-  options = cpu.compiler_options()
-  if options is not None:
-    options |= {
-      'xla_backend_optimization_level': 0,
-      'xla_llvm_disable_expensive_passes': True,
-    }
-  program = jax.jit(fn).lower(*args).compile(compiler_options=options)
-  return program.memory_analysis().temp_size_in_bytes
+  return _step_memory.temporary(fn, *args)
 
 
 def gradient(
