@@ -27,6 +27,6 @@ def get_config(length: str = '2048') -> ml_collections.ConfigDict:
     num_heads=2,
     max_positions=int(length),
   )
-  config.optimizer.lr = 1e-3
+  config.optimizer.lr = 3e-4
   config.train.epochs = 3
   return config
