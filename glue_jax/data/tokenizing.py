@@ -273,7 +273,8 @@ def get_tokenizer(path_or_name: str | os.PathLike) -> Tokenizer:
 
   Args:
     path_or_name: folder with tokenizer.json, or vocab.txt (WordPiece), or
-      vocab.json and merges.txt (byte-level BPE); or a name on the hub.
+      vocab.json and merges.txt (byte-level BPE); the workdir of a run, which
+      has one in its folder model/; or a name on the hub.
 
   Raises:
     FileNotFoundError: neither a folder nor a name the hub gives.
@@ -281,6 +282,8 @@ def get_tokenizer(path_or_name: str | os.PathLike) -> Tokenizer:
   """
   folder = pathlib.Path(path_or_name).expanduser()
   if folder.is_dir():
+    inner = folder / 'model'
+    folder = inner if (inner / 'tokenizer.json').is_file() else folder
     return Tokenizer(_from_folder(folder), folder)
   try:
     import transformers

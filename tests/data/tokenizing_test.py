@@ -76,9 +76,11 @@ def test_windows(folder):
 
 def test_saved_folder_is_the_same_tokenizer(folder, tmp_path):
   tokenizer = tokenizing.get_tokenizer(folder)
-  tokenizer.save(tmp_path / 'copy')
-  copy = tokenizing.get_tokenizer(tmp_path / 'copy')
+  tokenizer.save(tmp_path / 'run' / 'model')
+  copy = tokenizing.get_tokenizer(tmp_path / 'run' / 'model')
   assert copy.fingerprint == tokenizer.fingerprint
+  of_run = tokenizing.get_tokenizer(tmp_path / 'run')
+  assert of_run.fingerprint == tokenizer.fingerprint
   assert (
     copy.encode(TEXTS, max_length=9).ids
     == (tokenizer.encode(TEXTS, max_length=9).ids)
