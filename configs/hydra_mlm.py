@@ -19,7 +19,8 @@ scale.
 
 `mini` (the default) is the same recipe for one small machine: 8 layers of width
 256, batch 32, 2,000 steps. Further down: --config.model.preset=tiny
---config.train.steps=200. Measured: not run to its end.
+--config.train.steps=200. Measured so, on four novels: perplexity of masked
+words 584. `mini` itself was not run; configs/mixers_small.py:hydra was.
 """
 
 import os
