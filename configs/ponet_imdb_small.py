@@ -5,7 +5,7 @@ Command:  python -m launch.train --config=configs/ponet_imdb_small.py:2048
 The argument is the longest sequence (256 to 2048); data as in
 configs/ponet_imdb.py, 8,000 reviews to learn from. Two blocks of width 128, an
 own vocabulary of 8,000, no pre-training.
-Measured: README, 'Mixers and experts'.
+Measured: test accuracy 0.862, with 256 tokens 0.836 (one seed).
 """
 
 import ml_collections

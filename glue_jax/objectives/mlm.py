@@ -23,7 +23,12 @@ Batch = Mapping[str, jax.Array]
 
 
 def make(
-  ctx: Context, *, rate: float = 0.15, whole_word: bool = True
+  ctx: Context,
+  *,
+  rate: float = 0.15,
+  whole_word: bool = True,
+  mask_share: float = 0.8,
+  random_share: float = 0.1,
 ) -> Objective:
   """Returns the objective.
 
@@ -31,11 +36,14 @@ def make(
     ctx: see `Context`.
     rate: share of the tokens to choose.
     whole_word: choose whole words rather than single tokens.
+    mask_share, random_share: of the chosen tokens, what becomes [MASK] and what
+      another token; the rest stays.
 
   Raises:
-    ValueError: the rate isn't in (0, 1), or there is no [MASK] token.
+    ValueError: the rate isn't in (0, 1), the shares aren't parts of 1, or there
+      is no [MASK] token.
   """
-  masked = masker(ctx, rate, whole_word)
+  masked = masker(ctx, rate, whole_word, (mask_share, random_share))
 
   def loss(apply, params, batch, rng):
     mask_rng, rng = jax.random.split(rng)
@@ -55,7 +63,7 @@ def make(
 
 
 def masker(
-  ctx: Context, rate: float, whole_word: bool
+  ctx: Context, rate: float, whole_word: bool, shares: tuple[float, float]
 ) -> Callable[[Batch, jax.Array], Batch]:
   """Returns (batch, rng) -> masked batch, see `make` and `mask_tokens`.
 
@@ -63,10 +71,15 @@ def masker(
   the chosen tokens in order before any others, whose labels are negative.
 
   Raises:
-    ValueError: the rate isn't in (0, 1), or there is no [MASK] token.
+    ValueError: as `make`.
   """
   if not 0 < rate < 1:
     raise ValueError(f'config.objective.rate={rate}: expected (0, 1)')
+  if min(shares) < 0 or sum(shares) > 1:
+    raise ValueError(
+      f'config.objective mask_share={shares[0]}, random_share={shares[1]}: '
+      'expected parts of 1'
+    )
   mask_id, vocab_size = ctx.tokenizer.mask_id, ctx.tokenizer.vocab_size
   if mask_id is None:
     raise ValueError(
@@ -81,6 +94,7 @@ def masker(
       mask_id=mask_id,
       vocab_size=vocab_size,
       whole_word=whole_word,
+      shares=shares,
     )
     labels = batch['labels']
     order = jnp.argsort(labels < 0, axis=-1, stable=True)
@@ -115,6 +129,7 @@ def mask_tokens(
   mask_id: int,
   vocab_size: int,
   whole_word: bool,
+  shares: tuple[float, float] = (0.8, 0.1),
 ) -> dict[str, jax.Array]:
   """Chooses tokens, corrupts them and adds the labels.
 
@@ -125,6 +140,7 @@ def mask_tokens(
     rate: share of the tokens to choose.
     mask_id, vocab_size: of the tokenizer.
     whole_word: choose all tokens of a word or none.
+    shares: of the chosen tokens, what becomes [MASK] and what another token.
 
   Returns:
     The batch with corrupted input_ids and labels (B, L): the token that was
@@ -135,7 +151,8 @@ def mask_tokens(
   chosen = _choose(score_rng, words, rate, whole_word)
   kind = jax.random.uniform(kind_rng, ids.shape)
   other = jax.random.randint(token_rng, ids.shape, 0, vocab_size, ids.dtype)
-  corrupt = jnp.where(kind < 0.8, mask_id, jnp.where(kind < 0.9, other, ids))
+  to_mask, to_other = kind < shares[0], kind < sum(shares)
+  corrupt = jnp.where(to_mask, mask_id, jnp.where(to_other, other, ids))
   return dict(
     batch,
     input_ids=jnp.where(chosen, corrupt, ids),

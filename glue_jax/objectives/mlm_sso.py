@@ -18,13 +18,15 @@ def make(
   *,
   rate: float = 0.15,
   whole_word: bool = True,
+  mask_share: float = 0.8,
+  random_share: float = 0.1,
   structure_weight: float = 1.0,
 ) -> Objective:
   """Returns the objective.
 
   Args:
     ctx: see `Context`; its task is of the kind 'sentence_structure'.
-    rate, whole_word: of the masks, see `mlm`.
+    rate, whole_word, mask_share, random_share: of the masks, see `mlm`.
     structure_weight: of the order's loss; 0 leaves it out (an ablation).
 
   Raises:
@@ -39,7 +41,7 @@ def make(
     raise ValueError(
       f'config.objective.structure_weight={structure_weight}: expected >= 0'
     )
-  masked = mlm.masker(ctx, rate, whole_word)
+  masked = mlm.masker(ctx, rate, whole_word, (mask_share, random_share))
 
   def score(apply, params, batch, **kwargs):
     outputs = apply(params, batch, **kwargs)

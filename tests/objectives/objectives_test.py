@@ -99,6 +99,17 @@ def test_masking_takes_the_budget_and_whole_words(whole_word):
   assert 0.03 < (kept == 7).mean() < 0.2  # 10 % unchanged
 
 
+def test_shares_of_masks_are_checked_and_kept():
+  ctx = SimpleNamespace(tokenizer=SimpleNamespace(mask_id=1, vocab_size=9))
+  with pytest.raises(ValueError, match='mask_share=0.8, random_share=0.3'):
+    mlm.make(ctx, random_share=0.3)
+  batch = {'input_ids': jnp.full((8, 32), 7), 'word_ids': words(8)}
+  masked = mlm.masker(ctx, 0.15, False, (1.0, 0.0))
+  out = masked(batch, jax.random.key(0))
+  np.testing.assert_array_equal((out['input_ids'] == 1).sum(-1), 4)
+  np.testing.assert_array_equal((out['labels'] == 7).sum(-1), 4)
+
+
 def test_masks_differ_by_key_and_repeat_with_it():
   batch = {'input_ids': jnp.full((4, 32), 7), 'word_ids': words(4)}
   draw = lambda seed: np.asarray(
