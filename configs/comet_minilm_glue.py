@@ -6,7 +6,9 @@ Command:  python -m launch.train --config=configs/comet_minilm_glue.py:rte
             --workdir=runs/comet_rte
 The argument is a task, or task_gate with a gate of `GATES`: rte_topk. Teacher,
 importance and data as in configs/comet_glue.py; the teacher is
-configs/glue.py's. Measured: not run to its end.
+configs/glue.py's. Measured (README, 'Mixers and experts'): accuracy
+of COMET, Top-k, Hash: RTE 0.597, 0.590, 0.590; MRPC 0.809, 0.814, 0.809;
+SST-2 0.839, 0.837, 0.830.
 """
 
 import ml_collections

@@ -8,7 +8,7 @@ and test_10k.jsonl.gz with the columns text and label (1 = positive).
 
 Published setting: length 4096, sentences as segments, batch 32, learning rate
 {3e-5, 5e-5}, 10 epochs. Expected: per-task figures not confirmed. Measured: not
-run at this scale; see configs/mixers_small.py.
+run at this scale; configs/ponet_imdb_small.py is the form that was.
 """
 
 import os
