@@ -5,7 +5,6 @@ on every part.
 """
 
 import dataclasses
-import functools
 import inspect
 import json
 import pathlib
@@ -17,16 +16,8 @@ import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
-from glue_jax import (
-  bundle_folder,
-  convert,
-  initial,
-  method,
-  saved_model,
-  sharding,
-  tree,
-)
 from glue_jax import config as config_lib
+from glue_jax import convert, initial, method, saved_model, sharding, tree
 from glue_jax.data import pipeline, tasks
 from glue_jax.models import encoder
 from glue_jax.models import model as models
@@ -101,9 +92,7 @@ def build(
       steps_per_epoch=steps_per_epoch,
       total_steps=steps,
       load=load_model,
-      load_tuned=functools.partial(
-        load_tuned, weights=config.model.get('weights')
-      ),
+      load_tuned=load_tuned,
     )
     objective = make_part('objectives', config.objective, context)
     methods = [
@@ -352,35 +341,17 @@ def load_model(source: str) -> tuple[Apply, tree.Tree]:
   return Apply(module), params
 
 
-def load_tuned(source: str, weights: str | None = None) -> method.Tuned:
+def load_tuned(source: str) -> method.Tuned:
   """Returns a finished run, as `Context.load_tuned` promises.
 
   Args:
-    source: its workdir, the folder model/ in it, or a bundle.
-    weights: the backbone that a bundle is put on.
+    source: its workdir, or the folder model/ in it.
 
   Raises:
-    ValueError: no such run, it isn't finished, or `bundle.load` refuses.
+    ValueError: no such run, or it isn't finished.
   """
-  if not (pathlib.Path(source) / bundle_folder.RECORD).is_file():
-    record, params = saved_model.load_whole(source)
-    config = run_config(saved_model.find(source).parent)
-    return method.Tuned(_settings(config), record['config'], params)
-  if not weights:
-    raise ValueError(
-      f'{source} is a bundle, without its backbone; name that in '
-      'config.model.weights'
-    )
-  # It builds the run that the bundle is of, with what is here.
-  from glue_jax import bundle
-
-  run = bundle.load(source, weights)
-  params = sharding.gather(run.host.state.all_params(), run.parts.mesh)
-  return method.Tuned(_settings(run.begun), run.model.config, params)
-
-
-def _settings(config):
-  """{method: all of its settings} of a run, in order."""
+  record, params = saved_model.load_whole(source)
+  config = run_config(saved_model.find(source).parent)
   methods = {}
   for name, given in config_lib.plain(config.methods):
     make = config_lib.module('methods', name, f'methods.{name}').make
@@ -390,7 +361,7 @@ def _settings(config):
       for p in defaults
       if p.kind is p.KEYWORD_ONLY
     }
-  return methods
+  return method.Tuned(methods, record['config'], params)
 
 
 def run_config(folder: str | pathlib.Path) -> Any:

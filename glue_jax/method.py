@@ -61,7 +61,7 @@ class Context:
     steps_per_epoch, total_steps: of the run.
     load: (source) -> (Apply, params): another finished model, from its workdir
       or 'stage:<name>'.
-    load_tuned: the same with the leaves of its methods; or a bundle's folder.
+    load_tuned: the same with the leaves of its methods.
   """
 
   task: Any

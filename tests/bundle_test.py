@@ -48,19 +48,14 @@ def backbone(tmp_path_factory):
   return save_backbone(tmp_path_factory.mktemp('backbone') / 'tiny', 7)
 
 
-def begin_config(backbone, methods):
-  """The tiny config, from the backbone's weights."""
+def begin(backbone, methods):
+  """An open run as if it had been trained: what learns was moved."""
   config = tiny_config(methods=methods)
   config = config_lib.override(
     config, {'data': {'tokenizer': str(backbone)}, 'seeds': [3]}
   )
   config['model'] = {'weights': str(backbone), 'fresh': ['head/.*']}
-  return config_lib.complete(config)
-
-
-def begin(backbone, methods):
-  """An open run as if it had been trained: what learns was moved."""
-  config = begin_config(backbone, methods)
+  config = config_lib.complete(config)
   data = dict(train_split='', eval_splits=())
   parts = build.build(config, 3, total_steps=lambda _: 1, **data)
   with sharding.enter(parts.mesh):
@@ -127,25 +122,6 @@ def test_logits_are_those_of_the_run(backbone, tmp_path, name):
   assert learnt <= written.leaves.keys()
   assert not any(n.endswith('ffn_in/kernel') for n in written.leaves)
   assert loaded.step == 5
-
-
-def test_adapters_of_bundles_are_sources(backbone, tmp_path):
-  folders = [str(tmp_path / name) for name in ('wide', 'steep')]
-  own = []
-  for folder, init_range in zip(folders, (0.1, 0.2)):
-    method = ('pfeiffer', dict(size=4, init_range=init_range))
-    own.append(bundle.write(begin(backbone, (method,)), folder).params)
-  config = begin_config(backbone, (('scalearn', dict(sources=folders)),))
-  parts = build.build(config, 3, total_steps=lambda _: 1)
-  flat = tree.flatten(parts.params)
-  site = 'encoder/layer_1/ln_ffn'
-  np.testing.assert_array_equal(
-    flat[f'{site}/source_up_kernel'],
-    [leaves[f'{site}/adapter_up_kernel'] for leaves in own],
-  )
-  config['model'] = {**tiny_config().model, **SIZES}
-  with pytest.raises(ValueError, match='is a bundle, without its backbone'):
-    build.build(config, 3, total_steps=lambda _: 1)
 
 
 def test_record_names_what_it_belongs_to(lora, backbone):

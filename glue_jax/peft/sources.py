@@ -84,8 +84,7 @@ def read(
 
   Args:
     load: `Context.load_tuned`.
-    names: workdirs, model folders or bundles of runs with the method
-      `pfeiffer`.
+    names: workdirs or model folders of runs with the method `pfeiffer`.
     config: sizes of this run's encoder.
 
   Returns:
