@@ -67,8 +67,8 @@ def masker(
 ) -> Callable[[Batch, jax.Array], Batch]:
   """Returns (batch, rng) -> masked batch, see `make` and `mask_tokens`.
 
-  Of a row's L tokens K = rate L are looked at: positions and labels are (B, K),
-  the chosen tokens in order before any others, whose labels are negative.
+  positions and labels are (B, K), K = ceil(rate L) of a row's L tokens: the
+  chosen ones in order, then others, whose labels are negative.
 
   Raises:
     ValueError: as `make`.
