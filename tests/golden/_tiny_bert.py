@@ -17,6 +17,7 @@ from glue_jax.peft import prefix as prefixes
 from glue_jax.peft import prompt as prompts
 from glue_jax.plugs import Apply
 from tests.conftest import jit
+from tests.golden import _library_names
 
 Rows = list[tuple]
 VALUE = (2e-5, 0.0)
@@ -85,11 +86,7 @@ def classifier(a: dict[str, np.ndarray]) -> tuple[Apply, tree.Tree]:
     kind='classification',
     num_outputs=shape('classifier')[0],
   )
-  flat = {}
-  for name, target in names.targets(model, shapes(model)).items():
-    value = a[f'w/{target.name}']
-    flat[name] = jnp.asarray(value.T if target.transpose else value)
-  return Apply(model), tree.unflatten(flat)
+  return Apply(model), _library_names.params(a, model, 'w/')
 
 
 def batch(a: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

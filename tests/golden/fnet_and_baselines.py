@@ -17,9 +17,10 @@ import numpy as np
 
 from glue_jax import tree
 from glue_jax.layers.spec import freeze
-from glue_jax.models import bert, fnet, names
+from glue_jax.models import bert, fnet
 from glue_jax.models.encoder import EncoderConfig
-from glue_jax.models.model import Model, build, shapes
+from glue_jax.models.model import build
+from tests.golden import _library_names
 
 VALUE = (2e-5, 1e-4)
 GRADIENT_RTOL = 2e-4
@@ -52,9 +53,11 @@ def _bert(a: dict[str, np.ndarray]) -> Rows:
     'attention_mask': a['in_attention_mask'],
     'token_type_ids': a['in_token_type_ids'],
   }
-  pooled = _forward(bare, _params(a, bare, 'bert.'), batch)['pooled']
+  pooled = _forward(bare, _library_names.params(a, bare, 'w_bert.'), batch)[
+    'pooled'
+  ]
   loss, outputs, probabilities, gradients = _mlm(
-    mlm, _params(a, mlm), batch, a['in_mlm_labels']
+    mlm, _library_names.params(a, mlm, 'w_'), batch, a['in_mlm_labels']
   )
   # Queries at padding carry no meaning.
   valid = a['in_attention_mask'] != 0
@@ -70,7 +73,9 @@ def _bert(a: dict[str, np.ndarray]) -> Rows:
     _row('out_mlm_loss', loss, a['out_mlm_loss']),
     _row('out_pooled', pooled, a['out_pooled']),
   ]
-  return rows + _gradients(a, mlm, gradients)
+  return rows + _library_names.gradients(
+    a, mlm, gradients, 'grad_w_', GRADIENT_RTOL
+  )
 
 
 def _fnet(a: dict[str, np.ndarray]) -> Rows:
@@ -83,7 +88,7 @@ def _fnet(a: dict[str, np.ndarray]) -> Rows:
 
   outputs, gradients = _weighted(
     model,
-    _params(a, model),
+    _library_names.params(a, model, 'w_'),
     batch,
     a['in_cotangent_hidden'],
     a['in_cotangent_pooled'],
@@ -91,7 +96,9 @@ def _fnet(a: dict[str, np.ndarray]) -> Rows:
   valid = np.ones(a['in_input_ids'].shape, bool)
   rows = _values(a, outputs['hidden_states'], valid)
   rows.append(_row('out_pooled', outputs['pooled'], a['out_pooled']))
-  return rows + _gradients(a, model, gradients)
+  return rows + _library_names.gradients(
+    a, model, gradients, 'grad_w_', GRADIENT_RTOL
+  )
 
 
 def _config(
@@ -114,16 +121,6 @@ def _config(
     max_positions=shape('embeddings.position_embeddings')[0],
     type_vocab_size=shape('embeddings.token_type_embeddings')[0],
   )
-
-
-def _params(
-  a: dict[str, np.ndarray], model: Model, prefix: str = ''
-) -> tree.Tree:
-  flat = {}
-  for name, target in names.targets(model, shapes(model)).items():
-    value = a[f'w_{prefix}{target.name}']
-    flat[name] = jnp.asarray(value.T if target.transpose else value)
-  return tree.unflatten(flat)
 
 
 _compiled = functools.partial(jax.jit, static_argnums=0)
@@ -187,26 +184,6 @@ def _values(a: dict[str, np.ndarray], states: Any, valid: np.ndarray) -> Rows:
   ]
   last = _row('out_last_hidden', states[-1][valid], a['out_last_hidden'][valid])
   return [*rows, last]
-
-
-def _gradients(
-  a: dict[str, np.ndarray], model: Model, gradients: tree.Tree
-) -> Rows:
-  """Rows of all gradients that the file holds.
-
-  They are compared relative to the largest value of their array: single
-  elements are sums that cancel. A floor of 1e-6 of the file's largest gradient
-  stands for those that are zero in exact arithmetic (the key's bias).
-  """
-  flat = tree.flatten(gradients)
-  scale = max(np.abs(v).max() for k, v in a.items() if k.startswith('grad_'))
-  rows = []
-  for name, target in names.targets(model, shapes(model)).items():
-    theirs = a[f'grad_w_{target.name}']
-    ours = flat[name].T if target.transpose else flat[name]
-    atol = max(GRADIENT_RTOL * np.abs(theirs).max(), 1e-6 * scale)
-    rows.append((f'grad_w_{target.name}', ours, theirs, atol, 0.0))
-  return rows
 
 
 def _by_query(probs: Any, valid: np.ndarray) -> np.ndarray:

@@ -18,10 +18,11 @@ import numpy as np
 from glue_jax import tree
 from glue_jax.layers import coupling, reversible
 from glue_jax.methods import meft
-from glue_jax.models import bert, names
-from glue_jax.models.model import Model, build, shapes
+from glue_jax.models import bert
+from glue_jax.models.model import Model, build
 from glue_jax.plugs import Apply
 from tests.conftest import jit
+from tests.golden import _library_names
 
 Rows = list[tuple[str, Any, Any, float, float]]
 VALUE = (2e-5, 0.0)
@@ -142,11 +143,8 @@ def _apply(a: dict[str, np.ndarray], **given: Any) -> Apply:
 
 
 def _params(a: dict[str, np.ndarray], apply: Apply) -> tree.Tree:
-  flat = {}
   model = apply.model
-  for name, target in names.targets(model, shapes(model)).items():
-    value = a[f'w/{target.name}']
-    flat[name] = value.T if target.transpose else value
+  flat = tree.flatten(_library_names.params(a, model, 'w/'))
   variant = reversible.options(model.config).variant
   for ours, theirs in _adapters(variant, model.config.num_layers).items():
     value = a[f'w/{theirs}']

@@ -14,19 +14,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glue_jax import tree
-from glue_jax.models import bert, names, roberta
-from glue_jax.models.model import Model, shapes
+from glue_jax.models import bert, roberta
+from glue_jax.models.model import Model
 from glue_jax.objectives import mlm
 from glue_jax.objectives.task import cross_entropy
-from tests.golden import _kinds
+from tests.golden import _kinds, _library_names
 
 FILES = '*mlm*.npz'
 
 VALUE = (2e-5, 0.0)
-# Of the largest value of an array; with a floor for gradients that are zero in
-# exact arithmetic (a key's bias), of the file's largest.
-GRADIENT, FLOOR = 1e-4, 1e-6
+GRADIENT = 1e-4  # of the largest value of an array
 
 Rows = list[tuple[str, Any, Any, float, float]]
 
@@ -44,30 +41,28 @@ def compare(arrays: dict[str, np.ndarray], folder: Path) -> Rows:
 def _bert(a: dict[str, np.ndarray]) -> Rows:
   config = bert.config_from_hf(json.loads(str(a['config'])))
   model = Model(config, 'bert', 'sentence_structure', 2)
-  (loss, (words, pairs, outputs)), gradients = _run(model, _params(a, model), a)
+  (loss, (words, pairs, outputs)), gradients = _run(
+    model, _library_names.params(a, model, 'param/'), a
+  )
   return [
     *_common(a, outputs, loss),
-    ('output/nsp_logits', outputs['structure_logits'], a['output/nsp_logits'])
-    + VALUE,
-    ('output/mlm_loss', words, a['output/mlm_loss'], *VALUE),
-    ('output/nsp_loss', pairs, a['output/nsp_loss'], *VALUE),
-    *_gradients(a, model, gradients),
+    _row(a, 'output/nsp_logits', outputs['structure_logits']),
+    _row(a, 'output/mlm_loss', words),
+    _row(a, 'output/nsp_loss', pairs),
+    *_library_names.gradients(a, model, gradients, 'grad/', GRADIENT),
   ]
 
 
 def _roberta(a: dict[str, np.ndarray]) -> Rows:
   config = roberta.config_from_hf(json.loads(str(a['config'])))
   model = Model(config, 'roberta', 'mlm', 0)
-  (loss, (_, _, outputs)), gradients = _run(model, _params(a, model), a)
-  return [*_common(a, outputs, loss), *_gradients(a, model, gradients)]
-
-
-def _params(a, model):
-  flat = {}
-  for name, target in names.targets(model, shapes(model)).items():
-    value = a[f'param/{target.name}']
-    flat[name] = jnp.asarray(value.T if target.transpose else value)
-  return tree.unflatten(flat)
+  (loss, (_, _, outputs)), gradients = _run(
+    model, _library_names.params(a, model, 'param/'), a
+  )
+  return [
+    *_common(a, outputs, loss),
+    *_library_names.gradients(a, model, gradients, 'grad/', GRADIENT),
+  ]
 
 
 def _run(model, params, a):
@@ -97,18 +92,11 @@ def _loss(model, params, batch):
 
 def _common(a, outputs, loss):
   valid = a['input/attention_mask'][..., None]
-  logits = outputs['logits'] * valid
   return [
-    ('output/mlm_logits', logits, a['output/mlm_logits'], *VALUE),
-    ('output/loss', loss, a['output/loss'], *VALUE),
+    _row(a, 'output/mlm_logits', outputs['logits'] * valid),
+    _row(a, 'output/loss', loss),
   ]
 
 
-def _gradients(a, model, gradients):
-  flat = tree.flatten(gradients)
-  scale = max(np.abs(v).max() for k, v in a.items() if k.startswith('grad/'))
-  for name, target in names.targets(model, shapes(model)).items():
-    theirs = a[f'grad/{target.name}']
-    ours = flat[name].T if target.transpose else flat[name]
-    atol = max(GRADIENT * np.abs(theirs).max(), FLOOR * scale)
-    yield f'grad/{target.name}', ours, theirs, atol, 0.0
+def _row(a, name, ours):
+  return (name, ours, a[name], *VALUE)
