@@ -129,7 +129,7 @@ def mask_tokens(
   mask_id: int,
   vocab_size: int,
   whole_word: bool,
-  shares: tuple[float, float] = (0.8, 0.1),
+  shares: tuple[float, float],
 ) -> dict[str, jax.Array]:
   """Chooses tokens, corrupts them and adds the labels.
 

@@ -11,10 +11,10 @@ Shapes: BERT-base, and the papers' LLaMA models at their ranks, all linear
 layers of the blocks projected. Weights, moments and projections are bfloat16 as
 in the papers' table, the history of Natural GaLore float32.
 
-gradients: temporary memory of the loop's compiled step, one row of 8 tokens, so
-that it is nearly all gradients, beside what all gradients take. Each is freed
-once its leaf is updated, unless clipping needs the norm of all before the first
-update. Nothing is run.
+gradients: temporary memory of BERT-base's compiled step in the loop, one row of
+8 tokens, so that it is nearly all gradients, beside what all gradients take.
+Each is freed once its leaf is updated, unless clipping needs the norm of all
+before the first update. Nothing is run.
 
 time: one compiled training step at MiniLM-L6's shapes. `overhead` is that of a
 step between two refreshes over AdamW's; `refresh_ms` what a step with a refresh
@@ -61,7 +61,6 @@ def define_flags() -> None:
   flags.DEFINE_enum('part', 'memory', PARTS, 'What to measure.')
   flags.DEFINE_string('json', None, 'File for the rows.')
   flags.DEFINE_integer('rank', 8, 'Of BERT-base, MiniLM and the models here.')
-  flags.DEFINE_string('preset', 'base', 'gradients: sizes of models/bert.py.')
   flags.DEFINE_integer('gap', 200, 'time: steps between two refreshes.')
   flags.DEFINE_integer('batch', 32, 'time, pretrain: rows.')
   flags.DEFINE_integer('length', 128, 'time, pretrain: tokens of a row.')

@@ -44,6 +44,7 @@ def main(argv: list[str]) -> bool:
   ]
   print(f'bound {bound:.3f}, uniform {np.log(WORDS):.2f}, held-out loss',
         *(f'{loss:.3f}' for loss in losses))  # fmt: skip
+  # A loss below the bound would be a leak of the masked word.
   reached = all(bound <= loss + 1e-3 <= bound + 0.35 for loss in losses)
   print('required figures:', 'reached' if reached else 'MISSED')
   return reached

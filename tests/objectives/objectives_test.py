@@ -8,6 +8,9 @@ import pytest
 from glue_jax.models import model as models
 from glue_jax.objectives import distill, mlm, mlm_sso, task
 
+# What becomes [MASK] and what another token.
+SHARES = (0.8, 0.1)
+
 
 def fake(outputs):
   return lambda params, batch, **kwargs: outputs
@@ -82,6 +85,7 @@ def test_masking_takes_the_budget_and_whole_words(whole_word):
     mask_id=1,
     vocab_size=1000,
     whole_word=whole_word,
+    shares=SHARES,
   )
   chosen = np.asarray(out['labels'] >= 0)
   word = np.asarray(batch['word_ids'])
@@ -120,6 +124,7 @@ def test_masks_differ_by_key_and_repeat_with_it():
       mask_id=1,
       vocab_size=9,
       whole_word=True,
+      shares=SHARES,
     )['labels']
   )
   np.testing.assert_array_equal(draw(0), draw(0))
@@ -133,7 +138,7 @@ def test_of_a_word_over_the_budget_as_many_tokens_are_chosen():
   }
   labels = mlm.mask_tokens(
     jax.random.key(0), batch, rate=0.15, mask_id=1, vocab_size=9,
-    whole_word=True,
+    whole_word=True, shares=SHARES,
   )['labels']  # fmt: skip
   np.testing.assert_array_equal((labels >= 0).sum(-1), 5)
   np.testing.assert_array_equal(labels[:, 1:6], 7)
@@ -165,7 +170,13 @@ def test_logits_of_chosen_tokens_are_enough(whole_word):
   assert masked['labels'].shape == (16, 5)
   key, _ = jax.random.split(jax.random.key(0))
   whole = mlm.mask_tokens(
-    key, batch, rate=0.15, mask_id=4, vocab_size=50, whole_word=whole_word
+    key,
+    batch,
+    rate=0.15,
+    mask_id=4,
+    vocab_size=50,
+    whole_word=whole_word,
+    shares=SHARES,
   )
   logits = model.apply({'params': params}, whole)['logits']
   assert logits.shape == (16, 32, 50)
