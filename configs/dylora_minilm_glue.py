@@ -4,7 +4,7 @@ Command:  python -m launch.train --config=configs/dylora_minilm_glue.py:rte
             --workdir=runs/dylora_rte
           python -m launch.evaluate --workdir=runs/dylora_rte --ranks=1..8
 Data and weights as in configs/glue.py. The recipe of configs/lora_glue.py: few
-epochs, length 128, learning rate 5e-4, with the factors of
+epochs, length 128, learning rate 2e-3, with the factors of
 configs/dylora_glue.py. `launch.benchmark dylora` sets it beside LoRA.
 Measured: not run.
 """
@@ -18,5 +18,5 @@ def get_config(task: str = 'rte') -> ml_collections.ConfigDict:
   """Returns configs/glue.py with factors of every rank up to 8."""
   config = glue.get_config(task)
   config.methods = (('dylora', dict(rank=8, alpha=16.0, mode='frozen')),)
-  config.optimizer.lr = 5e-4
+  config.optimizer.lr = 2e-3
   return config

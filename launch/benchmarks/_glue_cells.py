@@ -29,7 +29,7 @@ def define_flags() -> None:
   flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds.')
   flags.DEFINE_string('data_dir', None, 'Default: GLUE_JAX_DATA.')
   flags.DEFINE_string('weights', None, 'Default: GLUE_JAX_WEIGHTS.')
-  flags.DEFINE_float('lr', 5e-4, 'Learning rate of every arm.')
+  flags.DEFINE_float('lr', 2e-3, 'Learning rate of every arm.')
   flags.DEFINE_float('epochs', None, 'Default: those of configs/glue.py.')
   flags.DEFINE_integer('steps', None, 'In place of epochs.')
   flags.DEFINE_integer('train_limit', None, 'Rows; default: configs/glue.py.')
