@@ -1,5 +1,6 @@
 """What all tests share: the CPU, a cache of compiled programs, tiny runs."""
 
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -21,6 +22,10 @@ if importlib.metadata.version('jaxlib') < '0.11':
   )
 
 import pytest
+
+# A full collection walks all that JAX keeps of every program: at the usual
+# rate a twentieth of the time.
+gc.set_threshold(20_000, 20, 20)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
