@@ -29,6 +29,7 @@ from glue_jax.compress.fixed_point import (
 )
 from glue_jax.compress.largest import largest, spread
 from glue_jax.layers import activations, norm, spec
+from glue_jax.layers.apart import apart
 from glue_jax.layers.attend import dropped, softmax_parts
 
 # (integer bits, fraction bits) of each stored tensor.
@@ -46,7 +47,7 @@ def gelu4(x: jax.Array) -> jax.Array:
 
 
 def _gelu4_forward(x):
-  return _apart(lambda x: (gelu4(x), pack4(quantise(x, GELU_INPUT, 'int8'))), x)
+  return apart(lambda x: (gelu4(x), pack4(quantise(x, GELU_INPUT, 'int8'))), x)
 
 
 def _gelu4_backward(kept, g):
@@ -55,7 +56,7 @@ def _gelu4_backward(kept, g):
     _, pull = jax.vjp(activations.gelu, y)
     return pull(g.astype(jnp.float32))[0].astype(g.dtype)
 
-  return (_apart(run, kept, g),)
+  return (apart(run, kept, g),)
 
 
 gelu4.defvjp(_gelu4_forward, _gelu4_backward)
@@ -75,7 +76,7 @@ def matmul8(a: jax.Array, b: jax.Array, scale: float = 1.0) -> jax.Array:
 def _matmul8_forward(a, b, scale):
   # Types are kept as empty arrays.
   types = tuple(jnp.zeros((0,), x.dtype) for x in (a, b))
-  y, kept = _apart(
+  y, kept = apart(
     lambda *ab: (
       matmul8(*ab, scale),
       tuple(quantise(x, OPERAND, 'int8') for x in ab),
@@ -95,7 +96,7 @@ def _matmul8_backward(scale, kept, g):
     d_a = jnp.einsum('...mn,...kn->...mk', g, b) * scale
     return d_a, jnp.einsum('...mk,...mn->...kn', a, g) * scale
 
-  return _apart(run, *kept, g)
+  return apart(run, *kept, g)
 
 
 matmul8.defvjp(_matmul8_forward, _matmul8_backward)
@@ -132,7 +133,7 @@ def _softmax_matmul8_forward(scores, value, rng, rate):
     out = softmax_matmul8(scores, value, rng, rate)
     return out, (probs, quantise(value, OPERAND, 'int8'))
 
-  out, kept = _apart(run, scores, value, rng)
+  out, kept = apart(run, scores, value, rng)
   return out, (*kept, rng)
 
 
@@ -150,7 +151,7 @@ def _softmax_matmul8_backward(rate, kept, g):
     probs = dropped(probs, 1.0, rng, rate).astype(g.dtype)
     return d_scores, jnp.einsum('...lm,...lk->...mk', probs, g)
 
-  return *_apart(run, *kept, g, rng), None
+  return *apart(run, *kept, g, rng), None
 
 
 softmax_matmul8.defvjp(_softmax_matmul8_forward, _softmax_matmul8_backward)
@@ -192,7 +193,7 @@ def dense8(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _dense8_forward(x, kernel):
   if kernel.perturbed:
-    y, stored = _apart(
+    y, stored = apart(
       lambda x, w: (dense8(x, w), quantise(x, OPERAND, 'int8')),
       x.value,
       kernel.value,
@@ -214,7 +215,7 @@ def _dense8_backward(kept, g):
       rows = dequantise(stored, OPERAND, g.dtype)
       return rows.reshape(-1, rows.shape[-1]).T @ g.reshape(-1, g.shape[-1])
 
-    d_kernel = _apart(run, stored, g)
+    d_kernel = apart(run, stored, g)
   return d_x, d_kernel
 
 
@@ -250,7 +251,7 @@ def _layernorm_forward(x, scale, bias, eps, groups):
 
   if learns:
     return layernorm_pruned(x, scale, bias, eps, groups), (x, scale)
-  out, kept = _apart(run, x, scale, bias)
+  out, kept = apart(run, x, scale, bias)
   # The backward pass needs the input's type, kept as an empty array.
   return out, (*kept, scale, jnp.zeros((0,), x.dtype))
 
@@ -267,7 +268,7 @@ def _layernorm_backward(eps, groups, kept, g):
     d_x = norm.gradient(y, inverse, g * scale, 0.0).astype(x.dtype)
     return d_x, (g * y).sum(rows), g.sum(rows)
   values, places, inverse, scale, kind = kept
-  d_x = _apart(
+  d_x = apart(
     lambda g, values, places, scale, inverse: norm.gradient(
       spread(values, places, g.shape), inverse, g * scale, 0.0
     ),
@@ -279,32 +280,6 @@ def _layernorm_backward(eps, groups, kept, g):
 layernorm_pruned.defvjp(
   _layernorm_forward, _layernorm_backward, symbolic_zeros=True
 )
-
-
-def _apart(fn, *operands):
-  """Returns `fn(*operands)`, which the compiler must compute as it stands.
-
-  It would rather keep the uncompressed operands, and compress in the backward
-  pass. A barrier ties what is kept to the output. On a CPU barriers are gone
-  before operations are fused and ordered; nothing is moved through a
-  conditional, though, so there `fn` is the branch that is always taken.
-  """
-
-  def branch(*operands):
-    shapes = jax.eval_shape(fn, *operands)
-    zeros = lambda *_: jax.tree.map(
-      lambda s: jnp.zeros(s.shape, s.dtype), shapes
-    )
-    one = operands[0][(0,) * operands[0].ndim].astype(jnp.float32)
-    # No number is both; the compiler doesn't know.
-    never = jnp.isnan(one) & jnp.isinf(one)
-    return jax.lax.cond(never, zeros, fn, *operands)
-
-  def barrier(*operands):
-    operands = jax.lax.optimization_barrier(operands)
-    return jax.lax.optimization_barrier(fn(*operands))
-
-  return jax.lax.platform_dependent(*operands, cpu=branch, default=barrier)
 
 
 def _dense(g):

@@ -27,6 +27,8 @@ import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jax.extend import core
 
+from glue_jax.layers.apart import apart
+
 Streams = tuple[jax.Array, jax.Array]
 # F and G of a layer, each (...) -> (...) of the same shape and type. They may
 # close over anything: parameters, masks, keys.
@@ -194,7 +196,7 @@ def _forward(program, coupling, segment, consts, streams):
 
 def _backward(program, coupling, segment, kept, gradients):
   consts, ends, learns = kept
-  layers = list(zip(program, consts, learns.flags, strict=True))
+  layers = list(zip(program, learns.flags, consts, strict=True))
   gradients = tuple(
     jnp.zeros(g.shape, g.dtype) if isinstance(g, SymbolicZero) else g
     for g in gradients
@@ -203,8 +205,10 @@ def _backward(program, coupling, segment, kept, gradients):
   for index in reversed(range(len(layers))):
     if (index + 1) % segment == 0 or index + 1 == len(layers):
       streams = ends[index // segment]
+    jaxprs, flags, values = layers[index]
+    undo = functools.partial(_undo, coupling, jaxprs, flags)
     streams = _after(streams, gradients, own)
-    streams, gradients, own = _undo(coupling, layers[index], streams, gradients)
+    streams, gradients, own = apart(undo, streams, gradients, values)
     found.append(own)
   spread = [
     tuple(map(_spread, flags, own))
@@ -226,9 +230,9 @@ def _after(streams, *done):
   return tuple(x + zero.astype(x.dtype) for x in streams)
 
 
-def _undo(coupling, layer, streams, gradients):
+def _undo(coupling, program, learns, streams, gradients, consts):
   """Returns a layer's inputs, their gradients, and those of its constants."""
-  (f, g), (f_consts, g_consts), (f_learns, g_learns) = layer
+  (f, g), (f_learns, g_learns), (f_consts, g_consts) = program, learns, consts
   y1, y2 = coupling.unswapped(streams)
   dy1, dy2 = coupling.unswapped(gradients)
   out, pull = _vjp(g, g_consts, g_learns, y1)
