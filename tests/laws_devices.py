@@ -27,11 +27,8 @@ def trained(name, changes, devices):
     data=1, fsdp=devices, devices=jax.devices()[:devices]
   )
   with mock.patch.object(build, 'make_mesh', make):
-    params, lines, logits = Case(name, tiny_config(**changes)).trained(4)
-  # Means, as a run logs them: sums over rows have fewer decimals.
-  pair = lambda value: isinstance(value, tuple)
-  mean = lambda x: x[0] / max(x[1], 1e-30) if pair(x) else x
-  return tree.flatten(params), (jax.tree.map(mean, lines, is_leaf=pair), logits)
+    params, *said = Case(name, tiny_config(**changes)).trained(4)
+  return tree.flatten(params), said
 
 
 def close(ours, theirs):

@@ -28,9 +28,10 @@ from glue_jax.compress.fixed_point import (
   unpack4,
 )
 from glue_jax.compress.largest import largest, spread
-from glue_jax.layers import activations, norm, spec
+from glue_jax.layers import activations, spec
 from glue_jax.layers.apart import apart
 from glue_jax.layers.attend import dropped, softmax_parts
+from glue_jax.layers.norm import standardise
 
 # (integer bits, fraction bits) of each stored tensor.
 GELU_INPUT = (2, 1)
@@ -239,14 +240,14 @@ def layernorm_pruned(
     (..., D) float32.
   """
   del groups
-  return norm.standardise(x, eps)[0] * scale + bias
+  return standardise(x, eps)[0] * scale + bias
 
 
 def _layernorm_forward(x, scale, bias, eps, groups):
   x, learns, scale, bias = x.value, scale.perturbed, scale.value, bias.value
 
   def run(x, scale, bias):
-    y, inverse = norm.standardise(x, eps)
+    y, inverse = standardise(x, eps)
     return y * scale + bias, (*largest(y, KEPT, groups), inverse)
 
   if learns:
@@ -261,16 +262,20 @@ def _layernorm_backward(eps, groups, kept, g):
   g = _dense(g).astype(jnp.float32)
   rows = tuple(range(g.ndim - 1))
 
+  def gradient(g, y, scale, inverse):
+    h = g * scale * inverse
+    return h - h.mean(-1, keepdims=True) - y * (h * y).mean(-1, keepdims=True)
+
   if len(kept) == 2:
     x, scale = kept
     x, g = jax.lax.optimization_barrier((x, g))
-    y, inverse = norm.standardise(x, eps)
-    d_x = norm.gradient(y, inverse, g * scale, 0.0).astype(x.dtype)
+    y, inverse = standardise(x, eps)
+    d_x = gradient(g, y, scale, inverse).astype(x.dtype)
     return d_x, (g * y).sum(rows), g.sum(rows)
   values, places, inverse, scale, kind = kept
   d_x = apart(
-    lambda g, values, places, scale, inverse: norm.gradient(
-      spread(values, places, g.shape), inverse, g * scale, 0.0
+    lambda g, values, places, scale, inverse: gradient(
+      g, spread(values, places, g.shape), scale, inverse
     ),
     *(g, values, places, scale, inverse),
   )
