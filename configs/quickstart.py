@@ -5,9 +5,9 @@ Command:  python -m launch.train --config=configs/quickstart.py
 Needs nothing but this repository: the tasks are generated (glue_jax/data/
 synthetic.py), the vocabulary is trained on them.
 
-Measured on 2 cores of a Xeon at 2.5 GHz (2.5 minutes beside another process),
-validation accuracy, bag of words in brackets: acceptability 0.946 (0.476),
-sentiment 0.962 (0.522), entailment 0.900 (0.498).
+Measured on 2 cores of an EPYC (AVX-512) beside other processes, 2 min 50 s,
+validation accuracy, bag of words in brackets: acceptability 0.998 (0.476),
+sentiment 1.000 (0.522), entailment 0.900 (0.498).
 """
 
 import ml_collections
