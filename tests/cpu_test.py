@@ -33,12 +33,13 @@ import jax, jax.numpy as jnp
 fn = jax.jit(lambda x: x[::-1] + 1)
 x = jnp.ones((3000, 3000))
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-  fn(x).block_until_ready()
-before = faults()
-for _ in range(10):
-  fn(x).block_until_ready()
-print(kept, faults() - before)
+rounds = []
+for _ in range(8):
+  before = faults()
+  for _ in range(10):
+    fn(x).block_until_ready()
+  rounds.append(faults() - before)
+print(kept, min(rounds))
 """
 
 
@@ -54,10 +55,7 @@ def faults(mode):
 
 
 def test_memory_is_kept():
-  # Other threads of a busy machine add faults of their own: one of three.
-  for _ in range(3):
-    kept, count = faults('keep')
-    if count < 2000:
-      break
+  # On a busy machine the first rounds find their block in use: the least of 8.
+  kept, count = faults('keep')
   assert kept == str(sys.platform.startswith('linux'))
   assert count < 2000
