@@ -4,7 +4,7 @@ The backbone is MiniLM-L6 with ReLU in place of its GELU, tuned in full on rows
 of another task first (SST-2 by default) so that it gets used to the change (as
 Mirzadeh et al. 2023, arXiv 2310.04564, do by going on with pre-training), and
 one treated alike that keeps its GELU. On either, each form of tuning learns the
-task with density loss of weight 0 and 0.1, seed by seed, as
+task with density loss of weight 0 and 1, seed by seed, as
 configs/deft_minilm_glue.py says. Density is that of the development set at
 inference (launch/density.py), over all positions and over real tokens. What is
 finished isn't run again: the same command goes on, and prints the table of what
@@ -40,7 +40,7 @@ def define_flags() -> None:
   )  # fmt: skip
   flags.DEFINE_list('gelu_forms', ['lora'], 'On the GELU backbone.')
   flags.DEFINE_list('seeds', ['0', '1', '2'], 'Of the tuning.')
-  flags.DEFINE_list('density_weights', ['0', '0.1'], 'Of the density loss.')
+  flags.DEFINE_list('density_weights', ['0', '1'], 'Of the density loss.')
   flags.DEFINE_string('backbone_task', 'sst2', 'What backbones learn first.')
   flags.DEFINE_integer('backbone_rows', 20_000, 'Rows of it.')
   flags.DEFINE_integer('train_limit', None, 'Rows of the task at most.')
