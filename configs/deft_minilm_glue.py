@@ -6,12 +6,11 @@ Argument and data as in configs/deft_glue.py; weights as in configs/glue.py. The
 backbone keeps its GELU, whose density hardly falls; a ReLU backbone and the
 table over all forms of tuning: python -m launch.benchmark deft.
 
-The official recipe with batch 32, learning rate 1e-3 (prefix and prompt: 1e-2, as
-few steps with 1e-3 leave them at chance), 3 epochs, at most 5,000
-rows, and batches as long as their texts; padding doesn't count in the loss, as
-how much there is depends on the batch. Measured: README; a backbone that had
-only 115 steps to get used to its ReLU fell silent instead (0.7 % of the
-activations left, SST-2 at chance).
+The official recipe with batch 32, learning rate 1e-3 (prefix and prompt 1e-2),
+3 epochs, at most 5,000 rows, and batches as long as their texts; padding
+doesn't count in the loss, as how much there is depends on the batch. Measured:
+README. A backbone that had only 115 steps to get used to its ReLU fell silent
+(0.7 % of the activations left, SST-2 at chance).
 """
 
 import ml_collections

@@ -105,30 +105,28 @@ def rows(
     workdir: where it ran.
 
   Returns:
-    [{'form', 'target', 'metric', 'values', 'parameters'}]; parameters are
-    those that learn beside the head.
+    [{'form', 'target', 'metric', 'values', 'parameters'}], beside each form
+    the target's own adapter; parameters are those that learn beside the head.
   """
-  found = []
-  stages = result['stages']
-  for stage, part in stages.items():
+  stages, places = result['stages'], {}
+  for stage in stages:
     place, _, target = stage.partition('_')
     form = place.rstrip('0123456789')
-    if form not in FORMS:
-      continue
-    values = _values(part)
-    if form == 'adapter':
-      own = stages[f'{SOURCE}{place.removeprefix(form)}_{target}']
-      values = [*_values(own), *values]
-    found.append(
-      {
-        'form': form,
-        'target': target,
-        'metric': part['primary']['metric'],
-        'values': values,
-        'parameters': parameters(pathlib.Path(workdir) / stage),
-      }
-    )
-  return found
+    if form in FORMS:
+      # A target's own adapter is the first seed of the form `adapter`.
+      own = f'{SOURCE}{place.removeprefix(form)}_{target}'
+      places.setdefault(('adapter', target), [own])
+      places.setdefault((form, target), []).append(stage)
+  return [
+    {
+      'form': form,
+      'target': target,
+      'metric': stages[names[0]]['primary']['metric'],
+      'values': [value for name in names for value in _values(stages[name])],
+      'parameters': parameters(pathlib.Path(workdir) / names[-1]),
+    }
+    for (form, target), names in places.items()
+  ]
 
 
 def table(measured: Sequence[Mapping[str, Any]]) -> str:

@@ -15,7 +15,7 @@ together come with the reason.
 import importlib
 import pathlib
 
-from absl import app, flags
+from absl import app, flags, logging
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('workdir', None, 'Folder of the cells.')
@@ -32,8 +32,9 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import matrix, report, writers
+  from glue_jax import distributed, matrix, report, writers
 
+  logging.get_absl_handler().addFilter(distributed.own_messages)
   file = importlib.import_module('configs.matrix')
   wanted = {axis: FLAGS[axis].value for axis in file.AXES}
   try:

@@ -46,6 +46,7 @@ def main(argv: list[str]) -> None:
     transfer,
   )
 
+  logging.get_absl_handler().addFilter(distributed.own_messages)
   try:
     given = runpy.run_path(_RECIPE.value)
     lacks = {'recipe', 'SOURCES', 'TARGETS', 'SEEDS'} - given.keys()

@@ -115,10 +115,14 @@ def test_both_stages_run_and_a_finished_source_is_not_run_again(tmp_path):
   forms = ['scalearnuniformpp']
   plan = transfer.plan(recipe, tasks, tasks, forms, (0,))
   result = runs.run(plan, tmp_path)
-  (row,) = transfer.rows(result, tmp_path)
-  assert row['parameters'] == 1 and len(row['values']) == 1
+  rows = transfer.rows(result, tmp_path)
+  # With one seed the source is the whole row of the form `adapter`.
+  assert [row['form'] for row in rows] == ['adapter', *forms]
+  assert rows[1]['parameters'] == 1 and len(rows[1]['values']) == 1
+  source = result['stages']['source_mini_acceptability']
+  assert rows[0]['values'] == [source['primary']['value']]
   done = tmp_path / 'source_mini_acceptability' / 'done.json'
   before = done.stat().st_mtime_ns
   again = runs.run(plan, tmp_path)
   assert done.stat().st_mtime_ns == before
-  assert transfer.rows(again, tmp_path) == [row]
+  assert transfer.rows(again, tmp_path) == rows
