@@ -117,6 +117,8 @@ def rows(
       own = f'{SOURCE}{place.removeprefix(form)}_{target}'
       places.setdefault(('adapter', target), [own])
       places.setdefault((form, target), []).append(stage)
+  if not places:  # one seed of adapters: there is no second stage
+    places = {('adapter', name.partition('_')[2]): [name] for name in stages}
   return [
     {
       'form': form,

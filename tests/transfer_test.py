@@ -121,6 +121,8 @@ def test_both_stages_run_and_a_finished_source_is_not_run_again(tmp_path):
   assert rows[1]['parameters'] == 1 and len(rows[1]['values']) == 1
   source = result['stages']['source_mini_acceptability']
   assert rows[0]['values'] == [source['primary']['value']]
+  alone = {'stages': {'source_mini_acceptability': source}}
+  assert transfer.rows(alone, tmp_path) == rows[:1]
   done = tmp_path / 'source_mini_acceptability' / 'done.json'
   before = done.stat().st_mtime_ns
   again = runs.run(plan, tmp_path)
