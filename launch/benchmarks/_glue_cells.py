@@ -55,7 +55,7 @@ def settings(task: str, seed: int, methods: Any) -> Any:
   if FLAGS.steps:
     config.train = dict(steps=FLAGS.steps)
   elif FLAGS.epochs:
-    config.train.epochs = FLAGS.epochs
+    config.train = dict(epochs=FLAGS.epochs)
   config.optimizer.lr = FLAGS.lr
   config.methods, config.seeds = methods, (seed,)
   return config_lib.complete(config)

@@ -17,6 +17,22 @@ def flags(monkeypatch, tmp_path):
     monkeypatch.setattr(module, 'FLAGS', values)
 
 
+@pytest.mark.parametrize(
+  'length, train',
+  [
+    ({'epochs': 0.5}, {'epochs': 0.5, 'steps': None}),
+    ({'steps': 7}, {'epochs': None, 'steps': 7}),
+    ({}, {'epochs': 2, 'steps': None}),  # configs/glue.py's for RTE
+  ],
+)
+def test_a_cell_is_as_long_as_the_flags_say(length, train):
+  given = {'epochs': None, 'steps': None, 'train_limit': 64, 'lr': 1e-3}
+  vars(_glue_cells.FLAGS).update(given | length, data_dir='x', weights='y')
+  config = _glue_cells.settings('rte', 3, (('bitfit', {}),))
+  assert {key: config.train.get(key) for key in train} == train
+  assert config.data.train_limit == 64 and tuple(config.seeds) == (3,)
+
+
 def test_finished_cells_are_kept():
   run = []
 
