@@ -5,7 +5,8 @@ Command:  python -m launch.train --config=configs/slimfit_minilm_glue.py:rte
 The argument is a task, or task_full for full fine-tuning with the same data and
 steps, to be compared with. Data and weights as in configs/glue.py. Each of the
 54 layers learns about a tenth of the steps (SST-2: a twentieth), so learning
-rates are a multiple of the usual, as published. Measured: not run.
+rates are a multiple of the usual, as published: here 8 times (at 3 times, MRPC
+is at F1 0.856 where 8 times reach 0.866). Measured, one seed: README.
 """
 
 import ml_collections
@@ -35,6 +36,6 @@ def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
       dict(freezing_rate=rate, refresh=REFRESH.get(task, 25), masks=20),
     ),
   )
-  config.optimizer.lr = 3 * config.optimizer.lr
+  config.optimizer.lr = 8 * config.optimizer.lr
   config.train.max_programs = 20
   return config
