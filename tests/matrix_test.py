@@ -58,6 +58,15 @@ REASONS = (
 )
 
 
+@pytest.mark.parametrize('tune', AXES['tune'])
+def test_configs_at_the_size_of_pretrained_weights(tune):
+  config = cells.get_config(f'{tune},minilm')
+  assert config.task.name == 'sst2' and config.data.train_limit == 5000
+  # Any stack may come with a way of tuning; only MEFT's does.
+  assert config.model.get('stack') == ('reversible' if tune == 'meft' else None)
+  config_lib.complete(config)
+
+
 def test_covering_cells_have_every_pair():
   found = matrix.covering(AXES)
   for one, two in itertools.combinations(range(len(AXES)), 2):
