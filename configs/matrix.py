@@ -96,7 +96,7 @@ def base(backbone: str) -> Mapping[str, Any]:
   if backbone == 'minilm':
     config = glue.get_config('sst2')
     config.data.train_limit = 5000
-    del config.model.stack
+    del config.model.stack  # penalties read every position
     config.seeds = (0,)
     return config
   return dict(

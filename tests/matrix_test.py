@@ -62,7 +62,7 @@ REASONS = (
 def test_configs_at_the_size_of_pretrained_weights(tune):
   config = cells.get_config(f'{tune},minilm')
   assert config.task.name == 'sst2' and config.data.train_limit == 5000
-  # Any stack may come with a way of tuning; only MEFT's does.
+  # Penalties read every position, so not configs/glue.py's `first_token`.
   assert config.model.get('stack') == ('reversible' if tune == 'meft' else None)
   config_lib.complete(config)
 
