@@ -99,8 +99,10 @@ def test_same_outputs_and_same_bytes(tmp_path, name, kind):
   assert_same_bytes(
     {n: v for n, v in before.items() if n not in idle | copies}, after
   )
-  again = KINDS[kind].from_pretrained(back).eval()
-  for key, value in peer_outputs(again, batch).items():
+  again = KINDS[kind].from_pretrained(back).eval().state_dict()
+  # Into the same memory: some of PyTorch's products round by its alignment.
+  peer.load_state_dict(again)
+  for key, value in peer_outputs(peer, batch).items():
     if key in pairs:
       np.testing.assert_array_equal(value, expected[key])
 
