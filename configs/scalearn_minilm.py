@@ -14,7 +14,7 @@ training split is not in DIR (QNLI, BoolQ), 7 of 10 validation rows are trained
 on instead and the others scored; MNLI and QQP name their files. ScaLearn's rate
 is the paper's; those of adapters and of AdapterFusion (5e-5 there) are higher,
 as there are few steps, and not tuned; warming up is ours.
-Measured, one seed: README.
+Measured, three seeds: README.
 """
 
 import os
