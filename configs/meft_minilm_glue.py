@@ -5,8 +5,8 @@ Command:  python -m launch.train --config=configs/meft_minilm_glue.py:rte
 The argument is a task; or task_variant, rte_meft3; or rte_plain: as many
 ordinary adapters of the same size (Houlsby's) in a plain stack.
 Data and weights as in configs/glue.py, and its length, batch and seeds, twice
-its epochs; rate and decay as in configs/meft_glue.py. Measured, one seed of
-SST-2 in fewer steps at a higher rate: README.
+its epochs; rate and decay as in configs/meft_glue.py. Measured, one seed at a
+higher rate: README.
 """
 
 import ml_collections
