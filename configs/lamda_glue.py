@@ -12,8 +12,8 @@ epochs, batch 4 x accumulation 2, blocks of 1024, weight decay 0.1, warm-up
 schedule and eta, all linear layers of a block, and the epochs, batch and length
 of configs/glue.py.
 Expected: abstract only: up to 17.7 times fewer updated parameters and 1.32
-times less peak memory; tables not confirmed. Measured: not run.
-`launch.benchmark lamda` sets it beside LoRA of equal rank.
+times less peak memory; tables not confirmed. Measured: not run at this rank;
+`launch.benchmark lamda` sets rank 8 beside LoRA's (README).
 """
 
 import ml_collections

@@ -6,7 +6,7 @@ As configs/lamda_glue.py, with a rank for each matrix: GLUE_JAX_WEIGHTS is read
 here for the spectra, and the ranks become part of the config, so that a run
 says what it had. How the published method scores a matrix is not confirmed, see
 glue_jax/peft/rank_allocation.py. Mean rank 32 of 16, 32 and 64.
-Expected: see configs/lamda_glue.py. Measured: not run.
+Expected and measured: see configs/lamda_glue.py.
 """
 
 import os
