@@ -4,7 +4,8 @@ Parts: optim/layer_schedule.py (which layers learn), compress/residuals.py (what
 is kept for the backward pass). Which layers learn is a part of the compiled
 program: a mask inside it would save nothing. So the schedule is refreshed every
 `refresh` steps (published: every step), and after `masks` different choices the
-nearest of them is taken again.
+nearest of them is taken again; of equally near ones that which wasn't taken for
+longest, so that the layers wanted learn in turn.
 """
 
 from collections.abc import Sequence
@@ -75,8 +76,9 @@ def make(
     choices = host.memory.setdefault(_CHOICES, [])
     if wanted not in choices and len(choices) == masks:
       wanted = choices[layer_schedule.nearest(wanted, choices)]
-    if wanted not in choices:
-      choices.append(wanted)
+    if wanted in choices:
+      choices.remove(wanted)
+    choices.append(wanted)  # the one last taken is at the end
     host.variant[_ACTIVE] = ' '.join(wanted)
     logging.info('step %d: %d choices of layers', host.step, len(choices))
 

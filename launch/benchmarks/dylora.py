@@ -7,7 +7,7 @@ whole run (data, compilation, training, evaluation); DyLoRA's has the scoring at
 every rank in it, and it goes first, so that it pays for reading the data.
 
   python -m launch.benchmark dylora --out=FOLDER --seeds=0,1,2
-    [--ranks=1,2,4,8] [--data_dir=DIR --weights=WEIGHTS]
+    [--ranks=1,2,4,8] [--modes=nested] [--data_dir=DIR --weights=WEIGHTS]
 
 Prints the table again when all is there; stopped, it goes on.
 """
@@ -27,7 +27,7 @@ def define_flags() -> None:
   """Defines the flags; only of the benchmark that runs."""
   _glue_cells.define_flags()
   flags.DEFINE_list('ranks', ['1', '2', '4', '8'], 'Ranks of the search.')
-  flags.DEFINE_list('modes', ['frozen'], 'Of DyLoRA: frozen, nested.')
+  flags.DEFINE_list('modes', ['nested'], 'Of DyLoRA: frozen, nested.')
 
 
 def main(argv: list[str]) -> None:
