@@ -7,6 +7,7 @@ import pytest
 
 from glue_jax import build, checkpoint, cpu, session, sharding, tree
 from glue_jax.method import Host
+from glue_jax.optim import layer_schedule
 from glue_jax.step import Programs, make_step
 from tests.conftest import QUICK, tiny_config
 
@@ -127,6 +128,22 @@ def test_a_run(run, tmp_path):
   for a, b in zip(jax.tree.leaves(host.state), jax.tree.leaves(again.state)):
     np.testing.assert_array_equal(a, b)
   assert run.programs.traces == 3
+
+
+def test_equally_near_choices_take_turns(run, monkeypatch):
+  wanted = iter([[0, 1], [2, 3], [4, 5], *4 * [[0, 2, 4]]])
+  monkeypatch.setattr(
+    layer_schedule,
+    'frozen_layers',
+    lambda priority, _: ~np.isin(np.arange(len(priority)), next(wanted)),
+  )
+  host, taken = run.host(), []
+  for host.step in range(7):
+    for hook in run.parts.method.hooks:
+      hook.before_step(host)
+    taken.append(host.variant['slimfit'])
+  assert len(set(taken[:3])) == 3
+  assert taken[3:] == [*taken[:3], taken[0]]
 
 
 def test_values_are_those_of_the_plain_model_while_training(run):
