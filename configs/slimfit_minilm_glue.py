@@ -3,15 +3,16 @@
 Command:  python -m launch.train --config=configs/slimfit_minilm_glue.py:rte
             --workdir=runs/slimfit_rte
 The argument is a task, or task_full for full fine-tuning with the same data and
-steps, to be compared with. Data and weights as in configs/glue.py. Each of the
-54 layers learns about a tenth of the steps (SST-2: a twentieth), so learning
-rates are a multiple of the usual, as published: here 8 times (MRPC, seed 0, at
-one length: F1 0.856 at 3 times, 0.866 at 8). Measured, three tasks: README.
+steps, to be compared with. Data and weights as in configs/glue.py. The freezing
+rate is 0.8: as many of the 54 layers learn at a time, 11, as of BERT-base's 102
+at the published 0.9. Each learns about a fifth of the steps, so learning rates
+are a multiple of the usual, as published: here 6 times. Measured on RTE, MRPC
+and SST-2: README.
 """
 
 import ml_collections
 
-from configs import glue, slimfit_glue
+from configs import glue
 
 
 def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
@@ -21,17 +22,15 @@ def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
   # Two lengths, as each choice of layers is a program for each.
   config.data.buckets = (16, 64) if task == 'sst2' else (64, 128)
   config.data.max_length = config.data.buckets[-1]
-  config.train.epochs = 3 if task == 'sst2' else 4
+  config.train.epochs = 1 if task == 'sst2' else 4
   if arm == 'full':
     return config
   if arm:
     raise ValueError(f'{arg!r}: expected a task, or task_full')
-  rate, _ = slimfit_glue.RATES[task]
-  # At 0.95 it takes 18 choices until each layer has learnt once.
-  masks = 20 if rate > 0.9 else 12
+  masks = 8
   config.methods = (
-    ('slimfit', dict(freezing_rate=rate, refresh=10, masks=masks)),
+    ('slimfit', dict(freezing_rate=0.8, refresh=10, masks=masks)),
   )
-  config.optimizer.lr = 8 * config.optimizer.lr
+  config.optimizer.lr = 6 * config.optimizer.lr
   config.train.max_programs = masks * len(config.data.buckets)
   return config
