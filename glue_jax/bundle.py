@@ -40,6 +40,10 @@ _LOCAL = {
 }
 
 
+class NothingShared(ValueError):
+  """All of a run's backbone has changed: it has no bundle."""
+
+
 def write(run: Run, folder: str | os.PathLike) -> Bundle:
   """Writes the bundle of an open run.
 
@@ -48,8 +52,8 @@ def write(run: Run, folder: str | os.PathLike) -> Bundle:
     folder: made if needed.
 
   Raises:
-    ValueError: the run's backbone came from no files, or nothing of it stayed
-      as it was.
+    ValueError: the run's backbone came from no files.
+    NothingShared: nothing of it stayed as it was.
   """
   state, mesh = run.host.state, run.parts.mesh
   record = {
@@ -86,7 +90,7 @@ def of_leaves(
     folder: made if needed.
 
   Raises:
-    ValueError: see `write`.
+    ValueError, NothingShared: see `write`.
   """
   weights = config.model.get('weights')
   if not weights:
@@ -104,7 +108,7 @@ def of_leaves(
     if n not in learns and not n.startswith('head/') and same(x, given[n])
   }
   if not any(n.startswith('encoder/') for n in shared):
-    raise ValueError(
+    raise NothingShared(
       'no leaf of the backbone stayed as it was; the run is a model of its '
       'own, see launch.export'
     )

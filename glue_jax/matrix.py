@@ -87,7 +87,8 @@ def run(
     The labels, and either 'refused' (the reason) or the primary metric,
     'parameters_trained', 'optimizer_bytes', 'peak_bytes' of the compiled step,
     'examples_per_s' and 'bundle_bytes', which is None where the backbone came
-    from no files: then there is nothing that a bundle could be for.
+    from no files, or nothing of it stayed as it was: then there is nothing
+    that a bundle could be for.
   """
   path = pathlib.Path(workdir) / 'row.json'
   if path.is_file():
@@ -121,5 +122,8 @@ def bundle_bytes(config: Any, workdir: pathlib.Path) -> int | None:
   if not config.model.get('weights') or not config.methods:
     return None
   folder = workdir / 'bundle'
-  bundle.write(restore.load_run(workdir), folder)
+  try:
+    bundle.write(restore.load_run(workdir), folder)
+  except bundle.NothingShared:
+    return None
   return sum(file.stat().st_size for file in folder.iterdir())

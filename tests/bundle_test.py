@@ -213,7 +213,7 @@ def test_half_a_bundle_is_refused(copy, name):
 
 def test_full_fine_tuning_has_no_bundle(backbone, tmp_path):
   run = begin(backbone, ())
-  with pytest.raises(ValueError, match='no leaf of the backbone stayed'):
+  with pytest.raises(bundle.NothingShared, match='no leaf of the backbone'):
     bundle.write(run, tmp_path)
   begun = config_lib.override(run.begun, {'model': {'weights': None}})
   run.begun = config_lib.complete(begun)

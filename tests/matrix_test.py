@@ -7,6 +7,7 @@ import pytest
 from configs import matrix as cells
 from glue_jax import config as config_lib
 from glue_jax import matrix, memory
+from tests.bundle_test import save_backbone
 
 # Small enough to be built a hundred times.
 SMALL = dict(
@@ -110,6 +111,18 @@ def test_a_cell_is_a_run_and_is_read_again(tmp_path):
   assert row['peak_bytes'] > 0 and row['bundle_bytes'] is None
   (tmp_path / 'cell/result.json').unlink()
   assert matrix.run(config, tmp_path / 'cell', labels) == row
+
+
+def test_what_is_left_of_a_backbone_decides_on_a_bundle(tmp_path):
+  backbone = save_backbone(tmp_path / 'backbone', 7)
+  sizes = {}
+  for name, args in (('lora', {}), ('slimfit', {'freezing_rate': 0.0})):
+    config = config_lib.override(cells.get_config('full,bert'), SMALL)
+    config['methods'] = [[name, args]]
+    config['data'] = config['data'] | {'tokenizer': str(backbone)}
+    config['model'] = {'weights': str(backbone), 'fresh': ['head/.*']}
+    sizes[name] = matrix.run(config, tmp_path / name, {})['bundle_bytes']
+  assert sizes['lora'] > 0 and sizes['slimfit'] is None
 
 
 def test_a_refused_cell_is_a_row_with_the_reason(tmp_path):
