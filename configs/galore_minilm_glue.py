@@ -5,7 +5,8 @@ Command:  python -m launch.train --config=configs/galore_minilm_glue.py:rte
 The argument is a task, or task_natural: galore_minilm_glue.py:rte_natural.
 Data and weights as in configs/glue.py, whose epochs and batches it takes.
 Rank 8 of 384; a refresh every 50 steps, as a run has a few hundred. The rate is
-twice that of configs/glue.py's AdamW, not tuned. Measured, SST-2, seed 0: 0.833;
+twice that of configs/glue.py's AdamW, not tuned. Measured, SST-2, seed 0:
+0.833, natural 0.794.
 """
 
 import ml_collections
