@@ -9,8 +9,8 @@ those of the task, wanda_TASK.npz in the folder where the command is given.
 
 Half of each output's weights go, then configs/deft_minilm_glue.py: the paper's
 combination (arXiv 2402.01911), its order and share quoted from memory, not
-confirmed. With rte_qlora what is left is packed in 4 bits. Measured, SST-2, seed
-0: 0.800.
+confirmed. With rte_qlora what is left is packed in 4 bits. Measured, SST-2,
+seed 0: 0.800.
 """
 
 import ml_collections
