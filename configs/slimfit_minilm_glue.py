@@ -7,7 +7,7 @@ steps, to be compared with. Data and weights as in configs/glue.py. The freezing
 rate is 0.8: as many of the 54 layers learn at a time, 11, as of BERT-base's 102
 at the published 0.9. Each learns about a fifth of the steps, so learning rates
 are a multiple of the usual, as published: here 6 times. No warm-up, as there:
-the layers of its first steps, which hardly move, would wait for the last ones.
+layers that learn in it hardly move, and would wait while the others learn.
 Measured on RTE, MRPC and SST-2: README.
 """
 

@@ -6,6 +6,9 @@ program: a mask inside it would save nothing. So the schedule is refreshed every
 `refresh` steps (published: every step), and after `masks` different choices the
 nearest of them is taken again; of equally near ones that which wasn't taken for
 longest, so that the layers wanted learn in turn.
+
+Train without warm-up, as published: a layer that learns while the rate is low
+moves little, and so waits until the others move as little.
 """
 
 from collections.abc import Sequence
