@@ -40,7 +40,9 @@ TUNE: dict[str, dict[str, Any]] = {
   'prefix': dict(methods=[['prefix', dict(length=8)]]),
   'prompt': dict(methods=[['prompt', dict(length=8)]]),
   'qlora': dict(methods=[['qlora', dict(rank=4)]]),
-  'slimfit': dict(methods=[['slimfit', dict(freezing_rate=0.5)]]),
+  'slimfit': dict(
+    methods=[['slimfit', dict(freezing_rate=0.5)]], optimizer=dict(warmup=0.0)
+  ),
 }
 BACKBONE: dict[str, dict[str, Any]] = {
   name: dict(model=dict(name=name, **_HOUSE))
