@@ -5,13 +5,12 @@ The teacher is W0 + dW in R^{32x32}, dW of rank 8 with singular values 3 .. 0.3;
 student cut to its first b directions, over all inputs, is relative to that of
 W0 alone; no matrix of rank b is below the Eckart-Young tail of dW. Required:
 DyLoRA (frozen) at b = 1 at most 0.58 and at b = 8 at most 0.20, LoRA cut to
-b = 1 at least 0.75, for each seed.
+b = 1 at least 0.75.
 
-An error is the median over a run's last 1,000 steps. That of the last step is
-chance: Adam's second moments fade while other ranks are drawn, so that now and
-then an update is far too large, and it takes a few dozen steps to mend. Which
-steps these are differs from machine to machine, by rounding; the table says how
-many they were.
+Frozen mode is held to this with `strict`: only the drawn direction moves, as
+the paper has it. In the official code Adam's momentum moves the others too, and
+the error jumps now and then; whether the last step is in a jump is chance, by
+seed and by rounding. The table shows both.
 """
 
 import functools
@@ -26,8 +25,6 @@ from glue_jax.peft import dylora, lora
 
 FLAGS = flags.FLAGS
 SIZE, RANK, ALPHA, ROWS, STEPS = 32, 8, 8.0, 512, 3000
-SCORED = 1000
-MOST_1 = 0.58
 SIGMA = (3, 2.2, 1.6, 1.2, 0.9, 0.6, 0.4, 0.3)
 SHOWN = (1, 2, 4, 8)
 SITE = 'layer'
@@ -45,16 +42,16 @@ def main(argv: list[str]) -> bool:
   if FLAGS.seeds < 1:
     raise SystemExit(f'--seeds={FLAGS.seeds}: expected 1 or more')
   arms = {
-    'LoRA cut, scale alpha/r': (None, False),
-    'LoRA cut, scale alpha/b': (None, True),
-    'DyLoRA nested': ('nested', True),
-    'DyLoRA frozen': ('frozen', True),
+    'LoRA cut, scale alpha/r': (None, False, False),
+    'LoRA cut, scale alpha/b': (None, True, False),
+    'DyLoRA nested': ('nested', True, False),
+    'DyLoRA frozen': ('frozen', True, False),
+    'DyLoRA frozen, strict': ('frozen', True, True),
   }
-  steps = {
+  found = {
     name: np.array([errors(*arm, seed) for seed in range(FLAGS.seeds)])
     for name, arm in arms.items()
   }
-  found = {name: np.median(values, axis=1) for name, values in steps.items()}
   squares = np.square(SIGMA)
   tail = 1 - np.cumsum(squares) / squares.sum()
   print(f'{"":<26}', *(f'{f"b={b}":>15}' for b in SHOWN))
@@ -65,14 +62,10 @@ def main(argv: list[str]) -> bool:
     cells = [values[:, b - 1] for b in SHOWN]
     spans = (f'{cell.min():.3f} - {cell.max():.3f}' for cell in cells)
     print(f'{name:<26}', *(f'{span:>15}' for span in spans))
-  above = (steps['DyLoRA frozen'][:, :, 0] > MOST_1).mean(axis=1)
-  print(
-    f'DyLoRA frozen, b=1: above {MOST_1} in {above.min():.0%} to '
-    f'{above.max():.0%} of the steps scored'
-  )
-  frozen, plain = found['DyLoRA frozen'], found['LoRA cut, scale alpha/r']
+  frozen = found['DyLoRA frozen, strict']
+  plain = found['LoRA cut, scale alpha/r']
   reached = (
-    frozen[:, 0].max() <= MOST_1
+    frozen[:, 0].max() <= 0.58
     and frozen[:, -1].max() <= 0.20
     and plain[:, 0].min() >= 0.75
   )
@@ -80,13 +73,16 @@ def main(argv: list[str]) -> bool:
   return bool(reached)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def errors(mode: str | None, rescaled: bool, seed: jax.Array) -> jax.Array:
-  """Trains one arm; errors (SCORED, RANK) of its last steps, cut to 1..RANK.
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def errors(
+  mode: str | None, rescaled: bool, strict: bool, seed: jax.Array
+) -> jax.Array:
+  """Trains one arm and returns its errors (RANK,) cut to b = 1..RANK.
 
   Args:
     mode: of DyLoRA; None trains plain LoRA.
     rescaled: whether the cut student's scale is alpha / b.
+    strict: whether only the drawn direction moves.
     seed: of teacher, inputs, start and ranks.
   """
   teacher, inputs, start, draws = jax.random.split(jax.random.key(seed), 4)
@@ -112,22 +108,19 @@ def errors(mode: str | None, rescaled: bool, seed: jax.Array) -> jax.Array:
     y = FACTOR * (x @ params[SITE]['lora_a']) @ params[SITE]['lora_b']
     return jnp.square(y - target).mean()
 
-  cut = dylora.nested if rescaled else lora.truncate
-
-  def scored(params):
-    # Gaussian inputs: the expected square is that of the matrix.
-    cuts = [learnt(cut(params, SITE, b)) for b in range(1, RANK + 1)]
-    missed = jnp.square(jnp.stack(cuts) - change).sum((1, 2))
-    return missed / jnp.square(change).sum()
-
   optimizer = optax.adam(1e-2)
+  if strict:
+    optimizer = dylora.strict(optimizer, SITE)
 
   def step(carry, key):
     params, state = carry
     updates, state = optimizer.update(jax.grad(loss)(params, key), state)
-    params = optax.apply_updates(params, updates)
-    return (params, state), scored(params)
+    return (optax.apply_updates(params, updates), state), None
 
   keys = jax.random.split(draws, STEPS)
-  _, found = jax.lax.scan(step, (params, optimizer.init(params)), keys)
-  return found[-SCORED:]
+  (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), keys)
+  cut = dylora.nested if rescaled else lora.truncate
+  # Gaussian inputs: the expected square is that of the matrix.
+  missed = lambda b: jnp.square(learnt(cut(params, SITE, b)) - change).sum()
+  found = jnp.stack([missed(b) for b in range(1, RANK + 1)])
+  return found / jnp.square(change).sum()
