@@ -119,7 +119,7 @@ def run(
 
 def bundle_bytes(config: Any, workdir: pathlib.Path) -> int | None:
   """Writes the bundle of a finished cell; returns the size of its files."""
-  if not config.model.get('weights') or not config.methods:
+  if not config.model.get('weights'):
     return None
   folder = workdir / 'bundle'
   try:

@@ -116,13 +116,12 @@ def test_a_cell_is_a_run_and_is_read_again(tmp_path):
 def test_what_is_left_of_a_backbone_decides_on_a_bundle(tmp_path):
   backbone = save_backbone(tmp_path / 'backbone', 7)
   sizes = {}
-  for name, args in (('lora', {}), ('slimfit', {'freezing_rate': 0.0})):
-    config = config_lib.override(cells.get_config('full,bert'), SMALL)
-    config['methods'] = [[name, args]]
+  for tune in ('lora', 'full'):
+    config = config_lib.override(cells.get_config(f'{tune},bert'), SMALL)
     config['data'] = config['data'] | {'tokenizer': str(backbone)}
     config['model'] = {'weights': str(backbone), 'fresh': ['head/.*']}
-    sizes[name] = matrix.run(config, tmp_path / name, {})['bundle_bytes']
-  assert sizes['lora'] > 0 and sizes['slimfit'] is None
+    sizes[tune] = matrix.run(config, tmp_path / tune, {})['bundle_bytes']
+  assert sizes['lora'] > 0 and sizes['full'] is None
 
 
 def test_a_refused_cell_is_a_row_with_the_reason(tmp_path):

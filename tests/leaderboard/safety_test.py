@@ -139,8 +139,8 @@ def test_depth_counts_brackets_outside_of_strings_only():
 )
 def test_worst_megabyte_of_json_is_refused_in_linear_time(text):
   assert len(text) <= DEFAULT.json_bytes
-  # This thread's time without collections: what the tests before have left
-  # behind, threads and millions of objects, is not what is measured.
+  # This thread's time without collections: threads and objects that the tests
+  # before have left behind are not what is measured.
   gc.disable()
   start = time.thread_time()
   try:
