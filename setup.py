@@ -51,10 +51,11 @@ setuptools.setup(
   long_description_content_type='text/markdown',
   python_requires='>=3.11,<3.14',
   packages=setuptools.find_packages(
-    include=['glue_jax', 'glue_jax.*', 'launch', 'launch.*', 'configs']
+    include=['glue_jax', 'glue_jax.*', 'launch', 'launch.*']
+    + ['configs', 'configs.*']
   ),
   package_data={
-    'glue_jax': ['leaderboard/static/*', 'leaderboard/templates/*'],
+    'glue_jax': ['leaderboard/site/static/*', 'leaderboard/site/templates/*'],
     'launch': ['clusters/*'],
   },
   install_requires=RUN_TIME,

@@ -5,7 +5,7 @@ FFN 1536 -> 4 experts of 384, 256 of them shared: MoEBERT's proportions.
 Command:  python -m launch.train --config=configs/comet_minilm_glue.py:rte
             --workdir=runs/comet_rte
 The argument is a task, or task_gate with a gate of `GATES`: rte_topk. Teacher,
-importance and data as in configs/comet_glue.py; the teacher is
+importance and data as in configs/finetune/comet.py; the teacher is
 configs/glue.py's. Measured (README, 'Mixers and experts'): accuracy
 of COMET, Top-k, Hash: RTE 0.597, 0.590, 0.590; MRPC 0.809, 0.814, 0.809;
 SST-2 0.839, 0.837, 0.830.
@@ -13,7 +13,7 @@ SST-2 0.839, 0.837, 0.830.
 
 import ml_collections
 
-from configs import comet_glue
+from configs.finetune import comet
 
 # Gate: its options, and the weights of what it captures.
 GATES = {
@@ -27,7 +27,7 @@ def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
   """Returns the recipe for 'task' or 'task_gate'."""
   task, _, gate = arg.partition('_')
   options, weights = GATES[gate or 'comet']
-  config = comet_glue.student(
+  config = comet.student(
     task, size=384, shared=256, gate=gate or 'comet', gate_options=options
   )
   config.methods += (('comet', weights),)

@@ -2,8 +2,8 @@
 
 Command:  python -m launch.train --config=configs/deft_minilm_glue.py:rte
             --workdir=runs/deft_minilm_rte
-Argument and data as in configs/deft_glue.py; weights as in configs/glue.py. The
-backbone keeps its GELU, whose density hardly falls; a ReLU backbone and the
+Argument and data as in configs/finetune/deft.py; weights as in configs/glue.py.
+The backbone keeps its GELU, whose density hardly falls; a ReLU backbone and the
 table over all forms of tuning: python -m launch.benchmark deft.
 
 The official recipe with batch 32, learning rate 1e-3 (prefix and prompt 1e-2),
@@ -17,7 +17,7 @@ and SST-2 at chance.
 
 import ml_collections
 
-from configs import deft_glue
+from configs.finetune import deft
 
 # Rates of the forms that learn vectors in place of weights.
 RATES = {'prefix': 1e-2, 'prompt': 1e-2}
@@ -25,7 +25,7 @@ RATES = {'prefix': 1e-2, 'prompt': 1e-2}
 
 def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
   """Returns the recipe for 'task' or 'task_form'."""
-  config = deft_glue.get_config(arg)
+  config = deft.get_config(arg)
   tuning, _ = config.methods
   config.methods = (tuning, ('deft', dict(weight=1.0, include_padding=False)))
   config.data.update(batch_size=32, buckets=(32, 64, 128), train_limit=5000)

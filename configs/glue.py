@@ -21,7 +21,7 @@ EPOCHS = {'cola': 2, 'sst2': 1, 'stsb': 2, 'mrpc': 2, 'rte': 2}
 
 
 def get_config(task: str = 'rte') -> ml_collections.ConfigDict:
-  """Returns the recipe for a task of `glue_jax.data.tasks`."""
+  """Returns the recipe for a task of `glue_jax.data.tasks.by_name`."""
   weights = os.environ.get('GLUE_JAX_WEIGHTS', '')
   return ml_collections.ConfigDict(
     dict(

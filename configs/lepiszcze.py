@@ -8,7 +8,7 @@ Command:  python -m launch.sweep --config=configs/lepiszcze.py:polemo2
 One run:  python -m launch.train --config=configs/lepiszcze.py:polemo2
             --workdir=runs/one
 DIR holds a folder for each task (polemo2/train.tsv ...), by the names of
-glue_jax/data/lepiszcze_records.py, which also gives the hub names; WEIGHTS is a
+glue_jax/data/tasks/lepiszcze.py, which also gives the hub names; WEIGHTS is a
 Hugging Face folder of one of MODELS with its tokenizer. Both may come from
 GLUE_JAX_DATA and GLUE_JAX_WEIGHTS.
 

@@ -8,14 +8,14 @@ Search:   python -m launch.sweep --config=configs/lepiszcze_small.py:cdsc_e
             --workdir=runs/cdsc_e_search
 DIR (or GLUE_JAX_DATA) holds the folders CDS, WCCRS_HOTELS, 8TAGS, nkjp_ner and
 punctuation_poleval2021; WEIGHTS (or GLUE_JAX_WEIGHTS) is the model folder of
-configs/polish_mlm.py.
+configs/pretrain/polish.py.
 
 Where no official test part is free, the development part is the test split
 here and a tenth of train (seed 441) the validation split; of the larger sets
 TRAIN_LIMIT rows of train are used.
 
-Measured with 200 steps of configs/polish_mlm.py (perplexity 1242: barely more
-than a vocabulary) as WEIGHTS, '--config.seeds=(0,)' and, for time,
+Measured with 200 steps of configs/pretrain/polish.py (perplexity 1242: barely
+more than a vocabulary) as WEIGHTS, '--config.seeds=(0,)' and, for time,
 --config.train.eval_every=10000, for punctuation --config.train.epochs=3. Test
 split, one seed; macro-F1, for tags micro-F1 / macro-F1. The baselines (python
 -m launch.data baseline) learn from the whole of train, the encoder from

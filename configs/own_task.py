@@ -3,8 +3,8 @@
 Command:  python -m launch.data check --task=TASK.yaml
           python -m launch.train --config=configs/own_task.py:TASK.yaml
             --workdir=runs/own
-The keys of TASK.yaml: glue_jax/data/task_file.py. A model is a folder of the
-Hugging Face kind, or one that a run left: GLUE_JAX_WEIGHTS, or
+The keys of TASK.yaml: glue_jax/data/tasks/own_file.py. A model is a folder of
+the Hugging Face kind, or one that a run left: GLUE_JAX_WEIGHTS, or
 --config.model.weights=DIR --config.data.tokenizer=DIR. Without one a small
 encoder and a vocabulary are trained from scratch.
 

@@ -21,7 +21,7 @@ import os
 
 import ml_collections
 
-from glue_jax import transfer
+from glue_jax.studies import transfer
 
 SOURCES = ('mnli', 'qqp', 'qnli', 'sst2', 'boolq', 'mrpc', 'rte', 'cb')
 TARGETS = ('rte', 'mrpc', 'cb')

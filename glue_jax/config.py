@@ -24,8 +24,8 @@ DEFAULTS: dict[str, Any] = dict(
   objective=dict(name='task'),  # glue_jax/objectives/<name>.py
   methods=(),  # ((name, kwargs), ...): glue_jax/methods/<name>.py
   optimizer=dict(),  # glue_jax.optim.build.make
-  train=dict(),  # glue_jax.train.TrainConfig
-  mesh=dict(),  # glue_jax.sharding.make_mesh
+  train=dict(),  # glue_jax.training.train.TrainConfig
+  mesh=dict(),  # glue_jax.devices.sharding.make_mesh
   seeds=(0,),  # one run for each
   stages=(),  # ((name, overrides), ...): one run after another
 )

@@ -12,7 +12,8 @@ from typing import Any
 
 import jax
 
-from glue_jax import initial, tree
+from glue_jax import tree
+from glue_jax.models import initial
 from glue_jax.plugs import Apply, Plug
 
 # (apply, params, batch, rng) -> (mean loss (), {name: (sum (), count ())}).

@@ -6,7 +6,7 @@ Each benchmark is a module of `launch/benchmarks/` with a docstring, its own
 
 import pathlib
 
-from glue_jax import programs
+from launch.cli import programs
 
 FOLDER = pathlib.Path(__file__).parent / 'benchmarks'
 

@@ -22,6 +22,9 @@ import sys
 
 from absl import app, flags, logging
 
+from glue_jax.inference import open_run
+from glue_jax.reporting import tables
+
 COMMANDS = {
   'write': ('workdir', 'out'),
   'show': ('bundle',),
@@ -52,17 +55,17 @@ def define_flags() -> None:
 
 
 def load(**data: object) -> object:
-  """The bundle of the flags on its backbone, a `restore.Run`."""
-  from glue_jax import bundle
+  """The bundle of the flags on its backbone, a `open_run.Run`."""
+  from glue_jax.export import bundle
 
   return bundle.load(FLAGS.bundle, FLAGS.backbone, FLAGS.tokenizer, **data)
 
 
 def write() -> str:
   """Writes a run's bundle; returns what was done."""
-  from glue_jax import bundle, predict
+  from glue_jax.export import bundle
 
-  run = predict.open_run(FLAGS.workdir, FLAGS.which, FLAGS.seed)
+  run = open_run.open_run(FLAGS.workdir, FLAGS.which, FLAGS.seed)
   made = bundle.write(run, FLAGS.out)
   size = sum(x.nbytes for x in made.leaves.values())
   return f'{len(made.leaves)} leaves, {size:,} bytes written to {FLAGS.out}'
@@ -70,7 +73,7 @@ def write() -> str:
 
 def show() -> str:
   """Returns what a bundle's record says, without its list of leaves."""
-  from glue_jax import bundle_folder
+  from glue_jax.export import bundle_folder
 
   found = bundle_folder.read(FLAGS.bundle)
   record = {k: v for k, v in found.record.items() if k != 'leaves'}
@@ -80,11 +83,12 @@ def show() -> str:
 
 def evaluate() -> str:
   """Scores a bundle; returns the table."""
-  from glue_jax import bundle_folder, evaluate, report
-  from glue_jax.data import tasks
+  from glue_jax.data.tasks import by_name
+  from glue_jax.evaluation import evaluate
+  from glue_jax.export import bundle_folder
 
   section = bundle_folder.read(FLAGS.bundle).record['config']['task']
-  task = tasks.make(**section)
+  task = by_name.make(**section)
   splits = (FLAGS.split,) if FLAGS.split else task.eval_splits
   data = {'data_dir': FLAGS.data_dir} if FLAGS.data_dir else {}
   run = load(eval_splits=splits, eval_limit=None, **data)
@@ -94,12 +98,12 @@ def evaluate() -> str:
     )[0]
     for split, batches in run.bundle.evals.items()
   }
-  return report.metrics_table(table)
+  return tables.metrics_table(table)
 
 
 def predict() -> str:
   """Predicts own texts; returns what was done."""
-  from glue_jax import predict
+  from glue_jax.inference import predict
 
   run = load()
   rows = predict.read_texts(FLAGS.input, run.task)
@@ -111,7 +115,7 @@ def predict() -> str:
 
 def to_peft() -> str:
   """Writes a bundle as a folder of peft; returns what was done."""
-  from glue_jax import bundle_folder, peft_folder
+  from glue_jax.export import bundle_folder, peft_folder
 
   peft_folder.write(FLAGS.out, bundle_folder.read(FLAGS.bundle))
   return f'{FLAGS.bundle} written to {FLAGS.out}'
@@ -119,7 +123,7 @@ def to_peft() -> str:
 
 def from_peft() -> str:
   """Makes a bundle of a folder of peft; returns what was done."""
-  from glue_jax import peft_folder
+  from glue_jax.export import peft_folder
 
   made = peft_folder.to_bundle(
     FLAGS.peft,
@@ -144,7 +148,8 @@ def main(argv: list[str]) -> None:
   if not FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import checkpoint, cpu
+  from glue_jax.devices import cpu
+  from glue_jax.training import checkpoint
 
   cpu.keep_memory()
   try:

@@ -1,6 +1,7 @@
 """Input norms of the model that a config starts from, for `wanda`.
 
-  python -m launch.calibrate --config=configs/deft_glue.py:rte --output=rte.npz
+  python -m launch.calibrate --config=configs/finetune/deft.py:rte
+  --output=rte.npz
 
 Runs the first training examples through the model, without the config's
 methods, and writes an .npz with one array (in,) for each linear layer of the
@@ -12,7 +13,7 @@ import sys
 
 from absl import app, flags, logging
 
-from glue_jax import config_flag
+from launch.cli import config_flag
 
 _CONFIG = config_flag.define()
 _OUTPUT = flags.DEFINE_string('output', None, 'File to write (.npz).')
@@ -28,10 +29,10 @@ def main(argv: list[str]) -> None:
   # Imported here so that --help and a wrong flag answer at once.
   import numpy as np
 
-  from glue_jax import calibration
+  from glue_jax.probes import input_norms
 
   try:
-    norms, count = calibration.of_config(_CONFIG.value, _EXAMPLES.value)
+    norms, count = input_norms.of_config(_CONFIG.value, _EXAMPLES.value)
     path = pathlib.Path(_OUTPUT.value)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open('wb') as file:

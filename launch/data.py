@@ -13,7 +13,7 @@ baseline: scores of majority, bag of words and the like, which learn from train.
 prepare: builds the tensorflow-datasets folder (array_record) under data_dir,
 from the network, or from raw files in --source.
 
-An own task: --task=mytask.yaml (its keys: glue_jax/data/task_file.py), or
+An own task: --task=mytask.yaml (its keys: glue_jax/data/tasks/own_file.py), or
 --task=mytask --kind=classification --columns=text --labels=no,yes
 --label=target --files=train=a.csv,validation=b.csv
 """
@@ -25,16 +25,12 @@ from collections.abc import Sequence
 import numpy as np
 from absl import app, flags, logging
 
-from glue_jax.data import (
-  baselines,
-  load,
-  tasks,
-  tfds_folders,
-  tokenizing,
-  validate,
-)
+from glue_jax.data import baselines, load, tokenizing, validate
+from glue_jax.data.readers import tfds
 from glue_jax.data.table import Table
-from glue_jax.data.task import Task
+from glue_jax.data.tasks import by_name
+from glue_jax.data.tasks.task import Task
+from glue_jax.reporting import tables as tables_lib
 
 FLAGS = flags.FLAGS
 
@@ -63,7 +59,7 @@ def define_flags() -> None:
 
 
 def _task() -> Task:
-  return tasks.make(
+  return by_name.make(
     FLAGS.task,
     kind=FLAGS.kind,
     columns=FLAGS.columns,
@@ -83,7 +79,7 @@ def _files() -> dict[str, str]:
 
 def _splits(task: Task) -> list[str]:
   known = [task.train_split, *task.eval_splits, *task.test_splits]
-  if FLAGS.files and task.name not in tasks.TASKS:
+  if FLAGS.files and task.name not in by_name.TASKS:
     known = list(_files())
   return FLAGS.splits or [split for split in dict.fromkeys(known) if split]
 
@@ -122,7 +118,7 @@ def check(task: Task) -> int:
     for note in table.notes:
       print(f'WARNING  {note}')
   # Known data sets are as they are; an own task is there to be mended.
-  own = task.name not in tasks.TASKS
+  own = task.name not in by_name.TASKS
   for finding in validate.splits(tables, task.train_split):
     errors += own and finding.leaks
     mark = 'ERROR   ' if own and finding.leaks else 'WARNING '
@@ -218,14 +214,13 @@ def prepare(task: Task) -> int:
   if not FLAGS.data_dir:
     raise ValueError('--data_dir must name the folder to write to')
   source = pathlib.Path(FLAGS.source) if FLAGS.source else None
-  folder = tfds_folders.prepare(task, pathlib.Path(FLAGS.data_dir), source)
+  folder = tfds.prepare(task, pathlib.Path(FLAGS.data_dir), source)
   print(f'{task.name}: prepared in {folder}')
   return 0
 
 
 def baseline(task: Task) -> int:
   """Prints what simple predictors reach on the labelled splits."""
-  from glue_jax import report  # here: it brings in the plots
 
   train = _open(task, task.train_split)
   rows = []
@@ -236,7 +231,7 @@ def baseline(task: Task) -> int:
         rows.append({'split': split, 'baseline': name, **found})
   if not rows:
     raise ValueError(f'{task.name}: no labelled split beside train')
-  print(report.results_table(rows))
+  print(tables_lib.results_table(rows))
   return 0
 
 

@@ -3,7 +3,7 @@
   python -m launch.density --workdir=runs/deft_rte
 
 One row a layer, their mean, and the mean over real tokens only
-(glue_jax/density.py), in percent.
+(glue_jax/probes/activation_density.py), in percent.
 """
 
 import sys
@@ -11,6 +11,7 @@ import sys
 from absl import app, flags, logging
 
 from glue_jax.objectives import density as maths
+from glue_jax.reporting import tables
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _SEED = flags.DEFINE_integer('seed', None, 'Which seed of several.')
@@ -30,10 +31,11 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import checkpoint, density, report
+  from glue_jax.probes import activation_density
+  from glue_jax.training import checkpoint
 
   try:
-    found = density.of_run(
+    found = activation_density.of_run(
       _WORKDIR.value, _SPLIT.value, _SEED.value, _DATA_DIR.value,
       _THRESHOLD.value,
     )  # fmt: skip
@@ -45,7 +47,7 @@ def main(argv: list[str]) -> None:
     'all layers, real tokens': found['density_real'],
   }
   rows = [{'layer': n, 'density %': 100 * x} for n, x in shares.items()]
-  print(report.results_table(rows))
+  print(tables.results_table(rows))
   print(f'{found["examples"]} examples of {_SPLIT.value}')
 
 

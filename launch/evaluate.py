@@ -18,6 +18,9 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from glue_jax.inference import open_run
+from glue_jax.reporting import files, tables
+
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _WHICH = flags.DEFINE_enum(
   'which',
@@ -70,10 +73,9 @@ def evaluate_seed(
   Returns:
     {split: {metric: value}}, with ranks {'<split>, rank <b>': ...}.
   """
-  from glue_jax import predict
 
   splits = tuple(_SPLIT.value) or None
-  run = predict.open_run(
+  run = open_run.open_run(
     _WORKDIR.value, _WHICH.value, seed, splits, _DATA_DIR.value
   )
   if not run.bundle.evals:
@@ -94,12 +96,13 @@ def evaluate_seed(
 
 
 def evaluate_run(run: Any, seed: int | None, output: pathlib.Path) -> dict:
-  """Scores a `restore.Run` and writes what belongs to it.
+  """Scores a `open_run.Run` and writes what belongs to it.
 
   Returns:
     {split: {metric: value}}.
   """
-  from glue_jax import evaluate, plots, writers
+  from glue_jax.evaluation import evaluate
+  from glue_jax.reporting import plots
 
   metrics = {}
   for split, batches in run.bundle.evals.items():
@@ -108,14 +111,14 @@ def evaluate_run(run: Any, seed: int | None, output: pathlib.Path) -> dict:
     )
     if found is not None:
       found.save(output / f'{split}.jsonl')
-      if writers.is_first_process():
+      if files.is_first_process():
         plots.plot_predictions(found, output / f'{split}.png')
-  if writers.is_first_process():
+  if files.is_first_process():
     content = {'step': run.step, 'seed': seed, 'metrics': metrics}
     if run.rank is not None:
       content['rank'] = run.rank
     text = json.dumps(content, indent=2) + '\n'
-    writers.replace_text(output / 'metrics.json', text)
+    files.replace_text(output / 'metrics.json', text)
   return metrics
 
 
@@ -126,7 +129,8 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import checkpoint, cpu, report
+  from glue_jax.devices import cpu
+  from glue_jax.training import checkpoint
 
   cpu.keep_memory()
   workdir = pathlib.Path(_WORKDIR.value)
@@ -145,13 +149,13 @@ def main(argv: list[str]) -> None:
     table = every[0]
     if len(every) > 1:
       table = {
-        split: report.aggregate([metrics[split] for metrics in every])
+        split: tables.aggregate([metrics[split] for metrics in every])
         for split in table
       }
   except (ValueError, OSError, checkpoint.CheckpointError) as error:
     logging.debug('', exc_info=True)
     sys.exit(f'error: {error}')
-  print(report.metrics_table(table))
+  print(tables.metrics_table(table))
   print(f'written to {output}')
 
 

@@ -7,14 +7,19 @@
 hf: a folder that transformers' AutoModel classes load, with a model card.
 stablehlo: a folder with a program of input_ids, attention_mask and
 token_type_ids by jax.export; --batch and --length fix sizes, else any size
-will do. Read it with glue_jax.export.load_stablehlo. --rank: what is merged of
-a low-rank update (DyLoRA, LoRA); the card and the signature name it.
+will do. Read it with glue_jax.export.huggingface.load_stablehlo. --rank: what
+is merged of a low-rank update (DyLoRA, LoRA); the card and the signature name
+it.
 """
 
 import pathlib
 import sys
 
 from absl import app, flags, logging
+
+from glue_jax.export import stablehlo
+from glue_jax.inference import open_run
+from glue_jax.reporting import files
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _WHICH = flags.DEFINE_enum(
@@ -41,24 +46,25 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import checkpoint, export, predict, writers
+  from glue_jax.export import huggingface
+  from glue_jax.training import checkpoint
 
   try:
-    run = predict.open_run(_WORKDIR.value, _WHICH.value, _SEED.value)
+    run = open_run.open_run(_WORKDIR.value, _WHICH.value, _SEED.value)
     if _RANK.value is not None:
       run = run.at_rank(_RANK.value)
     folder = pathlib.Path(_WORKDIR.value)
     if _SEED.value is not None and list(folder.glob('seed_*')):
       folder = folder / f'seed_{_SEED.value}'
     hf = _FORMAT.value == 'hf'
-    card = export.card(run, folder, 'transformers' if hf else 'jax')
+    card = huggingface.card(run, folder, 'transformers' if hf else 'jax')
     if hf:
-      export.save_hf(run, _OUTPUT.value, card)
+      huggingface.save_hf(run, _OUTPUT.value, card)
     else:
-      export.save_stablehlo(
+      stablehlo.save_stablehlo(
         run, _OUTPUT.value, batch=_BATCH.value, length=_LENGTH.value
       )
-      writers.replace_text(pathlib.Path(_OUTPUT.value) / 'README.md', card)
+      files.replace_text(pathlib.Path(_OUTPUT.value) / 'README.md', card)
   except (ValueError, OSError, checkpoint.CheckpointError) as error:
     logging.debug('', exc_info=True)
     sys.exit(f'error: {error}')

@@ -32,10 +32,11 @@ def main(argv: list[str]) -> None:
   # Imported here so that --help and a wrong flag answer at once.
   import numpy as np
 
-  from glue_jax import checkpoint, importance
+  from glue_jax.probes import neuron_importance
+  from glue_jax.training import checkpoint
 
   try:
-    scores, count = importance.of_run(
+    scores, count = neuron_importance.of_run(
       _WORKDIR.value, _SPLIT.value, _SEED.value, _LIMIT.value, _DATA_DIR.value
     )
     path = pathlib.Path(_OUTPUT.value)

@@ -38,7 +38,7 @@ def define_flags() -> None:
   text('title', 'Leaderboard', 'build: heading of the site')
   text('cache', None, 'build, score: scores kept; default <board>/.cache')
   integer('jobs', os.cpu_count() or 1, 'build, score: processes', 1)
-  names('tasks', [], 'gold: tasks of glue_jax.data.tasks')
+  names('tasks', [], 'gold: tasks of glue_jax.data.tasks.by_name')
   text('data_dir', None, 'gold: data folder; default $GLUE_JAX_DATA')
   names('compare', [], 'score: two methods')
   names('runs', [], 'contribute: folders of finished runs')
@@ -65,11 +65,11 @@ def author_flags() -> None:
 
 def author() -> object | None:
   """The flags' `contribution.Author`; None where none was given."""
-  from glue_jax.leaderboard import contribution
+  from glue_jax.leaderboard.contribution import write
 
   if not FLAGS.authors and not FLAGS.contact:
     return None
-  return contribution.Author(
+  return write.Author(
     tuple(FLAGS.authors),
     FLAGS.contact,
     FLAGS.description,
@@ -101,22 +101,22 @@ def gold(paths: list[str]) -> int:
 
 def contribute(paths: list[str]) -> int:
   """Writes a contribution from finished runs and checks it."""
-  from glue_jax.leaderboard import contribution
+  from glue_jax.leaderboard.contribution import write
 
   _none(paths)
   _need('board', 'method', 'runs')
-  folders = contribution.find_runs(FLAGS.runs)
-  runs = [contribution.read_run(folder, FLAGS.split) for folder in folders]
+  folders = write.find_runs(FLAGS.runs)
+  runs = [write.read_run(folder, FLAGS.split) for folder in folders]
   folder = pathlib.Path(FLAGS.board) / 'contributions' / FLAGS.method
-  written = contribution.write(folder, runs, author())
+  written = write.write(folder, runs, author())
   print(f'{len(written)} files written to {folder}')
   return check([str(folder)])
 
 
 def check(paths: list[str]) -> int:
   """Checks contributions; prints one line a problem."""
-  from glue_jax.leaderboard import check as check_lib
   from glue_jax.leaderboard import registry
+  from glue_jax.leaderboard.contribution import check as check_lib
 
   _need('board')
   if not paths:
@@ -144,8 +144,9 @@ def _evaluate(only: list[str]) -> object:
 
 def score(paths: list[str]) -> int:
   """Prints the scores of all or some methods, or compares two."""
-  from glue_jax.leaderboard import pages, scoring
-  from glue_jax.report import results_table
+  from glue_jax.leaderboard import scoring
+  from glue_jax.leaderboard.site import pages
+  from glue_jax.reporting.tables import results_table
 
   _none(paths)
   _need('board')
@@ -177,7 +178,7 @@ def score(paths: list[str]) -> int:
 
 def build(paths: list[str]) -> int:
   """Scores everything and writes the site."""
-  from glue_jax.leaderboard import site
+  from glue_jax.leaderboard.site import site
 
   _none(paths)
   _need('board', 'out')
@@ -195,8 +196,8 @@ def build(paths: list[str]) -> int:
 
 def reproduce(paths: list[str]) -> int:
   """Runs a contribution's run.sh in a container."""
-  from glue_jax.leaderboard import reproduce as reproduce_lib
   from glue_jax.leaderboard import safety
+  from glue_jax.leaderboard.contribution import reproduce as reproduce_lib
 
   _none(paths)
   _need('board', 'method', 'image', 'out')

@@ -17,6 +17,8 @@ import pathlib
 
 from absl import app, flags, logging
 
+from glue_jax.reporting import files, tables
+
 FLAGS = flags.FLAGS
 flags.DEFINE_string('workdir', None, 'Folder of the cells.')
 for _axis in ('tune', 'backbone', 'optimizer', 'regularizer'):
@@ -32,7 +34,8 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import distributed, matrix, report, writers
+  from glue_jax.devices import distributed
+  from glue_jax.studies import matrix
 
   logging.get_absl_handler().addFilter(distributed.own_messages)
   file = importlib.import_module('configs.matrix')
@@ -53,8 +56,8 @@ def main(argv: list[str]) -> None:
   # Reasons may list every name of a model: whole in row.json, cut here.
   short = lambda value: value[:70] if isinstance(value, str) else value
   rows = [{key: short(value) for key, value in row.items()} for row in rows]
-  table = report.results_table(rows, markdown=True)
-  writers.replace_text(folder / 'matrix.md', table + '\n')
+  table = tables.results_table(rows, markdown=True)
+  files.replace_text(folder / 'matrix.md', table + '\n')
   print(table)
 
 

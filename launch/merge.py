@@ -21,6 +21,9 @@ import sys
 
 from absl import app, flags, logging
 
+from glue_jax.merging import soup
+from glue_jax.reporting import tables
+
 FLAGS = flags.FLAGS
 _BASE = flags.DEFINE_string('base', None, 'Model before fine-tuning.')
 _MODELS = flags.DEFINE_list('models', None, 'Fine-tuned models, with commas.')
@@ -106,7 +109,8 @@ def check_flags() -> None:
 
 def run() -> None:
   """Merges by the flags, and prints what was done."""
-  from glue_jax import merge, merge_search, merge_sources, merge_tasks
+  from glue_jax.merging import merge, sources, tasks
+  from glue_jax.merging import search as merge_search
   from glue_jax.merging.dare import Drop
 
   rates = tuple(float(text) for text in _DARE.value)
@@ -124,7 +128,7 @@ def run() -> None:
     examples=FLAGS.examples,
     drop=drop if rates else None,
   )
-  group = merge_sources.open_group(_BASE.value, _MODELS.value, _EXCLUDE.value)
+  group = sources.open_group(_BASE.value, _MODELS.value, _EXCLUDE.value)
   record = {
     'base': _BASE.value,
     'models': dict(zip((s.name for s in group.sources), _MODELS.value)),
@@ -133,7 +137,7 @@ def run() -> None:
   opened = []
   if _SEARCH.value or _METHOD.value in merge.NEED_DATA:
     opened = [
-      merge_tasks.open_task(source, _rows(), _DATA_DIR.value, task)
+      tasks.open_task(source, _rows(), _DATA_DIR.value, task)
       for source, task in zip(group.sources, _tasks(), strict=True)
     ]
   if _SEARCH.value:
@@ -147,7 +151,7 @@ def run() -> None:
   models = merge.drop(settings, group.base, group.models)
   statistics = None
   if _METHOD.value in merge.NEED_DATA:
-    statistics = merge_tasks.statistics(opened, models, settings)
+    statistics = tasks.statistics(opened, models, settings)
   merged = merge.combine(
     settings,
     group.base,
@@ -162,18 +166,17 @@ def run() -> None:
 
 def run_soup() -> None:
   """Makes a soup by the flags, and prints what was done."""
-  from glue_jax import merge_soup, report, sweep
 
   out = pathlib.Path(_OUT.value)
   task = _tasks()[0]
-  found = merge_soup.make(
+  found = soup.make(
     _MODELS.value, _SOUP.value, out, _rows(), _DATA_DIR.value, task
   )
   record = {'method': 'soup', 'soup': _SOUP.value, 'models': _MODELS.value}
-  merge_soup.write(found, out, record)
+  soup.write(found, out, record)
   if found.rows:
-    print(sweep.table(found.rows))
-    print(report.metrics_table({'development': found.report}))
+    print(tables.table(found.rows))
+    print(tables.metrics_table({'development': found.report}))
   names = [found.group.sources[i].name for i in found.members]
   print(f'{" + ".join(names)} written to {out}')
 
@@ -183,9 +186,9 @@ def _tasks() -> list[str | None]:
 
 
 def _rows():
-  from glue_jax import merge_tasks
+  from glue_jax.merging import tasks
 
-  return merge_tasks.Rows(
+  return tasks.Rows(
     select=_SELECT.value, report=_REPORT.value, seed=_SEED.value
   )
 
@@ -198,7 +201,8 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import checkpoint, cpu
+  from glue_jax.devices import cpu
+  from glue_jax.training import checkpoint
 
   cpu.keep_memory()
   try:

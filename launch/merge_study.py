@@ -45,13 +45,10 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import (
-    cpu,
-    merge_search,
-    merge_sources,
-    merge_study,
-    merge_tasks,
-  )
+  from glue_jax.devices import cpu
+  from glue_jax.merging import search, sources
+  from glue_jax.merging import study as merge_study
+  from glue_jax.merging import tasks as merge_tasks
 
   cpu.keep_memory()
   numbers = lambda flag: tuple(float(text) for text in flag.value)
@@ -70,7 +67,7 @@ def main(argv: list[str]) -> None:
       examples=_EXAMPLES.value,
       seed=_SEED.value,
     )
-    group = merge_sources.open_group(_BASE.value, _RUNS.value)
+    group = sources.open_group(_BASE.value, _RUNS.value)
     rows = merge_tasks.Rows(
       select=_SELECT.value,
       statistics=_EXAMPLES.value,
@@ -81,7 +78,7 @@ def main(argv: list[str]) -> None:
       merge_tasks.open_task(source, rows, _DATA_DIR.value)
       for source in group.sources
     ]
-    bench = merge_search.Bench(group.base, tasks, group.names)
+    bench = search.Bench(group.base, tasks, group.names)
     study = merge_study.Study(bench, plan, _OUT.value)
     print(study.run())
   except (ValueError, OSError) as error:

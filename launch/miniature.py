@@ -8,7 +8,7 @@ Exits 1 if they were missed.
 
 import pathlib
 
-from glue_jax import programs
+from launch.cli import programs
 
 FOLDER = pathlib.Path(__file__).parent / 'miniatures'
 

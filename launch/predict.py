@@ -22,6 +22,8 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from glue_jax.inference import open_run
+from glue_jax.reporting import files as files_lib
 from launch import leaderboard
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
@@ -56,20 +58,19 @@ def contribute(found: Any) -> None:
   Raises:
     ValueError: the run left no record, or the contribution can't be extended.
   """
-  from glue_jax import writers
-  from glue_jax.leaderboard import contribution
+  from glue_jax.leaderboard.contribution import write
 
-  folder = contribution.find_runs([_WORKDIR.value], _SEED.value)[0]
+  folder = write.find_runs([_WORKDIR.value], _SEED.value)[0]
   record = json.loads((folder / 'run.json').read_text())
-  run = contribution.Run(
+  run = write.Run(
     found.task.name,
     found.split,
     int(record['result']['seed']),
     list(found.records()),
     record,
   )
-  if writers.is_first_process():
-    files = contribution.write(_CONTRIBUTION.value, [run], leaderboard.author())
+  if files_lib.is_first_process():
+    files = write.write(_CONTRIBUTION.value, [run], leaderboard.author())
     print(f'{", ".join(files)} written to {_CONTRIBUTION.value}')
 
 
@@ -84,12 +85,14 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import checkpoint, cpu, predict
+  from glue_jax.devices import cpu
+  from glue_jax.inference import predict
+  from glue_jax.training import checkpoint
 
   cpu.keep_memory()
   splits = (_SPLIT.value,) if _SPLIT.value else ()
   try:
-    run = predict.open_run(
+    run = open_run.open_run(
       _WORKDIR.value, _WHICH.value, _SEED.value, splits, _DATA_DIR.value
     )
     if _SPLIT.value:

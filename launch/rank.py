@@ -19,13 +19,8 @@ import sys
 
 from absl import app, flags
 
-from glue_jax.leaderboard import (
-  rank_plots,
-  ranking,
-  ranks,
-  robustness,
-  score_table,
-)
+from glue_jax.leaderboard.ranking import borda as ranks
+from glue_jax.leaderboard.ranking import plots, ranking, robustness, score_table
 
 FLAGS = flags.FLAGS
 
@@ -70,7 +65,7 @@ def write(
     writer = csv.writer(file)
     writer.writerow([*fields])
     writer.writerows(zip(*(record[name] for name in fields)))
-  rank_plots.plot_places(found, out / 'places.png')
+  plots.plot_places(found, out / 'places.png')
   borda = ranking.function(table, FLAGS.level, FLAGS.order)
   analyses = {'systems': robustness.fewer_systems}
   if len(table.tasks) > 1:
@@ -84,7 +79,7 @@ def write(
     }
     for name, analysis in analyses.items()
   }
-  rank_plots.plot_robustness(curves, out / 'robustness.png')
+  plots.plot_robustness(curves, out / 'robustness.png')
 
 
 def compare(table: score_table.ScoreTable) -> None:

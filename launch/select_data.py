@@ -88,7 +88,8 @@ def define_flags() -> None:
 
 def _run(find):
   """The selection that the flags describe; `find` lists a corpus."""
-  from glue_jax.data import selection_io, selection_pieces, selection_run
+  from glue_jax.data.selection import pieces, texts
+  from glue_jax.data.selection import run as selection_run
 
   targets = [tuple(find(entry.split(','))) for entry in FLAGS.target]
   if not FLAGS.separate_targets:
@@ -99,8 +100,8 @@ def _run(find):
     raw=tuple(find([p for entry in FLAGS.raw for p in entry.split(',')])),
     targets=tuple(targets),
     k=FLAGS.k,
-    settings=selection_pieces.Settings(
-      documents=selection_io.Documents(
+    settings=pieces.Settings(
+      documents=texts.Documents(
         FLAGS.text_key, FLAGS.id_key, FLAGS.chunk_words
       ),
       n=FLAGS.ngrams,
@@ -137,21 +138,21 @@ def _fit_limit() -> int | None:
 def select(beam_flags: list[str]) -> dict:
   """Runs the selection; returns its report."""
   if FLAGS.beam:
-    from glue_jax.data import selection_beam, selection_beam_files
+    from glue_jax.data.selection import beam, beam_files
 
-    run = _run(selection_beam_files.find)
-    report = selection_beam.run(run, FLAGS.out, beam_flags, FLAGS.shards)
+    run = _run(beam_files.find)
+    report = beam.run(run, FLAGS.out, beam_flags, FLAGS.shards)
     if run.report:
       png = f'{FLAGS.out.rstrip("/")}/report.png'
-      with selection_beam_files.whole(png) as file:
+      with beam_files.whole(png) as file:
         file.write(_figure(report))
     return report
   if beam_flags:
     raise ValueError(f'arguments {beam_flags} go with --beam')
-  from glue_jax.data import selection_io, selection_local
+  from glue_jax.data.selection import local, texts
 
-  run = _run(selection_io.find)
-  report = selection_local.run(
+  run = _run(texts.find)
+  report = local.run(
     run, FLAGS.out, FLAGS.workers, FLAGS.shards, FLAGS.work_dir
   )
   path = pathlib.Path(FLAGS.out) / 'report.json'
@@ -163,7 +164,7 @@ def select(beam_flags: list[str]) -> dict:
 
 def _figure(report: dict) -> bytes:
   """The report's figure as PNG."""
-  from glue_jax import plots
+  from glue_jax.reporting import plots
 
   with tempfile.TemporaryDirectory() as folder:
     png = pathlib.Path(folder) / 'report.png'

@@ -18,6 +18,11 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from glue_jax.inference import open_run
+from glue_jax.reporting import files as files_lib
+from glue_jax.reporting import tables
+from glue_jax.weights import source
+
 _BENCHMARK = flags.DEFINE_enum(
   'benchmark', None, ['glue', 'squad'], 'Whose board.'
 )
@@ -46,9 +51,8 @@ def load(workdir: str, splits: tuple[str, ...]) -> Any:
     workdir: folder of the run.
     splits: names of the splits.
   """
-  from glue_jax import predict
 
-  return predict.open_run(
+  return open_run.open_run(
     workdir, _WHICH.value, _SEED.value, splits, _DATA_DIR.value
   )
 
@@ -59,8 +63,8 @@ def glue_predictions() -> dict[str, list[dict]]:
   Raises:
     ValueError: a run of no GLUE task, or two sources for one file.
   """
-  from glue_jax import build, predict, submit, writers
-  from glue_jax.data import tasks
+  from glue_jax.data.tasks import by_name
+  from glue_jax.inference import predict, submit
 
   found: dict[str, list[dict]] = {}
 
@@ -74,9 +78,9 @@ def glue_predictions() -> dict[str, list[dict]]:
     file, equals, path = item.partition('=')
     if not equals:
       raise ValueError(f'--predictions={item}: expected FILE_IN_ZIP=PATH')
-    add(file, writers.read_lines(path))
+    add(file, files_lib.read_lines(path))
   for workdir in _RUN.value:
-    name = build.run_config(first_folder(workdir)).task['name']
+    name = source.run_config(first_folder(workdir)).task['name']
     if name not in submit.GLUE_TASKS:
       raise ValueError(f'{workdir}: {name} is none of {submit.GLUE_TASKS}')
     parts = {f: s for f, (task, s) in files.items() if task.name == name}
@@ -84,7 +88,7 @@ def glue_predictions() -> dict[str, list[dict]]:
     for file, split in parts.items():
       add(file, list(predict.predict_split(run, split).records()))
     if name == 'mnli' and 'AX.tsv' not in found:
-      ax, data_dir = tasks.get('ax'), run.config.data.get('data_dir')
+      ax, data_dir = by_name.get('ax'), run.config.data.get('data_dir')
       records = predict.predict_task(
         run, ax, 'test', _DATA_DIR.value or data_dir
       )
@@ -101,23 +105,23 @@ def first_folder(workdir: str) -> pathlib.Path:
 
 def submit_glue() -> str:
   """Writes the zip and its report; returns the report."""
-  from glue_jax import report, submit, writers
+  from glue_jax.inference import submit
 
   rows = submit.write_glue(_OUTPUT.value, glue_predictions())
-  text = report.results_table(rows)
+  text = tables.results_table(rows)
   filled = sum(row['prediction'] != 'from a run' for row in rows)
   if filled:
     text += (
       f'\n{filled} of {len(rows)} files hold a constant because the task was '
       'not run: the total score means nothing'
     )
-  writers.replace_text(f'{_OUTPUT.value}.report.txt', text + '\n')
+  files_lib.replace_text(f'{_OUTPUT.value}.report.txt', text + '\n')
   return text
 
 
 def submit_squad() -> str:
   """Writes the json files; returns a line about them."""
-  from glue_jax import predict, submit
+  from glue_jax.inference import predict, submit
 
   if len(_RUN.value) != 1 or _PREDICTIONS.value:
     raise ValueError('--benchmark=squad takes exactly one --run')
@@ -142,7 +146,7 @@ def main(argv: list[str]) -> None:
     raise app.UsageError('give --run or --predictions')
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
-  from glue_jax import checkpoint
+  from glue_jax.training import checkpoint
 
   try:
     glue = _BENCHMARK.value == 'glue'

@@ -38,7 +38,9 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 from ml_collections import config_flags
 
-from glue_jax import config_flag, sweep, sweep_config
+from glue_jax.reporting import tables
+from glue_jax.studies import sweep
+from launch.cli import config_flag, sweep_flags
 
 FLAGS = flags.FLAGS
 config_flag.define()
@@ -87,7 +89,7 @@ class Runner:
     return [
       *(sys.executable, '-m', 'launch.train'),
       *self.base,
-      *sweep_config.as_flags(cell.overrides),
+      *sweep_flags.as_flags(cell.overrides),
       f'--workdir={self.workdir / cell.name}',
     ]
 
@@ -166,7 +168,7 @@ def cells_from_flags(base: Sequence[str]) -> list[sweep.Cell]:
     sweep.seed_list(FLAGS.seeds),
   )
   for cell in found:
-    sweep_config.check(base, cell.overrides)
+    sweep_flags.check(base, cell.overrides)
   if FLAGS.cell is not None and not 0 <= FLAGS.cell < len(found):
     raise ValueError(f'--cell={FLAGS.cell}: there are 0 to {len(found) - 1}')
   return found
@@ -181,12 +183,12 @@ def report(
     if row['cell'] in failed:
       row['state'] = 'FAILED'
   rows = sweep.rank(rows)
-  print(sweep.table(rows))
-  sweep.write_csv(rows, workdir / 'sweep.csv')
+  print(tables.table(rows))
+  tables.write_csv(rows, workdir / 'sweep.csv')
   print(f'written to {workdir / "sweep.csv"}')
   if 'seeds' in rows[0]:
     print('\nover seeds (mean, sample sd, count of finished cells):')
-    print(sweep.table(sweep.over_seeds(rows)))
+    print(tables.table(sweep.over_seeds(rows)))
 
 
 def search_and_retrain(base: Sequence[str]) -> int:
@@ -205,15 +207,14 @@ def search_and_retrain(base: Sequence[str]) -> int:
     )
   if not FLAGS.trials:
     raise ValueError('--sampler=tpe needs --trials=N')
-  space = sweep.parse_random(FLAGS.random or sweep_config.space(base[0]))
-  config = sweep_config.check(base)
+  space = sweep.parse_random(FLAGS.random or sweep_flags.space(base[0]))
+  config = sweep_flags.check(base)
   for field, (kind, values) in space.items():
     for value in values:
       text = value if kind == 'choice' else str(value)
-      sweep_config.check(base, ((field, text),))
+      sweep_flags.check(base, ((field, text),))
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import two_step
-  from glue_jax.search import tpe
+  from glue_jax.studies import tpe, two_step
 
   workdir = pathlib.Path(FLAGS.workdir)
   workdir.mkdir(parents=True, exist_ok=True)
@@ -246,7 +247,7 @@ def main(argv: list[str]) -> int:
   fixed = config_flags.get_override_values(FLAGS['config'])
   base = [
     f'--config={config_flags.get_config_filename(FLAGS["config"])}',
-    *sweep_config.as_flags(sorted(fixed.items())),
+    *sweep_flags.as_flags(sorted(fixed.items())),
   ]
   try:
     if FLAGS.sampler == 'tpe':
@@ -274,7 +275,7 @@ def main(argv: list[str]) -> int:
   if FLAGS.cell is None:
     report(cells, workdir, failed)
   else:  # the array's other cells run now, so this is no table of all
-    print(sweep.table([sweep.read_cell(chosen[0], workdir)]))
+    print(tables.table([sweep.read_cell(chosen[0], workdir)]))
   if failed:
     print(f'{len(failed)} of {len(chosen)} cells not done: {sorted(failed)}')
   return 1 if failed else 0

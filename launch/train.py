@@ -12,7 +12,8 @@ import sys
 
 from absl import app, flags, logging
 
-from glue_jax import config_flag, cpu, distributed
+from glue_jax.devices import cpu, distributed
+from launch.cli import config_flag
 
 _CONFIG = config_flag.define()
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
@@ -45,7 +46,9 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
   logging.get_absl_handler().addFilter(distributed.own_messages)
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import checkpoint, config, monitor, outcome, runs, train
+  from glue_jax import config
+  from glue_jax.reporting import outcome
+  from glue_jax.training import checkpoint, monitor, runs, train
 
   try:
     if _PRINT.value:

@@ -36,15 +36,9 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import (
-    checkpoint,
-    cpu,
-    distributed,
-    monitor,
-    runs,
-    train,
-    transfer,
-  )
+  from glue_jax.devices import cpu, distributed
+  from glue_jax.studies import transfer
+  from glue_jax.training import checkpoint, monitor, runs, train
 
   logging.get_absl_handler().addFilter(distributed.own_messages)
   try:

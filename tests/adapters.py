@@ -6,8 +6,12 @@ import pathlib
 
 import jax
 
-from glue_jax import build, config, method, saved_model, sharding, tree
+from glue_jax import config, method, tree
+from glue_jax.devices import sharding
 from glue_jax.methods import pfeiffer
+from glue_jax.training import build
+from glue_jax.training.parts import Parts
+from glue_jax.weights import saved_model
 
 
 def save(
@@ -47,6 +51,6 @@ def save(
 
 
 @functools.cache
-def _parts(base: str, seed: int) -> build.Parts:
+def _parts(base: str, seed: int) -> Parts:
   config_of = config.complete(json.loads(base))
   return build.build(config_of, seed, total_steps=lambda _: 1)

@@ -4,8 +4,8 @@ import safetensors.numpy
 import torch
 import transformers
 
-from glue_jax import convert
 from glue_jax.models import model as models
+from glue_jax.weights import huggingface
 
 FAMILIES = ('bert', 'roberta', 'electra', 'fnet')
 KINDS = {
@@ -44,19 +44,19 @@ def save(model, folder):
 
 
 def read(folder):
-  return safetensors.numpy.load_file(folder / convert.WEIGHTS)
+  return safetensors.numpy.load_file(folder / huggingface.WEIGHTS)
 
 
 def load(folder, kind='classification', num_outputs=3, **kwargs):
-  name, config, _ = convert.read_hf_config(folder)
+  name, config, _ = huggingface.read_hf_config(folder)
   model = models.build(name, config=config, kind=kind, num_outputs=num_outputs)
-  return model, *convert.load_hf(folder, model, **kwargs)
+  return model, *huggingface.load_hf(folder, model, **kwargs)
 
 
 def rewrite(folder, change):
   tensors = read(folder)
   change(tensors)
-  safetensors.numpy.save_file(tensors, folder / convert.WEIGHTS)
+  safetensors.numpy.save_file(tensors, folder / huggingface.WEIGHTS)
 
 
 QUERY = 'bert.encoder.layer.1.attention.self.query.weight'

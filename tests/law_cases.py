@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glue_jax import build, session, sharding, train
+from glue_jax.devices import sharding
 from glue_jax.method import Host
-from glue_jax.step import Programs, make_step
+from glue_jax.training import build, session, train
+from glue_jax.training.step import Programs, make_step
 
 TOTAL = 4
 

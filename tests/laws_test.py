@@ -13,17 +13,11 @@ import jax
 import numpy as np
 import pytest
 
-from glue_jax import (
-  build,
-  checkpoint,
-  config,
-  methods,
-  session,
-  sharding,
-  tree,
-)
+from glue_jax import config, methods, tree
+from glue_jax.devices import sharding
 from glue_jax.method import Host
-from tests import adapters, devices_test
+from glue_jax.training import build, checkpoint, session
+from tests import adapters, device_laws_test
 from tests.conftest import ROOT, on_devices, tiny_config
 from tests.law_cases import Case
 
@@ -100,7 +94,7 @@ def test_every_method_is_here():
 @pytest.fixture(scope='module')
 def teacher(tmp_path_factory):
   """A saved model with the tiny config's vocabulary."""
-  from glue_jax import saved_model
+  from glue_jax.weights import saved_model
 
   folder = tmp_path_factory.mktemp('teacher')
   parts = build.build(tiny_config(), 1, total_steps=lambda _: 4)
@@ -228,7 +222,7 @@ def test_rows_of_nothing_but_padding_give_no_nan(case):
 def test_four_devices_give_the_result_of_one(names, teacher):
   cases = {
     name: config.override(
-      devices_test.BASE,
+      device_laws_test.BASE,
       dict(
         methods=[[name, arguments(name, teacher)]],
         model=MODELS.get(name, {}),
@@ -238,7 +232,7 @@ def test_four_devices_give_the_result_of_one(names, teacher):
     )
     for name in names
   }
-  command = [sys.executable, '-m', 'tests.laws_devices', json.dumps(cases)]
+  command = [sys.executable, '-m', 'tests.device_laws', json.dumps(cases)]
   done = subprocess.run(
     command, cwd=ROOT, env=on_devices(4), capture_output=True, text=True
   )

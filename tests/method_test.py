@@ -15,7 +15,7 @@ from glue_jax.method import (
 from glue_jax.models import model as models
 from glue_jax.peft import adapter, lora
 from glue_jax.plugs import Apply, Plug, Recorder
-from glue_jax.state import TrainState, resplit, split
+from glue_jax.training.state import TrainState, resplit, split
 
 BATCH = {
   'input_ids': np.arange(1, 13, dtype=np.int32).reshape(2, 6),

@@ -9,9 +9,11 @@ import time
 import numpy as np
 import pytest
 
-from glue_jax import checkpoint, saved_model, tree
-from glue_jax.monitor import NonFinite
-from glue_jax.train import train
+from glue_jax import tree
+from glue_jax.training import checkpoint
+from glue_jax.training.monitor import NonFinite
+from glue_jax.training.train import train
+from glue_jax.weights import saved_model
 from tests import kill
 from tests.conftest import tiny_config
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from glue_jax import metrics, metrics_sequence
 from glue_jax.data.table import Table
+from glue_jax.metrics import scores as metrics
+from glue_jax.metrics import sequence
 
 
 def scores(train: Table, table: Table) -> dict[str, dict[str, float]]:
@@ -41,7 +42,7 @@ def scores(train: Table, table: Table) -> dict[str, dict[str, float]]:
     if task.kind == 'classification':
       found[name] = metrics.compute(task.metrics, predictions, labels)
       continue
-    every = metrics_sequence.sequence_scores(
+    every = sequence.sequence_scores(
       predictions, [task.label_names(row) for row in labels], task.seq_mode
     )
     found[name] = {metric: every[metric] for metric in task.metrics}

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from glue_jax.data import readers
 from glue_jax.data.cache import cached
 from glue_jax.data.examples import Examples
+from glue_jax.data.readers import files as readers
 from glue_jax.data.tokenizing import Tokenizer
 
 NO_LIMIT = 1 << 30  # longer than any line

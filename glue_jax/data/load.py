@@ -19,28 +19,23 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from glue_jax.data import (
-  cuts,
-  readers,
-  readers_conll,
-  readers_polish,
-  readers_superglue,
-  rows,
-  synthetic,
-  tfds_folders,
-)
+import numpy as np
+
+from glue_jax.data.readers import conll, polish, rows, superglue, tfds
+from glue_jax.data.readers import files as readers
 from glue_jax.data.table import Table
-from glue_jax.data.task import Task
+from glue_jax.data.tasks import synthetic
+from glue_jax.data.tasks.task import Cut, Task
 
 _ENDINGS = ('.tsv', '.jsonl', '.csv', '.json', '.txt', '.iob', '.conll')
 # Readers of (path, log, column of the text, label), where an ending or
 # `Task.style` names them.
 _STYLED = {
-  'iob': readers_conll.read_conll,
-  'conll': readers_conll.read_conll,
-  'nested_conll': readers_conll.read_nested_conll,
-  'labelled_lines': readers_polish.read_labelled_lines,
-  'punctuation': readers_polish.read_punctuation,
+  'iob': conll.read_conll,
+  'conll': conll.read_conll,
+  'nested_conll': conll.read_nested_conll,
+  'labelled_lines': polish.read_labelled_lines,
+  'punctuation': polish.read_punctuation,
 }
 VARIABLE = 'GLUE_JAX_DATA'
 
@@ -81,7 +76,7 @@ def load(
   source = drawn[split].source if split in drawn else split
   table = _read(task, source, data_dir, given, bad_rows, seed)
   if split in drawn or (split in {c.source for c in drawn.values()}):
-    table = cuts.part(table, split, drawn)
+    table = part(table, split, drawn)
   return table
 
 
@@ -95,7 +90,7 @@ def _read(task, split, data_dir, files, bad_rows, seed) -> Table:
   named = {**({} if task.tfds else task.sources), **files}
   root = _root(task, data_dir, split, named)
   name = named.get(split)
-  folder = None if name else tfds_folders.find(task, root)
+  folder = None if name else tfds.find(task, root)
   if folder:
     log, style = readers.Log(folder, bad_rows == 'drop'), 'tfds'
     found = _convert_tfds(task, split, folder, log)
@@ -245,8 +240,8 @@ def _read_file(task, split, path, log):
       if split not in task.test_splits:
         needed, headerless = (*needed, task.tsv.label), task.tsv.headerless
     records = readers.read_tsv(path, log, needed, headerless)
-  elif style == 'jsonl' and task.style in readers_superglue.LAYOUTS:
-    records = readers_superglue.read(path, log, task.style)
+  elif style == 'jsonl' and task.style in superglue.LAYOUTS:
+    records = superglue.read(path, log, task.style)
   elif style == 'csv':
     records = readers.read_csv(path, log, needed)
   elif style == 'jsonl' and task.kind != 'span':
@@ -282,7 +277,7 @@ def _unique_ids(found, log) -> None:
 def _convert_tfds(task, split, folder, log):
   names = {column: column for column in task.columns}
   names |= {'label': 'label', 'idx': 'idx'}
-  records = tfds_folders.read(folder, task.sources.get(split, split))
+  records = tfds.read(folder, task.sources.get(split, split))
   if task.kind == 'span':
     records = (
       (number, {'is_impossible': False, **record}) for number, record in records
@@ -299,3 +294,50 @@ def _count_note(task, split, count, path) -> tuple[str, ...]:
     f'split has {official}; scores on it cannot be compared with published '
     f'ones',
   )
+
+
+def part(table: Table, split: str, cuts: Mapping[str, Cut]) -> Table:
+  """The rows of one split, out of those of the whole source.
+
+  Cuts of one source are drawn one after another in the order of their names,
+  so no row is in two of them. The draw is plain, not stratified.
+
+  Args:
+    table: all rows of the source split.
+    split: the source, or a split that is drawn from it.
+    cuts: by the split they make.
+
+  Raises:
+    ValueError: a split would be empty.
+  """
+  source = table.split
+  chosen = _chosen(
+    len(table), {k: c for k, c in cuts.items() if c.source == source}
+  )
+  if split in chosen:
+    rows = chosen[split]
+  else:
+    kept = set(chosen) - set(table.task.given_back)
+    drawn = {row for name in kept for row in chosen[name].tolist()}
+    rows = [row for row in range(len(table)) if row not in drawn]
+  if not len(rows):
+    raise ValueError(
+      f'{table.path}: {len(table)} rows in split {source!r} of '
+      f'{table.task.name} leave none for split {split!r}; cuts: {dict(cuts)}'
+    )
+  found = table.take(rows)
+  found.split = split
+  # A count that differs from the official one is what a cut is for.
+  found.notes = tuple(n for n in table.notes if 'the official split' not in n)
+  return found
+
+
+def _chosen(count: int, cuts: Mapping[str, Cut]) -> dict[str, np.ndarray]:
+  """{split: sorted row numbers}."""
+  left, chosen = np.arange(count), {}
+  for name, cut in sorted(cuts.items()):
+    rng = np.random.Generator(np.random.Philox(key=[cut.seed, count]))
+    size = min(round(cut.fraction * count), len(left))
+    chosen[name] = np.sort(rng.choice(left, size, replace=False))
+    left = np.setdiff1d(left, chosen[name])
+  return chosen

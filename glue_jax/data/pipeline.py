@@ -16,7 +16,7 @@ from glue_jax.data import (
 )
 from glue_jax.data.examples import Examples
 from glue_jax.data.table import Table
-from glue_jax.data.task import CORPUS_KINDS, Task
+from glue_jax.data.tasks.task import CORPUS_KINDS, Task
 from glue_jax.data.tokenizing import Tokenizer
 
 

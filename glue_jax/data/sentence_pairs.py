@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from glue_jax.data import corpora, readers, segments
+from glue_jax.data import corpora, segments
 from glue_jax.data.cache import cached
 from glue_jax.data.examples import Examples
+from glue_jax.data.readers import files as readers
 from glue_jax.data.tokenizing import Tokenizer
 
 LABELS = ('next', 'swapped', 'other')

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from glue_jax.data.task import Task
+from glue_jax.data.tasks.task import Task
 
 
 @dataclasses.dataclass

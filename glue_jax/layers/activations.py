@@ -1,6 +1,7 @@
 """GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415)."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -40,3 +41,25 @@ gelu.defvjp(_forward, _backward)
 def gelu_tanh(x: jax.Array) -> jax.Array:
   """The tanh approximation, up to about 5e-4 from the exact one (FNet)."""
   return jax.nn.gelu(x, approximate=True)
+
+
+ACTIVATIONS = {
+  'gelu': gelu,
+  'gelu_tanh': gelu_tanh,
+  'relu': jax.nn.relu,
+  'silu': jax.nn.silu,
+  'tanh': jnp.tanh,
+}
+
+
+def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+  """Returns the function of a name.
+
+  Raises:
+    ValueError: it is unknown; the message lists those there are.
+  """
+  if name not in ACTIVATIONS:
+    raise ValueError(
+      f'model.activation={name!r} is unknown; there are {sorted(ACTIVATIONS)}'
+    )
+  return ACTIVATIONS[name]

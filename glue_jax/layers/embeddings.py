@@ -4,9 +4,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
 from glue_jax.layers.norm import LayerNorm
-from glue_jax.layers.spec import EncoderConfig, dense
+from glue_jax.layers.spec import EncoderConfig
 
 
 class Table(nn.Module):

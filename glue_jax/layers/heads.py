@@ -13,10 +13,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.activations import activation
+from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
-from glue_jax.layers.feedforward import activation
 from glue_jax.layers.norm import LayerNorm
-from glue_jax.layers.spec import EncoderConfig, dense
+from glue_jax.layers.spec import EncoderConfig
 
 # Kinds of tasks whose heads have logits over the vocabulary.
 WORDS = ('mlm', 'sentence_structure')

@@ -1,24 +1,22 @@
 """Sizes and parts of an encoder, and how a part's name becomes its code.
 
-The name of a mixer, feed-forward part or stack is the name of a file in
-glue_jax/layers that defines `Mixer`, `FFN` or `stack`. A new part is a new
-file; nothing else changes.
+Every slot is a folder: the name of a mixer, feed-forward part or stack is the
+name of a file in glue_jax/layers/mixers, ffn or stacks that defines `Mixer`,
+`FFN` or `stack`. A new part is a new file; nothing else changes.
 """
 
 import dataclasses
-import functools
 import importlib
-import os
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-
-# What a file of glue_jax/layers defines to fill a slot.
-SLOTS = {'mixer': 'Mixer', 'ffn': 'FFN', 'stack': 'stack'}
+# {slot: (its folder in glue_jax/layers, what a file defines to fill it)}.
+SLOTS = {
+  'mixer': ('mixers', 'Mixer'),
+  'ffn': ('ffn', 'FFN'),
+  'stack': ('stacks', 'stack'),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,17 +37,18 @@ class EncoderConfig:
     position_offset: 0 numbers positions 0..L-1; RoBERTa's 2 = pad_id + 1
       numbers real tokens from 2 on and gives padding the position `pad_id`.
     embedding_size: width of the tables where it isn't `hidden_size` (ELECTRA).
-    activation: a key of `feedforward.ACTIVATIONS`.
+    activation: a key of `activations.ACTIVATIONS`.
     layer_norm_eps: added to the variance.
     block_norm_eps: the same inside the blocks; None means `layer_norm_eps`.
     dropout: rate after the embeddings and after each sublayer.
     attention_dropout: rate on the attention probabilities.
     head_dropout: rate inside the heads; None means `dropout`.
     init_range: standard deviation of fresh matrices and tables.
-    mixer: file of glue_jax/layers, or one for each layer.
-    ffn: file of glue_jax/layers, or one for each layer; '' leaves it out, and
+    mixer: file of glue_jax/layers/mixers, or one for each layer.
+    ffn: file of glue_jax/layers/ffn, or one for each layer; '' leaves it out,
+    and
       its LayerNorm.
-    stack: file of glue_jax/layers that runs the blocks.
+    stack: file of glue_jax/layers/stacks that runs the blocks.
     projection: a dense layer after the embeddings' LayerNorm (FNet); also
       there when `embedding_size` differs from `hidden_size`.
     options: extra arguments of the parts, ((file, ((name, value), ...)), ...).
@@ -139,26 +138,27 @@ class EncoderConfig:
 
 
 def part(slot: str, name: str) -> Any:
-  """Returns what the file glue_jax/layers/<name>.py puts into a slot.
+  """Returns what the file <name>.py of a slot's folder puts into the slot.
 
   Raises:
-    ValueError: there is no such file; the message lists those there are.
+    ValueError: there is no such part; the message lists those there are.
   """
-  attribute = SLOTS[slot]
-  files = sorted(
-    m.name for m in pkgutil.iter_modules([os.path.dirname(__file__)])
-  )
+  folder, attribute = SLOTS[slot]
+  package = importlib.import_module(f'glue_jax.layers.{folder}')
+  files = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
+  module = f'glue_jax.layers.{folder}.'
   if name in files:
-    module = importlib.import_module(f'glue_jax.layers.{name}')
-    if hasattr(module, attribute):
-      return getattr(module, attribute)
+    found = getattr(importlib.import_module(module + name), attribute, None)
+    if found is not None:
+      return found
+  # A file beside the parts holds what several of them share.
   fitting = [
     file
     for file in files
-    if hasattr(importlib.import_module(f'glue_jax.layers.{file}'), attribute)
+    if hasattr(importlib.import_module(module + file), attribute)
   ]
   raise ValueError(
-    f'model.{slot}={name!r}: no file glue_jax/layers/{name}.py with a '
+    f'model.{slot}={name!r}: no file glue_jax/layers/{folder}/{name}.py with a '
     f'`{attribute}`; there are {fitting}'
   )
 
@@ -188,63 +188,3 @@ def freeze(value: Any) -> Any:
   if isinstance(value, (list, tuple)):
     return tuple(freeze(v) for v in value)
   return value
-
-
-class Product(nn.Module):
-  """`dot_general` as a module, so that plugs can change its gradient."""
-
-  def __call__(
-    self, x: jax.Array, kernel: jax.Array, *args: Any, **kwargs: Any
-  ) -> jax.Array:
-    """Multiplies (..., D) by (D, F): (..., F)."""
-    return dot_general(x, kernel, *args, **kwargs)
-
-
-def dense(config: EncoderConfig, features: int, **kwargs: Any) -> nn.Dense:
-  """A dense layer with the encoder's initialiser and computation type."""
-  return nn.Dense(
-    features,
-    dtype=jnp.dtype(config.dtype),
-    kernel_init=nn.initializers.normal(config.init_range),
-    dot_general_cls=functools.partial(Product, name='product'),
-    **kwargs,
-  )
-
-
-def uniform(bound: float) -> Callable[..., jax.Array]:
-  """Initialiser: uniform in [-bound, bound]."""
-  return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
-    key, shape, dtype, -bound, bound
-  )
-
-
-def dot_general(
-  x: jax.Array,
-  kernel: jax.Array,
-  dimension_numbers: Any,
-  precision: Any = None,
-  preferred_element_type: Any = None,
-) -> jax.Array:
-  """Multiplies (..., D) by (D, F) as one matrix of rows: (..., F).
-
-  The gradient of a kernel sums over all rows. Taken of (B, L, D) arrays, two
-  dimensions to sum over, a CPU transposes the larger operand in memory first;
-  over one dimension it doesn't (a third less time for a whole training step).
-  The arguments are those of `jax.lax.dot_general`, so that `nn.Dense` takes
-  this in its place.
-
-  Raises:
-    ValueError: the dimension numbers aren't those of a dense layer.
-  """
-  if dimension_numbers != (((x.ndim - 1,), (0,)), ((), ())) or kernel.ndim != 2:
-    raise ValueError(
-      f'dense layers multiply (..., D) by (D, F); found {x.shape} by '
-      f'{kernel.shape} with dimension numbers {dimension_numbers}'
-    )
-  y = jnp.dot(
-    x.reshape(-1, x.shape[-1]),
-    kernel,
-    precision=precision,
-    preferred_element_type=preferred_element_type,
-  )
-  return y.reshape(*x.shape[:-1], -1)

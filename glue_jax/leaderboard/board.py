@@ -21,23 +21,26 @@ from typing import Any
 
 import numpy as np
 
-from glue_jax import metrics
-from glue_jax.leaderboard import check, kemeny, ranks, safety, scoring
 from glue_jax.leaderboard import registry as registry_lib
+from glue_jax.leaderboard import safety, scoring
+from glue_jax.leaderboard.contribution import check
+from glue_jax.leaderboard.ranking import borda as ranks
+from glue_jax.leaderboard.ranking import kemeny
 from glue_jax.leaderboard.registry import Registry
 from glue_jax.leaderboard.scoring import Cell
+from glue_jax.metrics import scores as metrics
 
 _CODE = (
-  'leaderboard/bootstrap.py',
-  'leaderboard/check.py',
-  'leaderboard/predictions.py',
+  'leaderboard/score_bootstrap.py',
   'leaderboard/registry.py',
   'leaderboard/board.py',
   'leaderboard/safety.py',
-  'leaderboard/schema.py',
   'leaderboard/scoring.py',
-  'metrics.py',
-  'metrics_squad.py',
+  'leaderboard/contribution/check.py',
+  'leaderboard/contribution/metadata.py',
+  'leaderboard/contribution/predictions.py',
+  'metrics/scores.py',
+  'metrics/squad.py',
 )
 _IGNORED = ('README.md',)
 
@@ -241,7 +244,7 @@ def _scored(path, registry, cache, limits):
 
 def _key(found: check.Contribution, registry: Registry) -> str:
   digest = hashlib.sha256()
-  top = pathlib.Path(metrics.__file__).parent
+  top = pathlib.Path(metrics.__file__).parents[1]
   for name in _CODE:
     digest.update((top / name).read_bytes())
   for task in sorted(found.files):

@@ -4,11 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from glue_jax import metrics
-from glue_jax.data import load, tasks
-from glue_jax.data.task import Task
-from glue_jax.leaderboard import contribution, registry
+from glue_jax.data import load
+from glue_jax.data.tasks import by_name
+from glue_jax.data.tasks.task import Task
+from glue_jax.leaderboard import registry
+from glue_jax.leaderboard.contribution import write
 from glue_jax.leaderboard.registry import Entry, Registry
+from glue_jax.metrics import scores
 
 _KINDS = ('classification', 'regression', 'span')
 
@@ -27,7 +29,7 @@ def entries(task: Task) -> dict[str, Entry]:
   names = [m for m in task.metrics if m in registry.KINDS[kind]]
   if kind == 'text':
     names = ['f1', 'exact_match']
-  boards = ('glue',) if task.name in metrics.GLUE_COLUMNS else ()
+  boards = ('glue',) if task.name in scores.GLUE_COLUMNS else ()
   if not task.tfds.startswith('glue/'):
     boards = ()
   rule = (
@@ -35,8 +37,8 @@ def entries(task: Task) -> dict[str, Entry]:
   )
   return {
     split: Entry(
-      name=contribution.entry_name(task.name, split),
-      version=contribution.version(task.name),
+      name=write.entry_name(task.name, split),
+      version=write.version(task.name),
       split=split,
       kind=kind,
       metrics=tuple(names),
@@ -61,7 +63,7 @@ def rows(task: Task, table: Any) -> list[dict[str, Any]]:
     task.labels[row['label']] if task.labels else float(row['label'])
   )
   return [
-    contribution.gold_row({'idx': row['idx'], 'label': name(row)})
+    write.gold_row({'idx': row['idx'], 'label': name(row)})
     for row in table.rows
   ]
 
@@ -75,7 +77,7 @@ def make(
 
   Args:
     folder: of the leaderboard.
-    names: tasks of glue_jax.data.tasks.
+    names: tasks of glue_jax.data.tasks.by_name.
     data_dir: data folder; None reads GLUE_JAX_DATA.
 
   Raises:
@@ -84,7 +86,7 @@ def make(
   listed: list[Entry] = []
   found: dict[str, Sequence[Mapping[str, Any]]] = {}
   for name in names:
-    task = tasks.get(name)
+    task = by_name.get(name)
     for split, entry in entries(task).items():
       table = load.load(task, split, data_dir)
       listed.append(entry)

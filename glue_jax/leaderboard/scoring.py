@@ -2,7 +2,7 @@
 
 Several seeds are shown as mean and sample standard deviation; a single run as
 its value and a bootstrap interval over the examples. The metrics are those of
-glue_jax.metrics.
+glue_jax.metrics.scores.
 """
 
 import dataclasses
@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from glue_jax import metrics, metrics_squad
-from glue_jax.leaderboard import bootstrap
+from glue_jax.leaderboard import score_bootstrap
 from glue_jax.leaderboard.registry import Entry, Gold
+from glue_jax.metrics import scores as metrics
+from glue_jax.metrics import squad
 
 LARGEST_CONFUSION = 6  # classes of a matrix that is shown
 
@@ -26,7 +27,7 @@ class Cell:
 
   Attributes:
     seeds: numbers of the runs.
-    values: {metric: S values}, fractions as in glue_jax.metrics.
+    values: {metric: S values}, fractions as in glue_jax.metrics.scores.
     primary: name of the metric that ranks.
     draws: (bootstrap.DRAWS,) primary metric of each draw, mean over seeds.
     right: (n,) whether the first seed's predictions are right; None for
@@ -59,7 +60,7 @@ class Cell:
   @functools.cached_property
   def interval(self) -> tuple[float, float]:
     """95% bootstrap interval of the primary metric."""
-    return bootstrap.interval(self.draws)
+    return score_bootstrap.interval(self.draws)
 
   @property
   def spread(self) -> tuple[str, float, float]:
@@ -112,15 +113,15 @@ def text_rows(
 ) -> dict[str, np.ndarray]:
   """Exact match and F1 (0-1) of every text: {'exact_match', 'f1'}: (n,)."""
   rules = {
-    'squad_v1': metrics_squad.squad_v1,
-    'squad_v2': metrics_squad.squad_v2,
-    'record': metrics_squad.record,
+    'squad_v1': squad.squad_v1,
+    'squad_v2': squad.squad_v2,
+    'record': squad.record,
   }
   keys = [str(row) for row in range(len(predictions))]
   answers = dict(zip(keys, map(list, gold.answers)))
   texts = dict(zip(keys, predictions))
   if entry.rule == 'squad_v2':
-    em, f1 = metrics_squad.squad_v2_scores(answers, texts)
+    em, f1 = squad.squad_v2_scores(answers, texts)
     found = [(em[key], f1[key]) for key in keys]
   else:
     scale = 100 if entry.rule == 'squad_v1' else 1
@@ -135,10 +136,12 @@ def text_rows(
 def draws_of(entry: Entry, gold: Gold, predictions: Any) -> np.ndarray:
   """The primary metric in every bootstrap draw: (DRAWS,)."""
   if entry.kind == 'text':
-    return bootstrap.means(text_rows(entry, gold, predictions)[entry.primary])
+    return score_bootstrap.means(
+      text_rows(entry, gold, predictions)[entry.primary]
+    )
   if entry.kind == 'regression':
-    return bootstrap.regression(entry.primary, predictions, gold.labels)
-  return bootstrap.classification(
+    return score_bootstrap.regression(entry.primary, predictions, gold.labels)
+  return score_bootstrap.classification(
     entry.primary, predictions, gold.labels, len(entry.labels), gold.groups
   )
 
@@ -172,7 +175,7 @@ def score(entry: Entry, gold: Gold, runs: Mapping[int, Any]) -> Cell:
 def compare(first: Cell, second: Cell) -> Comparison:
   """Compares two methods on one task, example by example."""
   differences = first.draws - second.draws
-  low, high = bootstrap.interval(differences)
+  low, high = score_bootstrap.interval(differences)
   side = min(np.mean(differences <= 0), np.mean(differences >= 0))
   p = only_first = only_second = None
   if first.right is not None:

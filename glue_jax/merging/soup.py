@@ -5,7 +5,19 @@ The uniform soup is `average.average`; the greedy one (their recipe 1) takes a
 checkpoint in only if the average gets no worse for it.
 """
 
+import dataclasses
+import pathlib
+import shutil
 from collections.abc import Callable, Sequence
+from typing import Any
+
+from glue_jax import tree
+from glue_jax.inference import open_run
+from glue_jax.merging import average, merge, stream, tasks
+from glue_jax.merging import sources as sources_lib
+from glue_jax.models import model as models_lib
+from glue_jax.training import checkpoint
+from glue_jax.weights import huggingface, saved_model
 
 
 def greedy(
@@ -37,3 +49,130 @@ def greedy(
     if score >= best:
       chosen, best = trial, score
   return chosen, best, rows
+
+
+KINDS = ('uniform', 'greedy')
+
+
+@dataclasses.dataclass(frozen=True)
+class Soup:
+  """A soup.
+
+  Attributes:
+    group: its ingredients.
+    members: numbers of those that are in it.
+    merged: their average.
+    rows: the trials of a greedy soup, for the table.
+    report: metrics of the development rows; None without data.
+  """
+
+  group: sources_lib.Group
+  members: tuple[int, ...]
+  merged: stream.Weights
+  rows: list[dict[str, Any]]
+  report: dict[str, float] | None
+
+
+def checkpoints(run: str, folder: pathlib.Path) -> list[str]:
+  """Writes every kept checkpoint of a run as a model folder.
+
+  That are the last ones, as many as `train.keep` of the run's config says, and
+  the best.
+
+  Args:
+    run: workdir (of one seed).
+    folder: gets a folder `step_<N>` for each.
+
+  Returns:
+    the folders, earliest first.
+
+  Raises:
+    ValueError: the run is no run, or has fewer than two checkpoints.
+    CheckpointError: one can't be read.
+  """
+  workdir = pathlib.Path(run)
+  saved = checkpoint.Checkpoints(workdir / 'checkpoints', create=False)
+  found = dict.fromkeys(saved.steps('last'), 'last')
+  found |= {step: 'best' for step in saved.steps('best') if step not in found}
+  saved.close()
+  if len(found) < 2:
+    raise ValueError(
+      f'{workdir} has {len(found)} checkpoint(s); a soup needs two or more: '
+      'train with --config.train.keep=N'
+    )
+  folders = []
+  for step, kind in sorted(found.items()):
+    opened = open_run.load_run(workdir, kind, step=step)
+    home = folder / f'step_{step}'
+    names = models_lib.shapes(opened.model)
+    plain, rest = tree.partition(opened.params, names.__contains__)
+    saved_model.save(home, opened.model, plain, tree.flatten(rest))
+    for name in huggingface.TOKENIZER_FILES:
+      if (workdir / 'model' / name).is_file():
+        shutil.copyfile(workdir / 'model' / name, home / name)
+    folders.append(str(home))
+  return folders
+
+
+def make(
+  paths: Sequence[str],
+  kind: str,
+  out: pathlib.Path,
+  rows: tasks.Rows,
+  data_dir: str | None = None,
+  task: str | None = None,
+) -> Soup:
+  """Makes a soup of a run's checkpoints, or of several models of one task.
+
+  Heads are averaged too: all ingredients have the same.
+
+  Args:
+    paths: one run, or several models.
+    kind: 'uniform' takes all, 'greedy' those that don't make it worse on the
+      rows held out for selection.
+    out: folder of the result; a run's checkpoints go into its `checkpoints`.
+    rows: how many rows of the task are used by a greedy soup.
+    data_dir: data folder, if not that of the run.
+    task: name of the task, for Hugging Face folders.
+
+  Raises:
+    ValueError, FileNotFoundError: see `merge_sources.open_group`, `checkpoints`
+      and `merge_tasks.open_task`.
+  """
+  if kind not in KINDS:
+    raise ValueError(f'soup {kind!r}: expected one of {KINDS}')
+  named, first = list(paths), paths[0]
+  if len(paths) == 1:
+    named = checkpoints(first, out / 'checkpoints')
+  group = sources_lib.open_group(None, named, exclude=())
+  members = tuple(range(len(named)))
+  trials, report = [], None
+  if kind == 'greedy':
+    judge = tasks.open_task(
+      sources_lib.open_source(first, 'judge'), rows, data_dir, task
+    )
+    value = lambda numbers, part: judge.value(
+      stream.to_arrays(average.average([group.models[i] for i in numbers])),
+      part,
+    )
+    scores = [value((i,), 'select') for i in members]
+    members, _, found = greedy(scores, lambda m: value(m, 'select'))
+    name = lambda numbers: ' + '.join(group.sources[i].name for i in numbers)
+    trials = [
+      {'members': name((i,)), 'score': score, 'taken': '-'}
+      for i, score in enumerate(scores)
+    ]
+    trials += [row | {'members': name(row['members'])} for row in found[1:]]
+  merged = average.average([group.models[i] for i in members])
+  if kind == 'greedy':
+    report = judge.score(stream.to_arrays(merged), 'report')
+  return Soup(group, members, merged, trials, report)
+
+
+def write(found: Soup, out: pathlib.Path, record: dict[str, Any]) -> None:
+  """Writes the soup as a model folder with its merge.json."""
+  names = [source.name for source in found.group.sources]
+  record = {**record, 'members': [names[i] for i in found.members]}
+  if found.report is not None:
+    record['report'] = found.report
+  merge.write(out, found.group, found.merged, record)

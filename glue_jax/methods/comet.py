@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
-from glue_jax.layers import permutation
-from glue_jax.layers.spec import uniform
+from glue_jax.layers.dense import uniform
+from glue_jax.layers.gates import permutation
 from glue_jax.method import Context, Hook, Method
 from glue_jax.plugs import Plug, Recorder
 

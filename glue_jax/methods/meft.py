@@ -15,8 +15,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from glue_jax.layers import reversible
 from glue_jax.layers.spec import freeze
+from glue_jax.layers.stacks import reversible
 from glue_jax.method import Context, Method, train_only
 from glue_jax.peft import meft
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from glue_jax.method import Context, Method, train_only
 from glue_jax.peft import scaling
-from glue_jax.peft import sources as sources_lib
+from glue_jax.peft import source_adapters as sources_lib
 
 
 def make(

@@ -19,7 +19,7 @@ import optax
 from absl import logging
 
 from glue_jax import tree
-from glue_jax.compress import residual_plugs
+from glue_jax.compress import saved_activation_plugs
 from glue_jax.method import Context, Hook, Method
 from glue_jax.models import model as models
 from glue_jax.optim import layer_schedule
@@ -35,7 +35,7 @@ def make(
   freezing_rate: float = 0.9,
   refresh: int = 50,
   masks: int | None = None,
-  compress: Sequence[str] = tuple(residual_plugs.SITES),
+  compress: Sequence[str] = tuple(saved_activation_plugs.SITES),
   value_dropout: bool = False,
   pruned_by: str = 'device',
 ) -> Method:
@@ -94,7 +94,7 @@ def make(
 
   return Method(
     'slimfit',
-    plugs=residual_plugs.plugs(
+    plugs=saved_activation_plugs.plugs(
       compress, ctx.model.config, value_dropout, pruned_by
     ),
     labels=labels,

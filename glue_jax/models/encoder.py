@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from glue_jax.layers import spec
 from glue_jax.layers.embeddings import Embeddings
-from glue_jax.layers.identity import Mixer as Nothing
+from glue_jax.layers.mixers.identity import Mixer as Nothing
 from glue_jax.layers.norm import LayerNorm
 from glue_jax.layers.spec import EncoderConfig
 

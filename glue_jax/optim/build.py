@@ -6,7 +6,7 @@ from typing import Any
 import optax
 
 from glue_jax import tree
-from glue_jax.optim import by_leaf, galore, natural_galore, schedules
+from glue_jax.optim import galore, natural_galore, per_leaf_count, schedules
 
 # What turns a gradient into a direction; the keys are optimizer names.
 CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -92,7 +92,7 @@ def make(
   rate = schedules.make(lr, total_steps, schedule, warmup, final)
   parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
   core = _core(name, dict(args or {}), names)
-  core = [by_leaf.by_leaf(core) if leaf_states else core]
+  core = [per_leaf_count.by_leaf(core) if leaf_states else core]
   decays = _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
   parts += [*decays, *core] if name in COUPLED else [*core, *decays]
   factor = lambda leaf: group(leaf).get('lr', 1.0)

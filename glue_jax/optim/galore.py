@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from glue_jax import tree
-from glue_jax.optim import moments
+from glue_jax.optim import adam as moments
 from glue_jax.optim import projection as projections
 
 # A pattern, or (pattern, {'rank', 'update_proj_gap', 'scale', 'projection'}).

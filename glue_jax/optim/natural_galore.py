@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import optax
 
 from glue_jax import tree
-from glue_jax.optim import galore, moments
+from glue_jax.optim import adam as moments
+from glue_jax.optim import galore
 
 
 class FisherState(NamedTuple):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import jax
 
-from glue_jax.layers import feedforward
+from glue_jax.layers import activations
 from glue_jax.peft import lora
 from glue_jax.plugs import Plug, Site
 
@@ -74,7 +74,7 @@ def plug(pattern: str, size: int, activation: str, init_range: float) -> Plug:
   Args:
     pattern: full-match regex on module paths (the `mixer`s or `ffn`s).
     size: bottleneck M.
-    activation: a key of `feedforward.ACTIVATIONS`.
+    activation: a key of `activations.ACTIVATIONS`.
     init_range: standard deviation of the fresh kernels; 0 for `up` would make
       the adapter the identity, the papers use a small normal for both.
 
@@ -159,4 +159,4 @@ def _checked(size, activation):
   """Returns the activation's function."""
   if size < 1:
     raise ValueError(f'adapter size={size}: expected 1 or more')
-  return feedforward.activation(activation)
+  return activations.activation(activation)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from glue_jax import tree
 from glue_jax.method import Loss
 from glue_jax.peft.adapter import Linear
-from glue_jax.peft.sources import Sources, Stacked
+from glue_jax.peft.source_adapters import Sources, Stacked
 from glue_jax.plugs import Plug, Site
 
 VALUE = 'fusion_value_kernel'

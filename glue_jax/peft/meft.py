@@ -7,7 +7,7 @@ residual and no LayerNorm of its own, weights N(0, 0.02^2), biases 0.
 import jax
 import jax.numpy as jnp
 
-from glue_jax.layers import feedforward
+from glue_jax.layers import activations
 from glue_jax.layers.dropout import keep_mask
 from glue_jax.plugs import Plug, Site
 
@@ -35,7 +35,7 @@ def plug(
     pattern: full-match regex on module paths.
     place: key of `PLACES`; 'alone' puts the adapter in the submodule's place.
     size: bottleneck M.
-    activation: a key of `feedforward.ACTIVATIONS`.
+    activation: a key of `activations.ACTIVATIONS`.
     dropout: rate after the activation, while training.
     init_range: standard deviation of the fresh kernels.
 
@@ -49,7 +49,7 @@ def plug(
     raise ValueError(f'adapter size={size}: expected 1 or more')
   if not 0 <= dropout < 1:
     raise ValueError(f'adapter dropout={dropout} is not in [0, 1)')
-  act = feedforward.activation(activation)
+  act = activations.activation(activation)
 
   def call(site: Site, next_fn, x, *args, **kwargs):
     f = next_fn(x, *args, **kwargs)

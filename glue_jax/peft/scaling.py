@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from glue_jax.peft import adapter
 from glue_jax.peft.adapter import Linear
-from glue_jax.peft.sources import Sources, Stacked
+from glue_jax.peft.source_adapters import Sources, Stacked
 from glue_jax.plugs import Plug, Site
 
 LEAF = 'scaling_omega'

@@ -25,8 +25,8 @@ import numpy as np
 import optax
 from absl import flags
 
-from glue_jax import writers
-from launch.miniatures import _mixture
+from glue_jax.reporting import files
+from launch.miniatures.parts import mixture
 
 FLAGS = flags.FLAGS
 EXPERTS, KEEP, BATCH, IDS = 8, 2, 128, 4096
@@ -113,7 +113,7 @@ def run(gate: str, plus: bool, data: tuple[dict, dict, dict]) -> list[dict]:
     programs.setdefault(key, []).append(row)
   for (gamma, search), group in programs.items():
     options = GATES[gate][0] | ({'gamma': gamma} if gamma else {})
-    design = _mixture.Design(
+    design = mixture.Design(
       EXPERTS, gate, tuple(options.items()), hidden=16, features=16,
       classes=10, tasks=2, ids=IDS, search_steps=search * per_epoch,
     )  # fmt: skip
@@ -121,7 +121,7 @@ def run(gate: str, plus: bool, data: tuple[dict, dict, dict]) -> list[dict]:
     repeated = [row for row in group for _ in range(FLAGS.seeds)]
     settings = {n: jnp.array([row[n] for row in repeated]) for n in names}
     settings['seed'] = jnp.tile(jnp.arange(FLAGS.seeds), len(group))
-    evaluate = _mixture.train(
+    evaluate = mixture.train(
       design, train, cross_entropy, settings,
       steps=FLAGS.epochs * per_epoch, batch_size=BATCH,
     )  # fmt: skip
@@ -234,5 +234,5 @@ def main(argv: list[str]) -> None:
         flush=True,
       )
       record = {'budget': budget, 'gates': results}
-      writers.replace_text(path, json.dumps(record, indent=1) + '\n')
+      files.replace_text(path, json.dumps(record, indent=1) + '\n')
   plot(results, folder / 'curve.png')

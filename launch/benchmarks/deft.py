@@ -21,9 +21,13 @@ import statistics
 import ml_collections
 from absl import flags, logging
 
-from configs import deft_glue, deft_minilm_glue, glue
+from configs import deft_minilm_glue, glue
+from configs.finetune import deft
 from glue_jax import config as config_lib
-from glue_jax import cpu, density, distributed, report, runs, schema
+from glue_jax.devices import cpu, distributed
+from glue_jax.probes import activation_density
+from glue_jax.reporting import tables
+from glue_jax.training import runs, schema
 
 FLAGS = flags.FLAGS
 
@@ -36,7 +40,7 @@ def define_flags() -> None:
   flags.DEFINE_string('task', 'rte', 'Task of the tuning.')
   flags.DEFINE_list(
     'forms', ['lora', 'qlora', 'adapter', 'prefix', 'prompt'],
-    f'On the ReLU backbone; of {sorted(deft_glue.FORMS)}.',
+    f'On the ReLU backbone; of {sorted(deft.FORMS)}.',
   )  # fmt: skip
   flags.DEFINE_list('gelu_forms', ['lora'], 'On the GELU backbone.')
   flags.DEFINE_list('seeds', ['0', '1', '2'], 'Of the tuning.')
@@ -52,11 +56,9 @@ def main(argv: list[str]) -> None:
   del argv
   if not (FLAGS.output and FLAGS.weights and FLAGS.data_dir):
     raise SystemExit('--output, --weights and --data_dir are needed')
-  unknown = sorted({*FLAGS.forms, *FLAGS.gelu_forms} - set(deft_glue.FORMS))
+  unknown = sorted({*FLAGS.forms, *FLAGS.gelu_forms} - set(deft.FORMS))
   if unknown:
-    raise SystemExit(
-      f'unknown forms {unknown}; there are {sorted(deft_glue.FORMS)}'
-    )
+    raise SystemExit(f'unknown forms {unknown}; there are {sorted(deft.FORMS)}')
   folder = pathlib.Path(FLAGS.output)
   cells = [
     (activation, form, float(weight), int(seed))
@@ -88,7 +90,7 @@ def main(argv: list[str]) -> None:
     })  # fmt: skip
     text = json.dumps(rows, indent=1) + '\n'
     (folder / 'results.json').write_text(text)
-    print(report.results_table(table(rows)), flush=True)
+    print(tables.results_table(table(rows)), flush=True)
 
 
 def backbone(activation: str) -> ml_collections.ConfigDict:
@@ -127,7 +129,7 @@ def measured(workdir: pathlib.Path, result: dict) -> dict:
   """Score and densities of a finished run; the latter kept in density.json."""
   path = workdir / 'density.json'
   if not path.is_file():
-    found = density.of_run(workdir, data_dir=FLAGS.data_dir)
+    found = activation_density.of_run(workdir, data_dir=FLAGS.data_dir)
     path.write_text(json.dumps(found, indent=1) + '\n')
   found = json.loads(path.read_text())
   return {

@@ -17,7 +17,7 @@ import time
 import numpy as np
 from absl import flags
 
-from launch.benchmarks import _glue_cells
+from launch.benchmarks.parts import glue_cells
 
 FLAGS = flags.FLAGS
 ALPHA = 16.0
@@ -25,7 +25,7 @@ ALPHA = 16.0
 
 def define_flags() -> None:
   """Defines the flags; only of the benchmark that runs."""
-  _glue_cells.define_flags()
+  glue_cells.define_flags()
   flags.DEFINE_list('ranks', ['1', '2', '4', '8'], 'Ranks of the search.')
   flags.DEFINE_list('modes', ['nested'], 'Of DyLoRA: frozen, nested.')
 
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     for seed in FLAGS.seeds
     for arm in arms
   ]
-  rows = _glue_cells.rows(cells, lambda cell: finish(cell, tuple(ranks)))
+  rows = glue_cells.rows(cells, lambda cell: finish(cell, tuple(ranks)))
   for task in FLAGS.tasks:
     for mode in FLAGS.modes:
       report([row for row in rows if row['task'] == task], ranks, mode)
@@ -57,14 +57,14 @@ def finish(cell: dict, ranks: tuple[int, ...]) -> dict:
   arguments = {'rank': rank, 'alpha': ALPHA}
   if method == 'dylora':
     arguments['mode'] = cell['mode']
-  config = _glue_cells.settings(
+  config = glue_cells.settings(
     cell['task'], cell['seed'], ((method, arguments),)
   )
   name = '_'.join(str(value) for value in cell.values())
-  folder, record, seconds = _glue_cells.train(config, name)
+  folder, record, seconds = glue_cells.train(config, name)
   start = time.perf_counter()
   # Smaller LoRAs are scored as they were trained.
-  scores = _glue_cells.score(folder, ranks if rank == ranks[-1] else (rank,))
+  scores = glue_cells.score(folder, ranks if rank == ranks[-1] else (rank,))
   return {
     'scores': scores,
     'seconds': seconds,
@@ -92,7 +92,7 @@ def report(rows: list[dict], ranks: list[int], mode: str) -> None:
     gaps.append(np.mean(mine) - np.mean(theirs))
     cells = [
       rank,
-      *map(_glue_cells.spread, (mine, theirs, pick(lora[largest], rank))),
+      *map(glue_cells.spread, (mine, theirs, pick(lora[largest], rank))),
       f'{np.mean([row["seconds"] for row in lora[rank]]):.1f}',
     ]
     print(''.join(f'{cell:>20}' for cell in cells))

@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from launch.benchmarks import _lengths, _loop, _worker
+from launch.benchmarks.parts import lengths, worker
+from launch.benchmarks.parts import loop as _loop
 
 FLAGS = flags.FLAGS
 ROWS = (
@@ -69,8 +70,8 @@ class Comparison:
 
   def __init__(self, weights: str | None, threads: int, turns: int, folder):
     settings = {'weights': weights, 'threads': threads}
-    self.ours = _worker.Worker('launch.benchmarks._ours', settings)
-    self.peer = _worker.Worker('launch.benchmarks._peer', settings)
+    self.ours = worker.Worker('launch.benchmarks.parts.ours', settings)
+    self.peer = worker.Worker('launch.benchmarks.parts.peer', settings)
     self.turns = turns
     self.folder = pathlib.Path(folder)
     self.rows: list[dict[str, Any]] = []
@@ -169,7 +170,7 @@ def training(c: Comparison, wanted: set[str], data_dir: str | None) -> float:
     after='training',
   )
   if 'train_real_lengths' in wanted:
-    pairs, about = _lengths.batches(data_dir, FLAGS.weights, BATCH)
+    pairs, about = lengths.batches(data_dir, FLAGS.weights, BATCH)
     ours, peer = (c.write(list(batches)) for batches in zip(*pairs))
     c.rates(
       'train_real_lengths',
@@ -243,7 +244,7 @@ def main(argv: list[str]) -> None:
     raise SystemExit(f'unknown rows {sorted(unknown)}; have {list(ROWS)}')
   wanted = set(FLAGS.rows)
   if FLAGS.weights is None:
-    FLAGS.weights = _lengths.packaged_weights()
+    FLAGS.weights = lengths.packaged_weights()
   with tempfile.TemporaryDirectory() as folder:
     c = Comparison(FLAGS.weights, FLAGS.threads, FLAGS.turns, folder)
     print(f'ours: {c.device}\npeer: {c.peer_device}')

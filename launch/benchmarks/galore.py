@@ -40,7 +40,7 @@ from absl import flags
 from glue_jax import tree
 from glue_jax.models import model as models
 from glue_jax.optim import galore, natural_galore
-from launch.benchmarks import _galore_gradients, _galore_pretrain
+from launch.benchmarks.parts import galore_gradients, galore_pretrain
 
 FLAGS = flags.FLAGS
 PARTS = ('memory', 'gradients', 'time', 'pretrain')
@@ -65,7 +65,7 @@ def define_flags() -> None:
   flags.DEFINE_integer('batch', 32, 'time, pretrain: rows.')
   flags.DEFINE_integer('length', 128, 'time, pretrain: tokens of a row.')
   flags.DEFINE_integer('turns', 5, 'time: runs for a time.')
-  _galore_pretrain.define_flags()
+  galore_pretrain.define_flags()
 
 
 def main(argv: list[str]) -> None:
@@ -74,9 +74,9 @@ def main(argv: list[str]) -> None:
     raise SystemExit(f'unexpected arguments {argv[1:]}')
   parts = {
     'memory': memory,
-    'gradients': _galore_gradients.rows,
+    'gradients': galore_gradients.rows,
     'time': step_times,
-    'pretrain': _galore_pretrain.rows,
+    'pretrain': galore_pretrain.rows,
   }
   rows = []
   for row in parts[FLAGS.part]():

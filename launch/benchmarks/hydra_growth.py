@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from glue_jax.kernels import quasiseparable as kernel
-from glue_jax.layers import hydra
+from glue_jax.kernels.quasiseparable import quasiseparable as kernel
+from glue_jax.layers.mixers import hydra
 from glue_jax.layers.spec import EncoderConfig
-from launch.benchmarks import _timing
+from launch.benchmarks.parts import timing
 
 FLAGS = flags.FLAGS
 
@@ -57,7 +57,7 @@ def growth() -> Iterator[dict[str, Any]]:
     ):
       program = jax.jit(fn).lower(*args).compile()
       run = functools.partial(program, *args)
-      ((seconds, processor),) = _timing.clocks([run], FLAGS.turns)
+      ((seconds, processor),) = timing.clocks([run], FLAGS.turns)
       memory = program.memory_analysis().temp_size_in_bytes
       yield {
         'name': name,

@@ -20,10 +20,10 @@ import jax
 from absl import flags
 
 from glue_jax.kernels import lowering
-from launch.benchmarks import _timing
+from launch.benchmarks.parts import timing
 
 FLAGS = flags.FLAGS
-FOLDER = pathlib.Path(__file__).parent
+FOLDER = pathlib.Path(__file__).parent / 'parts'
 
 
 def define_flags() -> None:
@@ -37,8 +37,8 @@ def define_flags() -> None:
 
 def names() -> list[str]:
   """Names of the kernels that have rows here."""
-  found = sorted(FOLDER.glob('_kernels_*.py'))
-  return [path.stem.removeprefix('_kernels_') for path in found]
+  found = sorted(FOLDER.glob('kernels_*.py'))
+  return [path.stem.removeprefix('kernels_') for path in found]
 
 
 def main(argv: list[str]) -> None:
@@ -50,11 +50,11 @@ def main(argv: list[str]) -> None:
     raise SystemExit(f'no kernels {unknown}; there are {names()}')
   rows = []
   for name in wanted:
-    module = importlib.import_module(f'launch.benchmarks._kernels_{name}')
+    module = importlib.import_module(f'launch.benchmarks.parts.kernels_{name}')
     if FLAGS.lower:
       rows += [show(_lowered(*case)) for case in module.lowerings()]
     if FLAGS.time:
-      rates = _timing.copy_rate(), _timing.matrix_rate()
+      rates = timing.copy_rate(), timing.matrix_rate()
       rows += [show(_timed(*case, *rates)) for case in module.timings()]
   failed = [row for row in rows if row.get('lowers') is False]
   print(f'{len(rows)} rows, {len(failed)} that do not lower')
@@ -81,7 +81,7 @@ def _lowered(kernel, platform, shape, fn, args):
 
 
 def _timed(kernel, shape, ours, reference, args, moved, operations, copy, dot):
-  times = _timing.alternate(
+  times = timing.alternate(
     [jax.jit(ours), jax.jit(reference)], args, FLAGS.turns
   )
   return {

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from configs import lamda_plus_glue
-from configs.lamda_glue import TARGETS
+from configs.finetune import lamda_plus
+from configs.finetune.lamda import TARGETS
 from glue_jax import tree
 from glue_jax.peft import lamda
-from launch.benchmarks import _glue_cells, _step_memory
+from glue_jax.probes import step_memory
+from launch.benchmarks.parts import glue_cells
 
 FLAGS = flags.FLAGS
 ARMS = ('lora', 'lamda', 'lamda_zero', 'lamda_plus')
@@ -32,7 +33,7 @@ TOTAL = 1000
 
 def define_flags() -> None:
   """Defines the flags; only of the benchmark that runs."""
-  _glue_cells.define_flags()
+  glue_cells.define_flags()
   flags.DEFINE_list('arms', list(ARMS), 'Which arms.')
   flags.DEFINE_integer('rank', 8, 'Rank; LaMDA++: the mean.')
   flags.DEFINE_float('alpha', 8.0, 'Scale alpha / rank.')
@@ -49,10 +50,10 @@ def main(argv: list[str]) -> None:
   if unknown:
     raise SystemExit(f'unknown arms {sorted(unknown)}; there are {ARMS}')
   shape = {name: getattr(FLAGS, name) for name in ('rank', 'rows', 'length')}
-  memory = _glue_cells.rows(
+  memory = glue_cells.rows(
     [{'arm': arm, 'part': 'memory'} | shape for arm in FLAGS.arms], programs
   )
-  scores = _glue_cells.rows(
+  scores = glue_cells.rows(
     [
       {'arm': arm, 'task': task, 'seed': int(seed), 'rank': FLAGS.rank}
       for task in FLAGS.tasks
@@ -71,7 +72,7 @@ def methods(arm: str, weights: str) -> Any:
     return (('lora', shared | {'rank': FLAGS.rank}),)
   shared['eta'] = FLAGS.eta
   if arm == 'lamda_plus':
-    ranks = lamda_plus_glue.ranks(weights, FLAGS.rank)
+    ranks = lamda_plus.ranks(weights, FLAGS.rank)
     return (('lamda', shared | {'ranks': ranks}),)
   init = 'svd_zero' if arm == 'lamda_zero' else 'svd_residual'
   return (('lamda', shared | {'rank': FLAGS.rank, 'init': init}),)
@@ -79,14 +80,14 @@ def methods(arm: str, weights: str) -> Any:
 
 def settings(arm: str, task: str, seed: int) -> Any:
   """The completed config of a cell."""
-  weights = _glue_cells.settings(task, seed, ()).model.weights
-  return _glue_cells.settings(task, seed, methods(arm, weights))
+  weights = glue_cells.settings(task, seed, ()).model.weights
+  return glue_cells.settings(task, seed, methods(arm, weights))
 
 
 def programs(cell: dict) -> dict:
   """Updated parameters, and memory of the first and of the last step."""
   config = settings(cell['arm'], FLAGS.tasks[0], 0)
-  steps = _step_memory.Steps(config, TOTAL)
+  steps = step_memory.Steps(config, TOTAL)
   flat = tree.flatten(steps.parts.params)
   if cell['arm'] == 'lora':
     updated = sum(x.size for n, x in flat.items() if '/lora_' in n)
@@ -108,7 +109,7 @@ def finish(cell: dict) -> dict:
   """Trains one cell: {'score', 'seconds', 'programs_compiled'}."""
   config = settings(cell['arm'], cell['task'], cell['seed'])
   name = '_'.join(str(value) for value in cell.values())
-  _, record, seconds = _glue_cells.train(config, name)
+  _, record, seconds = glue_cells.train(config, name)
   return {
     'score': record['result']['primary']['value'],
     'seconds': seconds,
@@ -141,6 +142,6 @@ def report(memory: list[dict], scores: list[dict]) -> None:
     for task in FLAGS.tasks:
       found = [r for r in scores if r['arm'] == arm and r['task'] == task]
       seconds = np.mean([row['seconds'] for row in found])
-      line += f'{_glue_cells.spread([r["score"] for r in found]):>22}'
+      line += f'{glue_cells.spread([r["score"] for r in found]):>22}'
       line += f'{seconds:>10.1f}'
     print(line)

@@ -22,7 +22,7 @@ from typing import Any
 
 from absl import flags
 
-from glue_jax.report import results_table
+from glue_jax.reporting.tables import results_table
 
 FLAGS = flags.FLAGS
 BOUND = 60.0  # seconds of the first build, at the flags' defaults
@@ -76,10 +76,11 @@ def _children() -> resource.struct_rusage:
 
 def measure(folder: pathlib.Path) -> list[dict[str, Any]]:
   """Invents the leaderboard and builds it three times; one row a build."""
-  from launch.miniatures import _invented_board, jarvis_leaderboard
+  from launch.miniatures import jarvis_leaderboard
+  from launch.miniatures.parts import invented_board
 
   board = folder / 'board'
-  _invented_board.make(
+  invented_board.make(
     board, FLAGS.methods, FLAGS.tasks, FLAGS.seeds, FLAGS.examples
   )
   rows = [{'build': 'first', **build(folder, FLAGS.jobs)}]

@@ -20,9 +20,10 @@ import numpy as np
 from absl import flags
 
 from glue_jax import config as config_lib
-from glue_jax import runs, writers
-from glue_jax.layers import matrices
+from glue_jax.layers.mixers import matrices
 from glue_jax.models import model as models
+from glue_jax.reporting import files
+from glue_jax.training import runs
 
 FLAGS = flags.FLAGS
 # The controlled study: these see no position otherwise.
@@ -54,7 +55,7 @@ def main(argv: list[str]) -> None:
     rows.append(row)
     print(*(f'{key}={value}' for key, value in row.items()), flush=True)
   text = json.dumps(rows, indent=2) + '\n'
-  writers.replace_text(pathlib.Path(FLAGS.workdir) / 'rows.json', text)
+  files.replace_text(pathlib.Path(FLAGS.workdir) / 'rows.json', text)
 
 
 def mixers() -> Iterator[dict[str, Any]]:

@@ -27,11 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from glue_jax import cpu, tree
+from glue_jax import tree
+from glue_jax.devices import cpu
 from glue_jax.methods import houlsby, meft
 from glue_jax.models import model as models
 from glue_jax.plugs import Apply
-from launch.benchmarks import _step_memory, _timing
+from glue_jax.probes import step_memory
+from launch.benchmarks.parts import timing
 
 FLAGS = flags.FLAGS
 # Options of the reversible stack; None runs the plain one.
@@ -100,7 +102,7 @@ def measure(arm: str, length: int) -> dict[str, Any]:
   if FLAGS.time:
     fn, args = gradient(arm, FLAGS.batch, length, abstract=False)
     program = jax.jit(fn, compiler_options=cpu.compiler_options())
-    (seconds,) = _timing.alternate([program], args, FLAGS.turns)
+    (seconds,) = timing.alternate([program], args, FLAGS.turns)
     found = {'value': round(seconds, 4)}
     stats = jax.devices()[0].memory_stats() or {}
     if len(FLAGS.arms) == 1 and 'peak_bytes_in_use' in stats:
@@ -140,7 +142,7 @@ def line(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 def temporary(arm: str, batch: int, length: int) -> int:
   """Temporary bytes of the compiled gradient."""
   fn, args = gradient(arm, batch, length, abstract=True)
-  return _step_memory.temporary(fn, *args)
+  return step_memory.temporary(fn, *args)
 
 
 def gradient(

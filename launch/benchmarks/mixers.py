@@ -22,7 +22,7 @@ from absl import flags
 
 from glue_jax.layers import spec
 from glue_jax.models import model as models
-from launch.benchmarks import _timing
+from launch.benchmarks.parts import timing
 
 FLAGS = flags.FLAGS
 # Mixer -> the family whose presets have it.
@@ -87,7 +87,7 @@ def measure(name: str, length: int, layers: int) -> list[dict[str, Any]]:
         'device': jax.devices()[0].device_kind,
       }
     )
-  times = dict(zip(runs, _timing.clocks(list(runs.values()), FLAGS.turns)))
+  times = dict(zip(runs, timing.clocks(list(runs.values()), FLAGS.turns)))
   for row in rows:
     clocks = times.get(row['mixer'], (None, None))
     for key, seconds in zip(('ms', 'cpu_ms'), clocks):

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from glue_jax.data import selection_io as files
+from glue_jax.data.selection import texts as files
 
 FLAGS = flags.FLAGS
 WORDS = 50000  # vocabulary of generated texts
@@ -140,7 +140,10 @@ def commands(folder: pathlib.Path, k: int, length: int) -> dict[str, list[str]]:
   same = [f'--raw={folder}/raw.jsonl', f'--target={folder}/target.jsonl']
   same += [f'--k={k}', f'--min_length={length}', f'--workers={FLAGS.threads}']
   ours = ['launch.select_data', f'--out={folder}/ours', '--format=jsonl']
-  peer = ['launch.benchmarks._selection_peer', f'--out={folder}/peer/selected']
+  peer = [
+    'launch.benchmarks.parts.selection_peer',
+    f'--out={folder}/peer/selected',
+  ]
   return {
     'ours': [sys.executable, '-m', *ours, '--noreport', *same],
     'peer': [sys.executable, '-m', *peer, f'--work={folder}/peer', *same],

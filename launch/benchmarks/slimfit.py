@@ -28,7 +28,7 @@ import optax
 from absl import flags
 
 from glue_jax import tree
-from glue_jax.compress import residual_plugs
+from glue_jax.compress import saved_activation_plugs
 from glue_jax.models import model as models
 from glue_jax.optim import build as optim
 from glue_jax.optim import layer_schedule
@@ -90,9 +90,10 @@ def measure(module: models.Model, arm: str, size: int) -> dict[str, float]:
   """Returns the figures of one arm, means over the choices of layers."""
   shapes = models.shapes(module)
   names = layer_schedule.layers(shapes)
-  parts = residual_plugs.SITES if arm in ('compress', 'slimfit') else ()
+  parts = saved_activation_plugs.SITES if arm in ('compress', 'slimfit') else ()
   apply = Apply(
-    module, residual_plugs.plugs(parts, module.config, value_dropout=True)
+    module,
+    saved_activation_plugs.plugs(parts, module.config, value_dropout=True),
   )
   found = []
   masks = FLAGS.masks if arm in ('schedule', 'slimfit') else 1

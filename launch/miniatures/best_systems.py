@@ -10,13 +10,13 @@ as good or better: ranks discard how large a difference is.
 
 from absl import flags
 
-from glue_jax.leaderboard import ranks, robustness
+from glue_jax.leaderboard.ranking import borda, robustness
 
 FLAGS = flags.FLAGS
 COUNTS = (0, 1, 2, 3, 5)
 RANKS = {
-  'mean': ranks.means,
-  'one level': ranks.one_level,
+  'mean': borda.means,
+  'one level': borda.one_level,
   'two levels': robustness.two_level,
 }
 

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from launch.miniatures import _mixture
+from launch.miniatures.parts import mixture
 
 FLAGS = flags.FLAGS
-COMET = _mixture.Design(8, 'comet', (('k', 2), ('gamma', 1.0)))
+COMET = mixture.Design(8, 'comet', (('k', 2), ('gamma', 1.0)))
 # Name: design, weight of the entropy term.
 VARIANTS = {
   'COMET, entropy 0.1': (COMET, 0.1),
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> bool:
     settings = {'seed': seeds, 'lr': jnp.full(len(seeds), 5e-3)}
     if weight:
       settings['entropy'] = jnp.full(len(seeds), weight)
-    evaluate = _mixture.train(
+    evaluate = mixture.train(
       design, data, error, settings, steps=FLAGS.steps, batch_size=128
     )
     out, losses = evaluate(test)

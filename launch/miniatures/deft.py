@@ -19,7 +19,7 @@ import numpy as np
 import optax
 from absl import flags
 
-from glue_jax.layers import feedforward
+from glue_jax.layers import activations as activations_lib
 from glue_jax.objectives import density
 from glue_jax.peft import lora
 
@@ -129,7 +129,7 @@ def forward(
   for (first, second), own in zip(blocks, tuned['blocks'], strict=True):
     h = jax.nn.standardize(x)
     h = h @ first + (h @ own['lora_a']) @ own['lora_b'] + own['bias']
-    activations.append(feedforward.activation(kind)(h))
+    activations.append(activations_lib.activation(kind)(h))
     x += activations[-1] @ second
   return x @ tuned['head'] + tuned['head_bias'], activations
 

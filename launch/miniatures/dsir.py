@@ -13,7 +13,7 @@ the same size by at least 0.25 nats.
 import numpy as np
 from absl import flags
 
-from glue_jax.data import selection
+from glue_jax.data.selection import dsir
 
 FLAGS = flags.FLAGS
 WORDS, LENGTH = 2000, 40  # vocabulary, words of a document
@@ -51,29 +51,29 @@ def make_corpora(seed: int) -> tuple[list[str], np.ndarray, list, list]:
 def measure(seed: int) -> list[tuple[str, float, float]]:
   """Rows (set, share of the target's domain, KL(held-out || set))."""
   texts, own, target, heldout = make_corpora(seed)
-  hasher = selection.Hasher(N, BUCKETS)
+  hasher = dsir.Hasher(N, BUCKETS)
   ids, sizes = hasher(texts)
 
   def distribution(documents, laplace=0.0):
-    counts = selection.bucket_counts(hasher(documents)[0], BUCKETS)
-    return selection.probabilities(counts, laplace)
+    counts = dsir.bucket_counts(hasher(documents)[0], BUCKETS)
+    return dsir.probabilities(counts, laplace)
 
   def noise(target, ids):
-    return selection.gumbel(seed, target, ids)
+    return dsir.gumbel(seed, target, ids)
 
   valid = np.ones(len(texts), bool)
   q, unseen = distribution(texts), distribution(heldout)
   weights = {'random': np.zeros((len(texts), 1))}
   for laplace in (0.0, 1.0):
-    log_diff = selection.log_ratio(distribution(target, laplace), q)
-    weights[f'laplace {laplace:g}'] = selection.log_weights(
+    log_diff = dsir.log_ratio(distribution(target, laplace), q)
+    weights[f'laplace {laplace:g}'] = dsir.log_weights(
       ids, sizes, log_diff[None]
     )
   rows = []
   for name, weight in weights.items():
-    taken = selection.select(weight, valid, [K], noise) > 0
+    taken = dsir.select(weight, valid, [K], noise) > 0
     chosen = distribution([texts[i] for i in np.flatnonzero(taken)])
-    kl = selection.kl_divergence(unseen, chosen)
+    kl = dsir.kl_divergence(unseen, chosen)
     rows.append((name, float(own[taken].mean()), kl))
   return rows
 

@@ -17,9 +17,10 @@ import tempfile
 
 from absl import flags
 
-from glue_jax.leaderboard import board, site
-from glue_jax.report import results_table
-from launch.miniatures import _invented_board, _site_cells
+from glue_jax.leaderboard import board
+from glue_jax.leaderboard.site import site
+from glue_jax.reporting.tables import results_table
+from launch.miniatures.parts import invented_board, site_cells
 
 TAMPERED = 'contributions/method-1/task-1/seeds/2/predictions.jsonl'
 
@@ -30,13 +31,13 @@ def define_flags() -> None:
   flags.DEFINE_integer('rows', 60, 'Examples of each task.')
 
 
-def build(folder: pathlib.Path) -> _site_cells.Cells:
+def build(folder: pathlib.Path) -> site_cells.Cells:
   """Builds `<folder>/site` from `<folder>/board` and reads its tables."""
   found = board.evaluate(folder / 'board', folder / 'cache')
   if found.refused:
     raise ValueError(f'refused: {found.refused}')
   site.write(found, folder / 'site')
-  return _site_cells.read(folder / 'site')
+  return site_cells.read(folder / 'site')
 
 
 def tamper(path: pathlib.Path) -> None:
@@ -47,9 +48,9 @@ def tamper(path: pathlib.Path) -> None:
   path.write_text('\n'.join([json.dumps(row), *rest]) + '\n')
 
 
-def known_accuracies(folder: pathlib.Path, cells: _site_cells.Cells) -> bool:
+def known_accuracies(folder: pathlib.Path, cells: site_cells.Cells) -> bool:
   """Whether accuracies are those that the methods were invented with."""
-  data = _site_cells.load(folder / 'board')
+  data = site_cells.load(folder / 'board')
   for task in data['tasks']:
     if 'accuracy' in task['metrics']:
       for (method, name), runs in data['runs'].items():
@@ -58,7 +59,7 @@ def known_accuracies(folder: pathlib.Path, cells: _site_cells.Cells) -> bool:
           number = int(method.rpartition('-')[2])
           methods = len({method for method, _ in data['runs']})
           wrong = [
-            _invented_board.wrong(n, number, methods, seed)
+            invented_board.wrong(n, number, methods, seed)
             for seed in range(len(runs))
           ]
           texts = [f'{k}: {100 * (n - w) / n:.2f}' for k, w in enumerate(wrong)]
@@ -75,11 +76,11 @@ def run(folder: pathlib.Path, rows: int) -> bool:
     folder: new; gets the leaderboard and its site.
     rows: examples of each task.
   """
-  _invented_board.make(folder / 'board', rows=rows)
-  before, wanted = build(folder), _site_cells.expected(folder / 'board')
+  invented_board.make(folder / 'board', rows=rows)
+  before, wanted = build(folder), site_cells.expected(folder / 'board')
   known = known_accuracies(folder, before)
   tamper(folder / 'board' / TAMPERED)
-  after, then = build(folder), _site_cells.expected(folder / 'board')
+  after, then = build(folder), site_cells.expected(folder / 'board')
   table = []
   for name, shown, right in (
     ('as invented', before, wanted),

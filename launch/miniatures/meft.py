@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from glue_jax.layers import coupling, reversible
 from glue_jax.layers.activations import gelu
+from glue_jax.layers.stacks import coupling, reversible
 
 FLAGS = flags.FLAGS
 WIDTH, INNER, TOKENS, SIZE = 64, 256, 256, 8

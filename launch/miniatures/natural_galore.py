@@ -22,7 +22,7 @@ import numpy as np
 import optax
 from absl import flags
 
-from glue_jax.optim import galore, moments, natural_galore
+from glue_jax.optim import adam, galore, natural_galore
 
 FLAGS = flags.FLAGS
 ROWS, INPUTS, OUTPUTS, RANK, STEPS = 512, 32, 24, 4, 200
@@ -37,7 +37,7 @@ def _natural(damping: float, projection: str) -> optax.GradientTransformation:
 
 
 ARMS = {
-  'Adam': moments.scale_by_adam,
+  'Adam': adam.scale_by_adam,
   'GaLore': lambda: galore.scale_by_galore(**SETTING),
   'natural, 0.1': lambda: _natural(0.1, 'std'),
   'natural, 1e-3': lambda: _natural(1e-3, 'std'),

@@ -24,7 +24,7 @@ import optax
 from absl import flags
 
 from glue_jax.peft import adapter, fusion, scaling
-from glue_jax.peft.sources import Sources, Stacked
+from glue_jax.peft.source_adapters import Sources, Stacked
 
 FLAGS = flags.FLAGS
 WIDTH, SIZE, CLASSES = 24, 6, 3

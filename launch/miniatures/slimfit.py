@@ -24,11 +24,11 @@ import optax
 from absl import flags
 
 from glue_jax import tree
-from glue_jax.compress import residuals
+from glue_jax.compress import saved_activations
 from glue_jax.layers import activations
 from glue_jax.layers.norm import standardise
 from glue_jax.optim import layer_schedule
-from glue_jax.optim.by_leaf import by_leaf
+from glue_jax.optim.per_leaf_count import by_leaf
 
 FLAGS = flags.FLAGS
 PARTS = ('memory', 'accuracy')
@@ -66,8 +66,10 @@ def memory() -> bool:
       None, activations.gelu, masked=True
     ),
     '2 of 18 learn': temporary(few, activations.gelu),
-    '2 of 18, 4-bit GELU': temporary(few, residuals.gelu4),
-    'last scale, 4-bit GELU': temporary(('block_5/ln',), residuals.gelu4),
+    '2 of 18, 4-bit GELU': temporary(few, saved_activations.gelu4),
+    'last scale, 4-bit GELU': temporary(
+      ('block_5/ln',), saved_activations.gelu4
+    ),
   }
   whole = cases['all learn']
   for name, found in cases.items():

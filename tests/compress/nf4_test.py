@@ -8,7 +8,8 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.compress import nf4
-from glue_jax.layers import feedforward, spec
+from glue_jax.layers import dense
+from glue_jax.layers.ffn import feedforward
 from glue_jax.plugs import Apply, Plug
 from tests.conftest import ROOT, jit
 from tests.golden import __main__ as golden
@@ -76,7 +77,7 @@ class Layers(nn.Module):
 
   @nn.compact
   def __call__(self, batch, train):
-    h = nn.Dense(24, dot_general=spec.dot_general, name='first')(batch['x'])
+    h = nn.Dense(24, dot_general=dense.dot_general, name='first')(batch['x'])
     h = feedforward.Activation('tanh', name='act')(h)
     return {'y': nn.Dense(5, use_bias=False, name='second')(h)}
 

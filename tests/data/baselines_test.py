@@ -2,8 +2,9 @@
 
 import pytest
 
-from glue_jax.data import baselines, tasks
+from glue_jax.data import baselines
 from glue_jax.data.table import Table
+from glue_jax.data.tasks import by_name
 
 
 def table(task, split, rows):
@@ -13,7 +14,7 @@ def table(task, split, rows):
 
 
 def test_classes():
-  task = tasks.make(
+  task = by_name.make(
     'mine',
     kind='classification',
     columns=('a', 'b'),
@@ -41,7 +42,7 @@ def test_classes():
 
 
 def test_tags():
-  task = tasks.make(
+  task = by_name.make(
     'tags',
     kind='token_classification',
     columns=('tokens',),
@@ -61,7 +62,7 @@ def test_tags():
 
 
 def test_other_kinds_are_refused():
-  task = tasks.make('n', kind='regression', columns=('a',))
+  task = by_name.make('n', kind='regression', columns=('a',))
   rows = table(task, 'validation', [{'a': 'x', 'label': 1.0}])
   with pytest.raises(ValueError, match='no baseline for a regression task'):
     baselines.scores(rows, rows)

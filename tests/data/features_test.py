@@ -5,8 +5,9 @@ import logging
 import numpy as np
 import pytest
 
-from glue_jax.data import features, load, tasks, tokenizing
+from glue_jax.data import features, load, tokenizing
 from glue_jax.data.table import Table
+from glue_jax.data.tasks import by_name
 
 TEXTS = [
   'the cat sat on the mat .',
@@ -26,7 +27,9 @@ def table(task, rows, labelled=True, split='train'):
 
 
 def sentences(count=7, labelled=True):
-  task = tasks.make('own', kind='classification', columns='text', labels='n,y')
+  task = by_name.make(
+    'own', kind='classification', columns='text', labels='n,y'
+  )
   rows = [
     {'text': ' '.join(['cat'] * (i + 1)), 'label': i % 2 if labelled else None}
     for i in range(count)
@@ -77,7 +80,7 @@ def test_truncation_is_counted(tokenizer):
 
 
 def test_scores_are_floats(tokenizer):
-  task = tasks.make('own', kind='regression', columns='a,b')
+  task = by_name.make('own', kind='regression', columns='a,b')
   rows = [{'a': 'cat', 'b': 'mat', 'label': 1.5}]
   examples = features.tokenize(table(task, rows), tokenizer)
   assert examples.batch(np.array([0, -1]), 8)['labels'].tolist() == [1.5, 0]
@@ -85,7 +88,7 @@ def test_scores_are_floats(tokenizer):
 
 
 def test_choices(tokenizer):
-  task = tasks.make(
+  task = by_name.make(
     'own', kind='multiple_choice', columns='p,q,x,y', choices='x,y'
   )
   rows = [
@@ -107,7 +110,7 @@ def test_choices(tokenizer):
 
 
 def test_tags_sit_on_the_first_piece(tokenizer):
-  task = tasks.make(
+  task = by_name.make(
     'own', kind='token_classification', columns='words', labels='O,B,I'
   )
   rows = [
@@ -136,7 +139,7 @@ def span_table(context, answers, impossible=False):
     'is_impossible': impossible,
     'label': None,
   }
-  return table(tasks.get('squad_v2'), [row, {**row, 'id': 'r'}])
+  return table(by_name.get('squad_v2'), [row, {**row, 'id': 'r'}])
 
 
 def test_span_windows(tokenizer):
@@ -232,7 +235,7 @@ def test_real_answers_are_found_again(shared):
   folder = shared / 'data'
   tokenizer = tokenizing.get_tokenizer(folder / 'vocab' / 'bert-base-uncased')
   data = load.load(
-    tasks.get('squad_v2'),
+    by_name.get('squad_v2'),
     'validation',
     folder,
     files={'validation': 'dev_part.json'},

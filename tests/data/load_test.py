@@ -5,7 +5,9 @@ import json
 
 import pytest
 
-from glue_jax.data import load, readers, tasks
+from glue_jax.data import load
+from glue_jax.data.readers import files as readers
+from glue_jax.data.tasks import by_name
 
 HEADER = 'index\tsentence1\tsentence2\tlabel\n'
 ROWS = '0\tA cat sat.\tA cat.\tentailment\n1\tNo cat.\tA cat.\tnot_entailment\n'
@@ -15,7 +17,7 @@ def rte(tmp_path, data, split='train', name='train.tsv', **options):
   (tmp_path / 'RTE').mkdir(exist_ok=True)
   data = data.encode() if isinstance(data, str) else data
   (tmp_path / 'RTE' / name).write_bytes(data)
-  return load.load(tasks.get('rte'), split, tmp_path, **options)
+  return load.load(by_name.get('rte'), split, tmp_path, **options)
 
 
 def test_tsv(tmp_path):
@@ -118,14 +120,14 @@ def test_long_line_is_kept_with_a_note(tmp_path):
 def test_missing_file_says_what_is_there(tmp_path):
   rte(tmp_path, HEADER + ROWS)
   with pytest.raises(FileNotFoundError, match=r'validation.*train\.tsv'):
-    load.load(tasks.get('rte'), 'validation', tmp_path)
+    load.load(by_name.get('rte'), 'validation', tmp_path)
   with pytest.raises(FileNotFoundError, match='does not exist'):
-    load.load(tasks.get('rte'), 'train', tmp_path / 'none')
+    load.load(by_name.get('rte'), 'train', tmp_path / 'none')
 
 
 def test_unknown_split(tmp_path):
   with pytest.raises(ValueError, match=r"no split 'dev'.*'validation'"):
-    load.load(tasks.get('rte'), 'dev', tmp_path)
+    load.load(by_name.get('rte'), 'dev', tmp_path)
 
 
 def test_several_files_for_a_split(tmp_path):
@@ -141,9 +143,9 @@ def test_data_folder_by_variable(tmp_path, monkeypatch):
   rte(tmp_path, HEADER + ROWS)
   monkeypatch.delenv(load.VARIABLE, raising=False)
   with pytest.raises(ValueError, match=load.VARIABLE):
-    load.load(tasks.get('rte'), 'train')
+    load.load(by_name.get('rte'), 'train')
   monkeypatch.setenv(load.VARIABLE, str(tmp_path))
-  assert len(load.load(tasks.get('rte'), 'train')) == 2
+  assert len(load.load(by_name.get('rte'), 'train')) == 2
 
 
 def test_gzip_and_a_broken_one(tmp_path):
@@ -167,9 +169,9 @@ def test_hidden_labels(tmp_path):
 def test_cola_has_no_header(tmp_path):
   (tmp_path / 'train.tsv').write_text('gj04\t1\t\tA b.\ngj04\t0\t*\tB a.\n')
   (tmp_path / 'test.tsv').write_text('index\tsentence\n0\tC d.\n')
-  train = load.load(tasks.get('cola'), 'train', tmp_path)
+  train = load.load(by_name.get('cola'), 'train', tmp_path)
   assert train.rows[1] == {'sentence': 'B a.', 'label': 0, 'idx': 1}
-  assert load.load(tasks.get('cola'), 'test', tmp_path).rows[0]['idx'] == 0
+  assert load.load(by_name.get('cola'), 'test', tmp_path).rows[0]['idx'] == 0
 
 
 def test_mnli_dev_has_other_columns_than_train(tmp_path):
@@ -183,7 +185,7 @@ def test_mnli_dev_has_other_columns_than_train(tmp_path):
   (tmp_path / 'dev_mismatched.tsv').write_text(
     '\t'.join(dev) + f'\n{texts}' + '\tneutral' * 5 + '\tentailment\n'
   )
-  mnli = tasks.get('mnli')
+  mnli = by_name.get('mnli')
   assert load.load(mnli, 'train', tmp_path).rows[0]['label'] == 2
   row = load.load(mnli, 'validation_mismatched', tmp_path).rows[0]
   assert (row['premise'], row['hypothesis'], row['label']) == ('P.', 'H.', 0)
@@ -193,7 +195,7 @@ def test_scores(tmp_path):
   header = '\t'.join('abcdefg') + '\tsentence1\tsentence2\tscore\n'
   row = '\t'.join('1234567') + '\tA.\tB.\t'
   (tmp_path / 'train.tsv').write_text(header + row + '3.800\n')
-  task = tasks.get('stsb')
+  task = by_name.get('stsb')
   table = load.load(task, 'train', tmp_path)
   assert table.labels().dtype == 'float32'
   assert table.rows[0]['label'] == 3.8
@@ -203,7 +205,7 @@ def test_scores(tmp_path):
       load.load(task, 'train', tmp_path)
 
 
-OWN = tasks.make(
+OWN = by_name.make(
   'mine', kind='classification', columns='text', label='y', labels='no,yes'
 )
 
@@ -268,7 +270,7 @@ def test_unknown_ending(tmp_path):
 
 
 def test_tags_and_choices(tmp_path):
-  tags = tasks.make(
+  tags = by_name.make(
     'ner', kind='token_classification', columns='words', labels='O,B'
   )
   path = tmp_path / 'train.jsonl'
@@ -277,7 +279,7 @@ def test_tags_and_choices(tmp_path):
   path.write_text('{"words": ["a", "b"], "label": ["B"]}\n')
   with pytest.raises(ValueError, match='train.jsonl:1: 1 labels for 2 tokens'):
     load.load(tags, 'train', tmp_path)
-  choice = tasks.make(
+  choice = by_name.make(
     'choice', kind='multiple_choice', columns='premise,a,b', choices='a,b'
   )
   path.write_text('{"premise": "p", "a": "x", "b": "y", "label": 1}\n')
@@ -299,7 +301,7 @@ def squad_file(**changes):
 
 
 def test_squad(tmp_path):
-  task, path = tasks.get('squad_v1'), tmp_path / 'train-v1.1.json'
+  task, path = by_name.get('squad_v1'), tmp_path / 'train-v1.1.json'
   path.write_text(json.dumps(squad_file()))
   row = load.load(task, 'train', tmp_path).rows[0]
   assert row['answers'] == {'text': ['Ann'], 'answer_start': [4]}
@@ -325,7 +327,7 @@ def test_fingerprint_follows_the_rows(tmp_path):
 
 
 def test_own_records():
-  task = tasks.get('rte')
+  task = by_name.get('rte')
   rows = [{'sentence1': 'a', 'sentence2': 'b'}]
   table = load.from_records(task, rows)
   assert (len(table), table.labelled) == (1, False)
@@ -351,6 +353,6 @@ COUNTS = {
 
 @pytest.mark.parametrize('name, split', COUNTS, ids=lambda value: value)
 def test_real_files_have_the_official_rows(shared, name, split):
-  table = load.load(tasks.get(name), split, shared / 'data')
+  table = load.load(by_name.get(name), split, shared / 'data')
   assert len(table) == COUNTS[name, split]
   assert table.notes == ()

@@ -7,11 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from glue_jax.data import pipeline, tasks
+from glue_jax.data import pipeline
+from glue_jax.data.tasks import by_name
 
 
 def test_generated_task():
-  task = tasks.get('mini_sentiment')
+  task = by_name.get('mini_sentiment')
   bundle = pipeline.build(
     task, max_length=24, buckets=(16, 48), train_limit=100, eval_limit=50
   )
@@ -29,7 +30,7 @@ def test_generated_task():
 
 def test_limits_depend_on_the_data_seed_alone():
   def rows(**seeds):
-    task = tasks.get('mini_sentiment')
+    task = by_name.get('mini_sentiment')
     bundle = pipeline.build(task, train_limit=30, eval_splits=(), **seeds)
     texts = [row['sentence'] for row in bundle.tables['train'].rows]
     return texts, bundle.train.rows(0).tolist()
@@ -39,7 +40,7 @@ def test_limits_depend_on_the_data_seed_alone():
   assert texts == again and order != other
   assert rows(data_seed=5)[0] != texts
   with pytest.raises(ValueError, match='limit of 0 rows'):
-    pipeline.build(tasks.get('mini_sentiment'), train_limit=0)
+    pipeline.build(by_name.get('mini_sentiment'), train_limit=0)
 
 
 def own_files(tmp_path):
@@ -47,7 +48,7 @@ def own_files(tmp_path):
   (tmp_path / 'a.csv').write_text(text)
   (tmp_path / 'b.csv').write_text('text,y\ngood,yes\nbad,no\n')
   (tmp_path / 'c.csv').write_text('text\nhidden\n')
-  task = tasks.make(
+  task = by_name.make(
     'mine', kind='classification', columns='text', label='y', labels='no,yes'
   )
   names = ('train', 'validation', 'test')
@@ -96,7 +97,7 @@ def test_a_task_may_say_its_length_and_the_config_has_the_last_word(tmp_path):
 
 def test_a_cased_vocabulary_keeps_diacritics(tmp_path):
   (tmp_path / 'a.csv').write_text('text,y\nŁódź i łódź,no\n')
-  task = tasks.make(
+  task = by_name.make(
     'mine', kind='classification', columns='text', label='y', labels='no,yes'
   )
   files = {'train': str(tmp_path / 'a.csv')}
@@ -114,7 +115,7 @@ def test_a_cased_vocabulary_keeps_diacritics(tmp_path):
 def test_corpus(tmp_path):
   (tmp_path / 'text').mkdir()
   (tmp_path / 'text' / 'one.txt').write_text('some words to learn\n' * 30)
-  task = tasks.make('corpus', kind='language_modeling')
+  task = by_name.make('corpus', kind='language_modeling')
   options = dict(data_dir=str(tmp_path), max_length=16, vocab_size=50)
   bundle = pipeline.build(
     task,
@@ -131,7 +132,7 @@ def test_corpus(tmp_path):
 
 
 def test_processes_are_passed_on():
-  task = tasks.get('mini_sentiment')
+  task = by_name.get('mini_sentiment')
   options = dict(train_limit=40, eval_limit=20, process_count=2)
   halves = [pipeline.build(task, process_index=i, **options) for i in range(2)]
   for name in ('train', 'validation'):
@@ -144,7 +145,7 @@ def test_processes_are_passed_on():
 
 
 def test_own_texts():
-  bundle = pipeline.build(tasks.get('mini_entailment'), train_limit=50)
+  bundle = pipeline.build(by_name.get('mini_entailment'), train_limit=50)
   rows = [{'premise': 'the dog sleeps', 'hypothesis': 'a cat'}] * 3
   table, batches = pipeline.from_rows(
     bundle.task, rows, bundle.tokenizer, max_length=16, batch_size=2

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from glue_jax.data import features, segments, sentence_pairs, tasks, tokenizing
+from glue_jax.data import features, segments, sentence_pairs, tokenizing
 from glue_jax.data.load import from_records
+from glue_jax.data.tasks import by_name
 
 TEXT = 'He met Dr. Who. "No!" she said.\nIt is 3 p.m. now. Really?'
 
@@ -33,7 +34,7 @@ def test_sentences_and_paragraphs_are_cut_by_the_rule():
 
 @pytest.mark.parametrize('kind', ['sentence', 2])
 def test_ids_run_from_cls_to_the_last_separator(tokenizer, kind):
-  task = tasks.make(
+  task = by_name.make(
     'own', kind='classification', columns=('a', 'b'), labels=('x', 'y')
   )
   rows = [
@@ -64,7 +65,7 @@ def test_ids_run_from_cls_to_the_last_separator(tokenizer, kind):
 def test_segments_are_refused_where_they_mean_nothing(tokenizer):
   with pytest.raises(ValueError, match="data.segments='page'; expected one of"):
     segments.check('page')
-  task = tasks.make('own', kind='token_classification', columns=('w',),
+  task = by_name.make('own', kind='token_classification', columns=('w',),
                     labels=('x', 'y'))  # fmt: skip
   table = from_records(task, [{'w': ['one', 'two']}], 'rows')
   with pytest.raises(ValueError, match='task own is token_classification'):

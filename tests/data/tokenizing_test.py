@@ -137,10 +137,11 @@ def test_errors(tmp_path):
 
 def test_equals_transformers_on_real_text(shared):
   transformers = pytest.importorskip('transformers')
-  from glue_jax.data import load, tasks
+  from glue_jax.data import load
+  from glue_jax.data.tasks import by_name
 
   vocab = shared / 'data' / 'vocab' / 'bert-base-uncased'
-  table = load.load(tasks.get('mrpc'), 'validation', shared / 'data')
+  table = load.load(by_name.get('mrpc'), 'validation', shared / 'data')
   pairs = [[row[c] for row in table.rows] for c in table.task.columns]
   encoded = tokenizing.get_tokenizer(vocab).encode(*pairs, max_length=48)
   theirs = transformers.BertTokenizerFast(str(vocab / 'vocab.txt'))(

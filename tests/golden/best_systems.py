@@ -8,7 +8,8 @@ import pathlib
 
 import numpy as np
 
-from glue_jax.leaderboard import agreement, kemeny, ranks
+from glue_jax.leaderboard.ranking import agreement, kemeny
+from glue_jax.leaderboard.ranking import borda as ranks
 
 Rows = list[tuple]
 EXACT = (0.0, 0.0)

@@ -8,14 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax.compress import moebert
-from glue_jax.kernels import tree_gate, tree_gate_math
-from glue_jax.layers import (
-  experts,
-  gates_dselectk,
-  gates_hash,
-  gates_topk,
-  permutation,
-)
+from glue_jax.kernels.tree_gate import math, tree_gate
+from glue_jax.layers.ffn import experts
+from glue_jax.layers.gates import dselectk, hash, permutation, topk
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.objectives import distill
 from tests.golden._kinds import by_kind
@@ -73,7 +68,7 @@ def _tree_gate(a: dict[str, np.ndarray]) -> Rows:
   )
   order = 'mid_leaf_heap_index_left_to_right'
   return [
-    (order, tree_gate_math.leaf_order(count), a[order], *EXACT),
+    (order, math.leaf_order(count), a[order], *EXACT),
     ('mid_leaf_prob', p, a['mid_leaf_prob'], *VALUE),
     ('out_gate_weights', gated.weights, a['out_gate_weights'], *VALUE),
     ('out_y', y, a['out_y'], *VALUE),
@@ -219,7 +214,7 @@ def _moebert_layer(a, layer, params, context) -> Rows:
   gradients, (y, balance) = jax.grad(run, (0, 1), has_aux=True)(params, x)
   if 'in_hash_list' in a:
     table = jnp.asarray(a['in_hash_list'])[:, None]
-    chosen = gates_hash.hashed(context['input_ids'], table, layer.experts)
+    chosen = hash.hashed(context['input_ids'], table, layer.experts)
   else:
     logits = x @ params['gate']['logits']['kernel']
     chosen = jax.nn.one_hot(logits.argmax(-1), layer.experts)
@@ -249,7 +244,7 @@ def _topk_dselectk(a: dict[str, np.ndarray]) -> Rows:
   x = jnp.asarray(a['in_x'])
 
   def top(x, w, b):
-    plain, _ = gates_topk.top_k(x @ w.T + b, keep)
+    plain, _ = topk.top_k(x @ w.T + b, keep)
     moved = permutation.averaged(matrices, plain)
     return (moved * cotangent).sum(), (plain, moved)
 
@@ -264,10 +259,10 @@ def _topk_dselectk(a: dict[str, np.ndarray]) -> Rows:
 
   def dselect(x, wz, bz, ww, bw):
     z = (x @ wz + bz).reshape(len(x), keep, -1)
-    q = gates_dselectk.selectors(z, count, gamma)
-    g = gates_dselectk.combine(q, x @ ww + bw, matrices)
+    q = dselectk.selectors(z, count, gamma)
+    g = dselectk.combine(q, x @ ww + bw, matrices)
     entropy = -(q * jnp.log(q + 1e-6)).sum((1, 2)).mean()
-    lost = gates_dselectk.reciprocal(q).sum()
+    lost = dselectk.reciprocal(q).sum()
     total = (g * cotangent).sum() + 0.3 * entropy + 0.01 * lost
     return total, (q, g, entropy, lost)
 

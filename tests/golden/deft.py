@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from glue_jax.layers import feedforward
+from glue_jax.layers import activations
 from glue_jax.objectives import density
 from glue_jax.optim import density as transform
 
@@ -45,7 +45,7 @@ def compare(arrays: dict[str, np.ndarray], folder: pathlib.Path) -> list[tuple]:
 def _kind(before, after):
   """The activation that turns the one array into the other."""
   far = {
-    kind: float(jnp.abs(feedforward.activation(kind)(before) - after).max())
+    kind: float(jnp.abs(activations.activation(kind)(before) - after).max())
     for kind in KINDS
   }
   kind = min(far, key=far.get)
@@ -57,7 +57,7 @@ def _kind(before, after):
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _ours(kind, eps, before, after):
   """All results of a file: values, and gradients also by the transform."""
-  activation = feedforward.activation(kind)
+  activation = activations.activation(kind)
   rows = lambda values: jnp.stack([density.per_example(v) for v in values], 1)
 
   def loss(a):

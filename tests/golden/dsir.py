@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from glue_jax.data import selection
+from glue_jax.data.selection import dsir
 
 EXACT = (0.0, 0.0)
 VALUE = (0.0, 1e-10)
@@ -26,7 +26,7 @@ def compare(arrays: dict[str, np.ndarray], folder: Path) -> Rows:
   elif any(name[0] == 'b' and name[1:].isdigit() for name in arrays):
     keys = _lines(folder / 'hash_keys.txt')
     found = {
-      name: ([selection.bucket(key, int(name[1:])) for key in keys], EXACT)
+      name: ([dsir.bucket(key, int(name[1:])) for key in keys], EXACT)
       for name in arrays
     }
   else:
@@ -52,24 +52,24 @@ def _selection(a: dict[str, np.ndarray], folder: Path) -> dict[str, tuple]:
   n, buckets = int(a['ngrams']), int(a['num_buckets'])
   separate = a['log_importance'].ndim == 2
   names = ['target.txt', 'target2.txt'] if separate else ['target.txt']
-  hasher = selection.Hasher(n, buckets)
+  hasher = dsir.Hasher(n, buckets)
   ids, sizes = hasher(_lines(folder / 'raw.txt'))
   targets = np.stack(
     [
-      selection.bucket_counts(hasher(_lines(folder / name))[0], buckets)
+      dsir.bucket_counts(hasher(_lines(folder / name))[0], buckets)
       for name in names
     ]
   )
-  q = selection.probabilities(selection.bucket_counts(ids, buckets))
-  p = selection.probabilities(targets, float(a['laplace']))
-  log_diff = selection.log_ratio(p, q)
-  weights = selection.log_weights(ids, sizes, log_diff)
-  lengths = selection.token_counts(sizes, n)
+  q = dsir.probabilities(dsir.bucket_counts(ids, buckets))
+  p = dsir.probabilities(targets, float(a['laplace']))
+  log_diff = dsir.log_ratio(p, q)
+  weights = dsir.log_weights(ids, sizes, log_diff)
+  lengths = dsir.token_counts(sizes, n)
   shares = targets.sum(1) / targets.sum()
-  counts = selection.split_k(int(a['num_to_sample']), shares)
+  counts = dsir.split_k(int(a['num_to_sample']), shares)
   valid = lengths >= int(a['min_example_length'])
-  drawn = selection.select(weights, valid, counts, _noise(a))
-  top = selection.select(weights, valid, counts, None)
+  drawn = dsir.select(weights, valid, counts, _noise(a))
+  top = dsir.select(weights, valid, counts, None)
   bare = (lambda x: x) if separate else (lambda x: x[..., 0])
   row = np.repeat(np.arange(len(sizes)), sizes)
   cells, count = np.unique(row * buckets + ids, return_counts=True)
@@ -90,7 +90,7 @@ def _selection(a: dict[str, np.ndarray], folder: Path) -> dict[str, tuple]:
   return found
 
 
-def _noise(a: dict[str, np.ndarray]) -> selection.Noise:
+def _noise(a: dict[str, np.ndarray]) -> dsir.Noise:
   """The file's own noise, in the order in which it was drawn."""
   used: dict[int, int] = {}
 

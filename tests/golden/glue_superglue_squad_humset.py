@@ -10,7 +10,8 @@ import warnings
 
 import numpy as np
 
-from glue_jax import metrics, metrics_squad
+from glue_jax.metrics import scores as metrics
+from glue_jax.metrics import squad
 
 TIGHT = (1e-9, 0.0)
 # Correlations come from float32 inputs.
@@ -86,7 +87,7 @@ def _multirc(a):
 
 def _record(a):
   answers = _answers(a['references_json'])
-  scores = metrics_squad.record(answers, _json(a['predictions_json']))
+  scores = squad.record(answers, _json(a['predictions_json']))
   correct = sorted(int(key) for key in scores['correct_ids'])
   return [
     ('exact_match', scores['exact_match'], a['exact_match'], *TIGHT),
@@ -96,7 +97,7 @@ def _record(a):
 
 
 def _squad(a):
-  v1 = metrics_squad.squad_v1(
+  v1 = squad.squad_v1(
     _answers(a['v1_references_json']), _json(a['v1_predictions_json'])
   )
   rows = [
@@ -111,10 +112,10 @@ def _squad(a):
     (0.5, 'v2_eval_threshold_05_json'),
     (1.0, 'v2_best_json'),
   ):
-    ours = metrics_squad.squad_v2(answers, predictions, no_answer, threshold)
+    ours = squad.squad_v2(answers, predictions, no_answer, threshold)
     for name, value in _json(a[key]).items():
       rows.append((f'{key}/{name}', ours[name], value, *TIGHT))
-  scores = metrics_squad.squad_v2_scores(answers, predictions)
+  scores = squad.squad_v2_scores(answers, predictions)
   for part, ours in zip(('exact', 'f1'), scores):
     theirs = _json(a[f'v2_{part}_per_question_json'])
     rows.append(

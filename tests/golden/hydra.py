@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
-from glue_jax.kernels import quasiseparable as kernel
-from glue_jax.kernels import quasiseparable_xla as chunks
-from glue_jax.layers import hydra, matrix_mixer
+from glue_jax.kernels.quasiseparable import quasiseparable as kernel
+from glue_jax.kernels.quasiseparable import xla as chunks
+from glue_jax.layers.mixers import hydra, matrix_mixer
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import names
 from glue_jax.models.model import build, shapes

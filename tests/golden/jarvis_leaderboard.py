@@ -8,7 +8,8 @@ after rounding to 4 decimals, exactly.
 import dataclasses
 import pathlib
 
-from glue_jax.leaderboard import predictions, registry, safety, scoring
+from glue_jax.leaderboard import registry, safety, scoring
+from glue_jax.leaderboard.contribution import predictions
 from glue_jax.leaderboard.registry import Entry
 
 METRICS = {'acc': 'accuracy'}

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from glue_jax import metrics_sequence as metrics
+from glue_jax.metrics import sequence as metrics
 
 TOLERANCE = (1e-12, 0.0)
 MODES = {'conll': 'conll', 'strict_iob2': 'strict', 'unit': 'unit'}

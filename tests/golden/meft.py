@@ -2,8 +2,8 @@
 
 The streams, logits and gradients are those of this project's model in float32,
 with the ordinary backward pass and with the reversible one as published (one
-segment). A second row of gradients runs glue_jax/layers/coupling.py in float64
-on a BERT block written down here.
+segment). A second row of gradients runs glue_jax/layers/stacks/coupling.py in
+float64 on a BERT block written down here.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
-from glue_jax.layers import coupling, reversible
+from glue_jax.layers.stacks import coupling, reversible
 from glue_jax.methods import meft
 from glue_jax.models import bert
 from glue_jax.models.model import Model, build

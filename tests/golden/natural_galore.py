@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from glue_jax.optim import galore, moments, natural_galore
+from glue_jax.optim import adam as moments
+from glue_jax.optim import galore, natural_galore
 from tests.conftest import jit
 
 Rows = list[tuple]

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
-from glue_jax.kernels import segment_pooling as kernel
-from glue_jax.layers import ponet
+from glue_jax.kernels.segment_pooling import segment_pooling as kernel
+from glue_jax.layers.mixers import ponet
 from glue_jax.models.encoder import Block, EncoderConfig
 from tests.golden._kinds import by_kind
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from glue_jax import tree
 from glue_jax.layers.norm import LayerNorm
-from glue_jax.peft import adapter, fusion, scaling, sources
+from glue_jax.peft import adapter, fusion, scaling, source_adapters
 from glue_jax.plugs import Apply, Plug
 
 Rows = list[tuple]
@@ -69,7 +69,7 @@ def compare(arrays: dict[str, np.ndarray], folder: pathlib.Path) -> Rows:
   return rows
 
 
-def given(a: dict[str, np.ndarray]) -> tuple[sources.Sources, dict]:
+def given(a: dict[str, np.ndarray]) -> tuple[source_adapters.Sources, dict]:
   """Returns (Sources, {leaf of one site: value}) of a file."""
   n, m, d = a['down_w'].shape
   adapters = [
@@ -81,9 +81,9 @@ def given(a: dict[str, np.ndarray]) -> tuple[sources.Sources, dict]:
     }
     for t in range(n)
   ]
-  stacked = sources.stack(adapters)
+  stacked = source_adapters.stack(adapters)
   own = {name.removeprefix('x/'): x for name, x in stacked.items()}
-  return sources.Sources(n, m, d, jax.nn.relu), own
+  return source_adapters.Sources(n, m, d, jax.nn.relu), own
 
 
 def run(
@@ -147,7 +147,7 @@ def _single(a) -> Rows:
   one, _ = run(a, (plug,), own, {})
   rows.append(('single_adapter_out', one, a['single_adapter_out'], *VALUE))
   down = (site['source_down_kernel'], site['source_down_bias'])
-  stacked = sources.Stacked(
+  stacked = source_adapters.Stacked(
     down, (site['source_up_kernel'], site['source_up_bias'])
   )
   each = [

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glue_jax.compress import residuals
+from glue_jax.compress import saved_activations
 from glue_jax.optim import layer_schedule
 
 Rows = list[tuple]
@@ -37,13 +37,13 @@ def compare(arrays: dict[str, np.ndarray], folder: pathlib.Path) -> Rows:
 
 
 def _operations(a: dict[str, np.ndarray]) -> Rows:
-  dense = lambda x, w, b: residuals.dense8(x, w.T) + b
-  active = lambda x, w, b: residuals.layernorm_pruned(x, w, b, EPS)
-  frozen = lambda x, b: residuals.layernorm_pruned(x, a['ln_w'], b, EPS)
+  dense = lambda x, w, b: saved_activations.dense8(x, w.T) + b
+  active = lambda x, w, b: saved_activations.layernorm_pruned(x, w, b, EPS)
+  frozen = lambda x, b: saved_activations.layernorm_pruned(x, a['ln_w'], b, EPS)
   cases = (
-    ('gelu', residuals.gelu4, 'x', ''),
-    ('mm', residuals.matmul8, 'ab', ''),
-    ('smm', residuals.softmax_matmul8, 'sv', ''),
+    ('gelu', saved_activations.gelu4, 'x', ''),
+    ('mm', saved_activations.matmul8, 'ab', ''),
+    ('smm', saved_activations.softmax_matmul8, 'sv', ''),
     ('lin', dense, 'xwb', ''),
     ('ln', active, 'xwb', '_active'),
     ('ln', frozen, 'xb', '_frozen'),

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from jax.experimental.pallas import tpu as pltpu
 
-from glue_jax.kernels import lowering, quasiseparable_tpu
-from glue_jax.kernels import quasiseparable as kernel
+from glue_jax.kernels import lowering
+from glue_jax.kernels.quasiseparable import quasiseparable as kernel
+from glue_jax.kernels.quasiseparable import tpu
 from tests.conftest import jit, run_on_devices
 
 SPLIT = """
@@ -228,9 +229,7 @@ def test_gradient_is_that_of_the_matrix():
 
 @pytest.mark.parametrize('width', [384, 768, 1024])
 def test_programs_fit_into_vmem(width):
-  held = functools.partial(
-    quasiseparable_tpu.vmem_bytes, 2 * width // 64, 64, itemsize=4
-  )
+  held = functools.partial(tpu.vmem_bytes, 2 * width // 64, 64, itemsize=4)
   assert held(64, 128) < held(128, 256) < 12 * 2**20
   # Scratch and both states at least.
   assert held(64, 128) > 2 * 128**2 * 4 + 2 * 2 * 2 * 64 * 128 * 4

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import strategies
 from jax.experimental.pallas import tpu as pltpu
 
-from glue_jax.kernels import lowering, segment_pooling_tpu
-from glue_jax.kernels import segment_pooling as kernel
+from glue_jax.kernels import lowering
+from glue_jax.kernels.segment_pooling import segment_pooling as kernel
+from glue_jax.kernels.segment_pooling import tpu
 from tests.conftest import run_on_devices
 
 SPLIT = """
@@ -147,9 +148,9 @@ def test_a_mesh_of_devices_gives_what_one_does_and_lowers():
 
 
 def test_vmem_stays_within_the_chip():
-  assert segment_pooling_tpu.vmem_bytes(16384, 4) <= 120 * 2**20
-  assert segment_pooling_tpu.vmem_bytes(8192, 4) <= 60 * 2**20
-  assert segment_pooling_tpu.vmem_bytes(2048, 4) <= 15 * 2**20
+  assert tpu.vmem_bytes(16384, 4) <= 120 * 2**20
+  assert tpu.vmem_bytes(8192, 4) <= 60 * 2**20
+  assert tpu.vmem_bytes(2048, 4) <= 15 * 2**20
 
 
 def test_permuting_a_segment_changes_nothing_and_labels_are_only_names():

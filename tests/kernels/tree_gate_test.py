@@ -10,9 +10,9 @@ import pytest
 from hypothesis import strategies
 from jax.experimental.pallas import tpu as pltpu
 
-from glue_jax.kernels import lowering, tree_gate_gpu, tree_gate_tpu
-from glue_jax.kernels import tree_gate as kernel
-from glue_jax.kernels import tree_gate_math as math
+from glue_jax.kernels import lowering
+from glue_jax.kernels.tree_gate import gpu, math, tpu
+from glue_jax.kernels.tree_gate import tree_gate as kernel
 
 NAMES = 'x', 'split', 'leaf', 'leaf_bias', 'permutation', 'split_bias'
 # (T, D, n, k) from a few, so that programs are shared between examples.
@@ -129,8 +129,8 @@ def test_forward_and_backward_lower(
 
 def test_memory_of_a_program():
   largest = math.Shape(16, 4, 0.1)
-  assert tree_gate_tpu.vmem_bytes(largest, 1024) < 16 * 2**20
-  assert all(size & (size - 1) == 0 for size in tree_gate_gpu.sizes(largest))
+  assert tpu.vmem_bytes(largest, 1024) < 16 * 2**20
+  assert all(size & (size - 1) == 0 for size in gpu.sizes(largest))
 
 
 @pytest.mark.parametrize('experts', [2, 3, 5, 8])

@@ -8,9 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from glue_jax import programs
 from launch import benchmark
-from launch.benchmarks import _lengths, _worker, encoder, glue_peer
+from launch.benchmarks import encoder, glue_peer
+from launch.benchmarks.parts import lengths as _lengths
+from launch.benchmarks.parts import worker as _worker
+from launch.cli import programs
 from tests.conftest import ROOT
 
 
@@ -93,8 +95,8 @@ def test_rows_have_rates_and_ratio(tmp_path, capsys):
 
 
 SIDES = [
-  'launch.benchmarks._ours',
-  'launch.benchmarks._peer',
+  'launch.benchmarks.parts.ours',
+  'launch.benchmarks.parts.peer',
 ]
 
 

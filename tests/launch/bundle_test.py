@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
-from glue_jax import build, bundle_folder, runs, saved_model, sharding
+from glue_jax.devices import sharding
+from glue_jax.export import bundle_folder
+from glue_jax.training import build, runs
+from glue_jax.weights import saved_model
 from tests.conftest import ROOT, tiny_config
 
 

@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 
-from glue_jax.data import load, tasks
+from glue_jax.data import load
+from glue_jax.data.tasks import by_name
 from launch import data
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -88,9 +89,9 @@ def test_histogram():
 
 
 def test_balance():
-  table = load.load(tasks.get('mini_sentiment'), 'test')
+  table = load.load(by_name.get('mini_sentiment'), 'test')
   assert data.balance(table) == 'negative 250 (50.0%), positive 250 (50.0%)'
-  hidden = load.from_records(tasks.get('cola'), [{'sentence': 'a'}])
+  hidden = load.from_records(by_name.get('cola'), [{'sentence': 'a'}])
   assert data.balance(hidden) == 'hidden'
 
 

@@ -4,7 +4,8 @@ import types
 
 import pytest
 
-from launch.benchmarks import _glue_cells, dylora, lamda
+from launch.benchmarks import dylora, lamda
+from launch.benchmarks.parts import glue_cells
 
 
 @pytest.fixture(autouse=True)
@@ -13,7 +14,7 @@ def flags(monkeypatch, tmp_path):
     out=str(tmp_path), rank=8, eta=0.3, rows=4, length=8, tasks=['rte'],
     arms=['lora', 'lamda'],
   )  # fmt: skip
-  for module in (_glue_cells, lamda):
+  for module in (glue_cells, lamda):
     monkeypatch.setattr(module, 'FLAGS', values)
 
 
@@ -27,8 +28,8 @@ def flags(monkeypatch, tmp_path):
 )
 def test_a_cell_is_as_long_as_the_flags_say(length, train):
   given = {'epochs': None, 'steps': None, 'train_limit': 64, 'lr': 1e-3}
-  vars(_glue_cells.FLAGS).update(given | length, data_dir='x', weights='y')
-  config = _glue_cells.settings('rte', 3, (('bitfit', {}),))
+  vars(glue_cells.FLAGS).update(given | length, data_dir='x', weights='y')
+  config = glue_cells.settings('rte', 3, (('bitfit', {}),))
   assert {key: config.train.get(key) for key in train} == train
   assert config.data.train_limit == 64 and tuple(config.seeds) == (3,)
 
@@ -44,8 +45,8 @@ def test_finished_cells_are_kept():
 
   cells = [{'task': 'rte', 'seed': seed} for seed in (0, 1, 2)]
   with pytest.raises(KeyboardInterrupt):
-    _glue_cells.rows(cells, finish)
-  rows = _glue_cells.rows(cells, finish)
+    glue_cells.rows(cells, finish)
+  rows = glue_cells.rows(cells, finish)
   assert [cell['seed'] for cell in run] == [0, 1, 1, 2]
   assert [row['score'] for row in rows] == [0.0, 0.5, 1.0]
 

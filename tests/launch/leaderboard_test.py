@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from glue_jax import runs
+from glue_jax.training import runs
 from tests.conftest import ROOT, tiny_config
 from tests.leaderboard import boards
 

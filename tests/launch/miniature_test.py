@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from glue_jax import programs
 from launch import miniature
+from launch.cli import programs
 
 
 def run(*arguments):

@@ -9,7 +9,7 @@ import pytest
 
 from launch import select_data
 from tests.conftest import ROOT
-from tests.data.selection_corpora import write_corpora
+from tests.data.selection.corpora import write_corpora
 
 
 def command(folder, *arguments):

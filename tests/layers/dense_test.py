@@ -6,14 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax.layers import spec
+from glue_jax.layers import dense
 
 
 @pytest.mark.parametrize('shape', [(5,), (2, 5), (2, 3, 5), (2, 3, 4, 5)])
 def test_equals_a_plain_dense_layer(shape):
   x = jax.random.normal(jax.random.key(0), shape)
   plain = nn.Dense(7)
-  flat = nn.Dense(7, dot_general=spec.dot_general)
+  flat = nn.Dense(7, dot_general=dense.dot_general)
   variables = plain.init(jax.random.key(1), x)
 
   def loss(variables, x, module):
@@ -30,7 +30,7 @@ def test_equals_a_plain_dense_layer(shape):
 def test_kernel_gradient_sums_over_one_dimension():
   grad = jax.grad(
     lambda w, x: jnp.square(
-      spec.dot_general(x, w, (((2,), (0,)), ((), ())))
+      dense.dot_general(x, w, (((2,), (0,)), ((), ())))
     ).sum()
   )
   text = jax.jit(grad).lower(jnp.ones((5, 7)), jnp.ones((2, 3, 5))).as_text()
@@ -40,6 +40,6 @@ def test_kernel_gradient_sums_over_one_dimension():
 
 def test_refuses_other_contractions():
   with pytest.raises(ValueError, match='dimension numbers'):
-    spec.dot_general(
+    dense.dot_general(
       jnp.ones((3, 4)), jnp.ones((3, 5)), (((0,), (0,)), ((), ()))
     )

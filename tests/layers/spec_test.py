@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from glue_jax.layers import feedforward, spec
+from glue_jax.layers import activations, spec
 from glue_jax.layers.spec import EncoderConfig
 
 
@@ -51,7 +51,7 @@ def test_unknown_types_and_activations_are_errors():
   with pytest.raises(ValueError, match='float16'):
     EncoderConfig(dtype='float16')
   with pytest.raises(ValueError, match="'gelu_tanh'"):
-    feedforward.activation('gelly')
+    activations.activation('gelly')
 
 
 def test_frozen_values_hash():

@@ -7,8 +7,9 @@ import struct
 import zipfile
 import zlib
 
-from glue_jax.leaderboard import check, registry
-from launch.miniatures import _invented_board
+from glue_jax.leaderboard import registry
+from glue_jax.leaderboard.contribution import check
+from launch.miniatures.parts import invented_board
 
 ROWS = 12
 
@@ -16,7 +17,7 @@ ROWS = 12
 def make(folder, methods=1, tasks=1, seeds=1, rows=ROWS):
   """Writes an invented leaderboard; returns its folder as a path."""
   folder = pathlib.Path(folder)
-  _invented_board.make(folder, methods, tasks, seeds, rows)
+  invented_board.make(folder, methods, tasks, seeds, rows)
   return folder
 
 

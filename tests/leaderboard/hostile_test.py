@@ -16,7 +16,8 @@ import sys
 import pytest
 
 from glue_jax.leaderboard import board as board_lib
-from glue_jax.leaderboard import predictions, site
+from glue_jax.leaderboard.contribution import predictions
+from glue_jax.leaderboard.site import site
 from tests.leaderboard import boards, markup
 
 EVIL = '<img src=x onerror=alert(1)>'

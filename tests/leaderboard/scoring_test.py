@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from glue_jax import metrics
-from glue_jax.leaderboard import bootstrap, scoring
+from glue_jax.leaderboard import score_bootstrap, scoring
 from glue_jax.leaderboard.registry import Entry, Gold
+from glue_jax.metrics import scores
 
 N = 40
 RNG = np.random.default_rng(1)
@@ -34,11 +34,11 @@ def classes(n=N, k=3, noise=0.3, seed=0):
 def test_draws_of_class_metrics_equal_those_of_drawn_test_sets(metric):
   k = 2 if metric == 'f1' else 3
   labels, predictions = classes(k=k)
-  draws = bootstrap.classification(metric, predictions, labels, k)
-  rng = np.random.default_rng(bootstrap.SEED)
+  draws = score_bootstrap.classification(metric, predictions, labels, k)
+  rng = np.random.default_rng(score_bootstrap.SEED)
   for i in range(50):
     rows = rng.integers(0, N, N)
-    one = metrics.compute([metric], predictions[rows], labels[rows])[metric]
+    one = scores.compute([metric], predictions[rows], labels[rows])[metric]
     assert draws[i] == pytest.approx(one, abs=1e-12)
 
 
@@ -48,11 +48,11 @@ def test_draws_of_class_metrics_equal_those_of_drawn_test_sets(metric):
 def test_draws_of_number_metrics_equal_those_of_drawn_test_sets(metric):
   labels = np.round(RNG.uniform(0, 5, N), 1)  # with ties
   predictions = np.round(labels + RNG.normal(size=N), 1)
-  draws = bootstrap.regression(metric, predictions, labels)
-  rng = np.random.default_rng(bootstrap.SEED)
+  draws = score_bootstrap.regression(metric, predictions, labels)
+  rng = np.random.default_rng(score_bootstrap.SEED)
   for i in range(50):
     rows = rng.integers(0, N, N)
-    one = metrics.compute([metric], predictions[rows], labels[rows])[metric]
+    one = scores.compute([metric], predictions[rows], labels[rows])[metric]
     assert draws[i] == pytest.approx(one, abs=1e-10)
 
 
@@ -60,10 +60,10 @@ def test_groups_are_drawn_whole():
   groups = np.repeat(np.arange(10), 4)
   labels, predictions = classes(k=2, noise=0.1)
   right = (labels == predictions).reshape(10, 4).all(1)
-  draws = bootstrap.classification(
+  draws = score_bootstrap.classification(
     'exact_match', predictions, labels, 2, groups
   )
-  rng = np.random.default_rng(bootstrap.SEED)
+  rng = np.random.default_rng(score_bootstrap.SEED)
   for i in range(20):
     assert draws[i] == pytest.approx(right[rng.integers(0, 10, 10)].mean())
 
@@ -72,7 +72,9 @@ def test_the_interval_is_the_percentile_one():
   for n in (1000, 999, 7):
     draws = RNG.normal(size=n)
     np.testing.assert_allclose(
-      bootstrap.interval(draws), np.percentile(draws, [2.5, 97.5]), rtol=1e-12
+      score_bootstrap.interval(draws),
+      np.percentile(draws, [2.5, 97.5]),
+      rtol=1e-12,
     )
 
 
@@ -192,7 +194,7 @@ SUPERGLUE = {
 
 
 def test_superglue_average_is_the_mean_of_its_tasks_means():
-  columns = metrics.SUPERGLUE_COLUMNS
+  columns = scores.SUPERGLUE_COLUMNS
   means = {
     task: dict(zip(names, SUPERGLUE[task].values()))
     for task, names in columns.items()

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax import build, train, tree
-from glue_jax.layers import permutation
+from glue_jax import tree
+from glue_jax.layers.gates import permutation
 from glue_jax.methods import comet
+from glue_jax.training import build, train
 from tests.conftest import tiny_config
 
 MODEL = dict(
@@ -45,10 +46,11 @@ def test_a_run_searches_fixes_and_merges(tmp_path):
   assert all(0 <= value <= 1 for value in logged['train/few_experts'])
   record = json.loads((tmp_path / 'model/model.json').read_text())
   assert record['unmerged'] == []
-  from glue_jax import evaluate, restore
+  from glue_jax.evaluation import evaluate
+  from glue_jax.inference import open_run
 
   (split,) = result['metrics']
-  run = restore.load_run(
+  run = open_run.load_run(
     tmp_path, eval_splits=(split,), eval_limit=settings.data.eval_limit
   )
   found, _ = evaluate.evaluate(

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax import build, session, sharding, tree
+from glue_jax import tree
+from glue_jax.devices import sharding
 from glue_jax.methods import ada_deft
 from glue_jax.objectives import density
-from glue_jax.step import make_step
+from glue_jax.training import build, session
+from glue_jax.training.step import make_step
 from tests.conftest import jit, tiny_config
 
 RELU = dict(activation='relu')

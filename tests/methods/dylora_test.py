@@ -10,14 +10,17 @@ import optax
 import pytest
 from absl.testing import flagsaver
 
-from glue_jax import build, export, predict, session, tree
+from glue_jax import tree
+from glue_jax.export import huggingface, stablehlo
+from glue_jax.inference import open_run
 from glue_jax.method import Objective, compose
 from glue_jax.methods import dylora as method
 from glue_jax.peft import dylora
 from glue_jax.plugs import Apply
-from glue_jax.state import TrainState
-from glue_jax.step import USES, make_step
-from glue_jax.train import train
+from glue_jax.training import build, session
+from glue_jax.training.state import TrainState
+from glue_jax.training.step import USES, make_step
+from glue_jax.training.train import train
 from launch import evaluate as command
 from tests.conftest import tiny_config
 
@@ -81,7 +84,7 @@ def workdir(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def run(workdir):
-  return predict.open_run(workdir, splits=None)
+  return open_run.open_run(workdir, splits=None)
 
 
 def test_every_rank_is_predicted_by_one_program(run):
@@ -112,9 +115,9 @@ def test_what_is_merged_at_a_rank_predicts_as_it(run):
 
 def test_exports_name_the_rank(run, workdir, tmp_path):
   chosen = run.at_rank(3)
-  assert 'merged at rank 3' in export.card(chosen, workdir)
-  assert 'merged at rank' not in export.card(run, workdir)
-  signature = export.save_stablehlo(
+  assert 'merged at rank 3' in huggingface.card(chosen, workdir)
+  assert 'merged at rank' not in huggingface.card(run, workdir)
+  signature = stablehlo.save_stablehlo(
     chosen, tmp_path, batch=1, length=4, platforms=('cpu',)
   )
   assert signature['rank'] == 3

@@ -6,11 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from glue_jax import build, session, sharding, tree
+from glue_jax import tree
+from glue_jax.devices import sharding
 from glue_jax.method import Host, add_leaves
 from glue_jax.methods import lamda as method
 from glue_jax.peft import lamda
-from glue_jax.step import Programs, make_step
+from glue_jax.training import build, session
+from glue_jax.training.step import Programs, make_step
 from tests.conftest import tiny_config
 
 TOTAL = 6

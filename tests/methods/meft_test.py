@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glue_jax import tree
-from glue_jax.layers.reversible import VARIANTS
+from glue_jax.layers.stacks.reversible import VARIANTS
 from glue_jax.methods import meft
 from glue_jax.models.model import build
 from glue_jax.peft import meft as adapters

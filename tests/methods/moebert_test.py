@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from glue_jax import build, train, tree
+from glue_jax import tree
 from glue_jax.methods import moebert
+from glue_jax.training import build, train
+from glue_jax.weights import source
 from tests.conftest import ROOT, tiny_config
 
 
@@ -50,7 +52,7 @@ def student(teacher, size=12, **kwargs):
 def test_experts_start_as_pruned_dense_layers_and_train(teacher, tmp_path):
   parts = build.build(student(teacher), 0, total_steps=lambda _: 4)
   ours = tree.flatten(parts.params)
-  dense = tree.flatten(build.load_model(str(teacher))[1])
+  dense = tree.flatten(source.load_model(str(teacher))[1])
   scores = moebert.read_importance(f'{teacher}/importance.npz')['layer_0']
   assert (scores >= 0).all() and scores.max() > 0
   best = np.argsort(-scores, kind='stable')[:8]

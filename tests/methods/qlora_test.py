@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax import build, tree
+from glue_jax import tree
 from glue_jax.compress import nf4
+from glue_jax.training import build
 from tests.conftest import tiny_config
 
 

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax import build, checkpoint, cpu, session, sharding, tree
+from glue_jax import tree
+from glue_jax.devices import cpu, sharding
 from glue_jax.method import Host
 from glue_jax.optim import layer_schedule
-from glue_jax.step import Programs, make_step
+from glue_jax.training import build, checkpoint, session
+from glue_jax.training.step import Programs, make_step
 from tests.conftest import QUICK, tiny_config
 
 

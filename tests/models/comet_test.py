@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from glue_jax import convert, tree
+from glue_jax import tree
 from glue_jax.models import comet
 from glue_jax.models import model as models
+from glue_jax.weights import huggingface
 
 GATES = {
   'comet': dict(k=2, gamma=0.5, split_bias=True),
@@ -28,13 +29,13 @@ def test_a_folder_is_read_back(gate, tmp_path):
   model = build(gate, inside=gate != 'topk')
   batch = models.example_batch(model)
   params = model.init(jax.random.key(0), batch)['params']
-  convert.save_hf(tmp_path, model, params)
-  family, config, _ = convert.read_hf_config(tmp_path)
+  huggingface.save_hf(tmp_path, model, params)
+  family, config, _ = huggingface.read_hf_config(tmp_path)
   again = models.build(
     family, kind='classification', num_outputs=2, config=config
   )
   assert again == model
-  found, missing = convert.load_hf(tmp_path, again)
+  found, missing = huggingface.load_hf(tmp_path, again)
   assert not missing
   ours = tree.flatten(params)
   assert ours.keys() == tree.flatten(found).keys()

@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from glue_jax import convert, tree
+from glue_jax import tree
 from glue_jax.layers.spec import freeze
 from glue_jax.models import model as models
+from glue_jax.weights import huggingface
 from tests.conftest import jit, run_on_devices
 
 OPTIONS = freeze(
@@ -37,11 +38,11 @@ def initial(model):
 def test_an_exported_folder_is_read_back(kind, tmp_path):
   model = build(kind)
   params = initial(model)
-  convert.save_hf(tmp_path, model, params)
-  family, config, _ = convert.read_hf_config(tmp_path)
+  huggingface.save_hf(tmp_path, model, params)
+  family, config, _ = huggingface.read_hf_config(tmp_path)
   again = models.build(family, kind=kind, num_outputs=3, config=config)
   assert again.config == model.config
-  back, missing = convert.load_hf(tmp_path, again)
+  back, missing = huggingface.load_hf(tmp_path, again)
   assert missing == []
   ours, theirs = tree.flatten(params), tree.flatten(back)
   assert ours.keys() == theirs.keys()
@@ -51,7 +52,7 @@ def test_an_exported_folder_is_read_back(kind, tmp_path):
 
 def test_a_folder_has_the_official_names(tmp_path):
   model = build()
-  convert.save_hf(tmp_path, model, initial(model))
+  huggingface.save_hf(tmp_path, model, initial(model))
   import safetensors.numpy
 
   tensors = safetensors.numpy.load_file(tmp_path / 'model.safetensors')

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from glue_jax import convert, tree
+from glue_jax import tree
 from glue_jax.models import model as models
+from glue_jax.weights import huggingface
 from tests.models.model_test import forward, make, make_batch, start
 
 FAMILIES = ('ponet',)
@@ -17,15 +18,15 @@ FAMILIES = ('ponet',)
 def test_a_folder_gives_back_sizes_and_weights(name, kind, tmp_path):
   model = make(name, kind)
   params = start(model)
-  convert.save_hf(tmp_path, model, params)
+  huggingface.save_hf(tmp_path, model, params)
   record = json.loads((tmp_path / 'config.json').read_text())
   assert record['model_type'] == name
-  family, config, _ = convert.read_hf_config(tmp_path)
+  family, config, _ = huggingface.read_hf_config(tmp_path)
   assert family == name
   again = models.build(
     family, config=config, kind=kind, num_outputs=model.num_outputs
   )
-  found, _ = convert.load_hf(tmp_path, again)
+  found, _ = huggingface.load_hf(tmp_path, again)
   flat = tree.flatten(found)
   for leaf, value in tree.flatten(params).items():
     np.testing.assert_array_equal(flat[leaf], value, err_msg=leaf)
@@ -39,8 +40,8 @@ def test_a_folder_gives_back_sizes_and_weights(name, kind, tmp_path):
 def test_a_pre_training_folder_gives_its_masked_language_model(tmp_path):
   whole, part = (make('ponet', kind) for kind in ('sentence_structure', 'mlm'))
   params = start(whole)
-  convert.save_hf(tmp_path, whole, params)
-  found, missing = convert.load_hf(tmp_path, part)
+  huggingface.save_hf(tmp_path, whole, params)
+  found, missing = huggingface.load_hf(tmp_path, part)
   assert missing == []
   flat = tree.flatten(params)
   for leaf, value in tree.flatten(found).items():

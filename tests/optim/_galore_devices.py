@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from glue_jax import sharding, tree
+from glue_jax import tree
+from glue_jax.devices import sharding
 from glue_jax.optim import galore, natural_galore
 from tests.conftest import jit
 

@@ -7,9 +7,11 @@ import numpy as np
 import optax
 import pytest
 
-from glue_jax import train, tree
-from glue_jax.monitor import NonFinite
-from glue_jax.optim import build, galore, moments, projection
+from glue_jax import tree
+from glue_jax.optim import adam as moments
+from glue_jax.optim import build, galore, projection
+from glue_jax.training import train
+from glue_jax.training.monitor import NonFinite
 from tests.conftest import jit, run_on_devices, tiny_config
 from tests.golden import __main__ as golden
 from tests.golden import natural_galore

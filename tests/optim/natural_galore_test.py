@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from glue_jax import tree
-from glue_jax.optim import galore, moments, natural_galore
+from glue_jax.optim import adam as moments
+from glue_jax.optim import galore, natural_galore
 from tests.conftest import jit
 from tests.golden import __main__ as golden
 from tests.golden import natural_galore as vectors

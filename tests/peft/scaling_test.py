@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 
 from glue_jax import tree
 from glue_jax.models import model as models
-from glue_jax.peft import adapter, fusion, scaling, sources
+from glue_jax.peft import adapter, fusion, scaling, source_adapters
 from glue_jax.plugs import Apply
 from tests.conftest import jit
 from tests.golden import scalearn as golden
 
 N, M, D = 3, 2, 6
-SOURCES = sources.Sources(N, M, D, jax.nn.relu)
+SOURCES = source_adapters.Sources(N, M, D, jax.nn.relu)
 
 
 def draw(seed, n=N, m=M, d=D):
   """n adapters of one site, stacked."""
   keys = jax.random.split(jax.random.key(seed), 4)
   normal = jax.random.normal
-  return sources.Stacked(
+  return source_adapters.Stacked(
     (normal(keys[0], (d, n * m)), normal(keys[1], (n * m,))),
     (normal(keys[2], (n, m, d)), normal(keys[3], (n, d))),
   )
@@ -48,7 +48,7 @@ def test_the_wide_adapter_is_the_scaled_sum(n, m, d, uniform, seed):
   rng = np.random.default_rng(seed)
   normal = lambda *shape: rng.normal(size=shape)
   relu = lambda x: np.maximum(x, 0)
-  stacked = sources.Stacked(
+  stacked = source_adapters.Stacked(
     (normal(d, n * m), normal(n * m)), (normal(n, m, d), normal(n, d))
   )
   h, omega = normal(2, d), normal(n, 1 if uniform else d)
@@ -246,7 +246,7 @@ def test_fusion_starts_near_the_identity_and_pays_for_leaving_it():
 def test_parameter_counts_of_the_table(d, layers, expected):
   module = golden.Model(layers)
   rows = {k: jnp.zeros((1, 1, d)) for k in 'fa'}
-  found = sources.Sources(8, d // 16, d, jax.nn.relu)
+  found = source_adapters.Sources(8, d // 16, d, jax.nn.relu)
   options = dict(dropout=0.0)
   forms = [
     (fusion.plug(SITES, found, **options),),

@@ -1,0 +1,30 @@
+"""Logit distillation (Hinton et al. 2015, arXiv 1503.02531) on a GLUE task.
+
+Command:  python -m launch.train --config=configs/finetune/distillation.py:rte
+            --workdir=runs/distillation_rte
+Data and weights as in configs/glue.py: the teacher is fine-tuned from them,
+the student is a BERT-mini from scratch with the teacher's vocabulary.
+"""
+
+import ml_collections
+
+from configs import glue
+
+
+def get_config(task: str = 'rte') -> ml_collections.ConfigDict:
+  """Two stages, teacher and student."""
+  config = glue.get_config(task).to_dict()
+  model = config.pop('model')
+  config['seeds'] = (0,)
+  student = dict(
+    model=dict(name='bert', preset='mini'),
+    methods=(
+      (
+        'distillation',
+        dict(teacher='stage:teacher', alpha=0.5, temperature=2.0),
+      ),
+    ),
+    optimizer=dict(lr=2e-4),
+  )
+  config['stages'] = (('teacher', dict(model=model)), ('student', student))
+  return ml_collections.ConfigDict(config)

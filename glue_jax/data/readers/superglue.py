@@ -1,0 +1,132 @@
+"""SuperGLUE's JSON lines, each task's layout to flat records.
+
+Wang et al. 2019, arXiv 1905.00537. Every line gives one record or more with the
+task's columns, `label` and `idx`. How a task's parts become one or two texts is
+said at each function; where spans matter they are marked in the text, so that
+any encoder can take the task.
+"""
+
+import pathlib
+from collections.abc import Callable, Iterator
+
+from glue_jax.data.readers.files import Log, Record, read_jsonl
+
+_QUESTIONS = {
+  'cause': 'What was the cause of this?',
+  'effect': 'What happened as a result?',
+}
+# Separates a ReCoRD passage from its summary points, and those.
+_HIGHLIGHT = '@highlight'
+_PLACEHOLDER = '@placeholder'
+
+
+def read(
+  path: pathlib.Path, log: Log, style: str
+) -> Iterator[tuple[int, Record]]:
+  """Yields (line, record); a line may give several.
+
+  Args:
+    path: the file.
+    log: where lines of another layout are reported.
+    style: a key of LAYOUTS.
+  """
+  for number, line in read_jsonl(path, log, ()):
+    try:
+      records = list(LAYOUTS[style](line))
+    except KeyError as error:
+      log.bad(number, f'keys {sorted(line)}: {error} is missing in {style}')
+    except (TypeError, ValueError, IndexError) as error:
+      log.bad(number, f'not in the layout {style}: {error}')
+    else:
+      yield from ((number, record) for record in records)
+
+
+def _copa(line) -> Iterator[Record]:
+  """Premise and question before each choice; the question in words."""
+  question = line['question']
+  if question not in _QUESTIONS:
+    raise ValueError(f'question {question!r}, expected {list(_QUESTIONS)}')
+  yield {**line, 'question': _QUESTIONS[question]}
+
+
+def _multirc(line) -> Iterator[Record]:
+  """A pair an answer: the paragraph; question and answer."""
+  passage = line['passage']
+  for question in passage['questions']:
+    for answer in question['answers']:
+      yield {
+        'paragraph': passage['text'],
+        'question_answer': f'{question["question"]} {answer["text"]}',
+        'label': answer.get('label'),
+        'idx': f'{line["idx"]}-{question["idx"]}-{answer["idx"]}',
+      }
+
+
+def _record(line) -> Iterator[Record]:
+  """A pair an entity: the passage; the query with the entity put in.
+
+  Every surface counts once; its label says whether it is among the answers.
+  Without answers (test) there is no label.
+  """
+  text = line['passage']['text']
+  entities = line['passage']['entities']
+  # The end is inclusive.
+  names = dict.fromkeys(text[e['start'] : e['end'] + 1] for e in entities)
+  passage = ' '.join(text.replace(_HIGHLIGHT, ' ').split())
+  for query in line['qas']:
+    gold = list(dict.fromkeys(a['text'] for a in query.get('answers', ())))
+    if _PLACEHOLDER not in query['query']:
+      raise ValueError(f'query {query["idx"]} has no {_PLACEHOLDER}')
+    for i, name in enumerate(names):
+      yield {
+        'passage': passage,
+        'query': query['query'].replace(_PLACEHOLDER, name),
+        'label': int(name in gold) if gold else None,
+        'idx': f'{line["idx"]}-{query["idx"]}-{i}',
+        'candidate': name,
+        'answers': gold,
+      }
+
+
+def _wic(line) -> Iterator[Record]:
+  """The two sentences, the word in asterisks at its offsets."""
+  record = dict(line)
+  for i in ('1', '2'):
+    text, start, end = line[f'sentence{i}'], line[f'start{i}'], line[f'end{i}']
+    if not 0 <= start < end <= len(text):
+      raise ValueError(
+        f'word at {start}:{end} of a sentence of {len(text)} characters'
+      )
+    record[f'sentence{i}'] = f'{text[:start]}* {text[start:end]} *{text[end:]}'
+  yield record
+
+
+def _wsc(line) -> Iterator[Record]:
+  """One text: * first span * and # second span #, by words."""
+  words = line['text'].split()
+  marked = list(words)
+  for i, mark in (('1', '*'), ('2', '#')):
+    start = line['target'][f'span{i}_index']
+    end = start + len(line['target'][f'span{i}_text'].split())
+    if not 0 <= start < end <= len(words):
+      raise ValueError(
+        f'span{i} is words {start}:{end} of a text of {len(words)}'
+      )
+    marked[start] = f'{mark} {marked[start]}'
+    marked[end - 1] = f'{marked[end - 1]} {mark}'
+  yield {**line, 'text': ' '.join(marked)}
+
+
+def _axg(line) -> Iterator[Record]:
+  """A minimal pair shares the first part of its rows' ids."""
+  yield {**line, 'idx': f'{line["pair_id"]}-{line["idx"]}'}
+
+
+LAYOUTS: dict[str, Callable[[Record], Iterator[Record]]] = {
+  'copa': _copa,
+  'multirc': _multirc,
+  'record': _record,
+  'wic': _wic,
+  'wsc': _wsc,
+  'axg': _axg,
+}

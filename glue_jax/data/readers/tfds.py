@@ -1,0 +1,144 @@
+"""Prepared tensorflow-datasets folders, read and written without TensorFlow.
+
+Only the `array_record` format can be read without TensorFlow, so `prepare`
+writes it. TFDS shuffles every split by a hash of the key: rows are sorted by
+idx here, which is the order of the raw file. Neither importing this module
+nor reading a folder touches the network.
+"""
+
+import importlib
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from glue_jax.data.readers.files import Record
+from glue_jax.data.tasks.task import Task
+
+_BUILDERS = {
+  'glue': ('tensorflow_datasets.text.glue', 'Glue'),
+  'squad': (
+    'tensorflow_datasets.datasets.squad.squad_dataset_builder',
+    'Builder',
+  ),
+}
+_FORMAT = 'array_record'
+
+
+def find(task: Task, data_dir: pathlib.Path) -> pathlib.Path | None:
+  """The newest prepared folder of a task under data_dir, if there is one."""
+  if (data_dir / 'dataset_info.json').is_file():
+    return data_dir
+  if not task.tfds:
+    return None
+  folders = data_dir.glob(f'{task.tfds}/*/dataset_info.json')
+  found = sorted(folders, key=lambda path: _version(path.parent.name))
+  return found[-1].parent if found else None
+
+
+def _version(name: str) -> tuple[int, ...]:
+  return tuple(int(part) for part in name.split('.') if part.isdigit())
+
+
+def read(folder: pathlib.Path, split: str) -> Iterator[tuple[int, Record]]:
+  """Yields (number, record) in the order of idx, texts decoded.
+
+  Raises:
+    ValueError: another file format, or no such split.
+  """
+  info = json.loads((folder / 'dataset_info.json').read_text())
+  if info.get('fileFormat') != _FORMAT:
+    raise ValueError(
+      f'{folder}: prepared as {info.get("fileFormat")!r}, which needs '
+      f'TensorFlow to read; prepare it again with `python -m launch.data '
+      f'prepare`, which writes {_FORMAT}'
+    )
+  names = [entry['name'] for entry in info.get('splits', ())]
+  if split not in names:
+    raise ValueError(f'{folder}: no split {split!r}; it has {names}')
+  import tensorflow_datasets as tfds  # slow, so only where it is needed
+
+  source = tfds.builder_from_directory(folder).as_data_source(split=split)
+  records = [_plain(record) for record in source]
+  if records and 'idx' in records[0]:
+    records.sort(key=lambda record: record['idx'])
+  yield from enumerate(records, 1)
+
+
+def _plain(value: Any) -> Any:
+  if isinstance(value, dict):
+    return {key: _plain(item) for key, item in value.items()}
+  if isinstance(value, bytes):
+    return value.decode()
+  if hasattr(value, 'tolist'):
+    return _plain(value.tolist())
+  return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def prepare(
+  task: Task, data_dir: pathlib.Path, source: pathlib.Path | None = None
+) -> pathlib.Path:
+  """Runs the task's own TFDS builder and writes array_record files.
+
+  Args:
+    task: a task with a TFDS name.
+    data_dir: root of the prepared folders.
+    source: folder with the raw files, one folder a task as in the zips that
+      the builder downloads (CoLA/train.tsv, ...); nothing is downloaded then.
+
+  Returns:
+    The prepared folder.
+
+  Raises:
+    ValueError: the task is not in TFDS.
+    FileNotFoundError: `source` lacks a file which the builder asks for.
+  """
+  if not task.tfds:
+    raise ValueError(
+      f'task {task.name!r} is not in tensorflow-datasets; its files are read '
+      f'as they are'
+    )
+  group, config = task.tfds.split('/')
+  module, name = _BUILDERS[group]
+  make = getattr(importlib.import_module(module), name)
+  builder = make(config=config, data_dir=data_dir, file_format=_FORMAT)
+  if source is not None:
+    local = _LocalFiles(source, task)
+    builder._make_download_manager = lambda **_: local
+  builder.download_and_prepare()
+  return pathlib.Path(builder.data_dir)
+
+
+class _LocalFiles:
+  """What a builder uses of TFDS' download manager, from a local folder."""
+
+  downloaded_size = 0
+  _FILES = {
+    'dev_ids': ('MRPC/mrpc_dev_ids.tsv', 'MRPC/dev_ids.tsv'),
+    'train': ('MRPC/msr_paraphrase_train.txt',),
+    'test': ('MRPC/msr_paraphrase_test.txt',),
+  }
+
+  def __init__(self, source: pathlib.Path, task: Task):
+    self.source = source
+    self.task = task
+
+  def download(self, urls: Any) -> Any:
+    if isinstance(urls, dict):
+      return {key: self._file(*self._FILES[key]) for key in urls}
+    stems = [stem for all_ in self.task.stems.values() for stem in all_]
+    return self._file(*(f'{self.task.folder}/{s}.tsv' for s in stems))
+
+  def download_and_extract(self, urls: Any) -> Any:
+    if isinstance(urls, dict):
+      return {key: self._file(pathlib.Path(urls[key]).name) for key in urls}
+    return str(self.source)
+
+  def _file(self, *names: str) -> str:
+    for name in names:
+      if (self.source / name).is_file():
+        return str(self.source / name)
+    raise FileNotFoundError(
+      f'{self.source} has none of {", ".join(names)}, which the builder of '
+      f'{self.task.tfds} reads'
+    )

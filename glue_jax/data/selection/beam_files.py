@@ -1,0 +1,82 @@
+"""Files on any of Apache Beam's file systems (gs://, s3://, hdfs://, local)."""
+
+import contextlib
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from glue_jax.data.selection import texts as files
+
+
+def import_beam() -> Any:
+  """Returns the package.
+
+  Raises:
+    ImportError: it isn't installed.
+  """
+  try:
+    import apache_beam
+  except ImportError as error:
+    raise ImportError(
+      f"Apache Beam is missing ({error}); pip install 'glue_jax[beam]'"
+    ) from error
+  return apache_beam
+
+
+def filesystems() -> Any:
+  """Beam's FileSystems, and its name for 'not compressed'."""
+  import_beam()
+  from apache_beam.io import filesystem, filesystems
+
+  return filesystems.FileSystems, filesystem.CompressionTypes.UNCOMPRESSED
+
+
+def open_file(path: str) -> Any:
+  """Opens a file of any of Beam's file systems for reading bytes."""
+  systems, plain = filesystems()
+  return systems.open(path, compression_type=plain)
+
+
+def find(patterns: Sequence[str]) -> list[files.Source]:
+  """Files of a corpus on any of Beam's file systems; see `selection_io.find`.
+
+  A folder stands for the files in it with the usual endings.
+
+  Raises:
+    FileNotFoundError: nothing is there.
+    ValueError: a file is given twice.
+  """
+  systems, _ = filesystems()
+  found = []
+  for pattern in patterns:
+    endings = [f'{pattern.rstrip("/")}/**{s}' for s in files.SUFFIXES]
+    matched = _matches(systems, [pattern]) or _matches(systems, endings)
+    if not matched:
+      raise files.not_found(pattern)
+    found += sorted(set(matched))
+  files.check_once([source.path for source in found])
+  return found
+
+
+def _matches(systems, globs: list[str]) -> list[files.Source]:
+  return [
+    files.Source(m.path, m.size_in_bytes, m.last_updated_in_seconds)
+    for matched in systems.match(globs)
+    for m in matched.metadata_list
+    if not systems.exists(f'{m.path}/')
+  ]
+
+
+def describe(path: str) -> files.Source:
+  """Returns what a file is now."""
+  return _matches(filesystems()[0], [path])[0]
+
+
+@contextlib.contextmanager
+def whole(path: str) -> Any:
+  """A file to write that gets its name when it is whole."""
+  systems, plain = filesystems()
+  part = f'{path}.{uuid.uuid4().hex}.part'
+  with systems.create(part, compression_type=plain) as file:
+    yield file
+  systems.rename([part], [path])

@@ -1,0 +1,206 @@
+"""Tasks by name, and a user's own tasks."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glue_jax.data.tasks import (
+  glue,
+  humset,
+  lepiszcze,
+  own_file,
+  polish,
+  superglue,
+)
+from glue_jax.data.tasks.task import CORPUS_KINDS, KINDS, STEMS, Task
+from glue_jax.metrics import sequence
+
+TASKS: dict[str, Task] = {
+  task.name: task
+  for records in (
+    glue,
+    superglue,
+    humset,
+    lepiszcze,
+    polish,
+  )
+  for task in records.RECORDS
+}
+
+_OWN_METRICS = {
+  'classification': ('accuracy',),
+  'multilabel': ('macro_f1', 'exact_accuracy'),
+  'regression': ('pearson', 'spearman'),
+  'span': ('f1', 'exact_match'),
+  'token_classification': ('macro_f1', 'micro_f1', 'accuracy'),
+  'multiple_choice': ('accuracy',),
+  'language_modeling': ('perplexity',),
+  'sentence_structure': ('perplexity', 'structure_accuracy'),
+}
+
+
+def num_outputs(task: Task) -> int:
+  """Number of logits a head for this task gives (per example or token)."""
+  fixed = {
+    'regression': 1,
+    'span': 2,
+    'multiple_choice': 1,
+    'language_modeling': 0,
+    'sentence_structure': 3,
+  }
+  return fixed.get(task.kind, len(task.labels))
+
+
+def get(name: str) -> Task:
+  """The record of a known task.
+
+  Raises:
+    ValueError: unknown name; lists the known ones.
+  """
+  if name not in TASKS:
+    raise ValueError(
+      f'unknown task {name!r}; known tasks: {", ".join(TASKS)}. An own task '
+      f"needs task.kind and task.columns, e.g. kind='classification', "
+      f"columns=('text',), labels=('no', 'yes'); or task.name='FILE.yaml'"
+    )
+  return TASKS[name]
+
+
+def make(
+  name: str,
+  *,
+  kind: str | None = None,
+  columns: Sequence[str] | None = None,
+  label: str | None = None,
+  labels: Sequence[str] | None = None,
+  metrics: Sequence[str] | None = None,
+  direction: str | None = None,
+  choices: Sequence[str] | None = None,
+  label_range: Sequence[float] | None = None,
+  train_split: str | None = None,
+  eval_splits: Sequence[str] | None = None,
+  test_splits: Sequence[str] | None = None,
+  cuts: Mapping[str, Mapping[str, Any]] | None = None,
+  given_back: Sequence[str] | None = None,
+  seq_mode: str | None = None,
+) -> Task:
+  """A known task with fields replaced, or a user's own task.
+
+  Args:
+    name: a key of TASKS, or an own task's YAML file (see task_file), or any
+      other name for an own task, which then needs `kind` and `columns` (and
+      `labels` where there are classes).
+    label: name of the label column in JSONL, CSV and TSV files.
+    cuts: {split: {'from', 'fraction', 'seed'}}, see task.Cut.
+    others: as in Task; None keeps the default.
+
+  Returns:
+    The record.
+
+  Raises:
+    ValueError: an own task lacks something, or a field is not valid.
+  """
+  given = {
+    'kind': kind,
+    'columns': _names(columns),
+    'label_column': label,
+    'labels': _names(labels),
+    'metrics': _names(metrics),
+    'direction': direction,
+    'choices': _names(choices),
+    'label_range': None if label_range is None else tuple(label_range),
+    'train_split': train_split,
+    'eval_splits': _names(eval_splits),
+    'test_splits': _names(test_splits),
+    'cuts': None
+    if cuts is None
+    else {s: own_file.cut(c) for s, c in cuts.items()},
+    'given_back': _names(given_back),
+    'seq_mode': seq_mode,
+  }
+  given = {key: value for key, value in given.items() if value is not None}
+  if name in TASKS:
+    task = dataclasses.replace(TASKS[name], **given)
+  elif own_file.is_file_name(name):
+    task = _from_file(name, given)
+  else:
+    if 'kind' not in given:
+      get(name)
+    given.setdefault('metrics', _OWN_METRICS.get(kind, ()))
+    if metrics is None and kind in CORPUS_KINDS:
+      given.setdefault('direction', 'min')
+      given.setdefault('columns', ('text',))
+      given.setdefault('test_splits', ())
+    given.setdefault('columns', ())
+    task = Task(name=name, stems=STEMS, folder=name, **given)
+  if task.kind == 'token_classification' and not task.seq_mode:
+    task = dataclasses.replace(task, seq_mode=_seq_mode(task.labels))
+  _check(task)
+  return task
+
+
+def _from_file(name: str, given: Mapping[str, Any]) -> Task:
+  """The task of a YAML file, with fields replaced."""
+  fields = own_file.read(name, TASKS)
+  fields.setdefault('metrics', _OWN_METRICS.get(fields['kind'], ()))
+  return Task(**{**fields, **given})
+
+
+def _seq_mode(labels: Sequence[str]) -> str:
+  """Chunks where the tags have the prefixes of chunks, else single tags."""
+  return 'conll' if any(n.startswith(('B-', 'I-')) for n in labels) else 'unit'
+
+
+def _names(value: Sequence[str] | None) -> tuple[str, ...] | None:
+  if isinstance(value, str):
+    return tuple(part.strip() for part in value.split(',') if part.strip())
+  return None if value is None else tuple(str(part) for part in value)
+
+
+def _check(task: Task) -> None:
+  classed = task.kind in (
+    'classification',
+    'multilabel',
+    'token_classification',
+  )
+  problems = [
+    (task.kind not in KINDS, f'kind={task.kind!r} is not one of {KINDS}'),
+    (
+      not task.columns,
+      "columns is empty; name the text columns, e.g. ('text',)",
+    ),
+    (
+      task.direction not in ('max', 'min'),
+      f"direction={task.direction!r} must be 'max' or 'min'",
+    ),
+    (
+      classed and len(task.labels) < 2,
+      f'labels={task.labels} must name at least two classes in id order',
+    ),
+    (
+      len(set(task.labels)) != len(task.labels),
+      f'labels={task.labels} repeats a name',
+    ),
+    (
+      bool(task.seq_mode) and task.seq_mode not in sequence.MODES,
+      f'seq_mode={task.seq_mode!r} is not one of {sequence.MODES}',
+    ),
+    (
+      bool(task.seq_mode) and task.kind != 'token_classification',
+      f'seq_mode={task.seq_mode!r} is for sequence labelling only, not for '
+      f'{task.kind}',
+    ),
+    (
+      task.kind in ('classification', 'multilabel') and len(task.columns) > 2,
+      f'columns={task.columns}: one text or a pair is expected',
+    ),
+    (
+      task.kind == 'multiple_choice'
+      and not (len(task.choices) > 1 and set(task.choices) < set(task.columns)),
+      f'choices={task.choices} must name two or more of columns='
+      f'{task.columns}, leaving at least one for the context',
+    ),
+  ]
+  found = [text for wrong, text in problems if wrong]
+  if found:
+    raise ValueError(f'task {task.name!r}: ' + '; '.join(found))

@@ -1,0 +1,328 @@
+"""A user's own task as one YAML file and one data file, without Python.
+
+  name: my_task                # unique
+  dataset: tfds:glue/rte       # or jsonl:PATH, tsv:, csv:, conll:, squad:
+  columns: {text: sentence1, text_pair: sentence2}     # or {tokens: tokens}
+  target: label
+  label_names: [no, yes]       # their order gives the ids
+  kind: classification         # see KIND_NAMES
+  metric: [accuracy, f1_macro] # the first one picks checkpoints
+  splits: {train: train, validation: validation, test: test}
+  seq_mode: conll              # sequence_labeling only: conll, strict, unit
+  max_length: 512
+
+Only name, dataset, columns and kind are needed (and label_names where there
+are classes). PATH is relative to the YAML file: a folder with <split>.jsonl
+and so on, or one file, which is then `train`. `splits` names each split's file
+(without its ending, or a whole path) or split of tensorflow-datasets; or cuts
+it: {from: train, fraction: .1, seed: 441}, which is what `validation` is where
+none is given. Columns of a conll file are numbers from 0; target -1 is the
+last. The file's path stands where a config names a task: task.name=FILE.yaml.
+"""
+
+import pathlib
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from glue_jax.data.tasks.task import Cut, Tsv
+from glue_jax.metrics import scores, sequence
+
+# Names of kinds in these files, and in records.
+KIND_NAMES = {
+  'classification': 'classification',
+  'pair_classification': 'classification',
+  'regression': 'regression',
+  'sequence_labeling': 'token_classification',
+  'multiple_choice': 'multiple_choice',
+  'span_qa': 'span',
+}
+# {kind: names of its columns, in order}; 'choices' is a list.
+_ROLES = {
+  'classification': ('text',),
+  'pair_classification': ('text', 'text_pair'),
+  'sequence_labeling': ('tokens',),
+  'multiple_choice': ('text', 'choices'),
+  'span_qa': ('question', 'context'),
+}
+_CLASSED = ('classification', 'token_classification')
+_KEYS = (
+  *('name', 'dataset', 'columns', 'target', 'label_names', 'kind'),
+  *('metric', 'splits', 'seq_mode', 'max_length'),
+)
+_NEEDED = ('name', 'dataset', 'columns', 'kind')
+_ENDINGS = {
+  'jsonl': ('.jsonl',),
+  'tsv': ('.tsv', '.txt'),
+  'csv': ('.csv',),
+  'conll': ('.conll', '.iob', '.txt', '.tsv'),
+  'squad': ('.json',),
+}
+_SPLITS = ('train', 'validation', 'test')
+
+
+def is_file_name(name: str) -> bool:
+  """Whether a task's name is that of a YAML file."""
+  return str(name).endswith(('.yaml', '.yml'))
+
+
+def read(
+  path: str | pathlib.Path, taken: Collection[str] = ()
+) -> dict[str, Any]:
+  """The fields of `task.Task` that a file gives.
+
+  Args:
+    path: the YAML file.
+    taken: names that other tasks have.
+
+  Raises:
+    FileNotFoundError: no such file, or no data where it says.
+    ValueError: not YAML, an unknown or missing key, or a value that isn't one
+      of those expected; with the file and line.
+  """
+  path = pathlib.Path(path).expanduser()
+  section, lines = _parse(path)
+  try:
+    return _fields(section, path.parent, taken)
+  except _Wrong as wrong:
+    line = lines.get(wrong.key, 1)
+    raise ValueError(f'{path}:{line}: {wrong.key}: {wrong}') from None
+
+
+def cut(section: Mapping[str, Any]) -> Cut:
+  """A cut from {'from': 'train', 'fraction': 0.1, 'seed': 441}.
+
+  Raises:
+    ValueError: an unknown key, or a fraction that isn't one.
+  """
+  unknown = sorted(set(section) - {'from', 'fraction', 'seed'})
+  if unknown:
+    raise ValueError(f'unknown {unknown}; known are from, fraction and seed')
+  return Cut(**{'source' if k == 'from' else k: v for k, v in section.items()})
+
+
+class _Wrong(ValueError):
+  """A value that doesn't fit, and its key."""
+
+  def __init__(self, key: str, message: str):
+    super().__init__(message)
+    self.key = key
+
+
+def _parse(path: pathlib.Path) -> tuple[dict, dict[str, int]]:
+  """(content, {key: its line})."""
+  import yaml
+
+  if not path.is_file():
+    raise FileNotFoundError(f'task file {path} does not exist')
+  text = path.read_text(encoding='utf-8')
+  try:
+    node, section = yaml.compose(text), yaml.safe_load(text)
+  except yaml.MarkedYAMLError as error:
+    line = error.problem_mark.line + 1 if error.problem_mark else 1
+    raise ValueError(f'{path}:{line}: not YAML: {error.problem}') from error
+  if not isinstance(section, dict):
+    raise ValueError(f'{path}:1: expected keys {", ".join(_KEYS)}')
+  lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
+  names = [key.value for key, _ in node.value]
+  for name in names:
+    if name not in _KEYS:
+      raise ValueError(
+        f'{path}:{lines[name]}: unknown key {name!r}; known are '
+        f'{", ".join(_KEYS)}'
+      )
+    if names.count(name) > 1:
+      raise ValueError(f'{path}:{lines[name]}: key {name!r} is given twice')
+  missing = [name for name in _NEEDED if name not in section]
+  if missing:
+    raise ValueError(f'{path}:1: {", ".join(missing)} missing')
+  return section, lines
+
+
+def _fields(
+  section: Mapping[str, Any], base: pathlib.Path, taken: Collection[str]
+) -> dict[str, Any]:
+  kind = _one_of('kind', section['kind'], KIND_NAMES)
+  name = str(section['name'])
+  if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]*', name):
+    raise _Wrong('name', f'{name!r}: expected letters, digits, _ and -')
+  if name in taken:
+    raise _Wrong('name', f'{name!r} is the name of a known task')
+  fields = {'name': name, 'kind': KIND_NAMES[kind]}
+  fields |= _columns(kind, section['columns'])
+  fields['labels'] = _label_names(kind, section.get('label_names', ()))
+  fields['label_column'] = str(section.get('target', 'label'))
+  fields |= _metrics(fields['kind'], section.get('metric'))
+  style, _, where = str(section['dataset']).partition(':')
+  _one_of('dataset', style, ('tfds', *_ENDINGS))
+  if not where:
+    raise _Wrong('dataset', f'{section["dataset"]!r}: expected {style}:PATH')
+  if style == 'tfds':
+    fields |= {'tfds': where, **_tfds_splits(section.get('splits'))}
+  else:
+    place = base / pathlib.Path(where).expanduser()
+    fields |= _file_splits(section.get('splits'), place, _ENDINGS[style])
+  if style == 'conll':
+    column = section['columns']['tokens']
+    label = section.get('target', -1)
+    fields['columns'] = ('tokens',)
+    fields |= {'style': 'conll', 'tsv': Tsv((str(column),), str(label))}
+  if 'seq_mode' in section:
+    if kind != 'sequence_labeling':
+      raise _Wrong('seq_mode', f'for sequence labelling only, not for {kind}')
+    fields['seq_mode'] = _one_of(
+      'seq_mode', section['seq_mode'], sequence.MODES
+    )
+  length = section.get('max_length')
+  if length is not None and not (isinstance(length, int) and length > 2):
+    raise _Wrong('max_length', f'{length!r}: expected a number of tokens')
+  return fields | {'max_length': length}
+
+
+def _one_of(key: str, value: Any, known) -> str:
+  if value not in known:
+    raise _Wrong(key, f'{value!r}: expected one of {", ".join(known)}')
+  return value
+
+
+def _columns(kind: str, columns: Any) -> dict[str, Any]:
+  roles = _ROLES.get(kind, ('text', 'text_pair'))
+  needed = roles if kind in _ROLES else roles[:1]
+  found = columns if isinstance(columns, dict) else {}
+  if not set(needed) <= set(found) <= set(roles):
+    raise _Wrong(
+      'columns',
+      f'{columns!r}: a {kind} task has {{{": ..., ".join(needed)}: ...}}',
+    )
+  names = []
+  for role in roles:
+    if role in found:
+      value = found[role]
+      names += value if isinstance(value, list) else [value]
+  fields = {'columns': tuple(str(name) for name in names)}
+  if kind == 'multiple_choice':
+    fields['choices'] = tuple(str(name) for name in names[1:])
+  return fields
+
+
+def _label_names(kind: str, names: Any) -> tuple[str, ...]:
+  if not isinstance(names, (list, tuple)):
+    raise _Wrong('label_names', f'{names!r}: expected a list')
+  # YAML reads yes, no, on and off as booleans.
+  wrong = [name for name in names if isinstance(name, (bool, dict, list))]
+  if wrong:
+    raise _Wrong('label_names', f'{wrong[0]!r} is no name; put it in quotes')
+  found = tuple(str(name) for name in names)
+  if KIND_NAMES[kind] in _CLASSED and len(found) < 2:
+    raise _Wrong('label_names', f'{names!r}: expected two names or more')
+  twice = [name for name in found if found.count(name) > 1]
+  if twice:
+    raise _Wrong('label_names', f'{twice[0]!r} is given twice')
+  return found
+
+
+def _metrics(kind: str, given: Any) -> dict[str, Any]:
+  """Metrics under the project's names; f1_macro is macro_f1."""
+  if given is None:
+    return {}
+  averaged = [
+    f'{average}_{part}'
+    for average in sequence.AVERAGES
+    for part in sequence.PARTS
+  ]
+  known = {
+    'token_classification': ['accuracy', *averaged],
+    'span': ['f1', 'exact_match', 'exact'],
+  }.get(kind, [*scores.PLAIN, *averaged])
+  names = []
+  for name in given if isinstance(given, list) else [given]:
+    part, _, average = str(name).partition('_')
+    own = f'{average}_{part}' if average in sequence.AVERAGES else name
+    names.append(_one_of('metric', own, known))
+  worse = names[:1] == ['mean_squared_error']
+  return {'metrics': tuple(names), 'direction': 'min' if worse else 'max'}
+
+
+def _splits(given: Any) -> tuple[dict[str, str], dict[str, Cut]]:
+  """(names, cuts) of the given splits; validation is cut if it isn't there."""
+  if not isinstance(given, dict) or not set(given) <= set(_SPLITS):
+    raise _Wrong('splits', f'{given!r}: expected {", ".join(_SPLITS)}')
+  names, cuts = {}, {}
+  for split, value in given.items():
+    if isinstance(value, dict):
+      try:
+        cuts[split] = cut(value)
+      except (TypeError, ValueError) as error:
+        raise _Wrong('splits', f'{split}: {error}') from None
+    elif value is not None:
+      names[split] = str(value)
+  if 'train' not in names:
+    raise _Wrong('splits', 'train is missing')
+  if 'validation' not in {**names, **cuts}:
+    cuts['validation'] = Cut()
+  wrong = [c.source for c in cuts.values() if c.source not in names]
+  if wrong:
+    raise _Wrong(
+      'splits', f'from: {wrong[0]}: no such split; there are {", ".join(names)}'
+    )
+  return names, cuts
+
+
+def _named(sources: dict[str, str], cuts: dict[str, Cut]) -> dict[str, Any]:
+  """The fields that say what the splits are for."""
+  for split, source in sources.items():
+    twin = next(s for s, found in sources.items() if found == source)
+    if twin != split:
+      raise _Wrong('splits', f'{twin} and {split} are both {source}')
+  return {
+    'sources': sources,
+    'cuts': cuts,
+    'splits': dict.fromkeys({**sources, **cuts}),
+    'test_splits': ('test',) if 'test' in {**sources, **cuts} else (),
+  }
+
+
+def _tfds_splits(given: Any) -> dict[str, Any]:
+  whole = {split: split for split in _SPLITS}
+  return _named(*_splits(whole if given is None else given))
+
+
+def _file_splits(
+  given: Any, place: pathlib.Path, endings: tuple[str, ...]
+) -> dict[str, Any]:
+  """Splits that lie in files."""
+  if place.is_file():
+    base, train = place.parent, place.name
+  elif place.is_dir():
+    base, train = place, 'train'
+  else:
+    raise FileNotFoundError(f'dataset: {place} does not exist')
+  if given is None:
+    usual = {'train': train, 'validation': 'validation', 'test': 'test'}
+    given = {
+      split: name
+      for split, name in usual.items()
+      if split == 'train' or (place.is_dir() and _find(base, name, endings))
+    }
+  elif place.is_file() and given.get('train', 'train') == 'train':
+    given = {'train': train, **{k: v for k, v in given.items() if k != 'train'}}
+  names, cuts = _splits(given)
+  sources = {}
+  for split, name in names.items():
+    found = _find(base, name, endings)
+    if not found:
+      raise _Wrong(
+        'splits',
+        f'{split}: no file {name!r} with ending {" or ".join(endings)} in '
+        f'{base}',
+      )
+    sources[split] = str(found)
+  return _named(sources, cuts)
+
+
+def _find(
+  base: pathlib.Path, name: str, endings: tuple[str, ...]
+) -> pathlib.Path | None:
+  """The file of that name, with or without its ending, or packed."""
+  names = [name, *(f'{name}{e}{gz}' for e in endings for gz in ('', '.gz'))]
+  return next((base / n for n in names if (base / n).is_file()), None)

@@ -1,0 +1,188 @@
+"""The record that describes a task, and how it reads labels."""
+
+import ast
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+KINDS = (
+  'classification',
+  'multilabel',
+  'regression',
+  'span',
+  'token_classification',
+  'multiple_choice',
+  'language_modeling',
+  'sentence_structure',
+)
+# Kinds that learn from running text instead of rows.
+CORPUS_KINDS = ('language_modeling', 'sentence_structure')
+
+# File names without extension of the usual splits.
+STEMS = {
+  'train': ('train',),
+  'validation': ('dev', 'validation', 'val', 'valid'),
+  'test': ('test',),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Tsv:
+  """Columns of a task's tab-separated files.
+
+  Attributes:
+    columns: header name of each text column, in the order of `Task.columns`.
+    label: header name of the label.
+    idx: header name of the row's id, '' where the row number is the id.
+    headerless: column names of files without a header line.
+  """
+
+  columns: tuple[str, ...]
+  label: str = 'label'
+  idx: str = ''
+  headerless: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+  """A split that is drawn from another one at random, without replacement.
+
+  Attributes:
+    source: the split whose rows are drawn.
+    fraction: share of them, above 0 and below 1.
+    seed: of the draw.
+  """
+
+  source: str = 'train'
+  fraction: float = 0.1
+  seed: int = 441
+
+  def __post_init__(self):
+    if not 0 < self.fraction < 1:
+      raise ValueError(f'fraction={self.fraction}: expected above 0, below 1')
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """What a task is; nothing about how it is learnt.
+
+  Attributes:
+    name: key of the record.
+    kind: one of KINDS.
+    columns: text columns.
+    labels: class names in id order.
+    metrics: names known to glue_jax.metrics.scores, the first one selects
+    models. direction: 'max' or 'min', for the first metric.
+    splits: row count of each official split, None where unknown.
+    train_split, eval_splits, test_splits: which splits are for what; only
+      rows of test splits may lack a label.
+    submission: file name in the benchmark's zip by test split.
+    label_column: name of the label in JSONL, CSV and own TSV files.
+    no_labels: names that a multilabel row may have and that say nothing.
+    label_range: lowest and highest target of a regression task.
+    choices: columns of a multiple-choice task which are the choices.
+    unanswerable: a span task where some questions have no answer.
+    folder: folder name in the `glue_data` layout.
+    stems: file names without extension by split.
+    tsv: columns in the `glue_data` layout.
+    tfds: builder and config of tensorflow-datasets, e.g. 'glue/cola'.
+    generated: the rows come from synthetic.py.
+    style: reader of the files, where their ending doesn't tell (load.py).
+    grouped: rows whose ids agree up to the last '-' belong together (the
+      answers of a MultiRC question, the pairs of AX-g).
+    candidates: the rows of a group are the possible answers of one question;
+      rows keep their `candidate` and `answers` (ReCoRD).
+    sources: where a split lies if not where `stems` say: a file, or another
+      name of the split in tensorflow-datasets.
+    cuts: splits that are drawn from another one.
+    given_back: cuts whose rows stay in their source as well, for a last
+      training on all of them; such a cut is no longer evaluated.
+    seq_mode: how tags make chunks, see glue_jax.metrics.sequence.
+    max_length: longest sequence in tokens, where the config names none.
+  """
+
+  name: str
+  kind: str
+  columns: tuple[str, ...]
+  labels: tuple[str, ...] = ()
+  metrics: tuple[str, ...] = ('accuracy',)
+  direction: str = 'max'
+  splits: Mapping[str, int | None] = dataclasses.field(
+    default_factory=dict, hash=False
+  )
+  train_split: str = 'train'
+  eval_splits: tuple[str, ...] = ('validation',)
+  test_splits: tuple[str, ...] = ('test',)
+  submission: Mapping[str, str] = dataclasses.field(
+    default_factory=dict, hash=False
+  )
+  label_column: str = 'label'
+  no_labels: tuple[str, ...] = ()
+  label_range: tuple[float, float] | None = None
+  choices: tuple[str, ...] = ()
+  unanswerable: bool = False
+  folder: str = ''
+  stems: Mapping[str, tuple[str, ...]] = dataclasses.field(
+    default_factory=dict, hash=False
+  )
+  tsv: Tsv | None = None
+  tfds: str = ''
+  generated: bool = False
+  style: str = ''
+  grouped: bool = False
+  candidates: bool = False
+  sources: Mapping[str, str] = dataclasses.field(
+    default_factory=dict, hash=False
+  )
+  cuts: Mapping[str, Cut] = dataclasses.field(default_factory=dict, hash=False)
+  given_back: tuple[str, ...] = ()
+  seq_mode: str = ''
+  max_length: int | None = None
+
+  def label_id(self, value: object) -> int:
+    """Class id of a label given by name or by number.
+
+    Names go first, so a task may have numbers as names ('1', '2', '3').
+
+    Raises:
+      ValueError: neither a name nor an id of this task.
+    """
+    name = str(value).strip()
+    if name in self.labels:
+      return self.labels.index(name)
+    try:
+      number = int(value) if isinstance(value, bool) else int(name)
+    except ValueError:
+      number = -1
+    if 0 <= number < len(self.labels) and not self._numeric_names():
+      return number
+    raise ValueError(
+      f'unknown label {value!r} of task {self.name}; expected one of '
+      f'{list(self.labels)} or its number'
+    )
+
+  def label_set(self, value: object) -> list[int]:
+    """Sorted class ids of a multilabel row; may be empty.
+
+    Args:
+      value: names or numbers, or the text of a Python or JSON list of them;
+        what `no_labels` holds counts as nothing.
+
+    Raises:
+      ValueError: not a list, or a label that isn't one of this task.
+    """
+    if isinstance(value, str):
+      try:
+        value = ast.literal_eval(value)
+      except (SyntaxError, ValueError):
+        raise ValueError(f'{value!r} is no list of labels') from None
+    if not isinstance(value, (list, tuple)):
+      raise ValueError(f'{value!r} is no list of labels')
+    given = [v for v in value if v is not None and v not in self.no_labels]
+    return sorted({self.label_id(v) for v in given})
+
+  def label_names(self, ids: Sequence[int]) -> list[str]:
+    """Names of class ids."""
+    return [self.labels[int(i)] for i in ids]
+
+  def _numeric_names(self) -> bool:
+    return any(name.lstrip('-').isdigit() for name in self.labels)

@@ -1,0 +1,88 @@
+"""Scores where a row's answer is no class and no number: texts and sets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from glue_jax.data.table import Table
+from glue_jax.data.tasks.task import Task
+from glue_jax.metrics import scores as metrics_lib
+from glue_jax.metrics import squad
+
+
+def spans(predictions: Any, table: Table) -> dict[str, float]:
+  """Scores of a span task's `evaluate.Predictions`, primary first.
+
+  Raises:
+    ValueError: a metric that there isn't for answer texts.
+  """
+  answers = {row['id']: row['answers']['text'] for row in table.rows}
+  ids = predictions.extra['id']
+  texts = dict(zip(ids, predictions.values))
+  if predictions.task.unanswerable:
+    odds = dict(zip(ids, predictions.extra['null_odds']))
+    # The texts are cut at their threshold already: no second one here.
+    found = squad.squad_v2(answers, texts, odds, threshold=np.inf)
+  else:
+    found = squad.squad_v1(answers, texts)
+  names = predictions.task.metrics
+  unknown = [name for name in names if name not in found]
+  if unknown:
+    raise ValueError(
+      f'{predictions.task.name}: unknown metrics {unknown}; known for answer '
+      f'texts: {sorted(found)}'
+    )
+  ordered = [*names, *(name for name in found if name not in names)]
+  return {
+    name: found[name] if name.endswith('_thresh') else found[name] / 100
+    for name in ordered
+    if not name.endswith('total')
+  }
+
+
+def candidates(predictions: Any, table: Table) -> dict[str, float]:
+  """Scores of the most probable candidate of each question, primary first.
+
+  Args:
+    predictions: `evaluate.Predictions` with probabilities of the rows; the
+      last class is that of a right candidate.
+    table: rows with `candidate` and `answers`.
+  """
+  best: dict[str, tuple[float, str]] = {}
+  answers = {}
+  right = predictions.probabilities[:, -1]
+  for row, key, value in zip(table.rows, table.groups(), right):
+    answers[key] = row['answers']
+    # The first of equal ones.
+    if key not in best or value > best[key][0]:
+      best[key] = (value, row['candidate'])
+  texts = {key: text for key, (_, text) in best.items()}
+  found = squad.record(answers, texts)
+  return {name: found[name] for name in predictions.task.metrics}
+
+
+def sets(predictions: Any, labels: np.ndarray) -> dict[str, float]:
+  """Scores of sets of classes; 'macro_f1' is the mean of the classes' F1.
+
+  Args:
+    predictions: `evaluate.Predictions` with the logits (n, C).
+    labels: (n, C), 0 or 1.
+  """
+  logits = np.asarray(predictions.outputs['logits'], np.float64)
+  found = metrics_lib.multilabel(logits > 0, labels)
+  losses = np.logaddexp(0, logits) - labels * logits
+  return chosen(predictions.task, found) | {'loss': float(losses.mean())}
+
+
+def chosen(task: Task, found: Mapping[str, Any]) -> dict[str, float]:
+  """Returns the task's metrics out of those found.
+
+  Raises:
+    ValueError: one isn't there.
+  """
+  unknown = [name for name in task.metrics if name not in found]
+  if unknown:
+    known = sorted(found.keys() - {'classes', 'class_f1'})
+    raise ValueError(f'{task.name}: unknown metrics {unknown}; known: {known}')
+  return {name: found[name] for name in task.metrics}

@@ -1,0 +1,314 @@
+"""A tuned model without its backbone: a folder of what the tuning changed.
+
+`bundle.json` says which backbone it is for (id, sizes, hash), names the methods
+with their settings, the task, labels and tokenizer (id, hash), and lists the
+leaves. `leaves.safetensors` holds them: all that learnt, the head, and whatever
+else a start from the same backbone with another seed wouldn't give. The rest is
+made from the backbone again when the bundle is loaded, and its hash compared: a
+loaded bundle gives the logits of the run, bit for bit, or an error.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from glue_jax import config as config_lib
+from glue_jax import tree
+from glue_jax.devices import sharding
+from glue_jax.export import bundle_folder
+from glue_jax.export.bundle_folder import EXTRA, Bundle, digest, same
+from glue_jax.inference.open_run import Run
+from glue_jax.method import Host
+from glue_jax.training import build, session
+from glue_jax.training.parts import Parts
+from glue_jax.weights import huggingface
+from glue_jax.weights import source as source_lib
+
+# Sections of a run's config that a prediction needs.
+_SECTIONS = ('task', 'data', 'model', 'objective', 'methods')
+# What belongs to the machine that the run was on, or is given when loading.
+_LOCAL = {
+  'data': ('data_dir', 'cache_dir', 'files', 'tokenizer'),
+  'model': ('weights',),
+}
+
+
+class NothingShared(ValueError):
+  """All of a run's backbone has changed: it has no bundle."""
+
+
+def write(run: Run, folder: str | os.PathLike) -> Bundle:
+  """Writes the bundle of an open run.
+
+  Args:
+    run: its state is read.
+    folder: made if needed.
+
+  Raises:
+    ValueError: the run's backbone came from no files.
+    NothingShared: nothing of it stayed as it was.
+  """
+  state, mesh = run.host.state, run.parts.mesh
+  record = {
+    'seed': run.begun.seeds[0],
+    'step': run.step,
+    'variant': run.host.variant,
+  }
+  return of_leaves(
+    on_host(state.all_params(), mesh),
+    on_host(dict(state.extra), mesh),
+    record,
+    run.begun,
+    run.tokenizer,
+    folder,
+  )
+
+
+def of_leaves(
+  flat: Mapping[str, np.ndarray],
+  extra: Mapping[str, np.ndarray],
+  record: Mapping[str, Any],
+  config: Any,
+  tokenizer: Any,
+  folder: str | os.PathLike,
+) -> Bundle:
+  """Writes the bundle of a tree's leaves.
+
+  Args:
+    flat: {name: array}, the whole tree before any export.
+    extra: the same of what is neither learnt nor frozen.
+    record: seed, step and variant.
+    config: names the weights that the tree began from.
+    tokenizer: of the run.
+    folder: made if needed.
+
+  Raises:
+    ValueError, NothingShared: see `write`.
+  """
+  weights = config.model.get('weights')
+  if not weights:
+    raise ValueError(
+      'the run began from its seed, not from weights, so there is no backbone '
+      'that a bundle could belong to; set config.model.weights'
+    )
+  start = begin(config, record['seed'], tokenizer)
+  given = on_host(start.params, start.mesh)
+  labels = start.method.labels(start.params, record['variant'])
+  learns = {n for n, label in tree.flatten(labels).items() if label == 'train'}
+  shared = {
+    n: x
+    for n, x in flat.items()
+    if n not in learns and not n.startswith('head/') and same(x, given[n])
+  }
+  if not any(n.startswith('encoder/') for n in shared):
+    raise NothingShared(
+      'no leaf of the backbone stayed as it was; the run is a model of its '
+      'own, see launch.export'
+    )
+  leaves = {n: x for n, x in flat.items() if n not in shared}
+  leaves |= {EXTRA + n: x for n, x in extra.items()}
+  module, task = start.plain.model, start.bundle.task
+  record = dict(record) | {
+    'backbone': _backbone(weights, module, config),
+    'shared': {'count': len(shared), 'sha256': digest(shared)},
+    'config': _portable(config),
+    'head': {'kind': module.kind, 'num_outputs': module.num_outputs},
+    'labels': list(task.labels or task.choices),
+    'tokenizer': {
+      'id': _id(config.data.get('tokenizer') or weights),
+      'sha256': tokenizer.fingerprint,
+    },
+  }
+  return bundle_folder.save(folder, record, leaves)
+
+
+def load(
+  folder: str | os.PathLike,
+  backbone: str,
+  tokenizer: str | None = None,
+  **data: Any,
+) -> Run:
+  """Puts a bundle and its backbone together.
+
+  Args:
+    folder: of the bundle.
+    backbone: folder of the weights.
+    tokenizer: its folder; None = that of the backbone.
+    **data: overrides of the config's data section; by default nothing is read.
+
+  Returns:
+    As `open_run.load_run` does of the run itself.
+
+  Raises:
+    ValueError: see `read`; or another backbone, tokenizer or label map, a leaf
+      that is missing or of another shape, or a hash that differs.
+  """
+  bundle = bundle_folder.read(folder)
+  record = bundle.record
+  _check_sizes(folder, record['backbone'], backbone)
+  config = config_lib.override(
+    record['config'],
+    {
+      'model': {'weights': str(backbone)},
+      'data': {'tokenizer': str(tokenizer or backbone)},
+    },
+  )
+  config = config_lib.complete(config | {'seeds': [record['seed']]})
+  parts = begin(config, record['seed'], **data)
+  _check_start(folder, bundle, parts, config, backbone)
+  flat = tree.flatten(parts.params) | bundle.params
+  with sharding.enter(parts.mesh):
+    params = tree.unflatten(flat)
+    specs = sharding.param_specs(params, parts.rules, parts.mesh)
+    parts.params = sharding.put(params, specs)
+    host = Host(None, 1, 1, None, step=record['step'])
+    host.variant = dict(record['variant'])
+    host.state = _state(parts, bundle, host)
+    return Run(
+      config=config,
+      task=parts.bundle.task,
+      tokenizer=parts.bundle.tokenizer,
+      bundle=parts.bundle,
+      model=parts.plain.model,
+      params=session.exported(parts, host.state),
+      predict_fn=session.predict_fn(parts, host.state, host.variant),
+      step=host.step,
+      parts=parts,
+      host=host,
+      begun=config,
+    )
+
+
+def begin(
+  config: Any, seed: int = 0, tokenizer: Any = None, **data: Any
+) -> Parts:
+  """Returns what a run begins with, but for another seed.
+
+  Args:
+    config: completed.
+    seed: of the run.
+    tokenizer: in place of the config's.
+    **data: overrides of the config's data section; by default nothing is read.
+
+  Raises:
+    ValueError: see `build.build`.
+  """
+  data = {'train_split': '', 'eval_splits': ()} | data
+  if tokenizer is not None:
+    data['tokenizer'] = tokenizer
+  return build.build(config, seed + 1, total_steps=lambda _: 1, **data)
+
+
+def on_host(params: tree.Tree, mesh: Any) -> dict[str, np.ndarray]:
+  """Returns {name: whole array} of a tree that lies on the mesh."""
+  flat = tree.flatten(sharding.gather(params, mesh)) if params else {}
+  return {name: np.asarray(value) for name, value in flat.items()}
+
+
+def _backbone(weights, module, config) -> dict[str, Any]:
+  sizes = source_lib.read_sizes(weights)
+  return {
+    'id': _id(weights),
+    'family': sizes['name'],
+    'config': dataclasses.asdict(sizes['config']),
+    'sha256': _weights_digest(weights, module, config),
+  }
+
+
+def _weights_digest(weights, module, config) -> str:
+  """The hash of the encoder's leaves in a source, whatever its form."""
+  cast = config.model.get('cast', False)
+  params = source_lib.read_params(weights, module, new_head=True, cast=cast)
+  flat = tree.flatten(params)
+  return digest({n: x for n, x in flat.items() if n.startswith('encoder/')})
+
+
+def _portable(config) -> dict[str, Any]:
+  sections = {key: config_lib.plain(config[key]) for key in _SECTIONS}
+  for section, keys in _LOCAL.items():
+    for key in keys:
+      sections[section].pop(key, None)
+  return sections
+
+
+def _id(source) -> str:
+  return pathlib.Path(str(source)).name
+
+
+def _check_sizes(folder, wanted, backbone):
+  """Refuses a backbone of another family or other sizes."""
+  found = source_lib.read_sizes(backbone)
+  fields = lambda config: {
+    key: value
+    for key, value in config_lib.plain(config).items()
+    if key not in huggingface.RUNTIME
+  }
+  lines = config_lib.changes(
+    {'family': wanted['family']} | fields(wanted['config']),
+    {'family': found['name']} | fields(dataclasses.asdict(found['config'])),
+  )
+  if lines:
+    raise ValueError(
+      f'{folder} is a bundle for another backbone, {wanted["id"]!r}, than '
+      f'{backbone} (bundle -> found):\n  ' + '\n  '.join(lines)
+    )
+
+
+def _check_start(folder, bundle, parts, config, backbone):
+  """Compares all that is not in the bundle with what it was written from."""
+  record = bundle.record
+  found = _weights_digest(backbone, parts.plain.model, config)
+  if found != record['backbone']['sha256']:
+    raise ValueError(
+      f'{folder} belongs to the backbone {record["backbone"]["id"]!r} with the '
+      f'hash {record["backbone"]["sha256"][:12]}...; {backbone} has the same '
+      f'sizes but other values ({found[:12]}...)'
+    )
+  if parts.bundle.tokenizer.fingerprint != record['tokenizer']['sha256']:
+    raise ValueError(
+      f'{folder} was trained with the tokenizer {record["tokenizer"]["id"]!r}, '
+      f'which {config.data.tokenizer} is not (its hash differs); give the '
+      'folder of that tokenizer'
+    )
+  task = parts.bundle.task
+  labels = list(task.labels or task.choices)
+  if labels != record['labels']:
+    raise ValueError(
+      f'{folder}: the labels of {task.name} are {labels}, the bundle was '
+      f'trained with {record["labels"]}'
+    )
+  flat = on_host(parts.params, parts.mesh)
+  own = bundle.params
+  fitting = {n: x for n, x in flat.items() if n in own}
+  gap = tree.diff(tree.unflatten(fitting), tree.unflatten(own))
+  shared = {n: x for n, x in flat.items() if n not in own}
+  if gap or len(shared) != record['shared']['count']:
+    raise ValueError(
+      f'{folder}: its leaves do not fit its methods (+ left over, ! other '
+      f'shape), which leave {len(shared)} leaves to the backbone where '
+      f'{record["shared"]["count"]} are expected:\n{gap}'
+    )
+  if digest(shared) != record['shared']['sha256']:
+    raise ValueError(
+      f'{folder}: the leaves that its methods make from the backbone have '
+      'other values here than where the bundle was written'
+    )
+
+
+def _state(parts, bundle, host):
+  """The run's state, without an optimizer."""
+  key = jax.random.key(bundle.record['seed'])
+  tx = optax.identity()
+  host.state = session.initial_state(parts, tx, key)
+  state = session.relabel(parts, host, tx)
+  extra = {n: jax.numpy.asarray(x) for n, x in bundle.extra.items()}
+  state = state.replace(
+    step=jax.numpy.int32(host.step), extra=tree.unflatten(extra)
+  )
+  return sharding.put_state(state, parts.rules, parts.mesh)

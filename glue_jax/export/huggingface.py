@@ -1,0 +1,78 @@
+"""Finished models for other programs: Hugging Face folders and StableHLO.
+
+The StableHLO form is a folder: `model.stablehlo` (serialised by `jax.export`, a
+function of the parameters and the three inputs), `params.safetensors`,
+`signature.json` and the tokenizer. Parameters stay outside the program, so that
+its size has no limit and they can be read without it. It runs with jax alone,
+on each platform it was lowered for.
+"""
+
+import os
+import pathlib
+from typing import Any
+
+from glue_jax import tree
+from glue_jax.export import model_card
+from glue_jax.models import model as models
+from glue_jax.reporting import files, run_record
+from glue_jax.weights import huggingface
+
+
+def save_hf(run: Any, folder: str | os.PathLike, card: str) -> None:
+  """Writes a folder that `transformers` loads, with a model card.
+
+  Args:
+    run: `open_run.Run`; its parameters are merged.
+    folder: made if needed.
+    card: text of README.md.
+
+  Raises:
+    ValueError: the model has no such form, or a method left parameters in it
+      that could not be merged.
+  """
+  _plain(run)
+  labels = run.task.labels or None
+  huggingface.save_hf(folder, run.model, run.params, run.tokenizer, labels)
+  files.replace_text(pathlib.Path(folder) / 'README.md', card)
+
+
+def card(
+  run: Any, workdir: str | os.PathLike, library: str = 'transformers'
+) -> str:
+  """The model card of a run, with what its folder says of scores and origin.
+
+  Args:
+    run: `open_run.Run`.
+    workdir: the run's own folder (that of the seed).
+    library: what loads the model.
+  """
+  workdir = pathlib.Path(workdir)
+  found = {}
+  for name in ('config', 'result', 'run'):
+    path = workdir / f'{name}.json'
+    found[name] = run_record.read_json(path) if path.is_file() else {}
+  config = found['config'].get('config', {})
+  weights = config.get('model', {}).get('weights') or ''
+  results = found['result'].get('metrics', {})
+  # A result belongs to the checkpoint and the rank it was measured on.
+  if found['result'].get('step') != run.step or run.rank is not None:
+    results = {}
+  return model_card.model_card(
+    run.task,
+    config,
+    results,
+    record=found['run'],
+    weights=str(weights),
+    library=library,
+    rank=run.rank,
+  )
+
+
+def _plain(run: Any) -> None:
+  """Raises unless the parameters are those of the plain model."""
+  gap = tree.diff(tree.unflatten(models.shapes(run.model)), run.params)
+  if gap:
+    raise ValueError(
+      'a method of this run has parameters that are not merged into the model, '
+      f'so it cannot be exported without them (- missing, + left over):\n{gap}'
+    )

@@ -1,0 +1,85 @@
+"""Model cards: what a model is, how it scored, how it was made."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from glue_jax import config as config_lib
+from glue_jax.reporting.tables import results_table
+
+
+def model_card(
+  task: Any,
+  config: Any,
+  results: Mapping[str, Mapping[str, float]],
+  *,
+  record: Mapping[str, Any] | None = None,
+  language: str = '',
+  weights: str = '',
+  library: str = 'transformers',
+  rank: int | None = None,
+) -> str:
+  """A model card in markdown, with the fields known for sure and no others.
+
+  Args:
+    task: the task's record.
+    config: the completed config.
+    results: {split: {metric: value}} as measured by the run.
+    record: the run record.
+    language: code of the language, left out if empty.
+    weights: where the run started from; empty = random parameters.
+    library: what loads the model.
+    rank: of the low-rank update that is merged, if it was chosen.
+  """
+  front = [
+    f'library_name: {library}',
+    *([f'language: {language}'] if language else []),
+    f'tags: [{task.kind.replace("_", "-")}, {task.name}, jax]',
+  ]
+  lines = ['---', *front, '---', '', f'# {task.name} {task.kind}', '']
+  lines += [
+    f'Trained with glue_jax on `{task.name}`'
+    f' (columns {", ".join(f"`{c}`" for c in task.columns)}),'
+    f' starting from {f"`{weights}`" if weights else "random parameters"}.',
+    '',
+  ]
+  if rank is not None:
+    lines += [f'Its low-rank update was merged at rank {rank}.', '']
+  if task.labels:
+    lines += ['## Labels', '']
+    lines += [f'- {i}: `{name}`' for i, name in enumerate(task.labels)]
+    lines.append('')
+  if results:
+    rows = [
+      {'split': split, 'metric': name, 'value': value}
+      for split, metrics in results.items()
+      for name, value in metrics.items()
+    ]
+    lines += ['## Results', '', results_table(rows, markdown=True), '']
+    lines += ['Values are fractions (1 = 100%); losses are means.', '']
+  lines += [
+    '## Intended use and limits',
+    '',
+    f'The model repeats what it learnt from `{task.name}`, errors and biases '
+    'of its texts and annotators included. It was scored on the splits above '
+    'only; other texts may give other results.',
+    '',
+  ]
+  if record:
+    lines += ['## How it was made', '', *_made(record), '']
+  lines += ['## Config', '', '```json', config_lib.dumps(config).strip(), '```']
+  return '\n'.join(lines) + '\n'
+
+
+def _made(record: Mapping[str, Any]) -> list[str]:
+  devices, git = record.get('devices', {}), record.get('git')
+  kinds = devices.get('kinds', {})
+  facts = {
+    'devices': ', '.join(f'{n} x {kind}' for kind, n in kinds.items()),
+    'wall time (s)': record.get('seconds'),
+    'examples per second': record.get('examples_per_s'),
+    'commit': git and git['commit'] + (' + changes' if git['changed'] else ''),
+    'versions': ', '.join(
+      f'{k} {v}' for k, v in record.get('versions', {}).items()
+    ),
+  }
+  return [f'- {name}: {value}' for name, value in facts.items() if value]

@@ -1,0 +1,145 @@
+"""A run as StableHLO: a program of any length and a folder to load it from."""
+
+import json
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from jax import export as jax_export
+
+from glue_jax import tree
+from glue_jax.export.huggingface import _plain
+from glue_jax.reporting import files
+
+PROGRAM, PARAMS = 'model.stablehlo', 'params.safetensors'
+SIGNATURE = 'signature.json'
+INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+_OUTPUTS = ('logits', 'start_logits', 'end_logits')
+
+
+def save_stablehlo(
+  run: Any,
+  folder: str | os.PathLike,
+  *,
+  batch: int | None = None,
+  length: int | None = None,
+  platforms: Sequence[str] = PLATFORMS,
+) -> dict[str, Any]:
+  """Writes a run's model as StableHLO.
+
+  Args:
+    run: `open_run.Run`.
+    folder: made if needed.
+    batch: B; None = any.
+    length: L; None = any up to the model's maximum.
+    platforms: what it is lowered for.
+
+  Returns:
+    The signature: inputs and outputs with shapes (a letter = any size), labels,
+    platforms, and the rank that was chosen (null: that of the training).
+
+  Raises:
+    ValueError: a size below 1 or above the model's positions, or a program
+      that depends on a size that was left open.
+  """
+  _plain(run)
+  model, task = run.model, run.task
+  most = _longest(model)
+  for name, value, limit in (('batch', batch, None), ('length', length, most)):
+    if value is not None and not 1 <= value <= (limit or value):
+      raise ValueError(f'{name}={value}: expected 1 to {limit or "any number"}')
+  shape = _input_shape(task, batch, length, most)
+  inputs = [jax.ShapeDtypeStruct(shape, jnp.int32)] * len(INPUTS)
+  flat = {name: np.asarray(x) for name, x in tree.flatten(run.params).items()}
+  shapes = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in flat.items()}
+
+  def forward(flat, *inputs):
+    batch = dict(zip(INPUTS, inputs))
+    outputs = model.apply({'params': tree.unflatten(flat)}, batch)
+    return {name: outputs[name] for name in _OUTPUTS if name in outputs}
+
+  export = jax_export.export(jax.jit(forward), platforms=tuple(platforms))
+  try:
+    program = export(shapes, *inputs)
+  except (jax.errors.InconclusiveDimensionOperation, TypeError) as error:
+    if batch and length:
+      raise
+    raise ValueError(
+      f'the program of {model.family} depends on a size that was left open; '
+      f'give --batch and --length ({error})'
+    ) from error
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  (folder / PROGRAM).write_bytes(program.serialize())
+  safetensors.numpy.save_file(flat, folder / PARAMS)
+  run.tokenizer.save(folder)
+  outputs = jax.tree.unflatten(program.out_tree, program.out_avals)
+  signature = {
+    'task': task.name,
+    'kind': task.kind,
+    'rank': run.rank,
+    'labels': list(task.labels or task.choices),
+    'max_length': length or most,
+    'inputs': {
+      name: {'shape': [str(d) for d in shape], 'dtype': 'int32'}
+      for name in INPUTS
+    },
+    'outputs': {
+      name: {'shape': [str(d) for d in x.shape], 'dtype': str(x.dtype)}
+      for name, x in outputs.items()
+    },
+    'platforms': list(program.platforms),
+    'jax': jax.__version__,
+  }
+  text = json.dumps(signature, indent=2) + '\n'
+  files.replace_text(folder / SIGNATURE, text)
+  return signature
+
+
+def load_stablehlo(
+  folder: str | os.PathLike,
+) -> Callable[..., Mapping[str, jax.Array]]:
+  """Loads what `save_stablehlo` wrote, without any code of the model.
+
+  Returns:
+    f(input_ids, attention_mask, token_type_ids) -> {'logits': ...}, on int32
+    arrays of the signature's shapes; `jax.jit` of it compiles once a shape.
+
+  Raises:
+    ValueError: a file is missing or damaged.
+  """
+  folder = pathlib.Path(folder)
+  try:
+    program = jax_export.deserialize(bytearray((folder / PROGRAM).read_bytes()))
+    flat = safetensors.numpy.load_file(folder / PARAMS)
+  except (OSError, ValueError, safetensors.SafetensorError) as error:
+    raise ValueError(
+      f'{folder} holds no whole StableHLO export: {error}'
+    ) from error
+  flat = jax.device_put(flat)
+  call = jax.jit(program.call)
+  return lambda *inputs: call(flat, *(jnp.asarray(x, 'int32') for x in inputs))
+
+
+def _longest(model: Any) -> int:
+  """Longest input in tokens (0: any); RoBERTa's positions have an offset."""
+  return model.config.max_positions - model.config.position_offset
+
+
+def _input_shape(
+  task: Any, batch: int | None, length: int | None, longest: int
+) -> tuple:
+  """(B, L) or (B, C, L) with letters for the sizes left open."""
+  sizes = [str(batch or 'b'), str(length or 'l')]
+  if task.kind == 'multiple_choice':
+    sizes.insert(1, str(len(task.choices)))
+  # Models compare the length with their positions, which must be decidable.
+  limits = [] if length or not longest else [f'l <= {longest}']
+  scope = jax_export.SymbolicScope(limits)
+  return jax_export.symbolic_shape(', '.join(sizes), scope=scope)

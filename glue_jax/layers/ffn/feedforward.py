@@ -1,0 +1,44 @@
+"""Position-wise feed-forward part (Vaswani et al. 2017, eq. 2)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from glue_jax.layers.activations import activation
+from glue_jax.layers.dense import dense
+from glue_jax.layers.dropout import Dropout
+from glue_jax.layers.spec import EncoderConfig
+
+
+class Activation(nn.Module):
+  """The elementwise function; a module so that plugs can read or change it.
+
+  Attributes:
+    kind: a key of `ACTIVATIONS`.
+  """
+
+  kind: str
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps (..., F) to (..., F)."""
+    return activation(self.kind)(x)
+
+
+class FFN(nn.Module):
+  """Dense, activation, dense, dropout."""
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, context: dict[str, Any], train: bool
+  ) -> jax.Array:
+    """Maps (B, L, D) to (B, L, D), without the residual."""
+    del context  # Every position is on its own.
+    c = self.config
+    h = dense(c, c.intermediate_size, name='ffn_in')(x)
+    h = nn.with_logical_constraint(h, ('batch', 'length', 'mlp'))
+    h = Activation(c.activation, name='ffn_act')(h)
+    h = dense(c, c.hidden_size, name='ffn_out')(h)
+    return Dropout(c.dropout)(h, train)

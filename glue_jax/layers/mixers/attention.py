@@ -1,0 +1,265 @@
+"""Multi-head self-attention (Vaswani et al. 2017, arXiv 1706.03762, eq. 1).
+
+`attend` is the softmax attention with dropout as one function with its own
+gradient. It follows Dao et al. 2022, arXiv 2205.14135, section 3.1: the sum
+over keys in the softmax's gradient equals the sum over the head's width of
+output times output gradient, so no pass over the (L, M) scores is spent on it.
+Kept for the backward pass: query, key, value, output, exp(scores - max) and its
+sums; the dropped-out probabilities are made again from the hash that gave the
+mask. Every product is written with the summed axis last in the left operand and
+first in the right one, which is what a CPU multiplies without a slow path.
+"""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from glue_jax.layers.dense import dense
+from glue_jax.layers.dropout import Dropout, keep_mask
+from glue_jax.layers.spec import EncoderConfig
+
+
+class Softmax(nn.Module):
+  """Attention probabilities; a module so that plugs can read or change them."""
+
+  config: EncoderConfig
+
+  def __call__(self, scores: jax.Array, bias: jax.Array) -> jax.Array:
+    """Normalises over keys, in float32.
+
+    Args:
+      scores: (B, H, L, M) float32.
+      bias: added to the scores, (B, 1, 1, M) float32. A row without any real
+        key is finite everywhere, so it becomes uniform and never NaN.
+
+    Returns:
+      probabilities (B, H, L, M) in the computation type.
+    """
+    return jax.nn.softmax(scores + bias).astype(self.config.dtype)
+
+
+class Attend(nn.Module):
+  """`attend` as a module, so that plugs can change its gradient."""
+
+  def __call__(
+    self,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array,
+    rng: jax.Array | None,
+    rate: float,
+  ) -> jax.Array:
+    """Maps (B, L, H, K) and twice (B, M, H, K) to (B, L, H, K)."""
+    return attend(query, key, value, bias, rng, rate)
+
+
+class Core(nn.Module):
+  """softmax(Q K^T / sqrt(K) + bias) V, with dropout on the probabilities.
+
+  Attributes:
+    config: sizes and parts of the encoder.
+    fused: compute it as one function (attend.py), a fifth faster on a CPU.
+      Otherwise the probabilities are the output of a submodule `softmax`, for
+      plugs and captures that want them.
+  """
+
+  config: EncoderConfig
+  fused: bool = True
+
+  @nn.compact
+  def __call__(
+    self,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array,
+    train: bool,
+  ) -> jax.Array:
+    """Attends.
+
+    Args:
+      query: (B, L, H, K).
+      key: (B, M, H, K).
+      value: (B, M, H, K).
+      bias: (B, 1, 1, M) float32, 0 at real keys, very negative at padding.
+      train: turns dropout on.
+
+    Returns:
+      the heads' outputs (B, L, H, K).
+    """
+    rate = self.config.attention_dropout if train else 0.0
+    if self.fused:
+      rng = self.make_rng('dropout') if rate else None
+      part = Attend(name='attend')
+      return part(query, key, value, bias, rng, rate)
+    query = query * query.shape[-1] ** -0.5
+    scores = jnp.einsum(
+      'blhk,bmhk->bhlm', query, key, preferred_element_type=jnp.float32
+    )
+    probs = Softmax(self.config, name='softmax')(scores, bias)
+    probs = Dropout(rate)(probs, train)
+    return jnp.einsum('bhlm,bmhk->blhk', probs, value)
+
+
+class Mixer(nn.Module):
+  """Self-attention with its projections.
+
+  Attributes:
+    config: sizes and parts of the encoder.
+    fused: see `Core`; set by options={'attention': {'fused': False}}.
+  """
+
+  config: EncoderConfig
+  fused: bool = True
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, context: dict[str, Any], train: bool
+  ) -> jax.Array:
+    """Maps (B, L, D) to (B, L, D).
+
+    Args:
+      x: hidden states (B, L, D).
+      context: what the encoder knows of the batch; `bias` is read, and
+        `queries`: how many leading positions are computed, default all.
+      train: turns dropout on.
+
+    Returns:
+      the sublayer's output after dropout (B, L, D), without the residual;
+      with `queries` only those positions.
+
+    Raises:
+      ValueError: the heads don't divide the width.
+    """
+    c = self.config
+    if c.hidden_size % c.num_heads:
+      raise ValueError(
+        f'model.num_heads={c.num_heads} does not divide '
+        f'model.hidden_size={c.hidden_size}'
+      )
+    axes = ('batch', 'length', 'heads', None)
+    asking = x[:, : context.get('queries')]
+    query, key, value = (
+      nn.with_logical_constraint(
+        dense(c, c.hidden_size, name=name)(inputs).reshape(
+          *inputs.shape[:2], c.num_heads, -1
+        ),
+        axes,
+      )
+      for name, inputs in (('query', asking), ('key', x), ('value', x))
+    )
+    core = Core(c, self.fused, name='core')
+    out = core(query, key, value, context['bias'], train)
+    out = dense(c, c.hidden_size, name='attn_out')(out.reshape(asking.shape))
+    return Dropout(c.dropout)(out, train)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def attend(
+  query: jax.Array,
+  key: jax.Array,
+  value: jax.Array,
+  bias: jax.Array,
+  rng: jax.Array | None,
+  rate: float,
+) -> jax.Array:
+  """Returns dropout(softmax(Q K^T / sqrt(K) + bias)) V, softmax in float32.
+
+  Args:
+    query: (B, L, H, K).
+    key: (B, M, H, K).
+    value: (B, M, H, K).
+    bias: added to the scores, broadcast to (B, H, L, M), float32. A row
+      without any real key is finite everywhere, so it becomes uniform.
+    rng: key of the dropout mask; None without dropout.
+    rate: of dropout.
+
+  Returns:
+    (B, L, H, K) in the type of the operands.
+  """
+  return _forward(query, key, value, bias, rng, rate)[0]
+
+
+def _forward(query, key, value, bias, rng, rate):
+  scaled = query * query.shape[-1] ** -0.5
+  scores = jnp.einsum(
+    'bhlk,bhkm->bhlm',
+    scaled.transpose(0, 2, 1, 3),
+    key.transpose(0, 2, 3, 1),
+    preferred_element_type=jnp.float32,
+  )
+  scores += bias
+  weights, inverse = softmax_parts(scores)
+  probs = dropped(weights, inverse, rng, rate).astype(value.dtype)
+  out = jnp.einsum('bhlm,bhmk->bhlk', probs, value.transpose(0, 2, 1, 3))
+  out = out.transpose(0, 2, 1, 3)
+  weights = weights.astype(value.dtype)
+  return out, (scaled, key, value, bias, weights, inverse, out, rng)
+
+
+def _backward(rate, kept, g):
+  query, key, value, bias, weights, inverse, out, rng = kept
+  # (B, H, L, 1): the softmax's sum over keys.
+  delta = (g.astype(jnp.float32) * out).sum(-1).transpose(0, 2, 1)[..., None]
+  # Without the barrier the probabilities of the forward pass would be stored.
+  weights, g = jax.lax.optimization_barrier((weights, g))
+  probs = dropped(weights, inverse, rng, rate).astype(g.dtype)
+  d_value = jnp.einsum('bhkl,bhlm->bhkm', g.transpose(0, 2, 3, 1), probs)
+  d_probs = jnp.einsum(
+    'bhlk,bhkm->bhlm',
+    g.transpose(0, 2, 1, 3),
+    value.transpose(0, 2, 3, 1),
+    preferred_element_type=jnp.float32,
+  )
+  d_probs = dropped(d_probs, 1.0, rng, rate)
+  d_scores = weights * inverse * (d_probs - delta)
+  d_bias = _sum_to(d_scores, bias)
+  d_scores = d_scores.astype(g.dtype)
+  d_query = jnp.einsum('bhlm,bhmk->bhlk', d_scores, key.transpose(0, 2, 1, 3))
+  d_query *= query.shape[-1] ** -0.5
+  d_key = jnp.einsum('bhkl,bhlm->bhkm', query.transpose(0, 2, 3, 1), d_scores)
+  return (
+    d_query.transpose(0, 2, 1, 3),
+    d_key.transpose(0, 3, 1, 2),
+    d_value.transpose(0, 3, 1, 2),
+    d_bias,
+    None,
+  )
+
+
+def softmax_parts(scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns exp(scores - max) (..., M) and one over its sums (..., 1)."""
+  weights = jnp.exp(scores - scores.max(-1, keepdims=True))
+  return weights, 1 / weights.sum(-1, keepdims=True)
+
+
+def dropped(
+  x: jax.Array, scale: jax.Array | float, rng: jax.Array | None, rate: float
+) -> jax.Array:
+  """Returns dropout(x * scale); without a key, x * scale.
+
+  Args:
+    x: any shape; the mask is that of the key and this shape.
+    scale: broadcasts to x.
+    rng: key of the mask, or None.
+    rate: of dropout.
+  """
+  if rng is None or rate == 0.0:
+    return x * scale
+  return jnp.where(
+    keep_mask(rng, rate, x.shape), x * (scale * (1 / (1 - rate))), 0
+  )
+
+
+def _sum_to(x, like):
+  """Sums over the axes along which `like` was broadcast."""
+  x = x.sum(tuple(range(x.ndim - like.ndim)))
+  axes = tuple(i for i, n in enumerate(like.shape) if n == 1 != x.shape[i])
+  return x.sum(axes, keepdims=True).astype(like.dtype)
+
+
+attend.defvjp(_forward, _backward)

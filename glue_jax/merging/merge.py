@@ -1,0 +1,152 @@
+"""Merging models: methods with their settings, and writing the result.
+
+The maths is in glue_jax/merging/, opening and checking in merge_sources.py.
+Tensors that each model keeps (its head) go unchanged into a folder of its own.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from glue_jax.merging import average, dare, fisher, regmean, stream, ties
+from glue_jax.merging.sources import Group
+from glue_jax.reporting import files
+from glue_jax.weights import huggingface, saved_model
+
+METHODS = ('average', 'task_arithmetic', 'ties', 'fisher', 'regmean')
+NEED_BASE = ('task_arithmetic', 'ties')
+NEED_DATA = ('fisher', 'regmean')
+
+BODY, RECORD = 'body.safetensors', 'merge.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """A method and its hyper-parameters.
+
+  Attributes:
+    method: one of METHODS.
+    scale: lambda of task arithmetic and TIES.
+    mask_rate: share of the deltas that TIES trims.
+    coefficients: of Fisher, one a model; None = 1/M each.
+    normalize: Fisher: divide by the norm of each model's information.
+    fisher: 'batch' (the official code's) or 'example' (the textbook's).
+    alpha: RegMean: factor of the off-diagonal entries.
+    examples: N, of Fisher and RegMean.
+    drop: applied to every model before; None = not at all.
+  """
+
+  method: str
+  scale: float = 1.0
+  mask_rate: float = 0.8
+  coefficients: tuple[float, ...] | None = None
+  normalize: bool = True
+  fisher: str = 'batch'
+  alpha: float = 1.0
+  examples: int = 256
+  drop: dare.Drop | None = None
+
+  def __post_init__(self):
+    if self.method not in METHODS:
+      raise ValueError(f'method {self.method!r}: expected one of {METHODS}')
+
+
+def combine(
+  settings: Settings,
+  base: stream.Weights | None,
+  models: Sequence[stream.Weights],
+  statistics: Sequence[Mapping[str, np.ndarray]] | None = None,
+  transpose: bool = False,
+) -> stream.Weights:
+  """Merges models that have been dropped already, see `drop`.
+
+  Args:
+    settings: the method and its hyper-parameters.
+    base: pre-trained; needed by NEED_BASE.
+    models: with the names of the base.
+    statistics: of each model: Fisher information, or RegMean's Gram matrices;
+      needed by NEED_DATA.
+    transpose: kernels are stored (d_out, d_in).
+  """
+  method = settings.method
+  if base is None and method in NEED_BASE:
+    raise ValueError(f'{method} needs --base, the model before fine-tuning')
+  if method == 'average':
+    return average.average(models)
+  if method == 'task_arithmetic':
+    return average.task_arithmetic(base, models, settings.scale)
+  if method == 'ties':
+    return ties.ties(base, models, settings.mask_rate, settings.scale)
+  if method == 'fisher':
+    return fisher.fisher_merge(
+      models, statistics, settings.coefficients, settings.normalize
+    )
+  return regmean.regmean(models, statistics, settings.alpha, transpose)
+
+
+def drop(
+  settings: Settings,
+  base: stream.Weights | None,
+  models: Sequence[stream.Weights],
+) -> list[stream.Weights]:
+  """Returns the models with what `settings.drop` leaves of their deltas."""
+  if settings.drop is None:
+    return list(models)
+  if base is None:
+    raise ValueError('--dare needs --base: deltas are differences to it')
+  return [dare.sparsified(model, base, settings.drop) for model in models]
+
+
+def write(
+  out: str | os.PathLike, group: Group, merged: stream.Weights, record: Mapping
+) -> list[pathlib.Path]:
+  """Writes the merged model; `merge.json` comes last.
+
+  Args:
+    out: folder. If each model keeps tensors: `body.safetensors`, and a folder
+      for each model, with the merged tensors and its own. Else the folder is
+      the one merged model.
+    group: what was merged.
+    merged: the merged tensors.
+    record: what is written into merge.json.
+
+  Returns:
+    the model folders.
+
+  Raises:
+    ValueError: `out` is the folder of a source.
+  """
+  out = pathlib.Path(out)
+  folders = [out / s.name for s in group.sources] if group.split else [out]
+  taken = {s.folder.resolve() for s in group.sources}
+  for folder in folders:
+    if folder.resolve() in taken:
+      raise ValueError(
+        f'{folder} is a model that is merged; choose another out'
+      )
+  tensors = merged.tensors
+  if group.split:
+    stream.write(out / BODY, tensors)
+    tensors = stream.open_files([out / BODY])
+  for folder, source in zip(folders, group.sources, strict=False):
+    own = {n: t for n, t in source.weights.tensors.items() if n not in tensors}
+    _write_model(folder, source, {**tensors, **own})
+  text = json.dumps(record, indent=2) + '\n'
+  files.replace_text(out / RECORD, text)
+  return folders
+
+
+def _write_model(folder, source, tensors) -> None:
+  hf = source.layout == 'hf'
+  file = huggingface.WEIGHTS if hf else saved_model.PARAMS
+  named = {source.files[n]: t for n, t in tensors.items()}
+  stream.write(folder / file, named, {'format': 'pt'} if hf else None)
+  config = 'config.json' if hf else saved_model.MODEL
+  for name in (*huggingface.TOKENIZER_FILES, 'generation_config.json', config):
+    if (source.folder / name).is_file():
+      shutil.copyfile(source.folder / name, folder / name)

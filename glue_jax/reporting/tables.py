@@ -1,0 +1,142 @@
+"""Metrics and rows as tables that a person reads, and as CSV."""
+
+import csv
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def aggregate(
+  results: Sequence[Mapping[str, float]],
+) -> dict[str, dict[str, Any]]:
+  """Mean, sample standard deviation and all points of the same metrics.
+
+  Args:
+    results: one {metric: value} a seed.
+
+  Returns:
+    {metric: {'mean', 'sd', 'values'}}; sd is None for one seed.
+
+  Raises:
+    ValueError: the seeds do not have the same metrics.
+  """
+  if not results:
+    raise ValueError('no results to aggregate')
+  for result in results[1:]:
+    if result.keys() != results[0].keys():
+      odd = sorted(result.keys() ^ results[0].keys())
+      raise ValueError(f'seeds differ in their metrics: {odd}')
+  table = {}
+  for name in results[0]:
+    values = [float(result[name]) for result in results]
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    table[name] = {'mean': float(np.mean(values)), 'sd': sd, 'values': values}
+  return table
+
+
+def results_table(
+  rows: Sequence[Mapping[str, Any]], markdown: bool = False
+) -> str:
+  """Rows as an aligned table; columns are the keys in order of appearance.
+
+  Args:
+    rows: cells by column; floats are shown with 4 decimals, None and missing
+      cells as '-'.
+    markdown: with bars, for a README or a model card.
+  """
+  if not rows:
+    raise ValueError('no rows to show')
+  columns = list(dict.fromkeys(key for row in rows for key in row))
+  cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+  numeric = [
+    all(isinstance(row.get(c), (int, float, type(None))) for row in rows)
+    for c in columns
+  ]
+  widths = [
+    max(len(str(column)), *(len(line[i]) for line in cells))
+    for i, column in enumerate(columns)
+  ]
+
+  def line(values):
+    parts = [
+      str(v).rjust(w) if right else str(v).ljust(w)
+      for v, w, right in zip(values, widths, numeric)
+    ]
+    text = ' | '.join(parts) if markdown else '  '.join(parts)
+    return f'| {text} |' if markdown else text.rstrip()
+
+  if markdown:
+    rule = [
+      '-' * (w - 1) + (':' if right else '-')
+      for w, right in zip(widths, numeric)
+    ]
+  else:
+    rule = ['-' * w for w in widths]
+  return '\n'.join([line(columns), line(rule), *map(line, cells)])
+
+
+def metrics_line(step: int, metrics: Mapping[str, Mapping[str, float]]) -> str:
+  """An evaluation as one line: 'step 120: validation accuracy 0.8123 ...'."""
+  splits = [
+    f'{split} '
+    + ', '.join(f'{name} {_cell(value)}' for name, value in values.items())
+    for split, values in metrics.items()
+  ]
+  return f'step {step}: ' + '; '.join(splits)
+
+
+def metrics_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+  """Results of one run, or of `aggregate` for each split, one row a metric."""
+  rows = []
+  for split, values in metrics.items():
+    for name, value in values.items():
+      row: dict[str, Any] = {'split': split, 'metric': name}
+      if isinstance(value, Mapping):
+        points = ' '.join(_cell(v) for v in value['values'])
+        row |= {'mean': value['mean'], 'sd': value['sd'], 'seeds': points}
+      else:
+        row['value'] = value
+      rows.append(row)
+  return results_table(rows)
+
+
+def _cell(value: Any) -> str:
+  if value is None:
+    return '-'
+  if isinstance(value, float):
+    return f'{value:.4f}' if math.isfinite(value) else str(value)
+  return str(value)
+
+
+def table(rows: Sequence[Mapping]) -> str:
+  """Returns rows as aligned text, one column for each key but direction."""
+  if not rows:
+    return '(no cells)'
+  columns = [key for key in rows[0] if key != 'direction']
+  lines = [columns] + [[_text(row[c]) for c in columns] for row in rows]
+  widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+  return '\n'.join(
+    '  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip()
+    for line in lines
+  )
+
+
+def _text(value: object) -> str:
+  if value is None:
+    return '-'
+  return f'{value:.4f}' if isinstance(value, float) else str(value)
+
+
+def write_csv(rows: Sequence[Mapping], path: str | os.PathLike) -> None:
+  """Writes rows to a CSV file with full precision, replaced in one move."""
+  path = pathlib.Path(path)
+  part = path.with_suffix('.part')
+  with part.open('w', newline='') as file:
+    writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+  part.replace(path)

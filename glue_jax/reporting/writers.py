@@ -1,0 +1,183 @@
+"""What a run leaves behind while it runs: metrics, event files, a bar.
+
+All of it is written by process 0 only; on the others every call does nothing.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from glue_jax.reporting import event_files
+from glue_jax.reporting.files import (
+  append_line,
+  is_first_process,
+  read_lines,
+  replace_text,
+)
+
+
+class Writer:
+  """Scalars of a run, as JSON lines and as TensorBoard event files.
+
+  `metrics.jsonl` holds only what a repetition of the run reproduces: after a
+  crash and a resume it is, byte for byte, the file of an uninterrupted run.
+  What depends on the machine (rates, times) goes to `timings.jsonl`. A value
+  that is not finite is written as null, as JSON has no other word for it.
+
+  Args:
+    workdir: folder of the run, created if missing.
+    start_step: None for a new run, which replaces earlier files; else the
+      step that was restored: later lines are cut off and writing goes on.
+    enabled: None = process 0 only.
+
+  Raises:
+    ValueError: an earlier metrics file has a line that is not JSON.
+    OSError: the folder cannot be written.
+  """
+
+  def __init__(
+    self,
+    workdir: str | os.PathLike,
+    start_step: int | None = None,
+    enabled: bool | None = None,
+  ):
+    self.enabled = is_first_process() if enabled is None else enabled
+    if not self.enabled:
+      return
+    folder = pathlib.Path(workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    self._metrics = folder / 'metrics.jsonl'
+    self._timings = folder / 'timings.jsonl'
+    for path in (self._metrics, self._timings):
+      truncate(path, start_step)
+    resumed = None if start_step is None else start_step + 1
+    self._events = event_files.EventFile(folder / 'tb', resumed)
+
+  def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+    """Writes one line {"step": step, name: value, ...} and its event."""
+    self._write('_metrics', step, values)
+
+  def timings(self, step: int, values: Mapping[str, Any]) -> None:
+    """As `scalars`, for what differs from run to run."""
+    self._write('_timings', step, values)
+
+  def close(self) -> None:
+    """Closes the event file."""
+    if self.enabled:
+      self._events.close()
+
+  def _write(self, file: str, step: int, values: Mapping[str, Any]) -> None:
+    if not self.enabled:
+      return
+    numbers = {name: float(value) for name, value in values.items()}
+    append_line(getattr(self, file), {'step': int(step)} | numbers)
+    self._events.scalars(int(step), numbers)
+
+
+def truncate(path: str | os.PathLike, step: int | None) -> None:
+  """Cuts a metrics file back to its lines up to `step`; None removes it."""
+  path = pathlib.Path(path)
+  if not path.exists():
+    return
+  if step is None:
+    path.unlink()
+    return
+  kept = [r for r in read_lines(path) if r.get('step', 0) <= step]
+  replace_text(path, ''.join(json.dumps(r) + '\n' for r in kept))
+
+
+class Progress:
+  """A bar with rate and remaining time; plain lines without a terminal.
+
+  Args:
+    total: steps of the whole run.
+    start: steps done before (a resumed run).
+    name: what is counted, shown first.
+    interval: seconds between plain lines.
+    stream: default standard error.
+    enabled: None = process 0 only.
+  """
+
+  def __init__(
+    self,
+    total: int,
+    start: int = 0,
+    name: str = 'train',
+    interval: float = 10.0,
+    stream: TextIO | None = None,
+    enabled: bool | None = None,
+  ):
+    self.enabled = is_first_process() if enabled is None else enabled
+    self._stream = stream or sys.stderr
+    self._total, self._step, self._name = total, start, name
+    self._start, self._began = start, time.monotonic()
+    self._interval, self._printed = interval, self._began
+    self._bar = None
+    if self.enabled and self._stream.isatty():
+      from tqdm import tqdm
+
+      self._bar = tqdm(
+        total=total,
+        initial=start,
+        desc=name,
+        file=self._stream,
+        dynamic_ncols=True,
+        mininterval=0.2,
+      )
+
+  def update(
+    self, step: int, values: Mapping[str, float] | None = None
+  ) -> None:
+    """Moves to `step` (steps done); `values` stand at the end of the line."""
+    if not self.enabled:
+      return
+    text = ' '.join(f'{name}={v:.4g}' for name, v in (values or {}).items())
+    if self._bar is not None:
+      if text:
+        self._bar.set_postfix_str(text, refresh=False)
+      self._bar.update(step - self._step)
+      self._step = step
+      return
+    self._step = step
+    now = time.monotonic()
+    if now - self._printed < self._interval and step < self._total:
+      return
+    self._printed = now
+    self._line(now, text)
+
+  def message(self, text: str) -> None:
+    """Prints a line without breaking the bar."""
+    if not self.enabled:
+      return
+    if self._bar is not None:
+      self._bar.write(text, file=self._stream)
+    else:
+      print(text, file=self._stream, flush=True)
+
+  def close(self) -> None:
+    """Leaves the bar as it is and goes to the next line."""
+    if self._bar is not None:
+      self._bar.close()
+      self._bar = None
+
+  def _line(self, now: float, text: str) -> None:
+    rate = (self._step - self._start) / max(now - self._began, 1e-9)
+    left = duration((self._total - self._step) / rate) if rate else 'unknown'
+    done = f'{self._step}/{self._total}'
+    share = f'{100 * self._step / max(self._total, 1):.0f}%'
+    line = f'{self._name} {done} ({share}) {rate:.2f} steps/s, {left} left'
+    print(f'{line} {text}'.rstrip(), file=self._stream, flush=True)
+
+
+def duration(seconds: float) -> str:
+  """Seconds as text: '8s', '3m05s', '2h07m'."""
+  seconds = round(seconds)
+  if seconds < 60:
+    return f'{seconds}s'
+  if seconds < 3600:
+    return f'{seconds // 60}m{seconds % 60:02d}s'
+  return f'{seconds // 3600}h{seconds // 60 % 60:02d}m'

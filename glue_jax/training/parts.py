@@ -1,0 +1,42 @@
+"""All that a config names, built: what the loop and its helpers are given."""
+
+import dataclasses
+from typing import Any
+
+from jax.sharding import Mesh
+
+from glue_jax import method
+from glue_jax.data import pipeline
+from glue_jax.plugs import Apply
+
+
+@dataclasses.dataclass
+class Parts:
+  """All that a config names, built.
+
+  Attributes:
+    config: completed config.
+    mesh: devices.
+    bundle: data, task and tokenizer.
+    apply: the model with all plugs, without frozen trees.
+    plain: the model without plugs, as it is exported.
+    params: the whole tree, in place on the mesh; None if none was asked for.
+    method, objective: composed method; objective.
+    total_steps: of the run.
+    rules: (pattern, mesh axes) of the parameters.
+    names: of the plain model's leaves.
+    programs: compiled predictions by variant.
+  """
+
+  config: Any
+  mesh: Mesh
+  bundle: pipeline.DataBundle
+  apply: Apply
+  plain: Apply
+  params: Any
+  method: method.Method
+  objective: method.Objective
+  total_steps: int
+  rules: tuple
+  names: frozenset
+  programs: dict = dataclasses.field(default_factory=dict)

@@ -1,0 +1,130 @@
+"""A run: its stages one after another, each for every seed.
+
+A finished part (`done.json`) is never run again, so starting the same command
+again goes on where it stopped.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from absl import logging
+
+from glue_jax import config as config_lib
+from glue_jax.reporting import outcome, run_record
+from glue_jax.reporting.files import replace_text
+from glue_jax.training import schema
+from glue_jax.training.train import train
+
+REFERENCE = 'stage:'
+
+
+def run(
+  config: Any,
+  workdir: str | os.PathLike,
+  *,
+  allow_config_change: bool = False,
+) -> dict[str, Any]:
+  """Runs a config to its end.
+
+  Args:
+    config: as a config file returns it.
+    workdir: one seed and no stages: the run's own folder; several seeds:
+      seed_<s>/ in it; stages: <stage>/ in it.
+    allow_config_change: see `train.train`.
+
+  Returns:
+    The result; see `train.train`, `report.write_seeds`, `outcome.write_stages`.
+
+  Raises:
+    ValueError: an unknown key, no seeds, a seed or a stage given twice, or a
+      reference to a stage that isn't an earlier one.
+  """
+  config = config_lib.complete(config)
+  schema.check(config)
+  workdir = pathlib.Path(workdir).absolute()
+  if not config.stages:
+    result = _seeds(config, workdir, allow_config_change)
+  else:
+    result = _stages(config, workdir, allow_config_change)
+  return result
+
+
+def _stages(config, workdir, allow):
+  names = [name for name, _ in config.stages]
+  if len(set(names)) < len(names):
+    raise ValueError(f'config.stages: a name twice in {names}')
+  base = {k: v for k, v in config_lib.plain(config).items() if k != 'stages'}
+  parts = {}
+  for i, (name, changes) in enumerate(config.stages):
+    if 'stages' in changes:
+      raise ValueError(f'config.stages.{name}: a stage has no stages itself')
+    part = config_lib.complete(config_lib.override(base, changes))
+    _references(part, names[:i], name)
+    parts[name] = part
+  results = {}
+  for name, part in parts.items():
+    logging.info('stage %s', name)
+    results[name] = _seeds(part, workdir / name, allow, workdir)
+  if jax.process_index() == 0:
+    result = outcome.write_stages(workdir, results)
+    replace_text(workdir / 'done.json', json.dumps({'stages': names}) + '\n')
+    return result
+  return results[names[-1]]
+
+
+def _seeds(config, workdir, allow, root=None):
+  seeds = list(config.seeds)
+  if not seeds or len(set(seeds)) < len(seeds):
+    raise ValueError(f'config.seeds={seeds}: expected distinct numbers')
+  results = {}
+  for seed in seeds:
+    folder = workdir if len(seeds) == 1 else workdir / f'seed_{seed}'
+    one = config_lib.override(config, {'seeds': [seed]})
+    one = config_lib.complete(_resolve(one, root, seed))
+    results[seed] = train(one, folder, seed, allow_config_change=allow)
+  if len(seeds) == 1:
+    return results[seeds[0]]
+  if jax.process_index() == 0:
+    result = run_record.write_seeds(workdir, results)
+    replace_text(workdir / 'done.json', json.dumps({'seeds': seeds}) + '\n')
+    return result
+  return json.loads((workdir / 'result.json').read_text())
+
+
+def _references(value: Any, earlier: list[str], stage: str) -> None:
+  """Checks that 'stage:<name>' names an earlier stage."""
+  for text in _strings(config_lib.plain(value)):
+    name = text.removeprefix(REFERENCE)
+    if text.startswith(REFERENCE) and name not in earlier:
+      raise ValueError(
+        f'config.stages.{stage} refers to {text!r}; earlier stages are '
+        f'{earlier}'
+      )
+
+
+def _strings(value):
+  if isinstance(value, str):
+    yield value
+  elif isinstance(value, (Mapping, list)):
+    items = value.values() if isinstance(value, Mapping) else value
+    for item in items:
+      yield from _strings(item)
+
+
+def _resolve(value, root, seed):
+  """Replaces 'stage:<name>' by that stage's model folder (of the same seed)."""
+  if isinstance(value, Mapping):
+    return {k: _resolve(v, root, seed) for k, v in value.items()}
+  if isinstance(value, list):
+    return [_resolve(v, root, seed) for v in value]
+  if not (isinstance(value, str) and value.startswith(REFERENCE)):
+    return value
+  if root is None:
+    raise ValueError(f'{value!r}: this config has no stages')
+  folder = root / value.removeprefix(REFERENCE)
+  own = folder / f'seed_{seed}'
+  return str((own if own.is_dir() else folder) / 'model')

@@ -1,0 +1,215 @@
+"""The state of a run: begun, restored, relabelled, saved, evaluated.
+
+These are the pieces of the loop in train.py that evaluation, prediction and
+export of a finished run use as well.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from absl import logging
+
+from glue_jax import config as config_lib
+from glue_jax import tree
+from glue_jax.devices import cpu, sharding
+from glue_jax.evaluation import evaluate
+from glue_jax.method import Host
+from glue_jax.optim import build as optim
+from glue_jax.training import checkpoint
+from glue_jax.training.parts import Parts
+from glue_jax.training.state import TrainState, parked, resplit, split
+
+
+def make_optimizer(config: Any, parts: Parts) -> tuple[Any, Callable]:
+  """Returns (transformation, schedule), wrapped by the method."""
+  given = ('total_steps', 'names', 'leaf_states')
+  kwargs = config_lib.bind(optim.make, config.optimizer, 'optimizer', *given)
+  names = tree.flatten(parts.params)
+  tx, rate = optim.make(
+    total_steps=parts.total_steps,
+    names=names,
+    leaf_states=parts.method.revisits,
+    **kwargs,
+  )
+  wrap = parts.method.wrap_tx
+  return (wrap(tx) if wrap else tx), rate
+
+
+def initial_state(parts: Parts, tx: Any, key: jax.Array) -> TrainState:
+  """Returns the state before the first step, in place on the mesh."""
+  method = parts.method
+  labels = method.labels(parts.params, {})
+  params, frozen = split(parts.params, labels)
+  extras = {}
+  if method.init_extra:
+    extras = method.init_extra(jax.random.fold_in(key, 1), parts.params)
+  others = {}
+  if method.init_frozen:
+    others = method.init_frozen(jax.random.fold_in(key, 2))
+    taken = others.keys() & {'params', 'opt_state'}
+    if taken:
+      raise ValueError(f'{method.name}: init_frozen may not use {taken}')
+  if method.revisits:
+    others['opt_state'] = parked(tx, params, parts.params)
+  # Made where they stay: a state may be too large for one device.
+  specs = sharding.like_params(
+    jax.eval_shape(tx.init, params),
+    sharding.param_specs(params, parts.rules, parts.mesh),
+    parts.mesh,
+  )
+  state = TrainState(
+    step=jax.numpy.zeros((), jax.numpy.int32),
+    params=params,
+    frozen={'params': frozen} | others,
+    opt_state=jax.jit(tx.init, out_shardings=specs)(params),
+    extra=extras,
+  )
+  return sharding.put_state(state, parts.rules, parts.mesh)
+
+
+def relabel(parts: Parts, host: Host, tx: Any) -> TrainState:
+  """Moves leaves between learning and frozen if the variant changed."""
+  chosen = tuple(sorted(host.variant.items()))
+  if chosen == host.labelled:
+    return host.state
+  host.labelled = chosen
+  labels = parts.method.labels(host.state.all_params(), host.variant)
+  state = resplit(host.state, labels, tx)
+  return sharding.put_state(state, parts.rules, parts.mesh)
+
+
+def restore(
+  saved: checkpoint.Checkpoints, parts: Parts, tx: Any, host: Host
+) -> dict[str, Any]:
+  """Restores the newest whole checkpoint into `host`; returns the best."""
+  step = saved.newest('last')
+  if step is None:
+    return {}
+  record = restore_step(saved, 'last', step, parts, tx, host)
+  logging.info('goes on from step %d', step)
+  return record['best']
+
+
+def restore_step(
+  saved: checkpoint.Checkpoints,
+  kind: str,
+  step: int,
+  parts: Parts,
+  tx: Any,
+  host: Host,
+) -> dict[str, Any]:
+  """Restores one checkpoint into `host`; returns its notes."""
+  record = saved.host(kind, step)
+  host.step, host.epoch = record['step'], record['epoch']
+  host.variant = dict(record['variant'])
+  host.memory = dict(record['memory'])
+  host.metrics = record['metrics']
+  if host.train_data is not None:
+    host.train_data.restore(record['data'])
+  state = relabel(parts, host, tx)
+  like = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+  )
+  host.state = saved.state(kind, step, like)
+  return record
+
+
+def notes(host: Host, best: dict[str, Any]) -> dict[str, Any]:
+  """Returns what a checkpoint holds beside the state."""
+  return {
+    'step': host.step,
+    'epoch': host.epoch,
+    'variant': host.variant,
+    'memory': host.memory,
+    'metrics': host.metrics,
+    'data': host.train_data.state(),
+    'best': best,
+  }
+
+
+def save_best(
+  saved: checkpoint.Checkpoints,
+  parts: Parts,
+  host: Host,
+  best: dict[str, Any],
+) -> dict[str, Any]:
+  """Saves the state as `best` if it is; returns the best so far."""
+  task = parts.bundle.task
+  value = evaluate.primary(task, host.metrics)
+  if value is None:
+    return best
+  sign = 1 if task.direction == 'max' else -1
+  if best and sign * value <= sign * best['value']:
+    return best
+  best = {'step': host.step, 'value': value}
+  saved.save('best', host.step, host.state, notes(host, best))
+  return best
+
+
+def predict_fn(parts: Parts, state: TrainState, variant: Any) -> Callable:
+  """Returns batch -> outputs with the parameters of the state, compiled."""
+
+  def predict(state, batch):
+    params = state.all_params()
+    if parts.method.reparam:
+      params = parts.method.reparam(params, state.step, None)
+    apply = parts.apply.replace(
+      frozen=state.frozen, extra=state.extra, variant=variant, step=state.step
+    )
+    return parts.objective.predict(apply, params, batch)
+
+  key = tuple(sorted(variant.items()))
+  compiled = jax.jit(predict, compiler_options=cpu.compiler_options())
+  program = parts.programs.setdefault(key, compiled)
+  lean = state.replace(opt_state=())
+  return lambda batch: program(lean, sharding.put_batch(batch, parts.mesh))
+
+
+def evaluate_splits(parts: Parts, host: Host) -> tuple[dict, dict]:
+  """Returns ({split: metrics}, {split: predictions}) of the current state."""
+  predict = predict_fn(parts, host.state, host.variant)
+  metrics, predictions = {}, {}
+  for name, batches in parts.bundle.evals.items():
+    task, table = parts.bundle.task, parts.bundle.tables.get(name)
+    if table is None or table.labelled:
+      metrics[name], found = evaluate.evaluate(predict, batches, task, table)
+    else:
+      found = evaluate.predict(predict, batches, task, table)
+    if found is not None:
+      predictions[name] = found
+  return metrics, predictions
+
+
+def truncated(parts: Parts, state: TrainState, rank: int) -> TrainState:
+  """Returns the state with low-rank leaves cut to a smaller rank.
+
+  Shapes stay, so compiled predictions serve every rank.
+
+  Raises:
+    ValueError: no method of the run has ranks, or not this one.
+  """
+  if not parts.method.truncate:
+    raise ValueError(
+      f'a run with {parts.method.name} has no low-rank leaves that can be cut '
+      'to a smaller rank'
+    )
+  flat = tree.flatten(parts.method.truncate(state.all_params(), rank))
+
+  def pick(part):
+    return tree.map_named(
+      lambda name, old: jax.device_put(flat[name], old.sharding), part
+    )
+
+  frozen = dict(state.frozen, params=pick(state.frozen['params']))
+  return state.replace(params=pick(state.params), frozen=frozen)
+
+
+def exported(parts: Parts, state: TrainState) -> tree.Tree:
+  """Returns the plain model's tree (merged, ...) on every host."""
+  params = state.all_params()
+  if parts.method.reparam:
+    params = parts.method.reparam(params, state.step, None)
+  if parts.method.export:
+    params = parts.method.export(params)
+  return sharding.gather(params, parts.mesh)

@@ -1,0 +1,240 @@
+"""The loop. It knows records of functions only: no method, no model, no task.
+
+Stages, in this order: config, mesh + data + model + params + method (all in
+build.py), split, optimizer, step, restore, loop, export.
+"""
+
+import json
+import os
+import pathlib
+import time
+from typing import Any
+
+import jax
+from absl import logging
+
+from glue_jax import config as config_lib
+from glue_jax import tree
+from glue_jax.devices import sharding
+from glue_jax.evaluation import evaluate
+from glue_jax.method import Host
+from glue_jax.reporting import run_record, tables
+from glue_jax.reporting.files import replace_text
+from glue_jax.reporting.writers import Progress, Writer
+from glue_jax.training import build, checkpoint, session
+from glue_jax.training.monitor import Clock, Monitor, Signals
+from glue_jax.training.parts import Parts
+from glue_jax.training.schema import Schedule
+from glue_jax.training.step import Programs, make_step
+from glue_jax.weights import saved_model
+
+
+class Interrupted(RuntimeError):
+  """The run was told to stop; it has saved and goes on when started again."""
+
+
+def train(
+  config: Any,
+  workdir: str | os.PathLike,
+  seed: int,
+  *,
+  allow_config_change: bool = False,
+) -> dict[str, Any]:
+  """Trains one seed of one stage, or goes on where it was stopped.
+
+  Args:
+    config: completed config without stages.
+    workdir: folder of this run; see README, 'What a run leaves'.
+    seed: of initialisation, dropout and data order.
+    allow_config_change: go on though the config is another than at the start.
+
+  Returns:
+    The content of `result.json`.
+
+  Raises:
+    ValueError: something in the config doesn't fit; before any training.
+    Interrupted: SIGTERM or a preemption notice; everything is saved.
+    NonFinite, CheckpointError: see there.
+  """
+  started = time.time()
+  workdir = pathlib.Path(workdir)
+  done = workdir / 'done.json'
+  keep_config(config, workdir, seed, allow_config_change)
+  if done.is_file():
+    logging.info('%s is finished already', workdir)
+    return json.loads((workdir / 'result.json').read_text())
+
+  # Config, mesh, data, model, params, method.
+  schedule = Schedule(**config_lib.bind(Schedule, config.train, 'train'))
+  parts = build.build(config, seed, total_steps=schedule.total_steps)
+  data, total = parts.bundle.train, parts.total_steps
+  if data is None:
+    raise ValueError(f'task {parts.bundle.task.name} has no split to train on')
+  per_epoch = data.steps_per_epoch
+
+  with sharding.enter(parts.mesh), Signals() as signals:
+    # Split, optimizer.
+    tx, rate = session.make_optimizer(config, parts)
+    key = jax.random.key(seed)
+    host = Host(data, per_epoch, total, session.initial_state(parts, tx, key))
+    host.evaluate = lambda: session.evaluate_splits(parts, host)[0]
+
+    # Step.
+    programs = Programs(
+      lambda variant: make_step(
+        parts.apply.replace(variant=variant),
+        parts.objective,
+        parts.method,
+        tx,
+        accumulate=schedule.accumulate,
+        nonfinite=schedule.nonfinite,
+      ),
+      limit=schedule.max_programs,
+    )
+
+    # Restore.
+    saved = checkpoint.Checkpoints(workdir / 'checkpoints', schedule.keep)
+    best = session.restore(saved, parts, tx, host)
+    start = host.step
+    monitor = Monitor(stop=schedule.nonfinite == 'stop')
+    writer = Writer(workdir, start if start else None)
+    bar = Progress(total, start)
+    clock = Clock(started)
+
+    # Loop.
+    eval_every = schedule.eval_every or per_epoch
+    save_every = schedule.save_every or eval_every
+    batches = iter(data.iterate(host.step, total))
+    while host.step < total and not host.finished:
+      host.epoch = host.step // per_epoch
+      if host.step % per_epoch == 0:
+        run_hooks(parts, 'before_epoch', host)
+      run_hooks(parts, 'before_step', host)
+      host.state = session.relabel(parts, host, tx)
+      local = next(batches)
+      batch = sharding.put_batch(local, parts.mesh)
+      host.state, metrics = programs(host.variant, host.state, batch, key)
+      host.step += 1
+      monitor.push(host.step, metrics, local['idx'])
+      monitor.compiled(programs.traces, schedule.max_programs)
+      clock.step(data.batch_size)
+
+      ends = host.step == total
+      if host.step % schedule.log_every == 0 or ends:
+        means = monitor.drain()
+        lr = float(rate(host.step - 1))
+        named = {f'train/{name}': value for name, value in means.items()}
+        writer.scalars(host.step, named | {'lr': lr})
+        writer.timings(host.step, {'examples_per_s': clock.rate()})
+        bar.update(host.step, means)
+      else:
+        bar.update(host.step)
+      stop = signals.stop or saved.preempted(host.step)
+      if host.step % eval_every == 0 or ends:
+        monitor.check()
+        host.metrics = host.evaluate()
+        for split_name, values in host.metrics.items():
+          named = {f'{split_name}/{name}': v for name, v in values.items()}
+          writer.scalars(host.step, named)
+        bar.message(tables.metrics_line(host.step, host.metrics))
+        run_hooks(parts, 'after_eval', host)
+        ends |= host.out_of_patience(schedule.patience)
+        best = session.save_best(saved, parts, host, best)
+        clock.pause()
+      if host.step % save_every == 0 or ends or stop:
+        monitor.check()
+        saved.save('last', host.step, host.state, session.notes(host, best))
+        clock.pause()
+      if stop and not ends:
+        writer.close()
+        bar.close()
+        saved.close()
+        raise Interrupted(
+          f'stopped at step {host.step} of {total}; saved in {workdir}. Start '
+          'the same command again to go on'
+        )
+    bar.close()
+    writer.close()
+
+    # Export.
+    if schedule.select == 'best' and best:
+      session.restore_step(saved, 'best', best['step'], parts, tx, host)
+    facts = clock.facts() | {
+      'programs_compiled': programs.traces,
+      'seconds_compiling': round(programs.seconds, 2),
+      'seconds_waiting_for_device': monitor.waited,
+      'steps_skipped': monitor.skipped,
+      'parameters': tree.size(host.state.all_params()),
+      'parameters_trained': tree.size(host.state.params),
+    }
+    result = export(config, workdir, parts, host, seed, facts)
+    saved.close()
+  if jax.process_index() == 0:
+    replace_text(done, json.dumps({'step': host.step}) + '\n')
+  return result
+
+
+def keep_config(
+  config: Any, workdir: pathlib.Path, seed: int, allow_change: bool
+) -> None:
+  """Writes the config, or compares it with the one the run began with.
+
+  Raises:
+    ValueError: it differs and that isn't allowed; the message is the diff.
+  """
+  path = workdir / 'config.json'
+  begun = {'config': config_lib.plain(config), 'seed': seed}
+  if path.is_file():
+    old = json.loads(path.read_text())
+    lines = config_lib.changes(old, config_lib.plain(begun))
+    if lines and not allow_change:
+      raise ValueError(
+        f'{workdir} was begun with another config (begun -> now):\n  '
+        + '\n  '.join(lines)
+        + '\ngive another workdir, or --allow_config_change to go on with it'
+      )
+  if jax.process_index() == 0:
+    try:
+      workdir.mkdir(parents=True, exist_ok=True)
+      replace_text(path, config_lib.dumps(begun))
+    except OSError as error:
+      raise ValueError(f'workdir {workdir} cannot be written: {error}') from (
+        error
+      )
+
+
+def run_hooks(parts: Parts, moment: str, host: Host) -> None:
+  """Calls every hook of that moment ('before_epoch', ...)."""
+  for hook in parts.method.hooks:
+    if getattr(hook, moment):
+      getattr(hook, moment)(host)
+
+
+def export(
+  config: Any,
+  workdir: pathlib.Path,
+  parts: Parts,
+  host: Host,
+  seed: int,
+  facts: dict[str, Any],
+) -> dict[str, Any]:
+  """Evaluates and writes what a finished run leaves; returns the result."""
+  metrics, predictions = session.evaluate_splits(parts, host)
+  task = parts.bundle.task
+  result = {
+    'task': task.name,
+    'seed': seed,
+    'step': host.step,
+    'metrics': metrics,
+    'primary': evaluate.primary_record(task, metrics),
+  }
+  params = session.exported(parts, host.state)
+  run_record.write_run(config, workdir, task, result, predictions, facts)
+  if jax.process_index() == 0:
+    parts.bundle.tokenizer.save(workdir / 'model')
+    plain, rest = tree.partition(params, lambda name: name in parts.names)
+    saved_model.save(
+      workdir / 'model', parts.plain.model, plain, tree.flatten(rest)
+    )
+    replace_text(workdir / 'result.json', json.dumps(result, indent=2) + '\n')
+  return result

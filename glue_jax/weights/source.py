@@ -1,0 +1,80 @@
+"""A folder as the source of a model: its sizes, its tree, its run."""
+
+import inspect
+import json
+import pathlib
+from typing import Any
+
+from glue_jax import config as config_lib
+from glue_jax import method, tree
+from glue_jax.plugs import Apply
+from glue_jax.weights import huggingface, saved_model
+
+
+def read_sizes(source: str) -> dict[str, Any]:
+  """Returns the arguments of `models.build` that fix the encoder's sizes.
+
+  Args:
+    source: a saved model, a workdir that has one, or a Hugging Face folder.
+  """
+  record = saved_model.read_record(source)
+  if record:
+    return {'name': record['family'], 'config': record['config']}
+  family, config, _ = huggingface.read_hf_config(source)
+  return {'name': family, 'config': config}
+
+
+def read_params(
+  source: str, module: Any, new_head: bool, cast: bool
+) -> tree.Tree:
+  """Returns the tree of a source, see `read_sizes`.
+
+  Args:
+    source: whose sizes are those of `module`.
+    module: the `Model` that the tree is for.
+    new_head, cast: see `convert.load_hf`.
+  """
+  if saved_model.read_record(source):
+    return saved_model.load(source)[1]
+  return huggingface.load_hf(source, module, new_head, cast)[0]
+
+
+def load_model(source: str) -> tuple[Apply, tree.Tree]:
+  """Returns another finished model, as `Context.load` promises."""
+  module, params = saved_model.load(source)
+  return Apply(module), params
+
+
+def load_tuned(source: str) -> method.Tuned:
+  """Returns a finished run, as `Context.load_tuned` promises.
+
+  Args:
+    source: its workdir, or the folder model/ in it.
+
+  Raises:
+    ValueError: no such run, or it isn't finished.
+  """
+  record, params = saved_model.load_whole(source)
+  config = run_config(saved_model.find(source).parent)
+  methods = {}
+  for name, given in config_lib.plain(config.methods):
+    make = config_lib.module('methods', name, f'methods.{name}').make
+    defaults = inspect.signature(make).parameters.values()
+    methods[name] = {
+      p.name: given.get(p.name, p.default)
+      for p in defaults
+      if p.kind is p.KEYWORD_ONLY
+    }
+  return method.Tuned(methods, record['config'], params)
+
+
+def run_config(folder: str | pathlib.Path) -> Any:
+  """Returns the completed config that a run wrote into its workdir.
+
+  Raises:
+    ValueError: there is none.
+  """
+  path = pathlib.Path(folder) / 'config.json'
+  if not path.is_file():
+    raise ValueError(f'{folder} is no workdir of a run: it has no config.json')
+  return config_lib.complete(json.loads(path.read_text())['config'])

@@ -1,0 +1,162 @@
+"""Every config file builds, documents itself, and holds no unread key."""
+
+import pathlib
+import re
+import runpy
+import subprocess
+import sys
+
+import ml_collections
+import pytest
+from absl import flags
+
+from glue_jax import config as config_lib
+from glue_jax.training import schema
+from launch.cli import config_flag
+
+ROOT = pathlib.Path(__file__).parents[2]
+FILES = sorted(
+  p for p in (ROOT / 'configs').rglob('*.py') if p.name != '__init__.py'
+)
+SMALL = """
+import ml_collections
+
+
+def get_config(arg='rte'):
+  return ml_collections.ConfigDict(
+    {
+      'task': {'name': arg},
+      'model': {'name': 'bert', 'preset': 'tiny'},
+      'optimizer': {'lr': 1e-3},
+      'train': {'epochs': 3},
+    }
+  )
+"""
+
+
+def arguments(path):
+  """Arguments that the file's header and the README give it."""
+  text = path.read_text() + (ROOT / 'README.md').read_text()
+  return ['', *sorted(set(re.findall(rf'{path.name}:(\w+)', text)))]
+
+
+@pytest.mark.parametrize(
+  'path, argument',
+  [(path, argument) for path in FILES for argument in arguments(path)],
+  ids=lambda value: getattr(value, 'stem', value),
+)
+def test_config_has_no_unread_key(path, argument):
+  get_config = runpy.run_path(str(path))['get_config']
+  config = get_config(argument) if argument else get_config()
+  assert isinstance(config, ml_collections.ConfigDict)
+  schema.check(config)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: p.stem)
+def test_config_header_gives_its_command(path):
+  header = re.match(r'"""(.*?)"""', path.read_text(), re.DOTALL).group(1)
+  command = ' '.join(header.split())
+  assert f'launch.train --config={path.relative_to(ROOT)}' in command
+  assert '--workdir=' in command
+
+
+@pytest.fixture
+def parse(tmp_path):
+  path = tmp_path / 'small.py'
+  path.write_text(SMALL)
+
+  def parse(*overrides, argument=''):
+    argv = ['train', f'--config={path}{argument}', *overrides]
+    values = flags.FlagValues()
+    config_flag.define(values, argv)
+    values(argv)
+    return values['config'].value
+
+  return parse
+
+
+def test_overrides_reach_sections_that_the_file_leaves_out(parse):
+  config = parse(
+    '--config.mesh.fsdp=4',
+    '--config.seeds=(0,1,2)',
+    '--config.data.buckets=(16, 32)',
+    '--config.data.data_dir=/tmp/a b',
+    '--config.optimizer.lr=3e-5',
+    argument=':cola',
+  )
+  assert config.task.name == 'cola'
+  assert config.mesh.to_dict() == {'fsdp': 4}
+  assert tuple(config.seeds) == (0, 1, 2)
+  assert tuple(config.data.buckets) == (16, 32)
+  assert config.data.data_dir == '/tmp/a b'
+  assert config.optimizer.lr == 3e-5
+  assert set(config_lib.complete(config)) == set(config_lib.DEFAULTS)
+
+
+def test_overrides_of_one_parse_do_not_leak_into_the_next(parse):
+  parse('--config.mesh.fsdp=4')
+  assert parse().mesh.to_dict() == {}
+  assert config_lib.DEFAULTS['mesh'] == {}
+
+
+@pytest.mark.parametrize(
+  'override, message',
+  [
+    ('--config.optimiser.lr=1', "no section 'optimiser'"),
+    ('--config.train.epochs=many', 'many'),
+  ],
+)
+def test_mistakes_of_the_command_line(parse, override, message):
+  with pytest.raises(flags.Error, match=message):
+    parse(override)
+
+
+@pytest.mark.parametrize(
+  'overrides, message',
+  [
+    ({'optimizer': {'lrr': 1}}, r"config.optimizer: nothing reads \['lrr'\]"),
+    ({'train': {'epoch': 1}}, r"config.train: nothing reads \['epoch'\]"),
+    ({'data': {'batch': 1}}, r"config.data: nothing reads \['batch'\]"),
+    ({'mesh': {'fdsp': 1}}, r"config.mesh: nothing reads \['fdsp'\]"),
+    ({'task': {'nmae': 1}}, r"config.task: nothing reads \['nmae'\]"),
+    ({'model': {'size': 1}}, r"config.model: nothing reads \['size'\]"),
+    ({'model': {'name': 'brt'}}, r'no file glue_jax/models/brt.py'),
+    ({'objective': {'name': 'tusk'}}, r'no file glue_jax/objectives/tusk.py'),
+    ({'methods': (('lara', {}),)}, r'no file glue_jax/methods/lara.py'),
+    ({'methods': (('lora', {'rnk': 1}),)}, r"nothing reads \['rnk'\]"),
+    ({'train': {'steps': 1}}, 'either `epochs` or `steps`'),
+    ({'modle': {}}, r"unknown config keys \['modle'\]"),
+    (
+      {'stages': (('one', {}), ('two', {'train': {'epoch': 1}}))},
+      r"stage two: config.train: nothing reads \['epoch'\]",
+    ),
+  ],
+)
+def test_check_names_what_nothing_reads(parse, overrides, message):
+  config = config_lib.override(parse(), overrides)
+  with pytest.raises(ValueError, match=message):
+    schema.check(config)
+
+
+def test_check_accepts_parts_and_stages(parse):
+  change = {
+    'methods': (('lora', {'rank': 4}),),
+    'stages': (('one', {}), ('two', {'optimizer': {'lr': 1e-4}})),
+  }
+  schema.check(config_lib.override(parse(), change))
+
+
+def test_print_config_is_the_completed_config(tmp_path):
+  path = tmp_path / 'small.py'
+  path.write_text(SMALL)
+  out = subprocess.run(
+    [sys.executable, '-m', 'launch.train', f'--config={path}:mrpc']
+    + ['--config.optimizer.lr=0.5', '--print_config'],
+    cwd=ROOT,
+    check=True,
+    capture_output=True,
+    text=True,
+  ).stdout
+  expected = runpy.run_path(str(path))['get_config']('mrpc')
+  expected.optimizer.lr = 0.5
+  assert out == config_lib.dumps(config_lib.complete(expected))

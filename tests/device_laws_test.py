@@ -1,0 +1,110 @@
+"""One result, whatever the number of devices and processes."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from tests.conftest import ROOT, on_devices
+
+# A usual learning rate: Adam turns the last bit of a vanishing gradient into a
+# step of that size.
+BASE = dict(
+  model=dict(dropout=0.0, attention_dropout=0.0, num_heads=2, num_layers=1),
+  data=dict(train_limit=56, eval_limit=30),
+  optimizer=dict(lr=1e-3),
+  train=dict(epochs=1),
+)
+
+
+# The first, and one whose mixer shards in its own way.
+FAMILIES = ('bert', 'ponet')
+
+
+def case(family='bert', **mesh):
+  model = dict(BASE['model'], name=family)
+  return {'changes': dict(BASE, model=model, mesh=mesh)}
+
+
+def start(cases, out, devices, *process):
+  return subprocess.Popen(
+    [
+      sys.executable,
+      '-m',
+      'tests.device_cases',
+      json.dumps(cases),
+      out,
+      *process,
+    ],
+    cwd=ROOT,
+    env=on_devices(devices),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def finish(*processes):
+  for process in processes:
+    text, _ = process.communicate(timeout=560)
+    assert process.returncode == 0, text[-4000:]
+
+
+def run(cases, out, devices):
+  finish(start(cases, str(out), devices))
+
+
+def outcome(workdir):
+  metrics = [json.loads(x) for x in (workdir / 'metrics.jsonl').open()]
+  params = safetensors.numpy.load_file(workdir / 'model/params.safetensors')
+  return params, metrics
+
+
+def assert_equal(ours, theirs):
+  (a, lines_a), (b, lines_b) = outcome(ours), outcome(theirs)
+  for name in a:
+    np.testing.assert_allclose(a[name], b[name], atol=1e-5, err_msg=name)
+  assert len(lines_a) == len(lines_b)
+  for line_a, line_b in zip(lines_a, lines_b):
+    assert line_a == pytest.approx(line_b, abs=1e-5)
+
+
+@pytest.fixture(scope='module')
+def one(tmp_path_factory):
+  """The same runs on one device."""
+  out = tmp_path_factory.mktemp('one')
+  run({name: case(name) for name in FAMILIES}, out, 1)
+  return out
+
+
+def test_eight_devices_give_the_result_of_one(one, tmp_path):
+  mesh = dict(data=2, fsdp=2, tensor=2)
+  cases = {name: case(name, **mesh) for name in FAMILIES}
+  run(cases | {'data': case(data=8)}, tmp_path, 8)
+  for name in FAMILIES:
+    assert_equal(tmp_path / name, one / name)
+  assert_equal(tmp_path / 'data', one / 'bert')
+
+
+def test_two_processes_give_the_result_of_one(one, tmp_path):
+  with socket.socket() as probe:
+    probe.bind(('localhost', 0))
+    address = f'localhost:{probe.getsockname()[1]}'
+  cases = {'two': case(data=2, fsdp=2)}
+  finish(*(start(cases, str(tmp_path), 2, address, str(i)) for i in range(2)))
+  assert_equal(tmp_path / 'two', one / 'bert')
+
+
+def test_a_checkpoint_of_four_devices_goes_on_with_one_and_eight(one, tmp_path):
+  run({'run': dict(case(fsdp=4), stop=2)}, tmp_path / 'four', 4)
+  assert not (tmp_path / 'four/run/done.json').exists()
+  for devices, mesh in ((1, {}), (8, dict(data=4, fsdp=2))):
+    out = tmp_path / str(devices)
+    shutil.copytree(tmp_path / 'four', out)
+    run({'run': case(**mesh)}, out, devices)
+    assert_equal(out / 'run', one / 'bert')

@@ -1,0 +1,190 @@
+"""Prediction: order, formats, own texts, and the commands themselves."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from glue_jax.data.tasks import by_name
+from glue_jax.evaluation import evaluate
+from glue_jax.inference import open_run, predict
+from glue_jax.reporting import files
+from glue_jax.training import runs
+from tests.conftest import ROOT, tiny_config
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('runs') / 'tiny'
+  runs.run(tiny_config(train=dict(epochs=1)), folder)
+  return folder
+
+
+@pytest.fixture(scope='module')
+def run(workdir):
+  return open_run.open_run(workdir, splits=('validation',))
+
+
+def test_split_is_predicted_whole_and_in_order(run, workdir):
+  found = predict.predict_split(run, 'validation')
+  table = run.bundle.tables['validation']
+  assert len(table) == 500  # the limit of training's evaluations is lifted
+  assert found.idx == [row['idx'] for row in table.rows]
+  metrics, again = evaluate.evaluate(
+    run.predict_fn, run.bundle.evals['validation'], run.task, table
+  )
+  assert (again.values == found.values).all()
+  assert 0 <= metrics['accuracy'] <= 1
+
+
+def test_own_texts_get_what_the_split_gets(run):
+  found = predict.predict_split(run, 'validation')
+  rows = [
+    {'sentence': row['sentence']}
+    for row in run.bundle.tables['validation'].rows[:7]
+  ]
+  own = predict.predict_rows(run, rows)
+  assert own.idx == list(range(7))
+  assert own.labels is None
+  assert abs(own.probabilities - found.probabilities[:7]).max() < 1e-6
+  with pytest.raises(ValueError, match='rows:2.*lack sentence'):
+    predict.predict_rows(run, [rows[0], {'text': 'x'}])
+
+
+def test_another_task_needs_the_same_labels(run):
+  with pytest.raises(ValueError, match='cannot predict ax'):
+    predict.predict_task(run, by_name.get('ax'), 'test')
+  found = predict.predict_task(run, run.task, 'test')
+  assert found.split == 'test'
+  assert len(found) == 500
+
+
+def test_open_run_names_seeds_and_lists_splits(workdir, tmp_path):
+  for seed in (0, 3):
+    (tmp_path / f'seed_{seed}').mkdir()
+  with pytest.raises(ValueError, match="'seed_0', 'seed_3'.*--seed"):
+    open_run.open_run(tmp_path)
+  with pytest.raises(ValueError, match='config.json'):
+    open_run.open_run(tmp_path, seed=7)
+  with pytest.raises(ValueError, match="no split 'dev'"):
+    open_run.open_run(workdir, splits=('dev',))
+
+
+def test_text_files_are_read_line_by_line(tmp_path):
+  one, two = by_name.get('sst2'), by_name.get('rte')
+  path = tmp_path / 'texts.txt'
+  path.write_bytes('\ufeffa "quoted\ttext\r\nzwei\n'.encode())
+  assert predict.read_texts(str(path), one) == [
+    {'sentence': 'a "quoted\ttext'},
+    {'sentence': 'zwei'},
+  ]
+  path.write_text('a\tb\nc\td\n')
+  assert predict.read_texts(str(path), two) == [
+    {'sentence1': 'a', 'sentence2': 'b'},
+    {'sentence1': 'c', 'sentence2': 'd'},
+  ]
+  lines = tmp_path / 'texts.jsonl'
+  lines.write_text('{"sentence": "x"}\n')
+  assert predict.read_texts(str(lines), one)[0]['sentence'] == 'x'
+
+
+@pytest.mark.parametrize(
+  ('content', 'match'),
+  [
+    (b'a\tb\nc\n', 'texts.txt:2: 1 fields; rte expects 2'),
+    (b'a\tb\tc\n', 'texts.txt:1: 3 fields'),
+    (b'a\tb\n\nc\td\n', 'texts.txt:2: blank line'),
+    (b'a\tb\n\xff\tc\n', 'texts.txt:2'),
+    (b'', 'empty'),
+  ],
+)
+def test_bad_texts_are_named_by_line(tmp_path, content, match):
+  path = tmp_path / 'texts.txt'
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match=match):
+    predict.read_texts(str(path), by_name.get('rte'))
+
+
+def test_language_modeling_has_no_predictions():
+  task = by_name.make('corpus', kind='language_modeling')
+  with pytest.raises(ValueError, match='launch.evaluate'):
+    predict.predict_rows(type('Run', (), {'task': task}), [])
+
+
+def test_formats(run, tmp_path, capsys):
+  found = predict.predict_rows(run, [{'sentence': 'x y'}, {'sentence': 'z'}])
+  predict.write(found, tmp_path / 'p.jsonl')
+  assert files.read_lines(tmp_path / 'p.jsonl') == list(found.records())
+  predict.write(found, '-', 'tsv')
+  header, first, second = capsys.readouterr().out.splitlines()
+  assert header.split('\t') == [
+    'idx',
+    'prediction',
+    'p(unacceptable)',
+    'p(acceptable)',
+  ]
+  cells = first.split('\t')
+  assert cells[:2] == ['0', next(found.records())['prediction']]
+  assert sum(map(float, cells[2:])) == pytest.approx(1, abs=2e-6)
+  assert second.startswith('1\t')
+  with pytest.raises(ValueError, match="format 'csv'"):
+    predict.write(found, '-', 'csv')
+
+
+def command(name, *arguments, text=''):
+  """A started command; several run side by side."""
+  process = subprocess.Popen(
+    [sys.executable, '-m', f'launch.{name}', *arguments],
+    cwd=ROOT,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  process.stdin.write(text)
+  process.stdin.close()
+  process.stdin = None
+  return process
+
+
+def ended(process):
+  out, err = process.communicate(timeout=300)
+  return process.returncode, out, err
+
+
+def test_commands(workdir, tmp_path):
+  """From standard input to labels; evaluate; errors in one line."""
+  where = f'--workdir={workdir}'
+  stdin = command('predict', where, '--input=-', text='the cat\na b c\n')
+  score = command('evaluate', where, f'--output={tmp_path / "scores"}')
+  code, out, err = ended(stdin)
+  assert code == 0, err
+  records = [json.loads(line) for line in out.splitlines()]
+  assert [record['idx'] for record in records] == [0, 1]
+  assert set(records[0]['probabilities']) == {'unacceptable', 'acceptable'}
+  code, out, err = ended(score)
+  assert code == 0, err
+  content = json.loads((tmp_path / 'scores' / 'metrics.json').read_text())
+  value = content['metrics']['validation']['accuracy']
+  assert f'validation  accuracy  {value:.4f}' in out
+  assert len(files.read_lines(tmp_path / 'scores/validation.jsonl')) == 500
+  assert (tmp_path / 'scores' / 'validation.png').stat().st_size > 5000
+
+
+def test_commands_refuse_clearly(workdir, tmp_path):
+  nowhere = command('evaluate', f'--workdir={tmp_path}')
+  both = command('predict', f'--workdir={workdir}', '--split=a', '--input=b')
+  usage = command('predict', '--help')
+  code, _, err = ended(nowhere)
+  assert code == 1
+  assert err.strip().splitlines()[-1].startswith('error: ')
+  assert 'config.json' in err
+  code, out, err = ended(both)
+  assert code != 0
+  assert 'give either --split or --input' in out + err
+  code, out, err = ended(usage)
+  assert '--workdir' in out + err
+  assert 'Own texts: one a line' in out + err

@@ -1,0 +1,197 @@
+"""Writers: resumed files equal uninterrupted ones; events are readable."""
+
+import io
+import json
+import os
+import struct
+
+import pytest
+
+from glue_jax.reporting import event_files, files, writers
+
+
+def read_events(folder):
+  """(step, {tag: value}) of every event, decoded independently."""
+  events = []
+  for path in sorted(folder.iterdir()):
+    data = path.read_bytes()
+    while data:
+      (size,) = struct.unpack('<Q', data[:8])
+      payload = data[12 : 12 + size]
+      assert data[: 16 + size] == event_files.record(payload)
+      events.append(decode(payload))
+      data = data[16 + size :]
+  return events
+
+
+def decode(message):
+  """Protocol buffer fields {number: [value]} of one message."""
+  fields, at = {}, 0
+
+  def varint():
+    nonlocal at
+    value = shift = 0
+    while True:
+      byte = message[at]
+      at += 1
+      value |= (byte & 0x7F) << shift
+      shift += 7
+      if byte < 0x80:
+        return value
+
+  while at < len(message):
+    key = varint()
+    kind = key & 7
+    if kind == 0:
+      value = varint()
+    else:
+      size = {1: 8, 5: 4}.get(kind) or varint()
+      value, at = message[at : at + size], at + size
+    fields.setdefault(key >> 3, []).append(value)
+  return fields
+
+
+def scalars(event):
+  return {
+    decode(v)[1][0].decode(): struct.unpack('<f', decode(v)[2][0])[0]
+    for v in decode(event[5][0])[1]
+  }
+
+
+def test_crc32c_check_value():
+  assert event_files.crc32c(b'123456789') == 0xE3069283
+  assert event_files.crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
+
+
+def test_event_file_holds_the_scalars(tmp_path):
+  writer = writers.Writer(tmp_path, enabled=True)
+  writer.scalars(300, {'train/loss': 0.5, 'huge': 1e300})
+  writer.timings(300, {'examples_per_second': 12.0})
+  writer.close()
+  version, first, second = read_events(tmp_path / 'tb')
+  assert version[3] == [b'brain.Event:2']
+  assert first[2] == [300]
+  assert scalars(first) == {'train/loss': 0.5, 'huge': float('inf')}
+  assert scalars(second) == {'examples_per_second': 12.0}
+
+
+def test_resumed_event_file_starts_a_session(tmp_path):
+  writers.Writer(tmp_path, start_step=7, enabled=True).close()
+  _, session = read_events(tmp_path / 'tb')
+  assert session[2] == [8]
+  assert decode(session[7][0]) == {1: [1]}
+
+
+def test_negative_step_is_two_complement():
+  assert decode(event_files.event(0.0, -1))[2] == [2**64 - 1]
+
+
+def fill(workdir, steps, start_step=None):
+  writer = writers.Writer(workdir, start_step, enabled=True)
+  for step in steps:
+    writer.scalars(step, {'loss': 1 / step})
+    if step % 5 == 0:
+      writer.scalars(step, {'validation/accuracy': step / 7})
+  writer.close()
+
+
+def test_resumed_metrics_equal_uninterrupted_ones(tmp_path):
+  fill(tmp_path / 'a', range(1, 21))
+  fill(tmp_path / 'b', range(1, 14))
+  with open(tmp_path / 'b' / 'metrics.jsonl', 'a') as file:
+    file.write('{"step": 14, "lo')  # killed while writing
+  fill(tmp_path / 'b', range(11, 21), start_step=10)
+  ours, theirs = (tmp_path / n / 'metrics.jsonl' for n in 'ab')
+  assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_new_run_replaces_old_metrics(tmp_path):
+  fill(tmp_path, range(1, 4))
+  fill(tmp_path, range(1, 3))
+  lines = files.read_lines(tmp_path / 'metrics.jsonl')
+  assert [line['step'] for line in lines] == [1, 2]
+
+
+def test_values_that_are_not_finite_are_null(tmp_path):
+  writer = writers.Writer(tmp_path, enabled=True)
+  writer.scalars(1, {'loss': float('nan'), 'norm': float('inf')})
+  writer.close()
+  text = (tmp_path / 'metrics.jsonl').read_text()
+  assert json.loads(text) == {'step': 1, 'loss': None, 'norm': None}
+
+
+def test_broken_line_is_named(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('{"step": 1}\noops\n{"step": 2}\n')
+  with pytest.raises(ValueError, match='metrics.jsonl:2: not JSON'):
+    files.read_lines(path)
+
+
+def test_failed_append_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+  path = tmp_path / 'metrics.jsonl'
+  files.append_line(path, {'step': 1})
+  before = path.read_bytes()
+  write = os.write
+  monkeypatch.setattr(os, 'write', lambda f, data: write(f, data[:5]))
+  with pytest.raises(OSError, match='disk full'):
+    files.append_line(path, {'step': 2})
+  assert path.read_bytes() == before
+
+
+def test_other_processes_write_nothing(tmp_path):
+  writer = writers.Writer(tmp_path / 'w', enabled=False)
+  writer.scalars(1, {'loss': 1.0})
+  writer.timings(1, {'rate': 1.0})
+  writer.close()
+  stream = io.StringIO()
+  progress = writers.Progress(2, stream=stream, enabled=False)
+  progress.update(2)
+  progress.message('hello')
+  progress.close()
+  assert not (tmp_path / 'w').exists()
+  assert stream.getvalue() == ''
+
+
+def test_plain_lines_when_there_is_no_terminal(monkeypatch):
+  clock = iter([0.0, 1.0, 20.0, 21.0])
+  monkeypatch.setattr(writers.time, 'monotonic', lambda: next(clock))
+  stream = io.StringIO()
+  progress = writers.Progress(10, start=2, stream=stream, enabled=True)
+  progress.update(3)
+  progress.update(6, {'loss': 0.12345})
+  progress.message('saved')
+  progress.update(10)
+  progress.close()
+  assert stream.getvalue().splitlines() == [
+    'train 6/10 (60%) 0.20 steps/s, 20s left loss=0.1235',
+    'saved',
+    'train 10/10 (100%) 0.38 steps/s, 0s left',
+  ]
+
+
+def test_bar_on_a_terminal():
+  class Terminal(io.StringIO):
+    def isatty(self):
+      return True
+
+  stream = Terminal()
+  progress = writers.Progress(4, stream=stream, enabled=True)
+  progress.update(4, {'loss': 0.5})
+  progress.close()
+  assert 'train: 100%' in stream.getvalue()
+  assert '4/4' in stream.getvalue()
+  assert 'loss=0.5' in stream.getvalue()
+
+
+def test_replace_text_leaves_no_part_behind(tmp_path):
+  files.replace_text(tmp_path / 'a' / 'x.txt', 'one')
+  files.replace_text(tmp_path / 'a' / 'x.txt', 'two')
+  assert [p.name for p in (tmp_path / 'a').iterdir()] == ['x.txt']
+  assert (tmp_path / 'a' / 'x.txt').read_text() == 'two'
+
+
+@pytest.mark.parametrize(
+  ('seconds', 'text'), [(8.2, '8s'), (185, '3m05s'), (7623, '2h07m')]
+)
+def test_duration(seconds, text):
+  assert writers.duration(seconds) == text
