@@ -41,14 +41,29 @@ BEAM = ['apache-beam>=2.70']
 LEADERBOARD = ['jinja2>=3.1']
 SEARCH = ['optuna>=4.5']
 
+DOCS = ['pdoc>=16']  # the reference, from the docstrings
+
 NOTEBOOKS = ['ipykernel>=6.29', 'nbclient>=0.10', 'nbformat>=5.10']
 
 setuptools.setup(
   name='glue_jax',
-  version='0.1.0',
+  version='0.2.0',
   description='Ideas about language understanding as JAX parts that compose',
   long_description=pathlib.Path(__file__).with_name('README.md').read_text(),
   long_description_content_type='text/markdown',
+  author='The glue_jax authors',
+  license_expression='Apache-2.0',
+  license_files=['glue_jax/LICENSE'],
+  classifiers=[
+    'Development Status :: 4 - Beta',
+    'Intended Audience :: Science/Research',
+    'Operating System :: POSIX :: Linux',
+    'Programming Language :: Python :: 3 :: Only',
+    'Programming Language :: Python :: 3.11',
+    'Programming Language :: Python :: 3.12',
+    'Programming Language :: Python :: 3.13',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+  ],
   python_requires='>=3.11,<3.14',
   packages=setuptools.find_packages(
     include=['glue_jax', 'glue_jax.*', 'launch', 'launch.*']
@@ -62,6 +77,7 @@ setuptools.setup(
   extras_require={
     'tpu': ['jax[tpu]>=0.10,<0.12'],
     'cuda': ['jax[cuda13]>=0.10,<0.12'],
+    'docs': DOCS,
     'beam': BEAM,
     'bench': [*PEER, *SELECTION_PEER],
     'leaderboard': LEADERBOARD,
@@ -69,12 +85,14 @@ setuptools.setup(
     'search': SEARCH,
     'test': [
       *PEER,
+      *DOCS,
       *LEADERBOARD,
       *NOTEBOOKS,
       *SEARCH,
       *SELECTION_PEER,
       *(f'{name}; python_version < "3.12"' for name in BEAM),
       'hypothesis>=6.100',
+      'mypy==2.4.1',  # another one may find other things
       'peft>=0.21',  # its folders are read and written
       'playwright>=1.50',  # drives the system's Chromium
       'pytest>=8.3',

@@ -1,0 +1,4 @@
+"""The maxima of a row's segments, as PoNet pools them.
+
+Imported by `layers/mixers`.
+"""

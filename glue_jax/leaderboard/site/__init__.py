@@ -1,0 +1,4 @@
+"""The board as a static site: pages, tables, figures.
+
+Imported by commands alone.
+"""

@@ -1,0 +1,4 @@
+"""What the benchmarks share; no program of its own.
+
+Imported by `launch.benchmarks` alone.
+"""

@@ -1,0 +1,4 @@
+"""What the miniatures share; no program of its own.
+
+Imported by `launch.miniatures` alone.
+"""
