@@ -27,7 +27,7 @@ def test_other_devices_get_none(monkeypatch):
 
 PROGRAM = """
 import resource, sys
-from glue_jax import cpu
+from glue_jax.devices import cpu
 kept = cpu.keep_memory() if sys.argv[1] == 'keep' else None
 import jax, jax.numpy as jnp
 fn = jax.jit(lambda x: x[::-1] + 1)

@@ -320,8 +320,8 @@ def test_two_processes_count_every_example_once(tmp_path):
     rank = int(sys.argv[2])
     jax.distributed.initialize(sys.argv[1], 2, rank)
     from jax.sharding import NamedSharding, PartitionSpec
-    from glue_jax import evaluate
-    from tests.evaluate_test import Batches, make_batches
+    from glue_jax.evaluation import evaluate
+    from tests.evaluation.evaluate_test import Batches, make_batches
 
     n = 7
     mesh = jax.make_mesh((2,), ('data',))

@@ -17,7 +17,7 @@ from tests.conftest import jit, run_on_devices
 
 SPLIT = """
 import jax, numpy as np
-from glue_jax import sharding
+from glue_jax.devices import sharding
 from tests.kernels import quasiseparable_test as t
 
 shape = (4, 3, 4, 2, 1, 3)

@@ -18,7 +18,7 @@ from tests.conftest import run_on_devices
 SPLIT = """
 import functools
 import jax, numpy as np
-from glue_jax import sharding
+from glue_jax.devices import sharding
 from glue_jax.kernels import lowering
 from tests.kernels import segment_pooling_test as t
 

@@ -90,7 +90,7 @@ def test_without_a_position_table_any_length_runs():
 
 SHARDED = """
 import jax, numpy as np
-from glue_jax import sharding
+from glue_jax.devices import sharding
 from glue_jax.models import encoder
 from tests.models import hydra_test
 

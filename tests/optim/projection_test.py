@@ -80,7 +80,7 @@ def test_solvers_span_the_same_space(solver, shape):
 def test_a_stack_is_shared_out_over_the_devices():
   script = """
 import jax, jax.numpy as jnp, numpy as np
-from glue_jax import sharding
+from glue_jax.devices import sharding
 from glue_jax.optim import projection
 g = jax.random.normal(jax.random.key(0), (11, 12, 7))
 find = lambda x: projection.find(x, 3, 'full')

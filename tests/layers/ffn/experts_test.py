@@ -213,7 +213,7 @@ def test_mistakes(change, message):
 SHARDED = """
 import dataclasses
 import jax, jax.numpy as jnp, numpy as np
-from glue_jax import sharding
+from glue_jax.devices import sharding
 from tests.layers import experts_test as t
 
 for gate in ('topk', 'comet'):

@@ -171,10 +171,11 @@ def test_what_expands_100_times_is_refused(tmp_path):
 
 BOMB = """
 import sys, time
-from glue_jax.leaderboard import safety, sources
+from glue_jax.leaderboard import safety
+from glue_jax.leaderboard.contribution import archive
 start, text = time.perf_counter(), ''
 try:
-  source = sources.open_source(sys.argv[1], safety.DEFAULT)
+  source = archive.open_source(sys.argv[1], safety.DEFAULT)
   for name in source.names:
     source.read(name)
 except safety.Refused as error:
