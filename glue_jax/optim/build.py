@@ -7,6 +7,7 @@ import optax
 
 from glue_jax import tree
 from glue_jax.optim import galore, natural_galore, per_leaf_count, schedules
+from glue_jax.optim.density import add_density_gradient
 
 # What turns a gradient into a direction; the keys are optimizer names.
 CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -43,6 +44,7 @@ def make(
   final: float = 0.0,
   weight_decay: float = 0.01,
   clip_norm: float | None = 1.0,
+  density: float = 0.0,
   groups: Iterable[tuple[str, Mapping[str, float]]] = (),
   args: Mapping[str, Any] | None = None,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
@@ -56,6 +58,8 @@ def make(
     lr, schedule, warmup, final: see `schedules.make`.
     weight_decay: decoupled (except `COUPLED`); not applied to `NO_DECAY`.
     clip_norm: largest global norm of the gradient, None for no clipping.
+    density: weight of the density penalty whose gradient is added here, after
+      the clipping, instead of in the loss; see optim/density.py. 0 has none.
     groups: ordered (pattern, {'lr': factor, 'weight_decay': value}); the first
       pattern that matches a leaf's whole name holds.
     args: more keyword arguments of the core (b1, b2, eps, ...); the patterns
@@ -91,6 +95,8 @@ def make(
 
   rate = schedules.make(lr, total_steps, schedule, warmup, final)
   parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
+  if density:
+    parts.append(add_density_gradient(density))
   core = _core(name, dict(args or {}), names)
   core = [per_leaf_count.by_leaf(core) if leaf_states else core]
   decays = _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)

@@ -2,9 +2,15 @@
 
 Equal to adding weight * (mean of the statistics) to the loss
 (objectives/density.py): the transform takes the derivative of the penalty by
-the captured statistics and has `pullback` carry it to the parameters. Useful
-where the task's loss can't be touched, and the penalty's gradient shall not
-pass through what comes before in the chain (clipping, say).
+the statistics and has `pullback` carry it to the parameters. Useful where the
+task's loss can't be touched, and the penalty's gradient shall not pass through
+what comes before in the chain (clipping, say).
+
+As a choice of the config: optimizer.density=weight, with a method that logs
+`METRIC` and leaves it out of the loss (deft with weight=0). The training step
+sees by the optimizer's state that it wants the statistic (`wanted`) and gives
+it for the whole batch, whichever way that is split; it costs a second backward
+pass. By hand:
 
   captured = lambda params: ...  # {layer: surrogate densities}
   statistics, pullback = jax.vjp(captured, params)
@@ -20,6 +26,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+
+# The metric of the loss whose mean over the batch is the statistic.
+METRIC = 'density_loss'
 
 
 class DensityState(NamedTuple):
@@ -81,3 +90,14 @@ def add_density_gradient(
     return updates, DensityState(value)
 
   return optax.GradientTransformationExtraArgs(init, update)
+
+
+def wanted(opt_state: Any) -> tuple[str, ...]:
+  """Returns the metrics whose gradient an optimizer with this state wants.
+
+  Args:
+    opt_state: of the whole optimizer, whatever it is wrapped in.
+  """
+  ours = lambda x: isinstance(x, DensityState)
+  states = jax.tree.leaves(opt_state, is_leaf=ours)
+  return (METRIC,) if any(map(ours, states)) else ()

@@ -3,6 +3,7 @@ for each variant.
 """
 
 import collections
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ import optax
 from glue_jax import tree
 from glue_jax.devices import cpu
 from glue_jax.method import Method, Objective
+from glue_jax.optim import density
 from glue_jax.plugs import Apply
 from glue_jax.training.state import TrainState
 
@@ -65,11 +67,12 @@ def make_step(
         params = method.reparam(params, state.step, rngs['reparam'])
       return wrapped(bound, params, batch, rng)
 
-    grads, metrics = _gradient(
-      loss, state.params, batch, rngs['loss'], accumulate
+    statistics = density.wanted(state.opt_state)
+    grads, metrics = _gradients(
+      loss, state.params, batch, rngs['loss'], accumulate, statistics
     )
     new, updates = _update(method, tx, state, frozen, grads, metrics)
-    norm = optax.tree.norm(grads)
+    norm = optax.tree.norm(grads['loss'])
     # An optimizer may fail by itself: a decomposition that doesn't converge.
     finite = jnp.isfinite(norm + metrics['loss'][0] + optax.tree.sum(updates))
     if nonfinite == 'skip':
@@ -81,7 +84,12 @@ def make_step(
 
 
 def _update(method, tx, state, frozen, grads, metrics):
-  updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  grads = dict(grads)
+  main, more = grads.pop('loss'), {}
+  if grads:
+    more['statistics'] = {name: _mean(metrics, name) for name in grads}
+    more['pullback'] = functools.partial(_weighted_sum, grads)
+  updates, opt_state = tx.update(main, state.opt_state, state.params, **more)
   params = optax.apply_updates(state.params, updates)
   extra = state.extra
   if method.update_extra:
@@ -91,33 +99,73 @@ def _update(method, tx, state, frozen, grads, metrics):
   return new, updates
 
 
-def _gradient(loss, params, batch, rng, accumulate):
-  """Returns (gradient of the mean loss, metrics) of the whole batch."""
+def _weighted_sum(grads, weights):
+  parts = [optax.tree.scale(weights[name], g) for name, g in grads.items()]
+  return jax.tree.map(lambda *leaves: sum(leaves), *parts)
+
+
+def _mean(metrics, name):
+  total, count = metrics[name]
+  return total / jnp.maximum(count, 1)
+
+
+def _gradients(loss, params, batch, rng, accumulate, statistics):
+  """Gradients of means over the whole batch.
+
+  Returns:
+    {'loss': of the loss, and each statistic's}, and the metrics. Statistics
+    are metrics whose gradient the optimizer wants.
+  """
   if accumulate == 1:
-    grads, metrics = jax.grad(loss, has_aux=True)(params, batch, rng)
-    return grads, metrics
+    return _of_one(loss, params, batch, rng, statistics)
 
   def micro(total, item):
     index, part = item
-    grads, metrics = jax.grad(loss, has_aux=True)(
-      params, part, jax.random.fold_in(rng, index)
+    grads, metrics = _of_one(
+      loss, params, part, jax.random.fold_in(rng, index), statistics
     )
     # A mean's gradient times its count is the gradient of the sum.
-    count = metrics['loss'][1]
-    grads = jax.tree.map(lambda g: g * count, grads)
-    return jax.tree.map(jnp.add, total, (grads, metrics)), None
+    times_count = lambda name: lambda g: g * metrics[name][1]
+    sums = {n: jax.tree.map(times_count(n), g) for n, g in grads.items()}
+    return jax.tree.map(jnp.add, total, (sums, metrics)), None
 
   parts = jax.tree.map(lambda x: _micro_batches(x, accumulate), batch)
   first = jax.tree.map(lambda x: x[0], parts)
   shapes = jax.eval_shape(
-    lambda b: jax.grad(loss, has_aux=True)(params, b, rng), first
+    lambda b: _of_one(loss, params, b, rng, statistics), first
   )
   zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
   (grads, metrics), _ = jax.lax.scan(
     micro, zeros, (jnp.arange(accumulate), parts)
   )
-  count = jnp.maximum(metrics['loss'][1], 1)
-  return jax.tree.map(lambda g: g / count, grads), metrics
+  counts = {name: jnp.maximum(metrics[name][1], 1) for name in grads}
+  by_count = lambda name: lambda g: g / counts[name]
+  means = {n: jax.tree.map(by_count(n), g) for n, g in grads.items()}
+  return means, metrics
+
+
+def _of_one(loss, params, batch, rng, statistics):
+  """As `_gradients`, of one batch; all of them from one pass forward."""
+  if not statistics:
+    grads, metrics = jax.grad(loss, has_aux=True)(params, batch, rng)
+    return {'loss': grads}, metrics
+
+  def values(params):
+    total, metrics = loss(params, batch, rng)
+    missing = [name for name in statistics if name not in metrics]
+    if missing:
+      raise ValueError(
+        f'config.optimizer adds the gradient of {missing}, which no method '
+        f'logs; the loss has {sorted(metrics)}. optimizer.density wants a '
+        "method that measures it: methods=(..., ('deft', dict(weight=0.0)))"
+      )
+    means = {name: _mean(metrics, name) for name in statistics}
+    return {'loss': total} | means, metrics
+
+  found, pullback, metrics = jax.vjp(values, params, has_aux=True)
+  zeros = jax.tree.map(jnp.zeros_like, found)
+  of = lambda name: pullback(zeros | {name: jnp.ones_like(found[name])})[0]
+  return {name: of(name) for name in found}, metrics
 
 
 def _micro_batches(x, parts):
