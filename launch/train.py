@@ -47,6 +47,7 @@ def main(argv: list[str]) -> None:
   logging.get_absl_handler().addFilter(distributed.own_messages)
   # Imported here so that --help and a wrong flag answer at once.
   from glue_jax import config
+  from glue_jax.data.tasks import synthetic
   from glue_jax.reporting import outcome
   from glue_jax.training import checkpoint, monitor, runs, train
 
@@ -71,7 +72,7 @@ def main(argv: list[str]) -> None:
     logging.debug('', exc_info=True)
     sys.exit(f'error: {error}')
   if distributed.is_first():
-    print(outcome.table(result))
+    print(outcome.table(result, synthetic.bag_of_words_score))
     print(f'written to {_WORKDIR.value}')
 
 

@@ -6,13 +6,13 @@ import json
 import logging
 import os
 import pathlib
-import tempfile
 import zipfile
 from collections.abc import Callable
 
 import numpy as np
 
 from glue_jax.data.examples import Examples
+from glue_jax.reporting import files
 
 
 def cached(
@@ -39,21 +39,13 @@ def cached(
 
 
 def _write(path: pathlib.Path, examples: Examples) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
   arrays, plain = {}, {}
   for field in dataclasses.fields(Examples):
     value = getattr(examples, field.name)
     (arrays if isinstance(value, np.ndarray) else plain)[field.name] = value
   text = np.frombuffer(json.dumps(plain).encode(), np.uint8)
-  # Written under another name first: a reader never sees half a file.
-  handle, name = tempfile.mkstemp(dir=path.parent, suffix='.part')
-  try:
-    with os.fdopen(handle, 'wb') as file:
-      np.savez(file, plain=text, **arrays)
-    os.replace(name, path)
-  except BaseException:
-    pathlib.Path(name).unlink(missing_ok=True)
-    raise
+  with files.whole(path) as part, part.open('wb') as file:
+    np.savez(file, plain=text, **arrays)
 
 
 def _read(path: pathlib.Path) -> Examples:

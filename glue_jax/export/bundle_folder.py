@@ -81,9 +81,8 @@ def save(
   folder.mkdir(parents=True, exist_ok=True)
   (folder / RECORD).unlink(missing_ok=True)
   flat = {n: np.ascontiguousarray(x) for n, x in leaves.items()}
-  part = folder / f'{LEAVES}.part'
-  safetensors.numpy.save_file(flat, part)
-  part.rename(folder / LEAVES)
+  with files.whole(folder / LEAVES) as part:
+    safetensors.numpy.save_file(flat, part)
   record = dict(record) | {
     'format': FORMAT,
     'leaves': {n: [str(x.dtype), *x.shape] for n, x in sorted(flat.items())},

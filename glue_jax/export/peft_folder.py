@@ -84,7 +84,8 @@ def write(folder: str | os.PathLike, bundle: Bundle) -> None:
   folder.mkdir(parents=True, exist_ok=True)
   tensors |= body if method in PROMPTS else _prefixed(body, _START)
   flat = {n: np.ascontiguousarray(x) for n, x in tensors.items()}
-  safetensors.numpy.save_file(flat, folder / TENSORS, {'format': 'pt'})
+  with files.whole(folder / TENSORS) as part:
+    safetensors.numpy.save_file(flat, part, {'format': 'pt'})
   text = json.dumps(config | settings, indent=2, sort_keys=True) + '\n'
   files.replace_text(folder / CONFIG, text)
 

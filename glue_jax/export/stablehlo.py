@@ -76,8 +76,10 @@ def save_stablehlo(
     ) from error
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  (folder / PROGRAM).write_bytes(program.serialize())
-  safetensors.numpy.save_file(flat, folder / PARAMS)
+  with files.whole(folder / PROGRAM) as part:
+    part.write_bytes(program.serialize())
+  with files.whole(folder / PARAMS) as part:
+    safetensors.numpy.save_file(flat, part)
   run.tokenizer.save(folder)
   outputs = jax.tree.unflatten(program.out_tree, program.out_avals)
   signature = {

@@ -87,15 +87,10 @@ def write_glue(
   if problems:
     raise ValueError('no submission written:\n' + '\n'.join(problems))
   path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f'.{path.name}.part')
-  try:
+  with files_lib.whole(path) as part:
     _write_zip(part, texts)
     if read_glue(part) != texts:
       raise RuntimeError(f'{path}: what was read back differs; disk faulty?')
-    os.replace(part, path)
-  finally:
-    part.unlink(missing_ok=True)
   return rows
 
 

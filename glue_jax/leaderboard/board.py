@@ -29,6 +29,7 @@ from glue_jax.leaderboard.ranking import kemeny
 from glue_jax.leaderboard.registry import Registry
 from glue_jax.leaderboard.scoring import Cell
 from glue_jax.metrics import scores as metrics
+from glue_jax.reporting import files
 
 _CODE = (
   'leaderboard/score_bootstrap.py',
@@ -274,10 +275,8 @@ def _save(path: pathlib.Path, cells: Mapping[str, Cell]) -> None:
   text = json.dumps(records).encode()
   path.parent.mkdir(parents=True, exist_ok=True)
   (path.parent / '.gitignore').write_text('*\n')  # no source
-  part = path.with_name(f'{path.stem}.{os.getpid()}.part')
-  with part.open('wb') as file:
+  with files.whole(path) as part, part.open('wb') as file:
     np.savez(file, records=np.frombuffer(text, np.uint8), **arrays)
-  part.replace(path)
 
 
 def _load(path: pathlib.Path) -> dict[str, Cell] | None:

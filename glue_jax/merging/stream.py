@@ -13,7 +13,6 @@ the tensors one after another (https://github.com/huggingface/safetensors).
 import dataclasses
 import json
 import os
-import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,6 +20,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import safetensors
+
+from glue_jax.reporting import files
 
 # Elements of a chunk: 1 MB of float32, a few of which stay in a CPU's cache.
 CHUNK = 2**18
@@ -299,8 +300,6 @@ def write(
     ValueError: a value is too large for its type.
     OSError: the file can't be written.
   """
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
   types = MERGED | COPIED
   # Wide types first keeps every tensor aligned.
   order = sorted(tensors, key=lambda n: (-types[tensors[n].dtype].itemsize, n))
@@ -317,15 +316,10 @@ def write(
     end += size
   text = json.dumps(header, separators=(',', ':')).encode()
   text += b' ' * (-len(text) % 8)
-  part = path.with_name(f'{path.name}.part')
-  try:
-    with part.open('wb') as file:
-      file.write(len(text).to_bytes(8, 'little') + text)
-      for name in order:
-        _write_values(file, tensors[name], types)
-    os.replace(part, path)
-  finally:
-    part.unlink(missing_ok=True)
+  with files.whole(path) as part, part.open('wb') as file:
+    file.write(len(text).to_bytes(8, 'little') + text)
+    for name in order:
+      _write_values(file, tensors[name], types)
 
 
 def _write_values(file, tensor, types) -> None:

@@ -1,10 +1,13 @@
 """Whole files: written at once or not at all, read line by line."""
 
+import contextlib
 import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+import stat
+import uuid
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from absl import logging
@@ -23,7 +26,7 @@ def append_line(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
     for key, value in record.items()
   }
   line = (json.dumps(finite, allow_nan=False) + '\n').encode()
-  file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+  file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
   try:
     size = os.fstat(file).st_size
     try:
@@ -63,16 +66,52 @@ def read_lines(path: str | os.PathLike) -> list[dict]:
   return records
 
 
-def replace_text(path: str | os.PathLike, text: str) -> None:
-  """Writes a file so that readers see the old text or the new, whole."""
+@contextlib.contextmanager
+def whole(
+  path: str | os.PathLike, sync: bool = False
+) -> Iterator[pathlib.Path]:
+  """Writes a file so that readers see the old one or the new, whole.
+
+    with files.whole(path) as part:
+      np.save(part, values)
+
+  A block that raises leaves the old file, or none, and nothing beside it. Two
+  writers at once have a name each; the file is that of the last to finish.
+
+  Args:
+    path: of the file; its folder is made.
+    sync: wait until the content is on the disk before the file gets its name,
+      for a file that says that others are whole.
+
+  Yields:
+    a path in the same folder, an empty file with the permissions of a new one
+    (0666 less the umask): what is written there gets the name of `path` when
+    the block ends.
+
+  Raises:
+    OSError: the file can't be written.
+  """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+  part = path.with_name(f'.{path.name}.{uuid.uuid4().hex[:12]}.part')
+  part.touch(exist_ok=False)
+  mode = stat.S_IMODE(part.stat().st_mode)
   try:
-    part.write_text(text, encoding='utf-8')
+    yield part
+    # A library may have put a private file of its own there (safetensors).
+    part.chmod(mode)
+    if sync:
+      with part.open('rb') as file:
+        os.fsync(file.fileno())
     os.replace(part, path)
   finally:
     part.unlink(missing_ok=True)
+
+
+def replace_text(path: str | os.PathLike, text: str) -> None:
+  """Writes a text file whole, in UTF-8; see `whole`."""
+  with whole(path) as part:
+    part.write_text(text, encoding='utf-8')
 
 
 def is_first_process() -> bool:

@@ -6,7 +6,6 @@ when a figure is drawn, because the import takes longer than many runs' set-up.
 
 import math
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -389,12 +388,6 @@ def save_figure(
     figure.suptitle(title, fontsize=11)
   if note:
     figure.supxlabel(note, fontsize=8, color='#777777')
-  png = pathlib.Path(png)
-  png.parent.mkdir(parents=True, exist_ok=True)
-  part = png.with_name(f'.{png.name}.{os.getpid()}.part')
-  try:
+  with files.whole(png) as part:
     # No software stamp: the same numbers give the same bytes.
     figure.savefig(part, dpi=130, format='png', metadata={'Software': None})
-    os.replace(part, png)
-  finally:
-    part.unlink(missing_ok=True)

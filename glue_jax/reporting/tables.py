@@ -3,11 +3,12 @@
 import csv
 import math
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from glue_jax.reporting import files
 
 
 def aggregate(
@@ -133,10 +134,7 @@ def _text(value: object) -> str:
 
 def write_csv(rows: Sequence[Mapping], path: str | os.PathLike) -> None:
   """Writes rows to a CSV file with full precision, replaced in one move."""
-  path = pathlib.Path(path)
-  part = path.with_suffix('.part')
-  with part.open('w', newline='') as file:
+  with files.whole(path) as part, part.open('w', newline='') as file:
     writer = csv.DictWriter(file, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-  part.replace(path)

@@ -20,6 +20,8 @@ from absl import logging
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from glue_jax.reporting.files import whole
+
 KINDS = ('last', 'best')
 
 
@@ -180,12 +182,8 @@ def _write_manifest(path: pathlib.Path) -> None:
     for file in sorted(path.rglob('*'))
     if file.is_file()
   }
-  part = path / 'manifest.json.part'
-  with part.open('w') as out:
-    json.dump(files, out)
-    out.flush()
-    os.fsync(out.fileno())
-  part.rename(path / 'manifest.json')
+  with whole(path / 'manifest.json', sync=True) as part:
+    part.write_text(json.dumps(files))
 
 
 def _check_manifest(path: pathlib.Path) -> str | None:

@@ -34,6 +34,7 @@ from glue_jax.models import names
 from glue_jax.models.encoder import EncoderConfig
 from glue_jax.models.model import Model
 from glue_jax.models.names import Target
+from glue_jax.reporting.files import replace_text, whole
 
 WEIGHTS = 'model.safetensors'
 INDEX = WEIGHTS + '.index.json'
@@ -196,12 +197,10 @@ def save_hf(
       kept.pop(key, None)
     config = kept | config
   folder.mkdir(parents=True, exist_ok=True)
-  part = folder / (WEIGHTS + '.part')
-  safetensors.numpy.save_file(tensors, part, metadata={'format': 'pt'})
-  os.replace(part, folder / WEIGHTS)
-  part = folder / 'config.json.part'
-  part.write_text(json.dumps(config, indent=2, sort_keys=True) + '\n')
-  os.replace(part, folder / 'config.json')
+  with whole(folder / WEIGHTS) as part:
+    safetensors.numpy.save_file(tensors, part, metadata={'format': 'pt'})
+  text = json.dumps(config, indent=2, sort_keys=True) + '\n'
+  replace_text(folder / 'config.json', text)
   if tokenizer is not None:
     tokenizer.save(folder)
   elif source is not None:

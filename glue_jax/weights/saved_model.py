@@ -19,6 +19,7 @@ import safetensors.numpy
 
 from glue_jax import tree
 from glue_jax.models import model as models
+from glue_jax.reporting import files
 
 MODEL, PARAMS = 'model.json', 'params.safetensors'
 UNMERGED = 'unmerged.safetensors'
@@ -47,9 +48,8 @@ def save(
     *([(UNMERGED, unmerged)] if unmerged else []),
   ):
     flat = {n: np.ascontiguousarray(np.asarray(x)) for n, x in leaves.items()}
-    part = folder / f'{file}.part'
-    safetensors.numpy.save_file(flat, part)
-    part.rename(folder / file)
+    with files.whole(folder / file) as part:
+      safetensors.numpy.save_file(flat, part)
   record = {
     'family': module.family,
     'kind': module.kind,
@@ -57,9 +57,7 @@ def save(
     'unmerged': sorted(unmerged),
     'config': dataclasses.asdict(module.config),
   }
-  part = folder / f'{MODEL}.part'
-  part.write_text(json.dumps(record, indent=2) + '\n')
-  part.rename(folder / MODEL)
+  files.replace_text(folder / MODEL, json.dumps(record, indent=2) + '\n')
 
 
 def find(source: str | os.PathLike) -> pathlib.Path:

@@ -35,7 +35,8 @@ def test_what_is_written_is_read_by_the_library(tmp_path, monkeypatch):
     np.testing.assert_array_equal(found[name], value)
   with safetensors.safe_open(tmp_path / 'out.safetensors', 'numpy') as file:
     assert file.metadata() == {'format': 'pt'}
-  assert not (tmp_path / 'out.safetensors.part').exists()
+  names = {path.name for path in tmp_path.iterdir()}
+  assert names == {'in.safetensors', 'out.safetensors'}
 
 
 def test_columns_are_read_as_rows(tmp_path, monkeypatch):

@@ -183,13 +183,6 @@ def test_bar_on_a_terminal():
   assert 'loss=0.5' in stream.getvalue()
 
 
-def test_replace_text_leaves_no_part_behind(tmp_path):
-  files.replace_text(tmp_path / 'a' / 'x.txt', 'one')
-  files.replace_text(tmp_path / 'a' / 'x.txt', 'two')
-  assert [p.name for p in (tmp_path / 'a').iterdir()] == ['x.txt']
-  assert (tmp_path / 'a' / 'x.txt').read_text() == 'two'
-
-
 @pytest.mark.parametrize(
   ('seconds', 'text'), [(8.2, '8s'), (185, '3m05s'), (7623, '2h07m')]
 )

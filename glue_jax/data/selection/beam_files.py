@@ -74,9 +74,18 @@ def describe(path: str) -> files.Source:
 
 @contextlib.contextmanager
 def whole(path: str) -> Any:
-  """A file to write that gets its name when it is whole."""
+  """A file to write that gets its name when it is whole.
+
+  As `reporting.files.whole`, but by Beam's calls: a bucket has no name that
+  begins with a dot to hide behind, no umask, and renames by copying.
+  """
   systems, plain = filesystems()
   part = f'{path}.{uuid.uuid4().hex}.part'
-  with systems.create(part, compression_type=plain) as file:
-    yield file
-  systems.rename([part], [path])
+  try:
+    with systems.create(part, compression_type=plain) as file:
+      yield file
+    systems.rename([part], [path])
+  except BaseException:
+    if systems.exists(part):
+      systems.delete([part])
+    raise

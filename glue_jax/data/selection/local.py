@@ -23,6 +23,7 @@ from glue_jax.data.selection import dsir, spool
 from glue_jax.data.selection import pieces as selection_pieces
 from glue_jax.data.selection import run as selection_run
 from glue_jax.data.selection import texts as files
+from glue_jax.reporting.files import whole
 
 _RETRIES = 3
 _NAMES = 1 << 22  # ids compared at a time
@@ -271,13 +272,11 @@ class _Timed:
 
 
 def _join(path: pathlib.Path, header: bytes, parts: Sequence[str]) -> None:
-  part = path.with_name(f'.{path.name}.part')
-  with part.open('wb') as out:
+  with whole(path) as part, part.open('wb') as out:
     out.write(header)
     for name in parts:
       with open(name, 'rb') as file:
         shutil.copyfileobj(file, out, 1 << 20)
-  part.replace(path)
 
 
 def run(
