@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax.layers import spec
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.embeddings import Embeddings
 from glue_jax.layers.mixers.identity import Mixer as Nothing
 from glue_jax.layers.norm import LayerNorm
@@ -58,20 +59,20 @@ class Block(nn.Module):
   ffn: str
 
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> jax.Array:
     """Maps (B, L, D) to (B, L, D), or to the first `queries` positions."""
     return self.part(x, context, train)
 
   @nn.compact
   def part(
-    self, x: jax.Array, context: dict[str, Any], train: bool, which: str = ''
+    self, x: jax.Array, context: BatchContext, train: bool, which: str = ''
   ) -> jax.Array:
     """Runs the block or, for stacks that run it piece by piece, one part.
 
     Args:
       x: (B, L, D).
-      context: what the encoder knows of the batch.
+      context: see `BatchContext`.
       train: turns dropout on.
       which: '' for all of it; 'mixer' or 'ffn' for that half, each with its
         residual and LayerNorm; 'beside' for what plugs put beside the block,
@@ -92,7 +93,7 @@ class Block(nn.Module):
     c = self.config
     mixer = spec.make('mixer', self.mixer, c)
     mixed = mixer(x, context, train)
-    x = x[:, : context.get('queries')]
+    x = x[:, : context.queries]
     if mixed.shape != x.shape:
       raise ValueError(
         f'the mixer {self.mixer!r} gave {mixed.shape} where {x.shape} was '
@@ -155,14 +156,7 @@ class Encoder(nn.Module):
     # The most negative float swallows any score, so that padding gets exactly
     # zero and a row of nothing but padding stays finite (and uniform).
     bias = jnp.where(mask, 0.0, jnp.finfo(jnp.float32).min)[:, None, None, :]
-    context = {
-      'mask': mask,
-      'bias': bias,
-      'input_ids': input_ids,
-      'token_type_ids': token_type_ids,
-    }
-    if segment_ids is not None:
-      context['segment_ids'] = segment_ids
+    context = BatchContext(mask, bias, input_ids, segment_ids)
     run = spec.part('stack', self.config.stack)
     last, states = run(self.layer, x, context, train)
     return {'last_hidden': last, 'hidden_states': states}

@@ -19,6 +19,7 @@ import numpy as np
 from absl import flags
 
 from glue_jax.kernels.quasiseparable import quasiseparable as kernel
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import hydra
 from glue_jax.layers.spec import EncoderConfig
 from launch.benchmarks.parts import timing
@@ -102,9 +103,9 @@ def _block(length: int) -> tuple[Callable[..., Any], tuple]:
   block = hydra.Mixer(config, state_size=FLAGS.state_size, chunk=FLAGS.chunk)
   x = np.random.default_rng(0).normal(size=(1, length, FLAGS.width))
   x = jnp.asarray(x, jnp.float32)
-  context = {'mask': jnp.ones((1, length), bool)}
+  context = BatchContext(jnp.ones((1, length), bool))
   params = block.init(
-    jax.random.key(0), x[:, :8], {'mask': context['mask'][:, :8]}, False
+    jax.random.key(0), x[:, :8], BatchContext(context.mask[:, :8]), False
   )['params']
 
   def loss(params, x):

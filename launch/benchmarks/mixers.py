@@ -21,6 +21,7 @@ import numpy as np
 from absl import flags
 
 from glue_jax.layers import spec
+from glue_jax.layers.context import BatchContext
 from glue_jax.models import model as models
 from launch.benchmarks.parts import timing
 
@@ -143,7 +144,9 @@ def _mixer_step(module: models.Model, params: Any, batch: Any) -> Any:
   mask = batch['attention_mask'] == 1
   # What the encoder hands its mixers: nothing is padded, so the bias is zero.
   bias = jnp.zeros((shape[0], 1, 1, shape[1]))
-  context = dict(batch, mask=mask, bias=bias)
+  context = BatchContext(
+    mask, bias, batch['input_ids'], batch.get('segment_ids')
+  )
   config = module.config
   mixer = spec.make('mixer', config.mixer, config)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from glue_jax.compress import moebert
 from glue_jax.kernels.tree_gate import math, tree_gate
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.ffn import experts
 from glue_jax.layers.gates import dselectk, hash, permutation, topk
 from glue_jax.layers.spec import EncoderConfig
@@ -186,10 +187,10 @@ def _moebert(a: dict[str, np.ndarray]) -> Rows:
     parts = [x.T if ours.endswith('kernel') else x for x in parts]
     folder, leaf = ours.split('/')
     params.setdefault(folder, {})[leaf] = jnp.asarray(np.stack(parts))
-  context = {
-    'mask': jnp.asarray(a['in_attention_mask'] != 0),
-    'input_ids': jnp.asarray(a['in_input_ids']),
-  }
+  context = BatchContext(
+    jnp.asarray(a['in_attention_mask'] != 0),
+    input_ids=jnp.asarray(a['in_input_ids']),
+  )
   rows = []
   for dispatch in ('dense', 'sparse'):
     layer = experts.FFN(
@@ -214,7 +215,7 @@ def _moebert_layer(a, layer, params, context) -> Rows:
   gradients, (y, balance) = jax.grad(run, (0, 1), has_aux=True)(params, x)
   if 'in_hash_list' in a:
     table = jnp.asarray(a['in_hash_list'])[:, None]
-    chosen = hash.hashed(context['input_ids'], table, layer.experts)
+    chosen = hash.hashed(context.input_ids, table, layer.experts)
   else:
     logits = x @ params['gate']['logits']['kernel']
     chosen = jax.nn.one_hot(logits.argmax(-1), layer.experts)

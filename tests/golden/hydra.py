@@ -10,6 +10,7 @@ import numpy as np
 from glue_jax import tree
 from glue_jax.kernels.quasiseparable import quasiseparable as kernel
 from glue_jax.kernels.quasiseparable import xla as chunks
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import hydra, matrix_mixer
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import names
@@ -57,7 +58,7 @@ def _layer(a: dict[str, np.ndarray]) -> Rows:
     learn_initial_state='w_init_states' in a,
   )  # fmt: skip
   params = _params({k[2:]: v for k, v in a.items() if k.startswith('w_')})
-  context = {'mask': jnp.ones(a['in_u'].shape[:2], bool)}
+  context = BatchContext(jnp.ones(a['in_u'].shape[:2], bool))
 
   def loss(params, u):
     y, inside = block.apply(
@@ -160,7 +161,7 @@ def _mixers(a: dict[str, np.ndarray]) -> Rows:
       {k.removeprefix(start): v for k, v in a.items() if k.startswith(start)}
     )
     u = jnp.asarray(a[f'{case}/in_u'])
-    context = {'mask': jnp.ones(u.shape[:2], bool)}
+    context = BatchContext(jnp.ones(u.shape[:2], bool))
     y = jax.jit(mixer.apply, static_argnums=3)(
       {'params': params}, u, context, False
     )

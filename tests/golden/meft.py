@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.stacks import coupling, reversible
 from glue_jax.methods import meft
 from glue_jax.models import bert
@@ -48,8 +49,9 @@ class Streams(Model):
     bias = jnp.where(real, 0.0, jnp.finfo(jnp.float32).min)[:, None, None]
     chosen = reversible.options(self.config)
     parts = reversible.VARIANTS[chosen.variant].parts
+    context = BatchContext(real, bias)
     streams, found = (x, x), []
-    for pair in reversible.pairs(enc.layer, parts, {'bias': bias}, train):
+    for pair in reversible.pairs(enc.layer, parts, context, train):
       streams = chosen.coupling.forward(pair, streams)
       found.append(jnp.concatenate(streams, -1))
     return {'streams': found}

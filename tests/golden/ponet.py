@@ -8,6 +8,7 @@ import numpy as np
 
 from glue_jax import tree
 from glue_jax.kernels.segment_pooling import segment_pooling as kernel
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import ponet
 from glue_jax.models.encoder import Block, EncoderConfig
 from tests.golden._kinds import by_kind
@@ -56,13 +57,13 @@ def _layer(a: dict[str, np.ndarray]) -> Rows:
   )  # fmt: skip
   block = Block(config, 'ponet', 'feedforward')
   mask = a['in_attention_mask'] != 0
-  context = {
-    'mask': jnp.asarray(mask),
-    'input_ids': jnp.asarray(a['in_input_ids']),
-  }
-  index, found = ponet.special_runs(context['input_ids'], config.special_ids)
+  context = BatchContext(
+    jnp.asarray(mask), input_ids=jnp.asarray(a['in_input_ids'])
+  )
+  index, found = ponet.special_runs(context.input_ids, config.special_ids)
   if not special:
-    index = context['segment_ids'] = jnp.asarray(a['mid_segment_index'])
+    index = jnp.asarray(a['mid_segment_index'])
+    context = context.replace(segment_ids=index)
   rows = [
     ('mid_segment_index', index, a['mid_segment_index'], *EXACT),
     ('mid_special_mask', found, a['mid_special_mask'], *EXACT),
@@ -100,7 +101,7 @@ def _layer(a: dict[str, np.ndarray]) -> Rows:
 
 def _pooling(a, params, context, config, special):
   """Global attention and the fused pools, from the block's weights."""
-  x, mask = jnp.asarray(a['in_hidden']), context['mask']
+  x, mask = jnp.asarray(a['in_hidden']), context.mask
   maps = params['mixer']
   project = lambda name, x: x @ maps[name]['kernel'] + maps[name]['bias']
   mean = jnp.where(mask[..., None], x, 0).sum(1) / mask.sum(1)[:, None]

@@ -32,6 +32,7 @@ from jax.sharding import PartitionSpec as P
 
 from glue_jax.kernels import mesh_axes
 from glue_jax.layers.activations import activation
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dropout import Dropout, keep_mask
 from glue_jax.layers.ffn import grouped_matmul
 from glue_jax.layers.gates import base
@@ -71,7 +72,7 @@ class FFN(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> jax.Array:
     """Maps (B, L, D) to (B, L, D).
 
@@ -82,7 +83,7 @@ class FFN(nn.Module):
     c = self.config
     self._check()
     gate = base.make(self.gate, c, self.experts, dict(self.gate_options))
-    context = context | {'count_padding': self.count_padding}
+    context = context.replace(count_padding=self.count_padding)
     routing = gate(x, context, train)
     self._log(routing, x, context)
     compute = functools.partial(
@@ -129,7 +130,7 @@ class FFN(nn.Module):
 
   def _log(self, routing, x, context):
     """Share of tokens with at most `keep` experts, and experts a token."""
-    weight = base.counted(context | {'count_padding': False}, x)
+    weight = base.counted(context.replace(count_padding=False), x)
     used = (routing.weights >= base.USED).sum(-1)
     few = (used <= routing.keep).astype(jnp.float32)
     base.capture(self, 'few_experts', base.mean(few, weight))

@@ -1,11 +1,10 @@
 """Position-wise feed-forward part (Vaswani et al. 2017, eq. 2)."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 
 from glue_jax.layers.activations import activation
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
 from glue_jax.layers.spec import EncoderConfig
@@ -32,7 +31,7 @@ class FFN(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> jax.Array:
     """Maps (B, L, D) to (B, L, D), without the residual."""
     del context  # Every position is on its own.

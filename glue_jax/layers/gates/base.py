@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.spec import EncoderConfig
 
 # Files of this folder that aren't gates.
@@ -89,10 +90,10 @@ def check_keep(keep: int, experts: int) -> None:
     )
 
 
-def counted(context: Mapping[str, Any], x: jax.Array) -> jax.Array:
+def counted(context: BatchContext, x: jax.Array) -> jax.Array:
   """Which of the tokens of x (B, L, D) count in means: (B, L) float32."""
-  mask = context['mask'][:, : x.shape[1]]
-  if context.get('count_padding', False):
+  mask = context.mask[:, : x.shape[1]]
+  if context.count_padding:
     mask = jnp.ones_like(mask)
   return mask.astype(jnp.float32)
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from glue_jax.kernels.tree_gate import tree_gate as kernel
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import uniform
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation
@@ -41,7 +42,7 @@ class Gate(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> base.Routing:
     """Routes x (B, L, D)."""
     del train

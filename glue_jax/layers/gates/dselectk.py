@@ -9,14 +9,13 @@ two: sum over tokens and selectors of 1 / (1e-6 + sum_e q_e), against mass on
 codes that no expert has; g then need not sum to 1.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from glue_jax.kernels.tree_gate.math import EPSILON, smooth_step
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import uniform
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation
@@ -40,7 +39,7 @@ class Gate(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> base.Routing:
     """Routes x (B, L, D)."""
     del train

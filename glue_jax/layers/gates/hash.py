@@ -6,13 +6,13 @@ model has it.
 """
 
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation, averaged
 from glue_jax.layers.spec import EncoderConfig
@@ -37,7 +37,7 @@ class Gate(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> base.Routing:
     """Routes x (B, L, D) by `input_ids`.
 
@@ -58,7 +58,7 @@ class Gate(nn.Module):
       table = np.asarray(self.table)[:, None]
     else:
       table = random_table(rows, n, self.k, self.seed)
-    ids = context['input_ids'][:, : x.shape[1]]
+    ids = context.input_ids[:, : x.shape[1]]
     weights = hashed(ids, jnp.asarray(table), n)
     permutation, hard = Permutation(name='permutation')(self.k, n)
     return base.Routing(averaged(permutation, weights), self.k, hard)

@@ -3,12 +3,11 @@
 Jacobs et al. 1991, Adaptive mixtures of local experts.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation, averaged
@@ -28,7 +27,7 @@ class Gate(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> base.Routing:
     """Routes x (B, L, D)."""
     del context, train

@@ -5,12 +5,11 @@ Fedus et al. 2022, arXiv 2101.03961; MoEBERT's (arXiv 2204.07675) gates
 from the mean over its real tokens. Captures `balance`.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation
@@ -32,7 +31,7 @@ class Gate(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> base.Routing:
     """Routes x (B, L, D)."""
     del train
@@ -41,7 +40,7 @@ class Gate(nn.Module):
     weight = base.counted(context, x)
     inputs = x.astype(jnp.float32)
     if self.sentence:
-      mask = context['mask'][:, : x.shape[1], None].astype(jnp.float32)
+      mask = context.mask[:, : x.shape[1], None].astype(jnp.float32)
       count = jnp.maximum(mask.sum(1, keepdims=True), 1.0)
       inputs = (inputs * mask).sum(1, keepdims=True) / count
       weight = (weight.sum(1, keepdims=True) > 0).astype(jnp.float32)

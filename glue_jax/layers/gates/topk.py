@@ -7,12 +7,11 @@ the k assignments), `importance` and, with noise in training, `load`
 (Shazeer's squared coefficients of variation, by citation).
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation, averaged
@@ -36,7 +35,7 @@ class Gate(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> base.Routing:
     """Routes x (B, L, D)."""
     n = self.experts

@@ -11,12 +11,12 @@ first in the right one, which is what a CPU multiplies without a slow path.
 """
 
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout, keep_mask
 from glue_jax.layers.spec import EncoderConfig
@@ -118,14 +118,14 @@ class Mixer(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> jax.Array:
     """Maps (B, L, D) to (B, L, D).
 
     Args:
       x: hidden states (B, L, D).
-      context: what the encoder knows of the batch; `bias` is read, and
-        `queries`: how many leading positions are computed, default all.
+      context: `bias` is read, and `queries`: how many of the first positions
+        are computed.
       train: turns dropout on.
 
     Returns:
@@ -142,7 +142,7 @@ class Mixer(nn.Module):
         f'model.hidden_size={c.hidden_size}'
       )
     axes = ('batch', 'length', 'heads', None)
-    asking = x[:, : context.get('queries')]
+    asking = x[:, : context.queries]
     query, key, value = (
       nn.with_logical_constraint(
         dense(c, c.hidden_size, name=name)(inputs).reshape(
@@ -153,7 +153,7 @@ class Mixer(nn.Module):
       for name, inputs in (('query', asking), ('key', x), ('value', x))
     )
     core = Core(c, self.fused, name='core')
-    out = core(query, key, value, context['bias'], train)
+    out = core(query, key, value, context.bias, train)
     out = dense(c, c.hidden_size, name='attn_out')(out.reshape(asking.shape))
     return Dropout(c.dropout)(out, train)
 

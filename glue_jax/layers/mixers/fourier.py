@@ -11,13 +11,12 @@ transform of the cotangent; nothing is kept for the backward pass.
 Cost: about 5 L D (log2 L + log2 D) by FFT, 4 L D (L + D) by matrices.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.spec import EncoderConfig
 
 # Up to this length two matrix products beat the FFT on a TPU (the paper,
@@ -109,7 +108,7 @@ class Mixer(nn.Module):
   FIXED_LENGTH = True
 
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> jax.Array:
     """Maps (B, L, D) to (B, L, D) float32, without the residual."""
     del context, train  # No mask and no dropout: the paper's mixer is fixed.

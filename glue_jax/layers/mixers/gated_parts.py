@@ -7,12 +7,12 @@ projection out. There is no feed-forward part besides.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import uniform
 from glue_jax.layers.spec import EncoderConfig
 
@@ -91,9 +91,9 @@ def dt_bias_init(
   return init
 
 
-def keep_real(x: jax.Array, context: dict[str, Any]) -> jax.Array:
+def keep_real(x: jax.Array, context: BatchContext) -> jax.Array:
   """Zeroes (B, L, ...) at padding."""
-  mask = context['mask']
+  mask = context.mask
   return jnp.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, 0)
 
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax.kernels.quasiseparable import quasiseparable as kernel
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.mixers import gated_parts
 from glue_jax.layers.spec import EncoderConfig
@@ -56,7 +57,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> jax.Array:
     """Maps (B, L, D) to (B, L, D), without the residual.
 
@@ -85,7 +86,7 @@ class Block(nn.Module):
     return dense(c, c.hidden_size, use_bias=self.bias, name='out_proj')(y)
 
   def arguments(
-    self, xbc: jax.Array, steps: jax.Array, context: dict[str, Any]
+    self, xbc: jax.Array, steps: jax.Array, context: BatchContext
   ) -> tuple[Any, ...]:
     """The matrix's parts from (B, L, E + 4 G N) and (B, L, 2 H): see `mix`."""
     c = self.config
@@ -110,7 +111,7 @@ class Block(nn.Module):
     if self.dt_limit is not None:
       dt = jnp.clip(dt, *self.dt_limit)
     if strict:
-      dt = jnp.where(context['mask'][None, ..., None], dt, 0)
+      dt = jnp.where(context.mask[None, ..., None], dt, 0)
     delta = dense(c, heads, use_bias=False, name='fc_D')(x)
     delta = delta.astype(jnp.float32) + skip
     x = nn.with_logical_constraint(

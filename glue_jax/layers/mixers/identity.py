@@ -1,11 +1,10 @@
 """Parts that add nothing: an encoder without mixing, or without an FFN."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.spec import EncoderConfig
 
 
@@ -15,7 +14,7 @@ class Mixer(nn.Module):
   config: EncoderConfig
 
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> jax.Array:
     """Maps (B, L, D) to zeros (B, L, D)."""
     del context, train

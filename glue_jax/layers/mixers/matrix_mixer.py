@@ -9,12 +9,11 @@ Parameter names: layer_{i}/mixer/{in_proj,conv1d,norm,out_proj}, and
 layer_{i}/mixer/matrix/... for the matrix's own.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.mixers import gated_parts, matrices
 from glue_jax.layers.spec import EncoderConfig
@@ -54,7 +53,7 @@ class Mixer(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> jax.Array:
     """Maps (B, L, D) to (B, L, D), without the residual.
 
@@ -81,7 +80,7 @@ class Mixer(nn.Module):
       y = jax.nn.silu(y)
     v, features = y[..., :inner], y[..., inner:]
     v = v if matrix.activated else jax.nn.silu(v)
-    mask = context['mask'] if strict else jnp.ones_like(context['mask'])
+    mask = context.mask if strict else jnp.ones_like(context.mask)
     v = jnp.where(mask[..., None], v, 0)
     v = nn.with_logical_constraint(
       v.reshape(*v.shape[:2], -1, self.head_dim),

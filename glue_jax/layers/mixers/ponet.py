@@ -12,13 +12,12 @@ The mean of the query map is the query map of the mean: it is applied to one
 vector a row, a matrix product less than the official code.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from glue_jax.kernels.segment_pooling import segment_pooling as kernel
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
 from glue_jax.layers.spec import EncoderConfig
@@ -60,7 +59,7 @@ class Mixer(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, context: dict[str, Any], train: bool
+    self, x: jax.Array, context: BatchContext, train: bool
   ) -> jax.Array:
     """Maps (B, L, D) to (B, L, D).
 
@@ -83,7 +82,7 @@ class Mixer(nn.Module):
         f'model.num_heads={c.num_heads} does not divide '
         f'model.hidden_size={c.hidden_size}'
       )
-    mask = context['mask']
+    mask = context.mask
     ids, special, contiguous = self.cut(context)
     project = lambda name, inputs=x: nn.with_logical_constraint(
       dense(c, c.hidden_size, name=name)(inputs), ('batch', 'length', 'heads')
@@ -111,18 +110,18 @@ class Mixer(nn.Module):
     out = dense(c, c.hidden_size, name='attn_out')(pooled)
     return Dropout(c.dropout)(out, train)
 
-  def cut(self, context: dict[str, Any]) -> tuple[jax.Array, jax.Array, bool]:
+  def cut(self, context: BatchContext) -> tuple[jax.Array, jax.Array, bool]:
     """Segment ids (B, L), special tokens (B, L), and whether runs are whole."""
     if self.segments not in SEGMENTS:
       raise ValueError(
         f"model.options['ponet'] segments={self.segments!r}; expected one of "
         f'{SEGMENTS}'
       )
-    input_ids = context['input_ids']
+    input_ids = context.input_ids
     ids, special = special_runs(input_ids, self.config.special_ids)
     if not self.hide_special:
       special = jnp.zeros_like(special)
-    given = context.get('segment_ids')
+    given = context.segment_ids
     if self.segments == 'equal':
       return equal_runs(*ids.shape, self.segment_number), special, True
     if given is not None:

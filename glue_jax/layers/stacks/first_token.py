@@ -8,25 +8,26 @@ last of `hidden_states` have that one position.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
+
+from glue_jax.layers.context import BatchContext
 
 
 def stack(
   layers: Sequence[nn.Module],
   x: jax.Array,
-  context: dict[str, Any],
+  context: BatchContext,
   train: bool,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
   """Runs the blocks, the last with one query.
 
   Args:
     layers: modules called as `layer(x, context, train)`; the last one's mixer
-      must read `context['queries']`.
+      must read `context.queries`.
     x: embeddings (B, L, D).
-    context: what the encoder knows of the batch.
+    context: see `BatchContext`.
     train: turns dropout on.
 
   Returns:
@@ -35,7 +36,7 @@ def stack(
   states = [x]
   for i, layer in enumerate(layers):
     last = i == len(layers) - 1
-    x = layer(x, context | {'queries': 1} if last else context, train)
+    x = layer(x, context.replace(queries=1) if last else context, train)
     states.append(x)
   return x, tuple(states)
 

@@ -1,16 +1,17 @@
 """The plain stack: one block after another, all hidden states kept."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
+
+from glue_jax.layers.context import BatchContext
 
 
 def stack(
   layers: Sequence[nn.Module],
   x: jax.Array,
-  context: dict[str, Any],
+  context: BatchContext,
   train: bool,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
   """Runs the blocks.
@@ -18,7 +19,7 @@ def stack(
   Args:
     layers: modules called as `layer(x, context, train)`.
     x: embeddings (B, L, D).
-    context: what the encoder knows of the batch.
+    context: see `BatchContext`.
     train: turns dropout on.
 
   Returns:

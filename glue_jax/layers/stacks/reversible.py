@@ -15,7 +15,6 @@ those of `Options`, as model.options={'reversible': {'variant': 'meft1'}}.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -23,6 +22,7 @@ import jax.numpy as jnp
 from flax.core.scope import Scope
 
 from glue_jax.layers import spec
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.stacks import coupling
 from glue_jax.layers.stacks.coupling import Coupling
 
@@ -142,7 +142,7 @@ def options(config: spec.EncoderConfig) -> Options:
 def stack(
   layers: Sequence[nn.Module],
   x: jax.Array,
-  context: dict[str, Any],
+  context: BatchContext,
   train: bool,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
   """Runs the blocks as two streams.
@@ -150,7 +150,7 @@ def stack(
   Args:
     layers: modules with a method `part(x, context, train, which)`.
     x: embeddings (B, L, D).
-    context: what the encoder knows of the batch.
+    context: see `BatchContext`.
     train: turns dropout on.
 
   Returns:
@@ -198,7 +198,7 @@ def _run(layer, which, x, context, train):
 def pairs(
   layers: Sequence[nn.Module],
   parts: tuple[str, str],
-  context: dict[str, Any],
+  context: BatchContext,
   train: bool,
 ) -> list[coupling.Pair]:
   """Returns F and G of each layer, as functions of the stream alone.
@@ -206,7 +206,7 @@ def pairs(
   Args:
     layers: bound blocks.
     parts: what F and G are, see `Variant`.
-    context: what the encoder knows of the batch.
+    context: see `BatchContext`.
     train: turns dropout on.
   """
   found = []

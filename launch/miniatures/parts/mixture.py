@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.gates import base, permutation
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.plugs import Apply, Plug
@@ -58,7 +59,7 @@ class _Task(nn.Module):
     config = EncoderConfig(vocab_size=d.ids, init_range=0.05)
     gate = base.make(d.gate, config, d.experts, dict(d.options))
     mask = jnp.ones((len(x), 1), bool)
-    context = {'mask': mask, 'input_ids': ids[:, None]}
+    context = BatchContext(mask, input_ids=ids[:, None])
     routing = gate(x[:, None], context, train)
     weights = routing.weights[:, 0]
     used = (weights >= base.USED).sum(-1)

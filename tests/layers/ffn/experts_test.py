@@ -9,6 +9,7 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.devices import sharding
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.ffn import experts, grouped_matmul
 from glue_jax.layers.gates import base
 from glue_jax.layers.spec import EncoderConfig
@@ -40,7 +41,7 @@ def inputs(rows=3, length=7, seed=0):
   x = jax.random.normal(keys[0], (rows, length, CONFIG.hidden_size))
   ids = jax.random.randint(keys[1], (rows, length), 1, CONFIG.vocab_size)
   mask = jnp.arange(length) < jnp.array([length, 4, 1])[:rows, None]
-  return x, {'mask': mask, 'input_ids': ids}
+  return x, BatchContext(mask, input_ids=ids)
 
 
 def initialised(ffn, x, context):
@@ -109,14 +110,14 @@ def test_padding_and_other_rows_change_nothing(gate):
   x, context = inputs()
   params = initialised(ffn, x, context)
   y, captured = run(ffn, params, x, context)
-  mask = context['mask'][..., None]
+  mask = context.mask[..., None]
   other, spoiled = run(ffn, params, jnp.where(mask, x, 7.0), context)
   np.testing.assert_allclose(
     jnp.where(mask, y, 0), jnp.where(mask, other, 0), atol=1e-5
   )
   for name, value in captured.items():
     np.testing.assert_allclose(value, spoiled[name], rtol=1e-5, err_msg=name)
-  one = {key: value[:1] for key, value in context.items()}
+  one = jax.tree.map(lambda value: value[:1], context)
   alone, _ = run(ffn, params, x[:1], one)
   np.testing.assert_allclose(alone, y[:1], atol=1e-5)
 
@@ -214,7 +215,7 @@ SHARDED = """
 import dataclasses
 import jax, jax.numpy as jnp, numpy as np
 from glue_jax.devices import sharding
-from tests.layers import experts_test as t
+from tests.layers.ffn import experts_test as t
 
 for gate in ('topk', 'comet'):
   options = dict(t.GATES[gate])

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers.attention import Core, Mixer
 from glue_jax.layers.spec import EncoderConfig
 
@@ -83,4 +84,6 @@ def test_attention_dropout_changes_training_only(fused):
 def test_heads_must_divide_the_width():
   mixer = Mixer(EncoderConfig(hidden_size=8, num_heads=3))
   with pytest.raises(ValueError, match='num_heads=3 does not divide'):
-    mixer.init(jax.random.key(0), jnp.zeros((1, 2, 8)), {}, False)
+    mixer.init(
+      jax.random.key(0), jnp.zeros((1, 2, 8)), BatchContext(None), False
+    )

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import fourier
 from glue_jax.layers.spec import EncoderConfig
 
@@ -61,7 +62,7 @@ def test_the_gradient_keeps_no_residual():
 def test_bfloat16_input_is_transformed_in_float32():
   x = jnp.asarray(signal(16, 8), jnp.bfloat16)
   mixer = fourier.Mixer(EncoderConfig(dtype='bfloat16'))
-  out = mixer.apply({}, x, {}, False)
+  out = mixer.apply({}, x, BatchContext(None), False)
   assert out.dtype == jnp.float32
   expected = np.fft.fft2(np.asarray(x, np.float64)).real
   np.testing.assert_allclose(out, expected, atol=1e-4)

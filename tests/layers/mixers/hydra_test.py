@@ -10,6 +10,7 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.layers import spec
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import hydra
 from glue_jax.layers.spec import EncoderConfig, freeze
 from glue_jax.optim import build as optim
@@ -27,7 +28,7 @@ def build(**options):
 def setting(block, rows=3, seed=0):
   rng = np.random.default_rng(seed)
   x = jnp.asarray(rng.normal(size=(rows, LENGTH, 12)), jnp.float32)
-  context = {'mask': jnp.ones((rows, LENGTH), bool)}
+  context = BatchContext(jnp.ones((rows, LENGTH), bool))
   init = jit(lambda: block.init(jax.random.key(seed), x, context, False))
   params = init()['params']
   # Values as after training: nothing at its neutral start.
@@ -50,14 +51,14 @@ def test_strict_padding_leaves_no_trace_and_official_padding_does():
     block = build(pad_mode=mode, bias=True)
     x, context, params = setting(block)
     mask = jnp.arange(LENGTH) < jnp.array([LENGTH, 7, 1])[:, None]
-    whole = run(block, params, x, {'mask': mask})
+    whole = run(block, params, x, BatchContext(mask))
     other = run(
-      block, params, jnp.where(mask[..., None], x, 9.0), {'mask': mask}
+      block, params, jnp.where(mask[..., None], x, 9.0), BatchContext(mask)
     )
     np.testing.assert_array_equal(
       *(np.where(mask[..., None], y, 0) for y in (whole, other))
     )
-    cut = {'mask': jnp.ones((1, 7), bool)}
+    cut = BatchContext(jnp.ones((1, 7), bool))
     short = run(block, params, x[1:2, :7], cut)
     differences[mode] = np.abs(short - whole[1:2, :7]).max()
   assert differences['strict'] < 1e-6
@@ -69,14 +70,14 @@ def test_rows_do_not_see_each_other():
   x, context, params = setting(block)
   whole = run(block, params, x, context)
   for i in range(len(x)):
-    alone = run(block, params, x[i : i + 1], {'mask': context['mask'][:1]})
+    alone = run(block, params, x[i : i + 1], BatchContext(context.mask[:1]))
     np.testing.assert_allclose(alone[0], whole[i], atol=2e-6)
 
 
 def test_a_row_of_nothing_but_padding_stays_finite():
   block = build(bias=True)
   x, context, params = setting(block)
-  context = {'mask': context['mask'].at[1].set(False)}
+  context = BatchContext(context.mask.at[1].set(False))
 
   def loss(params):
     return jnp.sum(block.apply({'params': params}, x, context, False) ** 2)
@@ -122,7 +123,7 @@ def test_reversed_input_and_swapped_directions_reverse_the_output():
 def test_the_start_is_the_published_one():
   block = build(learn_initial_state=True)
   x = jnp.zeros((1, 2, 12))
-  context = {'mask': jnp.ones((1, 2), bool)}
+  context = BatchContext(jnp.ones((1, 2), bool))
   init = jit(lambda: block.init(jax.random.key(3), x, context, False))
   params = init()['params']
   step = jax.nn.softplus(params['dt_bias'])
@@ -181,6 +182,6 @@ def test_mistakes_are_named(options, message):
     spec.make('mixer', 'hydra', config).init(
       jax.random.key(0),
       jnp.zeros((1, 2, 12)),
-      {'mask': jnp.ones((1, 2), bool)},
+      BatchContext(jnp.ones((1, 2), bool)),
       False,
     )

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import matrices, matrix_mixer
 from glue_jax.layers.spec import EncoderConfig
 from tests.conftest import jit
@@ -30,7 +31,7 @@ def build(name, data_dependent=True, **options):
 def setting(mixer, length=9):
   rng = np.random.default_rng(0)
   x = jnp.asarray(rng.normal(size=(2, length, 8)), jnp.float32)
-  context = {'mask': jnp.ones((2, length), bool)}
+  context = BatchContext(jnp.ones((2, length), bool))
   init = jit(lambda: mixer.init(jax.random.key(0), x, context, False))
   params = init()['params']
   noise = lambda y: y + jnp.asarray(0.3 * rng.normal(size=y.shape), y.dtype)
@@ -42,7 +43,9 @@ def test_padding_and_other_rows_leave_no_trace(name, form):
   mixer = build(name, form)
   x, _, params = setting(mixer)
   run = jit(
-    lambda x, mask: mixer.apply({'params': params}, x, {'mask': mask}, False)
+    lambda x, mask: mixer.apply(
+      {'params': params}, x, BatchContext(mask), False
+    )
   )
   mask = jnp.arange(9) < jnp.array([9, 5])[:, None]
   whole = np.asarray(run(x, mask))

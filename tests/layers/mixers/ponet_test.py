@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import ponet
 from glue_jax.layers.spec import EncoderConfig
 
@@ -14,7 +15,7 @@ CONFIG = EncoderConfig(
   hidden_size=8, num_heads=2, dropout=0.0, special_ids=(1, 2)
 )
 IDS = jnp.array([[1, 5, 6, 2, 7, 8, 2, 0], [1, 9, 2, 5, 2, 0, 0, 0]])
-CONTEXT = {'input_ids': IDS, 'mask': IDS != 0}
+CONTEXT = BatchContext(IDS != 0, input_ids=IDS)
 
 
 @functools.cache
@@ -31,10 +32,12 @@ def run(context=None, **options):
 
 
 def test_default_segments_are_the_runs_between_special_tokens():
-  given = dict(CONTEXT, segment_ids=ponet.special_runs(IDS, (1, 2))[0] * 3 + 5)
+  given = CONTEXT.replace(
+    segment_ids=ponet.special_runs(IDS, (1, 2))[0] * 3 + 5
+  )
   np.testing.assert_array_equal(run(), run(given))
   np.testing.assert_array_equal(run(), run(given, segments='batch'))
-  other = dict(CONTEXT, segment_ids=jnp.zeros_like(IDS))
+  other = CONTEXT.replace(segment_ids=jnp.zeros_like(IDS))
   assert np.abs(run() - run(other)).max() > 1e-3
 
 
