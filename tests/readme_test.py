@@ -9,6 +9,9 @@ import subprocess
 
 import pytest
 
+from glue_jax.methods import lora
+from glue_jax.training import runs
+
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / 'README.md').read_text()
 COMMANDS = [
@@ -17,7 +20,43 @@ COMMANDS = [
   for line in block.splitlines()
   if line.strip()
 ]
+PYTHON = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
+# Several systems' recipe, each of which has a row with its own.
+NO_ROW = {'mixers_small'}
 SETUP = [line for line in COMMANDS if line.startswith('pip install')]
+
+
+def test_one_page():
+  assert len(TEXT.splitlines()) <= 200
+
+
+def test_the_python_shows_lora_as_it_is_and_runs(monkeypatch, tmp_path):
+  ran = []
+
+  def two_steps(config, workdir):
+    # As it stands but for its length: the first stage, two steps of few rows.
+    ran.append((workdir, config.methods))
+    name, stage = config.stages[0]
+    config.update(stages=((name, stage),))
+    config.train.update(epochs=None, steps=2)
+    config.data.train_limit = 128
+    return full_run(config, tmp_path / workdir)
+
+  full_run = runs.run
+  monkeypatch.setattr(runs, 'run', two_steps)
+  (text,) = PYTHON
+  names = {}
+  exec(compile(text, 'README.md', 'exec'), names)  # it is ours
+  ((workdir, methods),) = ran
+  assert (tmp_path / workdir / 'done.json').exists()
+  assert 0 <= names['result']['primary']['value'] <= 1
+  # The record shown is the one that the recipe's name stands for.
+  ((name, settings),) = methods
+  made = lora.make(None, **settings)
+  shown = names['method']
+  assert shown.name == name == made.name
+  assert [p.pattern for p in shown.plugs] == [p.pattern for p in made.plugs]
+  assert (shown.reparam, shown.hooks) == (made.reparam, made.hooks)
 
 
 def test_exactly_two_setup_commands():
@@ -89,11 +128,19 @@ def test_named_modules_exist():
 def test_every_command_is_listed():
   for path in (ROOT / 'launch').glob('*.py'):
     if path.name != '__init__.py':
-      assert f'`python -m launch.{path.stem}`' in TEXT, path
+      assert f'`python -m launch.{path.stem}' in TEXT, path
+
+
+def test_every_recipe_is_in_the_table():
+  for folder in ('finetune', 'pretrain', 'distill'):
+    for path in (ROOT / 'configs' / folder).glob('[a-z]*.py'):
+      if path.stem not in NO_ROW:
+        assert f'configs/{folder}/{path.name}' in TEXT, path
 
 
 @pytest.mark.parametrize(
-  'file, arg', sorted(set(re.findall(r'(configs/\w+\.py)(?::(\w+))?', TEXT)))
+  'file, arg',
+  sorted(set(re.findall(r'(configs/[\w/]+\.py)(?::([\w,]+))?', TEXT))),
 )
 def test_named_configs_build(file, arg):
   get_config = runpy.run_path(str(ROOT / file))['get_config']
@@ -103,11 +150,17 @@ def test_named_configs_build(file, arg):
 def test_layout_names_what_is_there():
   layout = re.search(r'## Layout\n(.*?)\n## ', TEXT, re.DOTALL).group(1)
   for folder in ROOT.glob('glue_jax/*/'):
-    if (folder / '__init__.py').exists() and any(folder.glob('[a-z]*.py')):
+    if (folder / '__init__.py').exists():
       assert f'{folder.name}/' in layout, folder
   for name in re.findall(r'\b(\w+\.py)\b', layout):
-    found = [ROOT / 'glue_jax' / name, ROOT / 'tests' / name]
-    assert any(path.exists() for path in found), name
+    paths = [ROOT / 'glue_jax' / name, ROOT / 'tests' / name]
+    assert any(path.exists() for path in paths), name
+  for name in re.findall(r'(?<![\w/])(\w+)/', layout.split('```')[1]):
+    assert (
+      any(ROOT.rglob(f'{name}/__init__.py'))
+      or (ROOT / name).is_dir()
+      or ((ROOT / 'launch' / name).is_dir())
+    ), name
 
 
 def test_named_paths_exist():
