@@ -110,13 +110,23 @@ def module(package: str, name: str, where: str) -> ModuleType:
   Raises:
     ValueError: there is no such file; the message lists those there are.
   """
-  parent = importlib.import_module(f'glue_jax.{package}')
-  names = sorted(m.name for m in pkgutil.iter_modules(parent.__path__))
+  names = files(package)
   if name not in names:
     raise ValueError(
       f'config.{where}: no file glue_jax/{package}/{name}.py; there are {names}'
     )
   return importlib.import_module(f'glue_jax.{package}.{name}')
+
+
+def files(package: str) -> list[str]:
+  """Returns the names of the files in `glue_jax.<package>`, sorted."""
+  parent = importlib.import_module(f'glue_jax.{package}')
+  return sorted(m.name for m in pkgutil.iter_modules(parent.__path__))
+
+
+def facts(package: str) -> dict[str, Any]:
+  """Returns {name: the record `FACTS`} of all files in `glue_jax.<package>`."""
+  return {name: module(package, name, package).FACTS for name in files(package)}
 
 
 def dumps(config: Any) -> str:

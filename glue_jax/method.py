@@ -189,27 +189,50 @@ class Method:
   export: Callable | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Facts:
+  """What tests and studies know of a method: `FACTS` in its file.
+
+  Attributes:
+    small: arguments for a model of width 16; capitals stand for files that
+      tests/laws_test.py makes.
+    needs: {section of the config: settings} that it works with only.
+    identity: the model is the plain one before the first step.
+    still: patterns of learning leaves that rightly don't move.
+    sizes: ((arguments, encoder's config -> size of what learns beside the
+      head), ...).
+    axis, cell: of configs/suites/matrix.py, and the arguments there.
+    refuses: {words of the error, a pattern: parts that it doesn't go with}.
+    peft_type: its name in folders of `peft`.
+  """
+
+  small: Mapping[str, Any]
+  needs: Mapping[str, Mapping] = dataclasses.field(default_factory=dict)
+  identity: bool = False
+  still: tuple[str, ...] = ()
+  sizes: tuple[tuple[Mapping, Callable[[Any], int]], ...] = ()
+  axis: str = ''
+  cell: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  refuses: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+  peft_type: str = ''
+
+
 def train_only(*patterns: str) -> Callable:
   """Labels: only leaves that match learn; raises if a pattern matches none."""
-
-  def labels(params, variant):
-    del variant
-    keep = tree.match(patterns, tree.flatten(params))
-    return tree.map_named(
-      lambda name, _: 'train' if name in keep else 'frozen', params
-    )
-
-  return labels
+  return _labels_by_name(patterns, 'train', 'frozen')
 
 
 def freeze(*patterns: str) -> Callable:
   """Labels: leaves that match are frozen; raises if a pattern matches none."""
+  return _labels_by_name(patterns, 'frozen', 'train')
 
+
+def _labels_by_name(patterns, inside, outside) -> Callable:
   def labels(params, variant):
     del variant
-    drop = tree.match(patterns, tree.flatten(params))
+    hits = tree.match(patterns, tree.flatten(params))
     return tree.map_named(
-      lambda name, _: 'frozen' if name in drop else 'train', params
+      lambda name, _: inside if name in hits else outside, params
     )
 
   return labels

@@ -5,11 +5,11 @@
   python -m launch.matrix --workdir=runs/matrix --cells=covering
   python -m launch.matrix --workdir=runs/minilm --backbone=minilm
 
-An axis that isn't given takes all its parts (configs/matrix.py), the backbone
-all but `minilm`. --cells=covering runs few cells in which any two parts meet.
-Each cell is a run of `launch.train`; finished ones aren't run again. Prints one
-table and writes it to <workdir>/matrix.md; cells whose parts make no sense
-together come with the reason.
+An axis that isn't given takes all its parts (configs/suites/matrix.py), the
+backbone all but `minilm`. --cells=covering runs few cells in which any two
+parts meet. Each cell is a run of `launch.train`; finished ones aren't run
+again. Prints one table and writes it to <workdir>/matrix.md; cells whose parts
+make no sense together come with the reason.
 """
 
 import importlib
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
   from glue_jax.studies import matrix
 
   logging.get_absl_handler().addFilter(distributed.own_messages)
-  file = importlib.import_module('configs.matrix')
+  file = importlib.import_module('configs.suites.matrix')
   wanted = {axis: FLAGS[axis].value for axis in file.AXES}
   try:
     if not wanted['backbone']:

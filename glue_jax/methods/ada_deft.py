@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
-from glue_jax.method import Context, Loss, Method
+from glue_jax.method import Context, Facts, Loss, Method
 from glue_jax.methods import deft
 from glue_jax.objectives import density
 from glue_jax.plugs import Plug, Recorder
@@ -28,6 +28,18 @@ _KEPT = 0.5
 # methods which know them merge.
 _SCALED = ('kernel', 'bias', 'lora_b', 'nf4_absmax', 'nf4_nested', 'nf4_offset')
 _OTHERS = ('lora_a', 'nf4_codes')
+
+FACTS = Facts(
+  # At the published eps = 1e-7 the slope of the density loss turns round-off of
+  # an activation into another gradient.
+  small=dict(eps=0.1),
+  axis='regularizer',
+  refuses={
+    'matches none': ('comet', 'hydra'),
+    'cannot fold': ('ia3',),
+    'before its weights are packed': ('qlora',),
+  },
+)
 
 
 def make(

@@ -7,9 +7,11 @@ adapters and a new head learn. 3 D^2 + 2 D parameters a block.
 
 from collections.abc import Sequence
 
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import fusion
 from glue_jax.peft import source_adapters as sources_lib
+
+FACTS = Facts(small=dict(sources='SOURCES'))
 
 
 def make(

@@ -4,7 +4,24 @@ Every bias of the model learns, those of LayerNorms and of the pooler too, and
 the head; nothing is added.
 """
 
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
+
+FACTS = Facts(
+  small={},
+  identity=True,
+  # Each block's, those of the embeddings' LayerNorm and of the pooler.
+  sizes=(
+    (
+      {},
+      lambda c: (
+        c.num_layers * (7 * c.hidden_size + c.intermediate_size)
+        + 2 * c.hidden_size
+      ),
+    ),
+  ),
+  axis='tune',
+  refuses={'match none of the leaves': ('galore', 'natural_galore')},
+)
 
 
 def make(ctx: Context) -> Method:

@@ -8,7 +8,14 @@ expected loss is that of the paper.
 import jax
 import jax.numpy as jnp
 
-from glue_jax.method import Context, Method
+from glue_jax.method import Context, Facts, Method
+
+FACTS = Facts(
+  small=dict(beta=0.5),
+  identity=True,
+  axis='regularizer',
+  cell=dict(beta=0.8),
+)
 
 
 def make(ctx: Context, *, beta: float = 0.8) -> Method:

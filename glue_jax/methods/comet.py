@@ -22,7 +22,7 @@ import numpy as np
 from glue_jax import tree
 from glue_jax.layers.dense import uniform
 from glue_jax.layers.gates import permutation
-from glue_jax.method import Context, Hook, Method
+from glue_jax.method import Context, Facts, Hook, Method
 from glue_jax.plugs import Plug, Recorder
 
 _SITES = r'encoder/layer_\d+/ffn/gate/permutation'
@@ -30,6 +30,16 @@ _LEAF = 'log_weights'
 # The variant's key: {path: rows of columns}, as text.
 _CHOSEN = 'permutations'
 _LOGGED = ('few_experts', 'experts_per_token')
+
+FACTS = Facts(
+  small=dict(entropy=0.1, search_steps=20),
+  needs=dict(
+    model=dict(
+      ffn='experts',
+      options=dict(experts=dict(size=12, gate_options=dict(gamma=1.0))),
+    )
+  ),
+)
 
 
 def make(

@@ -7,9 +7,11 @@ trees; it reads the same token ids, so both models share a vocabulary.
 import jax
 import jax.numpy as jnp
 
-from glue_jax.method import Context, Method
+from glue_jax.method import Context, Facts, Method
 from glue_jax.objectives import distill
 from glue_jax.plugs import Recorder
+
+FACTS = Facts(small=dict(teacher='TEACHER'), identity=True)
 
 
 def make(

@@ -9,8 +9,20 @@ from collections.abc import Sequence
 
 import jax
 
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import dylora, lora
+
+FACTS = Facts(
+  small=dict(rank=4, strict_freeze=True),
+  identity=True,
+  sizes=((dict(rank=8), lambda c: c.num_layers * 2 * 2 * 8 * c.hidden_size),),
+  axis='tune',
+  cell=dict(rank=4),
+  refuses={
+    'matches none': ('fnet', 'hydra', 'ponet'),
+    'match none of the leaves': ('galore', 'natural_galore'),
+  },
+)
 
 
 def make(

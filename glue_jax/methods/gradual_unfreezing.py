@@ -7,7 +7,9 @@ from the top, and after the last block the embeddings.
 import re
 
 from glue_jax import tree
-from glue_jax.method import Context, Hook, Method
+from glue_jax.method import Context, Facts, Hook, Method
+
+FACTS = Facts(small={}, identity=True)
 
 
 def make(ctx: Context, *, epochs_per_layer: int = 1) -> Method:

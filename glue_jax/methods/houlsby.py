@@ -5,8 +5,26 @@ the paper's truncated normal of 1e-2 and its sizes 8, 64, 256 are quoted from
 memory, not confirmed.
 """
 
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import adapter
+
+FACTS = Facts(
+  small=dict(size=4),
+  # The LayerNorms learn too.
+  sizes=(
+    (
+      dict(size=64),
+      lambda c: (
+        c.num_layers
+        * (
+          2 * (2 * 64 * c.hidden_size + 64 + c.hidden_size) + 4 * c.hidden_size
+        )
+      ),
+    ),
+  ),
+  axis='tune',
+  cell=dict(size=8),
+)
 
 
 def make(

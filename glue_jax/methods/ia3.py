@@ -4,7 +4,7 @@ The vectors and the head learn; L (2 D + F) parameters without the head. Export
 folds the vectors into the linear layers.
 """
 
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import ia3
 
 _LAYER = r'encoder/layer_\d+'
@@ -13,6 +13,24 @@ FORMS = {
   'paper': rf'{_LAYER}/ffn/ffn_out',
   'library': rf'{_LAYER}/(mixer/attn_out|ffn/ffn_out)',
 }
+
+FACTS = Facts(
+  small={},
+  identity=True,
+  sizes=(
+    ({}, lambda c: c.num_layers * (2 * c.hidden_size + c.intermediate_size)),
+    (
+      dict(form='library'),
+      lambda c: c.num_layers * (3 * c.hidden_size + c.intermediate_size),
+    ),
+  ),
+  axis='tune',
+  refuses={
+    'matches none': ('comet', 'fnet', 'hydra', 'ponet'),
+    'match none of the leaves': ('galore', 'natural_galore'),
+  },
+  peft_type='IA3',
+)
 
 
 def make(ctx: Context, *, form: str = 'paper') -> Method:

@@ -10,11 +10,29 @@ import functools
 from collections.abc import Mapping, Sequence
 
 from glue_jax import tree
-from glue_jax.method import Context, Hook, Method, train_only
+from glue_jax.method import Context, Facts, Hook, Method, train_only
 from glue_jax.peft import lamda, lora
 
 # The variant's key: B is a constant.
 _FIXED = 'lamda_fixed'
+
+FACTS = Facts(
+  small=dict(rank=4, alpha=4.0, eta=0.9),
+  # While B learns; afterwards only the square matrices. The same from any
+  # start; this one takes no decomposition.
+  sizes=(
+    (
+      dict(rank=8, init='released'),
+      lambda c: c.num_layers * 2 * (8 * 8 + 8 * c.hidden_size),
+    ),
+  ),
+  axis='tune',
+  cell=dict(rank=4),
+  refuses={
+    'matches none': ('fnet', 'hydra', 'ponet'),
+    'match none of the leaves': ('galore', 'natural_galore'),
+  },
+)
 
 
 def make(

@@ -6,8 +6,12 @@ embeddings and the blocks below keep their pre-trained values. Houlsby et al.
 2019 (arXiv 1902.00751, section 3.4) measure it beside adapters.
 """
 
-from glue_jax.method import Context, Method
+from glue_jax.method import Context, Facts, Method
 from glue_jax.methods import gradual_unfreezing
+
+FACTS = Facts(
+  small=dict(count=1), identity=True, axis='tune', cell=dict(count=1)
+)
 
 
 def make(ctx: Context, *, count: int = -1) -> Method:

@@ -3,8 +3,21 @@
 from collections.abc import Sequence
 
 from glue_jax.layers.heads import WORDS
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import lora
+
+FACTS = Facts(
+  small=dict(rank=2),
+  identity=True,
+  sizes=((dict(rank=8), lambda c: c.num_layers * 2 * 2 * 8 * c.hidden_size),),
+  axis='tune',
+  cell=dict(rank=4),
+  refuses={
+    'matches none': ('fnet', 'hydra', 'ponet'),
+    'match none of the leaves': ('galore', 'natural_galore'),
+  },
+  peft_type='LORA',
+)
 
 
 def make(

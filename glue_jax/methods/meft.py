@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from glue_jax.layers.spec import freeze
 from glue_jax.layers.stacks import reversible
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import meft
 
 _LAYER = r'encoder/layer_\d+'
@@ -27,6 +27,23 @@ ADAPTERS = {
   'meft2': (('ffn', 'parallel'), ('beside', 'alone')),
   'meft3': (('mixer', 'sequential'), ('ffn', 'parallel')),
 }
+
+FACTS = Facts(
+  small=dict(size=4, measure_every=1),
+  needs=dict(model=dict(stack='reversible')),
+  sizes=(
+    (
+      dict(size=8),
+      lambda c: c.num_layers * 2 * (2 * 8 * c.hidden_size + 8 + c.hidden_size),
+    ),
+  ),
+  axis='tune',
+  cell=dict(size=8),
+  refuses={
+    'needs a feed-forward part': ('hydra',),
+    'cannot hand': ('ada_deft', 'comet', 'deft'),
+  },
+)
 
 
 def make(

@@ -12,9 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax.compress import moebert
-from glue_jax.method import Context, Method
+from glue_jax.method import Context, Facts, Method
 from glue_jax.objectives import distill
 from glue_jax.plugs import Apply, Recorder
+
+FACTS = Facts(
+  small=dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
+  needs=dict(
+    model=dict(
+      ffn='experts',
+      options=dict(experts=dict(size=12, gate_options=dict(gamma=1.0))),
+    )
+  ),
+  identity=True,
+)
 
 
 def make(

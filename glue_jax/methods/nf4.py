@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 
 from glue_jax import tree
 from glue_jax.compress import nf4
-from glue_jax.method import Context, Method
+from glue_jax.method import Context, Facts, Method
 from glue_jax.models import model as models
 
 # All linear layers of a block with attention.
 TARGETS = ('query', 'key', 'value', 'attn_out', 'ffn_in', 'ffn_out')
+
+FACTS = Facts(small={})
 
 
 def make(

@@ -4,8 +4,25 @@ Parts: peft/adapter.py. The identity at the start; the adapters and the head
 learn. 2 D M + M + D parameters a block.
 """
 
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import adapter
+
+FACTS = Facts(
+  small=dict(size=4),
+  identity=True,
+  sizes=(
+    (
+      dict(reduction=2),
+      lambda c: (
+        c.num_layers * (2 * c.hidden_size + 1) * (c.hidden_size // 2)
+        + c.num_layers * c.hidden_size
+      ),
+    ),
+  ),
+  axis='tune',
+  cell=dict(size=8),
+  refuses={'matches none': ('hydra',)},
+)
 
 
 def make(

@@ -4,8 +4,25 @@ Parts: peft/adapter.py. The LayerNorms stay frozen; the adapters and the head
 learn. 2 D M + M + D parameters a block.
 """
 
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import adapter
+
+FACTS = Facts(
+  small=dict(size=4),
+  sizes=(
+    (
+      dict(reduction=16),
+      lambda c: (
+        c.num_layers * (2 * c.hidden_size + 1) * (c.hidden_size // 16)
+        + c.num_layers * c.hidden_size
+      ),
+    ),
+  ),
+  axis='tune',
+  cell=dict(size=8),
+  refuses={'matches none': ('comet', 'hydra')},
+  peft_type='PFEIFFER',
+)
 
 
 def make(

@@ -5,8 +5,31 @@ Parts: peft/prefix.py. The prefixes (2 L P D parameters, or those of the
 reparameterisation) and the head learn.
 """
 
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import prefix
+
+FACTS = Facts(
+  small=dict(length=3, dropout=0.1),
+  sizes=(
+    (dict(length=20), lambda c: c.num_layers * 2 * 20 * c.hidden_size),
+    (
+      dict(length=20, hidden=32),
+      lambda c: (
+        c.num_layers * 33 * 2 * c.hidden_size
+        + 20 * c.hidden_size
+        + 32 * c.hidden_size
+        + 32
+      ),
+    ),
+  ),
+  axis='tune',
+  cell=dict(length=8),
+  refuses={
+    'matches none': ('fnet', 'hydra', 'ponet'),
+    'match none of the leaves': ('galore', 'natural_galore'),
+  },
+  peft_type='PREFIX_TUNING',
+)
 
 
 def make(

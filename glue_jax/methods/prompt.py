@@ -5,10 +5,19 @@ paper's setting (T5, P = 100, learning rate 0.3 with Adafactor, a start from
 embeddings of the vocabulary) is not confirmed.
 """
 
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import prompt
 
 _SENTENCES = ('classification', 'regression', 'multiple_choice')
+
+FACTS = Facts(
+  small=dict(length=3),
+  sizes=((dict(length=20), lambda c: 20 * c.hidden_size),),
+  axis='tune',
+  cell=dict(length=8),
+  refuses={'match none of the leaves': ('galore', 'natural_galore')},
+  peft_type='PROMPT_TUNING',
+)
 
 
 def make(

@@ -9,9 +9,27 @@ confirmed). The embeddings stay as they are.
 from collections.abc import Sequence
 
 from glue_jax.compress import nf4 as packing
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.methods import nf4
 from glue_jax.peft import lora
+
+FACTS = Facts(
+  small=dict(rank=2),
+  sizes=(
+    (
+      dict(rank=8),
+      lambda c: (
+        c.num_layers * 8 * (10 * c.hidden_size + 2 * c.intermediate_size)
+      ),
+    ),
+  ),
+  axis='tune',
+  cell=dict(rank=4),
+  refuses={
+    'matches none': ('hydra',),
+    'match': ('galore', 'natural_galore'),
+  },
+)
 
 
 def make(

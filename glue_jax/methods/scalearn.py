@@ -7,9 +7,11 @@ coefficients' mean, an ablation of the official code that is off there.
 
 from collections.abc import Sequence
 
-from glue_jax.method import Context, Method, train_only
+from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import scaling
 from glue_jax.peft import source_adapters as sources_lib
+
+FACTS = Facts(small=dict(sources='SOURCES', shared=True))
 
 
 def make(

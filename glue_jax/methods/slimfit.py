@@ -20,13 +20,26 @@ from absl import logging
 
 from glue_jax import tree
 from glue_jax.compress import saved_activation_plugs
-from glue_jax.method import Context, Hook, Method
+from glue_jax.method import Context, Facts, Hook, Method
 from glue_jax.models import model as models
 from glue_jax.optim import layer_schedule
 
 # Names of the layers that learn, in the variant; priorities at the start, in
 # the state; all choices so far, in the notes.
 _ACTIVE, _START, _CHOICES = 'slimfit', 'slimfit_priorities', 'slimfit_choices'
+
+FACTS = Facts(
+  small=dict(freezing_rate=0.5, refresh=2, pruned_by='example'),
+  needs=dict(optimizer=dict(warmup=0.0)),
+  identity=True,
+  axis='tune',
+  cell=dict(freezing_rate=0.5),
+  refuses={
+    "has 'gelu', but": ('fnet',),
+    'matches none': ('comet', 'hydra', 'ponet'),
+    'match': ('galore', 'natural_galore'),
+  },
+)
 
 
 def make(

@@ -8,7 +8,9 @@ stays zero while the kernels learn too; merging factors at export fills it.
 import optax
 
 from glue_jax.compress import wanda
-from glue_jax.method import Context, Method
+from glue_jax.method import Context, Facts, Method
+
+FACTS = Facts(small=dict(norms='NORMS'), identity=True)
 
 
 def make(ctx: Context, *, norms: str, sparsity: float = 0.5) -> Method:

@@ -1,6 +1,6 @@
 """Combinations of parts: all of them, few that cover all pairs, and a table.
 
-A cell is one part of each axis of configs/matrix.py. What makes no sense
+A cell is one part of each axis of configs/suites/matrix.py. What makes no sense
 together is refused by the parts themselves when they are built, with a reason;
 the matrix hides or changes nothing.
 """

@@ -1,10 +1,12 @@
 """One cell of the matrix: a way of tuning, a backbone, an optimizer, a penalty.
 
 Command:  python -m launch.train
-            --config=configs/matrix.py:lora,bert,adamw,none
+            --config=configs/suites/matrix.py:lora,bert,adamw,none
             --workdir=runs/lora_bert
 The argument names a part of each axis (TUNE, BACKBONE, OPTIMIZER, REGULARIZER
-below, in this order); what is left out at its end is the axis' first part.
+below, in this order); what is left out at its end is the axis' first part. Ways
+of tuning and penalties are the methods whose records say so
+(glue_jax/methods/<name>.py, FACTS).
 `python -m launch.matrix` runs all combinations and prints one table.
 
 Backbones of width 64 learn mini-GLUE's sentiment from scratch; `minilm` is the
@@ -22,28 +24,18 @@ from glue_jax import config as config_lib
 
 _HOUSE = dict(preset='tiny', max_positions=64)
 
+
+def _methods(axis: str) -> dict[str, dict[str, Any]]:
+  """What each method of an axis changes in a config: its record says."""
+  return {
+    name: dict(facts.needs, methods=[[name, dict(facts.cell)]])
+    for name, facts in config_lib.facts('methods').items()
+    if facts.axis == axis
+  }
+
+
 # Part -> what it changes in a config; methods of all axes are put together.
-TUNE: dict[str, dict[str, Any]] = {
-  'full': {},
-  'bitfit': dict(methods=[['bitfit', {}]]),
-  'dylora': dict(methods=[['dylora', dict(rank=4)]]),
-  'houlsby': dict(methods=[['houlsby', dict(size=8)]]),
-  'ia3': dict(methods=[['ia3', {}]]),
-  'lamda': dict(methods=[['lamda', dict(rank=4)]]),
-  'last_layers': dict(methods=[['last_layers', dict(count=1)]]),
-  'lora': dict(methods=[['lora', dict(rank=4)]]),
-  'meft': dict(
-    methods=[['meft', dict(size=8)]], model=dict(stack='reversible')
-  ),
-  'parallel_adapter': dict(methods=[['parallel_adapter', dict(size=8)]]),
-  'pfeiffer': dict(methods=[['pfeiffer', dict(size=8)]]),
-  'prefix': dict(methods=[['prefix', dict(length=8)]]),
-  'prompt': dict(methods=[['prompt', dict(length=8)]]),
-  'qlora': dict(methods=[['qlora', dict(rank=4)]]),
-  'slimfit': dict(
-    methods=[['slimfit', dict(freezing_rate=0.5)]], optimizer=dict(warmup=0.0)
-  ),
-}
+TUNE: dict[str, dict[str, Any]] = {'full': {}} | _methods('tune')
 BACKBONE: dict[str, dict[str, Any]] = {
   name: dict(model=dict(name=name, **_HOUSE))
   for name in ('bert', 'roberta', 'electra', 'fnet', 'ponet', 'hydra', 'comet')
@@ -58,12 +50,7 @@ OPTIMIZER: dict[str, dict[str, Any]] = {
   'lion': dict(optimizer=dict(name='lion', lr=2e-4)),
   'sgd': dict(optimizer=dict(name='sgd', lr=3e-2, args=dict(decay=0.9))),
 }
-REGULARIZER: dict[str, dict[str, Any]] = {
-  'none': {},
-  'deft': dict(methods=[['deft', {}]]),
-  'ada_deft': dict(methods=[['ada_deft', {}]]),
-  'bootstrapping': dict(methods=[['bootstrapping', dict(beta=0.8)]]),
-}
+REGULARIZER: dict[str, dict[str, Any]] = {'none': {}} | _methods('regularizer')
 AXES: dict[str, dict[str, dict[str, Any]]] = dict(
   tune=TUNE, backbone=BACKBONE, optimizer=OPTIMIZER, regularizer=REGULARIZER
 )
