@@ -21,7 +21,7 @@ from absl import app, flags, logging
 from glue_jax.inference import open_run
 from glue_jax.reporting import files as files_lib
 from glue_jax.reporting import tables
-from glue_jax.weights import source
+from glue_jax.weights import run_folder
 
 _BENCHMARK = flags.DEFINE_enum(
   'benchmark', None, ['glue', 'squad'], 'Whose board.'
@@ -80,7 +80,8 @@ def glue_predictions() -> dict[str, list[dict]]:
       raise ValueError(f'--predictions={item}: expected FILE_IN_ZIP=PATH')
     add(file, files_lib.read_lines(path))
   for workdir in _RUN.value:
-    name = source.run_config(first_folder(workdir)).task['name']
+    folder = run_folder.list_runs(workdir, seed=_SEED.value)[0].path
+    name = run_folder.read_config(folder).task['name']
     if name not in submit.GLUE_TASKS:
       raise ValueError(f'{workdir}: {name} is none of {submit.GLUE_TASKS}')
     parts = {f: s for f, (task, s) in files.items() if task.name == name}
@@ -94,13 +95,6 @@ def glue_predictions() -> dict[str, list[dict]]:
       )
       add('AX.tsv', list(records.records()))
   return found
-
-
-def first_folder(workdir: str) -> pathlib.Path:
-  """The folder with a run's config: itself or that of a seed."""
-  folder = pathlib.Path(workdir)
-  seeds = sorted(folder.glob('seed_*'))
-  return seeds[0] if seeds else folder
 
 
 def submit_glue() -> str:

@@ -13,7 +13,7 @@ from glue_jax.devices import sharding
 from glue_jax.method import Host
 from glue_jax.training import build, checkpoint, session
 from glue_jax.training.parts import Parts
-from glue_jax.weights import saved_model, source
+from glue_jax.weights import run_folder, saved_model
 
 
 @dataclasses.dataclass
@@ -30,6 +30,7 @@ class Run:
     host: holds the state, before export, and its variant.
     begun: the config as it was at the start: `config` may have other weights.
     rank: that was chosen by `at_rank`; None = that of the training.
+    workdir: folder of this one run; None for a bundle, which has none.
   """
 
   config: Any
@@ -44,6 +45,7 @@ class Run:
   host: Host
   begun: Any
   rank: int | None = None
+  workdir: pathlib.Path | None = None
 
   def at_rank(self, rank: int) -> 'Run':
     """Returns the run with its low-rank update cut to a smaller rank.
@@ -66,30 +68,27 @@ def load_run(
   which: str = 'last',
   seed: int | None = None,
   step: int | None = None,
+  stage: str | None = None,
   **data: Any,
 ) -> Run:
   """Loads a checkpoint of a run.
 
   Args:
-    workdir: of one run; with several seeds its parent and `seed`.
+    workdir: of the run; see `run_folder`.
     which: 'last' or 'best'.
-    seed: one of the run's seeds, if it has several.
+    seed: which of several.
     step: which of the kept checkpoints; None = the newest whole one.
+    stage: which of several.
     **data: overrides of the config's data section; by default nothing is read
       but what the tokenizer needs.
 
   Raises:
-    ValueError: no such run or seed.
+    ValueError: no such run, seed or stage, or several to choose from.
     CheckpointError: no whole checkpoint.
   """
-  workdir = pathlib.Path(workdir)
-  seeds = sorted(p.name for p in workdir.glob('seed_*'))
-  if seed is not None and seeds:
-    workdir = workdir / f'seed_{seed}'
-  elif seeds:
-    raise ValueError(f'{workdir} has several seeds; choose one of {seeds}')
-  config = begun = source.run_config(workdir)
-  seed = config.seeds[0]
+  found = run_folder.one(workdir, stage, seed)
+  workdir, seed = found.path, found.seed
+  config = begun = run_folder.read_config(workdir)
   model = workdir / 'model'
   if (model / saved_model.MODEL).is_file():
     # The run's own sizes and tokenizer: what it started from may be gone.
@@ -129,6 +128,7 @@ def load_run(
     parts=parts,
     host=host,
     begun=begun,
+    workdir=workdir,
   )
 
 
@@ -138,31 +138,25 @@ def open_run(
   seed: int | None = None,
   splits: Sequence[str] | None = (),
   data_dir: str | None = None,
-) -> Any:
+  stage: str | None = None,
+) -> Run:
   """Loads a finished run for the commands.
 
   Args:
-    workdir: the run's folder; with several seeds, their parent.
+    workdir: of the run; see `run_folder`.
     which: 'last' or 'best'; None = the one that the run's config selects.
     seed: which seed of several.
     splits: read whole, whatever limit the run had; None = the run's own
       evaluation splits.
     data_dir: data folder, if not that of the run.
-
-  Returns:
-    `Run`.
+    stage: which stage of several.
 
   Raises:
-    ValueError: no such run, seed or split.
+    ValueError: no such run, seed, stage or split, or several to choose from.
     CheckpointError: no whole checkpoint.
   """
-  folder = pathlib.Path(workdir)
-  if seed is not None and list(folder.glob('seed_*')):
-    folder = folder / f'seed_{seed}'
-  elif len(list(folder.glob('seed_*'))) > 1:
-    names = sorted(path.name for path in folder.glob('seed_*'))
-    raise ValueError(f'{folder} has {names}; choose one with --seed')
-  config = source.run_config(folder)
+  folder = run_folder.one(workdir, stage, seed).path
+  config = run_folder.read_config(folder)
   if which is None:
     best = config.train.get('select') == 'best'
     which = 'best' if best and _has_best(folder) else 'last'

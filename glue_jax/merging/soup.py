@@ -17,7 +17,7 @@ from glue_jax.merging import average, merge, stream, tasks
 from glue_jax.merging import sources as sources_lib
 from glue_jax.models import model as models_lib
 from glue_jax.training import checkpoint
-from glue_jax.weights import huggingface, saved_model
+from glue_jax.weights import huggingface, run_folder, saved_model
 
 
 def greedy(
@@ -80,17 +80,17 @@ def checkpoints(run: str, folder: pathlib.Path) -> list[str]:
   the best.
 
   Args:
-    run: workdir (of one seed).
+    run: workdir of one run.
     folder: gets a folder `step_<N>` for each.
 
   Returns:
     the folders, earliest first.
 
   Raises:
-    ValueError: the run is no run, or has fewer than two checkpoints.
+    ValueError: no run or several, or it has fewer than two checkpoints.
     CheckpointError: one can't be read.
   """
-  workdir = pathlib.Path(run)
+  workdir = run_folder.one(run).path
   saved = checkpoint.Checkpoints(workdir / 'checkpoints', create=False)
   found = dict.fromkeys(saved.steps('last'), 'last')
   found |= {step: 'best' for step in saved.steps('best') if step not in found}

@@ -30,8 +30,7 @@ from glue_jax.merging.merge import Settings
 from glue_jax.merging.sources import Source, layout_of
 from glue_jax.models import model as models_lib
 from glue_jax.plugs import Apply, Plug
-from glue_jax.weights import huggingface, saved_model
-from glue_jax.weights import source as source_lib
+from glue_jax.weights import huggingface, run_folder, saved_model
 
 KINDS = ('classification', 'regression', 'multiple_choice')
 
@@ -282,9 +281,9 @@ class _Statistics:
 def _task_of(source: Source, name: str | None) -> tuple[Task, Mapping]:
   if source.layout == 'native':
     places = (source.folder.parent, source.folder)
-    folder = next((p for p in places if (p / 'config.json').is_file()), None)
+    folder = next((p for p in places if run_folder.is_run(p)), None)
     if folder is not None:
-      config = source_lib.run_config(folder)
+      config = run_folder.read_config(folder)
       kwargs = config_lib.bind(by_name.make, config.task, 'task')
       return by_name.make(**kwargs), config_lib.plain(config.data)
   if name is None:

@@ -15,7 +15,7 @@ import safetensors
 from glue_jax import config as config_lib
 from glue_jax.data.tasks import by_name
 from glue_jax.reporting import tables
-from glue_jax.weights import saved_model
+from glue_jax.weights import run_folder, saved_model
 
 # What is compared: (method, its settings). Without sources: one adapter alone.
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -150,10 +150,10 @@ def table(measured: Sequence[Mapping[str, Any]]) -> str:
 
 def parameters(workdir: pathlib.Path) -> int:
   """Returns the size of what a finished run's method learns beside the head."""
-  folders = sorted(workdir.glob('seed_*')) or [workdir]
-  record = saved_model.read_record(folders[0])
+  folder = run_folder.list_runs(workdir)[0].path
+  record = saved_model.read_record(folder)
   own = [n for n in record['unmerged'] if '/source_' not in n]
-  path = saved_model.find(folders[0]) / saved_model.UNMERGED
+  path = saved_model.find(folder) / saved_model.UNMERGED
   with safetensors.safe_open(path, 'numpy') as file:
     shapes = [file.get_slice(name).get_shape() for name in own]
   return sum(int(np.prod(shape)) for shape in shapes)

@@ -20,6 +20,7 @@ import safetensors.numpy
 from glue_jax import tree
 from glue_jax.models import model as models
 from glue_jax.reporting import files
+from glue_jax.weights import run_folder
 
 MODEL, PARAMS = 'model.json', 'params.safetensors'
 UNMERGED = 'unmerged.safetensors'
@@ -61,10 +62,23 @@ def save(
 
 
 def find(source: str | os.PathLike) -> pathlib.Path:
-  """Returns the model folder of a source: itself, or a workdir's `model`."""
+  """Returns the model folder of a source: itself, or that of the run in it.
+
+  Raises:
+    ValueError: a workdir of several runs, or of one that has not ended.
+  """
   folder = pathlib.Path(source)
-  inner = folder / 'model'
-  return inner if (inner / MODEL).is_file() else folder
+  if (folder / MODEL).is_file():
+    return folder
+  if not run_folder.is_workdir(folder):
+    inner = folder / 'model'
+    return inner if (inner / MODEL).is_file() else folder
+  inner = run_folder.one(folder).path / 'model'
+  if not (inner / MODEL).is_file():
+    raise ValueError(
+      f'{inner.parent} holds no finished model: its run has not ended'
+    )
+  return inner
 
 
 def read_record(source: str | os.PathLike) -> dict[str, Any] | None:

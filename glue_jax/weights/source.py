@@ -1,14 +1,12 @@
 """A folder as the source of a model: its sizes, its tree, its run."""
 
 import inspect
-import json
-import pathlib
 from typing import Any
 
 from glue_jax import config as config_lib
 from glue_jax import method, tree
 from glue_jax.plugs import Apply
-from glue_jax.weights import huggingface, saved_model
+from glue_jax.weights import huggingface, run_folder, saved_model
 
 
 def read_sizes(source: str) -> dict[str, Any]:
@@ -16,6 +14,9 @@ def read_sizes(source: str) -> dict[str, Any]:
 
   Args:
     source: a saved model, a workdir that has one, or a Hugging Face folder.
+
+  Raises:
+    FileNotFoundError, ValueError: it is none of these, or several.
   """
   record = saved_model.read_record(source)
   if record:
@@ -32,7 +33,7 @@ def read_params(
   Args:
     source: whose sizes are those of `module`.
     module: the `Model` that the tree is for.
-    new_head, cast: see `convert.load_hf`.
+    new_head, cast: see `huggingface.load_hf`.
   """
   if saved_model.read_record(source):
     return saved_model.load(source)[1]
@@ -55,7 +56,7 @@ def load_tuned(source: str) -> method.Tuned:
     ValueError: no such run, or it isn't finished.
   """
   record, params = saved_model.load_whole(source)
-  config = run_config(saved_model.find(source).parent)
+  config = run_folder.read_config(saved_model.find(source).parent)
   methods = {}
   for name, given in config_lib.plain(config.methods):
     make = config_lib.module('methods', name, f'methods.{name}').make
@@ -66,15 +67,3 @@ def load_tuned(source: str) -> method.Tuned:
       if p.kind is p.KEYWORD_ONLY
     }
   return method.Tuned(methods, record['config'], params)
-
-
-def run_config(folder: str | pathlib.Path) -> Any:
-  """Returns the completed config that a run wrote into its workdir.
-
-  Raises:
-    ValueError: there is none.
-  """
-  path = pathlib.Path(folder) / 'config.json'
-  if not path.is_file():
-    raise ValueError(f'{folder} is no workdir of a run: it has no config.json')
-  return config_lib.complete(json.loads(path.read_text())['config'])

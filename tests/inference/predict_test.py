@@ -64,9 +64,11 @@ def test_another_task_needs_the_same_labels(run):
 def test_open_run_names_seeds_and_lists_splits(workdir, tmp_path):
   for seed in (0, 3):
     (tmp_path / f'seed_{seed}').mkdir()
-  with pytest.raises(ValueError, match="'seed_0', 'seed_3'.*--seed"):
+    begun = json.dumps({'config': {}, 'seed': seed})
+    (tmp_path / f'seed_{seed}' / 'config.json').write_text(begun)
+  with pytest.raises(ValueError, match=r'seeds \[0, 3\].*--seed'):
     open_run.open_run(tmp_path)
-  with pytest.raises(ValueError, match='config.json'):
+  with pytest.raises(ValueError, match='no seed 7'):
     open_run.open_run(tmp_path, seed=7)
   with pytest.raises(ValueError, match="no split 'dev'"):
     open_run.open_run(workdir, splits=('dev',))

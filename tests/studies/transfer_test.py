@@ -103,6 +103,8 @@ def test_the_table_has_means_and_parameters(tmp_path):
     safetensors.numpy.save_file(arrays, folder / 'unmerged.safetensors')
     record = {'family': 'bert', 'unmerged': names, 'config': {}}
     (folder / 'model.json').write_text(json.dumps(record))
+    begun = {'config': {}, 'seed': 0}
+    (folder.parent / 'config.json').write_text(json.dumps(begun))
   rows = transfer.rows(result, tmp_path)
   assert [(r['form'], r['values'], r['parameters']) for r in rows] == [
     ('adapter', [0.5, 0.7], 6),

@@ -22,6 +22,7 @@ from glue_jax.data.tasks import by_name
 from glue_jax.leaderboard import registry, safety
 from glue_jax.leaderboard.contribution import metadata as schema
 from glue_jax.leaderboard.contribution import predictions
+from glue_jax.weights import run_folder
 
 REPRODUCE = """#!/bin/sh
 # Trains the runs behind this contribution and predicts with them again.
@@ -121,27 +122,31 @@ def gold_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_runs(
-  folders: Sequence[str], seed: int | None = None
+  folders: Sequence[str],
+  seed: int | None = None,
+  stage: str | None = None,
 ) -> list[pathlib.Path]:
-  """Folders of single runs: each folder, or its `seed_<s>`.
+  """Folders of the single runs in workdirs: every stage, every seed.
 
   Args:
-    folders: of launch.train.
+    folders: workdirs of launch.train.
     seed: only this one of several.
+    stage: only this one of several.
 
   Raises:
-    FileNotFoundError: one has no finished run.
+    ValueError: there is no such run in one of them.
+    FileNotFoundError: one has not ended.
   """
-  found = []
-  for name in folders:
-    folder = pathlib.Path(name)
-    inner = sorted(folder.glob('seed_*' if seed is None else f'seed_{seed}'))
-    for path in inner or [folder]:
-      if not (path / 'run.json').is_file():
-        raise FileNotFoundError(
-          f'{path}/run.json is missing; expected a finished run of launch.train'
-        )
-      found.append(path)
+  found = [
+    run.path
+    for folder in folders
+    for run in run_folder.list_runs(folder, stage, seed)
+  ]
+  for path in found:
+    if not (path / 'run.json').is_file():
+      raise FileNotFoundError(
+        f'{path}/run.json is missing; expected a finished run of launch.train'
+      )
   return found
 
 

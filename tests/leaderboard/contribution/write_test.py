@@ -181,13 +181,19 @@ def test_metadata_that_contradicts_the_files_is_refused(home, fields, what):
 
 def test_runs_are_found_by_seed_and_a_missing_one_is_named(tmp_path):
   for seed in (0, 1):
-    (tmp_path / f'rte/seed_{seed}').mkdir(parents=True)
-    (tmp_path / f'rte/seed_{seed}/run.json').write_text('{}')
+    folder = tmp_path / f'rte/seed_{seed}'
+    folder.mkdir(parents=True)
+    (folder / 'run.json').write_text('{}')
+    begun = {'config': {}, 'seed': seed}
+    (folder / 'config.json').write_text(json.dumps(begun))
   found = write.find_runs([tmp_path / 'rte'])
   assert [path.name for path in found] == ['seed_0', 'seed_1']
   assert len(write.find_runs([tmp_path / 'rte'], 1)) == 1
-  with pytest.raises(FileNotFoundError, match='run.json is missing'):
+  with pytest.raises(ValueError, match='no workdir of a run'):
     write.find_runs([tmp_path])
+  (tmp_path / 'rte/seed_1/run.json').unlink()
+  with pytest.raises(FileNotFoundError, match='seed_1/run.json is missing'):
+    write.find_runs([tmp_path / 'rte'])
 
 
 def test_entries_follow_the_task_records():
