@@ -2,12 +2,13 @@
 
 Command:  python -m launch.train --config=configs/quickstart.py
             --workdir=runs/quickstart
-Needs nothing but this repository: the tasks are generated (glue_jax/data/
+Needs nothing but this repository: the tasks are generated (glue_jax/data/tasks/
 synthetic.py), the vocabulary is trained on them.
 
-Measured on 2 cores of an EPYC (AVX-512) beside other processes, 2 min 50 s,
-validation accuracy, bag of words in brackets: acceptability 0.998 (0.476),
-sentiment 1.000 (0.522), entailment 0.900 (0.498).
+Hardware: 2 CPU cores.
+Time:     under 3 minutes.
+Expected: above a bag of words; nothing is published of these tasks.
+Records:  quickstart
 """
 
 import ml_collections

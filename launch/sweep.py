@@ -17,11 +17,12 @@ The two-step protocol: a search with TPE and median pruning (optuna, the extra
 `search`), then the best point again with k seeds; mean and sample standard
 deviation on the test split, and a leaderboard submission:
 
-  python -m launch.sweep --config=configs/lepiszcze.py:polemo2 \\
+  python -m launch.sweep --config=configs/suites/lepiszcze.py:polemo2 \\
     --workdir=runs/polemo2 --sampler=tpe --trials=100 --retrain=5
 
-Its space is --random, or else SPACE of the config file. Trials run one after
-another; a search that was stopped goes on by typing the command again.
+Its space is --random, or else SPACE or space(argument) of the config file.
+Trials run one after another; a search that was stopped goes on by typing the
+command again.
 
 Exits 1 if a cell failed; the others are run all the same.
 """

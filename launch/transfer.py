@@ -1,23 +1,22 @@
 """Studies transfer between tasks: adapters of sources, then what combines them.
 
-  python -m launch.transfer --recipe=configs/scalearn_minilm.py
+  python -m launch.transfer --recipe=configs/finetune/scalearn.py:small
     --workdir=runs/scalearn [--sources=rte,mrpc,cb --targets=cb --seeds=0,1
     --forms=adapter,fusion,scalearn --shots=16]
 
 Trains an adapter for every source, then every form on every target with each
 seed, and prints one table. The recipe is a config file with a function
-`recipe(task, form)` and SOURCES, TARGETS and SEEDS. With --shots=k the targets
-have k training rows, and the other sources all of theirs. The same command goes
-on where it was stopped; what is finished is not run again, also when the lists
-grow.
+`study(argument)` that gives a glue_jax.studies.transfer.Study. With --shots=k
+the targets have k training rows, and the other sources all of theirs. The same
+command goes on where it was stopped; what is finished is not run again, also
+when the lists grow.
 """
 
-import runpy
 import sys
 
 from absl import app, flags, logging
 
-_RECIPE = flags.DEFINE_string('recipe', None, 'Config file.')
+_RECIPE = flags.DEFINE_string('recipe', None, 'FILE[:ARGUMENT].')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs.')
 _SOURCES = flags.DEFINE_list('sources', None, "Tasks; None = the recipe's.")
 _TARGETS = flags.DEFINE_list('targets', None, "Tasks; None = the recipe's.")
@@ -42,16 +41,13 @@ def main(argv: list[str]) -> None:
 
   logging.get_absl_handler().addFilter(distributed.own_messages)
   try:
-    given = runpy.run_path(_RECIPE.value)
-    lacks = {'recipe', 'SOURCES', 'TARGETS', 'SEEDS'} - given.keys()
-    if lacks:
-      raise ValueError(f'{_RECIPE.value} defines no {sorted(lacks)}')
+    study = transfer.read_study(_RECIPE.value)
     config = transfer.plan(
-      given['recipe'],
-      _SOURCES.value or given['SOURCES'],
-      _TARGETS.value or given['TARGETS'],
+      study.recipe,
+      _SOURCES.value or study.sources,
+      _TARGETS.value or study.targets,
       _FORMS.value or tuple(transfer.FORMS),
-      [int(seed) for seed in _SEEDS.value or given['SEEDS']],
+      [int(seed) for seed in _SEEDS.value or study.seeds],
       _SHOTS.value,
     )
     cpu.keep_memory()

@@ -8,11 +8,14 @@ bert-base-cased. On several accelerators the batch is split over all of them;
 
 Recipe of the official Flax example: batch 32, AdamW 2e-5 with eps 1e-6, linear
 decay without warm-up, 3 epochs (MRPC, WNLI 5), length 128, bfloat16 here.
-Expected, development sets, mean and sd of 5 seeds: CoLA 59.04 (1.06), SST-2
-92.23 (.57), MRPC F1 88.97 (.72), STS-B 88.94 (.07), QQP accuracy 90.76 (.05),
-MNLI-m 83.80 (.16), QNLI 90.82 (.17), RTE 64.76 (1.04), WNLI 37.01 (6.83); that
-script dropped the last partial batch of a development set, which is counted
-here. Measured: not run at this scale.
+Hardware: one accelerator or several.
+Time:     not known.
+Expected: development sets, mean and sd of 5 seeds: CoLA 59.04 (1.06), SST-2
+          92.23 (.57), MRPC F1 88.97 (.72), STS-B 88.94 (.07), QQP accuracy
+          90.76 (.05), MNLI-m 83.80 (.16), QNLI 90.82 (.17), RTE 64.76 (1.04),
+          WNLI 37.01 (6.83); that script dropped the last partial batch of a
+          development set, which is counted here.
+Measured: not run.
 """
 
 import ml_collections

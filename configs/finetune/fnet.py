@@ -3,12 +3,15 @@
 Command:  python -m launch.train --config=configs/finetune/fnet.py:rte
             --workdir=runs/fnet_rte
 Data as in configs/glue.py; GLUE_JAX_WEIGHTS names a Hugging Face folder of
-fnet-base. Meant for one accelerator.
+fnet-base.
 
 Recipe of the published model cards: length 512, batch 16, learning rate 2e-5,
 3 epochs. FNet mixes padding in, so every batch has the one length 512.
-Expected, development sets (model cards of a PyTorch port): MNLI 76.75,
-QQP 88.47 / F1 84.66, QNLI 84.39, RTE 62.82. Measured: not run at this scale.
+Hardware: one accelerator.
+Time:     not known.
+Expected: development sets (model cards of a PyTorch port): MNLI 76.75, QQP
+          88.47 / F1 84.66, QNLI 84.39, RTE 62.82.
+Measured: not run.
 """
 
 import ml_collections

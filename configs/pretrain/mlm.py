@@ -1,9 +1,16 @@
 """Masked language modelling on own text files, then fine-tuning.
 
+BERT's objective (Devlin et al. 2019, arXiv 1810.04805) with whole words.
+
 Command:  python -m launch.train --config=configs/pretrain/mlm.py:rte
             --workdir=runs/mlm
 GLUE_JAX_CORPUS names a folder with train/ and valid/, each of plain text files
 (.txt or .txt.gz); the task's data as in configs/glue.py.
+
+Hardware: 2 CPU cores.
+Time:     not known.
+Expected: depends on the corpus.
+Measured: not run.
 """
 
 import os

@@ -4,15 +4,18 @@ Command:  python -m launch.train --config=configs/pretrain/ponet.py:rte
             --workdir=runs/ponet
 GLUE_JAX_CORPUS names a folder with train/ and valid/ of text files, a sentence
 a line and a document a file; GLUE_JAX_WEIGHTS a Hugging Face folder whose
-uncased tokenizer is used; the task's data as in configs/glue.py.
+uncased tokenizer is used; the task's data as in configs/glue.py. A small form
+is configs/pretrain/mixers_small.py:ponet.
 
 Published setting: BookCorpus and Wikipedia, masked LM and sentence structure,
 length 512, 192 sequences a step, Adam 1e-4 with 5,000 warm-up steps and linear
-decay, five passes with other cuts; 340,000 steps (not confirmed). Meant for a
-pod. Then GLUE: length 128, 4 epochs, best of lr {3e-4, 1e-4, 5e-5, 3e-5} and
-batch {128, 64, 32, 16, 8}.
-Expected: 95.7 % of BERT's GLUE average (abstract). Measured: not run at this
-scale; configs/pretrain/mixers_small.py is the form that was.
+decay, five passes with other cuts; 340,000 steps (not confirmed). Then GLUE:
+length 128, 4 epochs, best of lr {3e-4, 1e-4, 5e-5, 3e-5} and batch {128, 64,
+32, 16, 8}.
+Hardware: a pod.
+Time:     not known.
+Expected: 95.7 % of BERT's GLUE average (abstract).
+Measured: not run.
 """
 
 import os

@@ -1,5 +1,4 @@
-"""Configs that name many runs: a benchmark's tasks, combinations of parts.
+"""Configs of many runs that are read as one: benchmarks, and the matrix.
 
-Each takes the run's name as its argument. Nothing imports them but
-`launch.studies` and tests.
+They import other configs; nothing in glue_jax imports them.
 """

@@ -4,7 +4,9 @@
 used by every run that names it and never trained twice; `table` reads them.
 """
 
+import dataclasses
 import pathlib
+import runpy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +35,38 @@ FEW_SHOT = dict(
   data=dict(eval_limit=5000),
   train=dict(epochs=None, steps=1000, patience=20, select='best'),
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """What a config file's `study(argument)` gives to `launch.transfer`.
+
+  recipe: (task, form) -> config of that run, without methods and seeds.
+  sources, targets: names of tasks.
+  seeds: of the second stage.
+  """
+
+  recipe: Callable[[str, str], Mapping[str, Any]]
+  sources: Sequence[str]
+  targets: Sequence[str]
+  seeds: Sequence[int]
+
+  def plan(self) -> ml_collections.ConfigDict:
+    """Returns the config of all its runs, in every form."""
+    return plan(self.recipe, self.sources, self.targets, seeds=self.seeds)
+
+
+def read_study(recipe: str) -> Study:
+  """Returns the study of 'FILE' or 'FILE:ARGUMENT'.
+
+  Raises:
+    ValueError: the file defines none, or doesn't take the argument.
+  """
+  path, _, argument = recipe.partition(':')
+  study = runpy.run_path(path).get('study')
+  if study is None:
+    raise ValueError(f'{path} defines no function study(argument)')
+  return study(argument) if argument else study()
 
 
 def plan(

@@ -5,10 +5,10 @@ of another task first (SST-2 by default) so that it gets used to the change (as
 Mirzadeh et al. 2023, arXiv 2310.04564, do by going on with pre-training), and
 one treated alike that keeps its GELU. On either, each form of tuning learns the
 task with density loss of weight 0 and 1, seed by seed, as
-configs/deft_minilm_glue.py says. Density is that of the development set at
-inference (launch/density.py), over all positions and over real tokens. What is
-finished isn't run again: the same command goes on, and prints the table of what
-there is after every run.
+configs/finetune/deft.py says of its small form. Density is that of the
+development set at inference (launch/density.py), over all positions and over
+real tokens. What is finished isn't run again: the same command goes on, and
+prints the table of what there is after every run.
 
   python -m launch.benchmark deft --output=FOLDER --weights=MINILM
     --data_dir=GLUE [--task=rte --forms=lora,prompt --seeds=0,1,2]
@@ -21,7 +21,7 @@ import statistics
 import ml_collections
 from absl import flags, logging
 
-from configs import deft_minilm_glue, glue
+from configs import glue
 from configs.finetune import deft
 from glue_jax import config as config_lib
 from glue_jax.devices import cpu, distributed
@@ -40,7 +40,7 @@ def define_flags() -> None:
   flags.DEFINE_string('task', 'rte', 'Task of the tuning.')
   flags.DEFINE_list(
     'forms', ['lora', 'qlora', 'adapter', 'prefix', 'prompt'],
-    f'On the ReLU backbone; of {sorted(deft.FORMS)}.',
+    f'On the ReLU backbone; of {sorted(deft.TUNING)}.',
   )  # fmt: skip
   flags.DEFINE_list('gelu_forms', ['lora'], 'On the GELU backbone.')
   flags.DEFINE_list('seeds', ['0', '1', '2'], 'Of the tuning.')
@@ -56,9 +56,11 @@ def main(argv: list[str]) -> None:
   del argv
   if not (FLAGS.output and FLAGS.weights and FLAGS.data_dir):
     raise SystemExit('--output, --weights and --data_dir are needed')
-  unknown = sorted({*FLAGS.forms, *FLAGS.gelu_forms} - set(deft.FORMS))
+  unknown = sorted({*FLAGS.forms, *FLAGS.gelu_forms} - set(deft.TUNING))
   if unknown:
-    raise SystemExit(f'unknown forms {unknown}; there are {sorted(deft.FORMS)}')
+    raise SystemExit(
+      f'unknown forms {unknown}; there are {sorted(deft.TUNING)}'
+    )
   folder = pathlib.Path(FLAGS.output)
   cells = [
     (activation, form, float(weight), int(seed))
@@ -110,7 +112,7 @@ def tuning(
   folder: pathlib.Path, activation: str, form: str, weight: float, seed: int
 ) -> ml_collections.ConfigDict:
   """The config of one run of the second stage."""
-  config = deft_minilm_glue.get_config(f'{FLAGS.task}_{form}')
+  config = deft.small(FLAGS.task, form)
   method, (name, kwargs) = config.methods
   config.methods = (method, (name, dict(kwargs, weight=weight)))
   model = str((folder / f'backbone_{activation}' / 'model').absolute())

@@ -10,7 +10,7 @@ with its ratio "times_less" to full fine-tuning, "compile_s"}. SlimFit's figures
 are means over `--masks` choices of layers; 'schedule' is the frozen layers
 alone, 'compress' the compressed residuals alone.
 
-Accuracy is measured by training: configs/slimfit_minilm_glue.py.
+Accuracy is measured by training: configs/finetune/slimfit.py:TASK,small.
 """
 
 import itertools

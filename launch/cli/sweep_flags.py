@@ -43,13 +43,18 @@ def check(
 
 
 def space(flag: str) -> Sequence[str]:
-  """Returns SPACE of the config file in '--config=FILE[:ARGUMENT]'.
+  """Returns what '--config=FILE[:ARGUMENT]' says of its search.
+
+  That is `space(argument)` of the file or, if it has no such function, SPACE.
 
   Raises:
-    ValueError: it has none.
+    ValueError: it has neither.
   """
-  path = flag.partition('=')[2].partition(':')[0]
-  found = runpy.run_path(path).get('SPACE')
+  path, _, argument = flag.partition('=')[2].partition(':')
+  names = runpy.run_path(path)
+  if 'space' in names:
+    return names['space'](argument) if argument else names['space']()
+  found = names.get('SPACE')
   if not found:
     raise ValueError(
       f'--sampler=tpe needs --random=field=..., or SPACE in {path}'

@@ -16,7 +16,9 @@ from launch.cli import config_flag
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = sorted(
-  p for p in (ROOT / 'configs').rglob('*.py') if p.name != '__init__.py'
+  p
+  for p in (ROOT / 'configs').rglob('*.py')
+  if p.name not in ('__init__.py', 'argument.py')
 )
 SMALL = """
 import ml_collections
@@ -34,30 +36,70 @@ def get_config(arg='rte'):
 """
 
 
+def module(path):
+  """The config file's names, as a command reads them."""
+  return runpy.run_path(str(path))
+
+
 def arguments(path):
-  """Arguments that the file's header and the README give it."""
-  text = path.read_text() + (ROOT / 'README.md').read_text()
-  return ['', *sorted(set(re.findall(rf'{path.name}:(\w+)', text)))]
+  """What a config file takes: '' (none) and every form on every task of it."""
+  names = module(path)
+  given = ['']
+  if 'FORMS' in names:
+    for form, tasks in names['FORMS'].items():
+      for task in tasks or ('rte',):
+        given.append(f'{task},{form}' if form else task)
+  else:
+    given += written(path)
+  return given
 
 
-@pytest.mark.parametrize(
-  'path, argument',
-  [(path, argument) for path in FILES for argument in arguments(path)],
-  ids=lambda value: getattr(value, 'stem', value),
-)
-def test_config_has_no_unread_key(path, argument):
-  get_config = runpy.run_path(str(path))['get_config']
-  config = get_config(argument) if argument else get_config()
-  assert isinstance(config, ml_collections.ConfigDict)
-  schema.check(config)
+def written(path):
+  """Arguments that its own header writes after the file's name."""
+  place = re.escape(str(path.relative_to(ROOT)))
+  return sorted(set(re.findall(rf'{place}:([\w,]*\w)', header(path))))
+
+
+def header(path):
+  return re.match(r'"""(.*?)"""', path.read_text(), re.DOTALL).group(1)
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: p.stem)
-def test_config_header_gives_its_command(path):
-  header = re.match(r'"""(.*?)"""', path.read_text(), re.DOTALL).group(1)
-  command = ' '.join(header.split())
+def test_config_has_no_unread_key(path):
+  get_config = module(path)['get_config']
+  for argument in arguments(path):
+    config = get_config(argument) if argument else get_config()
+    assert isinstance(config, ml_collections.ConfigDict), argument
+    schema.check(config)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: p.stem)
+def test_config_takes_what_headers_write(path):
+  """Every argument that any header gives this file, and none beside them."""
+  names = module(path)
+  place = re.escape(str(path.relative_to(ROOT)))
+  for text in map(header, FILES):
+    for argument in re.findall(rf'{place}:([\w,]*\w)', text):
+      if not argument.isupper():
+        assert names['get_config'](argument)
+  if 'FORMS' in names:
+    with pytest.raises(ValueError, match='expected'):
+      names['get_config']('rte,nothing')
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: p.stem)
+def test_config_header_documents_it(path):
+  text = header(path)
+  command = ' '.join(text.split())
   assert f'launch.train --config={path.relative_to(ROOT)}' in command
   assert '--workdir=' in command
+  labels = re.findall(r'^(\w+): ', text, re.MULTILINE)
+  for label in ('Command', 'Hardware', 'Time', 'Expected'):
+    assert label in labels, label
+  assert {'Measured', 'Records'} & set(labels)
+  # What was measured stands in records, not in a header.
+  for line in re.findall(r'^Measured: (.*)', text, re.MULTILINE):
+    assert 'not run' in line
 
 
 @pytest.fixture

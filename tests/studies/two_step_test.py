@@ -179,9 +179,9 @@ def test_sequence_labelling_is_searched_by_micro_f1():
   assert two_step.objective(by_name.get('polemo2')) == 'macro_f1'
 
 
-@pytest.mark.parametrize('name', ['lepiszcze', 'lepiszcze_small'])
-def test_the_spaces_of_the_configs_fit_their_configs(name):
-  base = f'--config={ROOT}/configs/{name}.py:cdsc_e'
+@pytest.mark.parametrize('arg', ['cdsc_e', 'cdsc_e,small'])
+def test_the_spaces_of_the_configs_fit_their_configs(arg):
+  base = f'--config={ROOT}/configs/suites/lepiszcze.py:{arg}'
   space = sweep.parse_random(sweep_flags.space(base))
   for field, (kind, values) in space.items():
     assert kind == 'choice' and len(values) > 1

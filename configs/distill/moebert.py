@@ -2,13 +2,17 @@
 
 As configs/finetune/comet.py with the hash gate: every token id has one expert.
 
-Command:  python -m launch.train --config=configs/finetune/moebert.py:rte
+Command:  python -m launch.train --config=configs/distill/moebert.py:rte
             --workdir=runs/moebert_rte
 Teacher, importance and data as in configs/finetune/comet.py.
 
 Recipe of the official example: batch 8, lr 5e-5, 5 epochs, distillation weight
-5, random hash, length 128. Expected: not confirmed. Measured: not run at this
-scale; configs/comet_minilm_glue.py:rte_hash is the small form.
+5, random hash, length 128. A small form is configs/finetune/comet.py:
+rte,small,hash.
+Hardware: one accelerator.
+Time:     not known.
+Expected: not confirmed.
+Measured: not run.
 """
 
 import ml_collections
