@@ -1,7 +1,6 @@
 """Measurements beside a peer: `python -m launch.benchmark NAME [--flags]`.
 
-Each benchmark is a module of `launch/benchmarks/` with a docstring, its own
-`define_flags()` and `main(argv)`; adding one is adding a file.
+Each benchmark is a module of `launch/benchmarks/`, see launch/cli/programs.py.
 """
 
 import pathlib

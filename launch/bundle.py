@@ -18,12 +18,10 @@ to_peft and from_peft: the folder form of Hugging Face's `peft`, for LoRA,
 """
 
 import json
-import sys
 
-from absl import app, flags, logging
+from absl import app, flags
 
-from glue_jax.inference import open_run
-from glue_jax.reporting import tables
+from launch.cli import command
 
 COMMANDS = {
   'write': ('workdir', 'out'),
@@ -40,7 +38,7 @@ def define_flags() -> None:
   """The flags of all commands."""
   text = flags.DEFINE_string
   text('workdir', None, 'write: folder of the run.')
-  flags.DEFINE_enum('which', None, ['best', 'last'], 'write: checkpoint.')
+  command.define_which()
   flags.DEFINE_integer('seed', None, 'write: which seed of several.')
   text('out', None, 'Folder, or file of predictions, to write.')
   text('bundle', None, 'Folder of a bundle.')
@@ -64,6 +62,7 @@ def load(**data: object) -> object:
 def write() -> str:
   """Writes a run's bundle; returns what was done."""
   from glue_jax.export import bundle
+  from glue_jax.inference import open_run
 
   run = open_run.open_run(FLAGS.workdir, FLAGS.which, FLAGS.seed)
   made = bundle.write(run, FLAGS.out)
@@ -86,6 +85,7 @@ def evaluate() -> str:
   from glue_jax.data.tasks import by_name
   from glue_jax.evaluation import evaluate
   from glue_jax.export import bundle_folder
+  from glue_jax.reporting import tables
 
   section = bundle_folder.read(FLAGS.bundle).record['config']['task']
   task = by_name.make(**section)
@@ -139,28 +139,13 @@ def from_peft() -> str:
 
 def main(argv: list[str]) -> None:
   """Runs one command."""
-  if len(argv) != 2 or argv[1] not in COMMANDS:
-    raise app.UsageError(f'give one command of {", ".join(COMMANDS)}')
-  command = argv[1]
-  missing = [name for name in COMMANDS[command] if not FLAGS[name].value]
-  if missing:
-    raise app.UsageError(f'{command} needs --{", --".join(missing)}')
-  if not FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)  # the reader of checkpoints talks
-  # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax.devices import cpu
-  from glue_jax.training import checkpoint
-
-  cpu.keep_memory()
-  try:
-    said = globals()[command]()
-  except (ValueError, OSError, checkpoint.CheckpointError) as error:
-    logging.debug('', exc_info=True)
-    sys.exit(f'error: {error}')
+  name = command.choose(argv, COMMANDS)
+  if len(argv) > 2:
+    raise app.UsageError(f'unexpected arguments {argv[2:]}; flags need --')
+  said = globals()[name]()
   if said:
     print(said)
 
 
 if __name__ == '__main__':
-  define_flags()
-  app.run(main)
+  command.run(__doc__, define_flags, main, arguments=True, computes=True)

@@ -20,11 +20,20 @@ there was one. `reproduce` runs a stranger's code in a container.
 
 import os
 import pathlib
-import sys
 
 from absl import app, flags
 
-COMMANDS = ('gold', 'contribute', 'check', 'score', 'build', 'reproduce')
+from launch.cli import author_flags, command
+
+# Command -> the flags that it needs.
+COMMANDS = {
+  'gold': ('board', 'tasks'),
+  'contribute': ('board', 'method', 'runs'),
+  'check': ('board',),
+  'score': ('board',),
+  'build': ('board', 'out'),
+  'reproduce': ('board', 'method', 'image', 'out'),
+}
 FLAGS = flags.FLAGS
 
 
@@ -43,7 +52,7 @@ def define_flags() -> None:
   names('compare', [], 'score: two methods')
   names('runs', [], 'contribute: folders of finished runs')
   text('split', None, 'contribute: the split, where a run predicted several')
-  author_flags()
+  author_flags.define()
   text('image', None, 'reproduce: a local container image')
   names('mounts', [], 'reproduce: INSIDE=HERE,... read-only, for data')
   integer('seconds', 3600, 'reproduce: limit of wall time', 1)
@@ -51,48 +60,11 @@ def define_flags() -> None:
   flags.DEFINE_bool('allow', False, "reproduce: run the stranger's code")
 
 
-def author_flags() -> None:
-  """Flags for what a run record does not know."""
-  flags.DEFINE_list('authors', [], 'Contribution: names of its authors.')
-  flags.DEFINE_string('contact', '', 'Contribution: e-mail or web address.')
-  flags.DEFINE_string('description', '', 'Contribution: what the method is.')
-  flags.DEFINE_string('repository', '', 'Contribution: address of the code.')
-  flags.DEFINE_string('paper', '', 'Contribution: address of the paper.')
-  flags.DEFINE_string('licence', 'CC0-1.0', 'Contribution: of its files.')
-  flags.DEFINE_list('extra_data', ['none'], 'Contribution: other data used.')
-  flags.DEFINE_integer('search_trials', 0, 'Contribution: runs tried before.')
-
-
-def author() -> object | None:
-  """The flags' `contribution.Author`; None where none was given."""
-  from glue_jax.leaderboard.contribution import write
-
-  if not FLAGS.authors and not FLAGS.contact:
-    return None
-  return write.Author(
-    tuple(FLAGS.authors),
-    FLAGS.contact,
-    FLAGS.description,
-    paper=FLAGS.paper,
-    repository=FLAGS.repository,
-    licence=FLAGS.licence,
-    extra_data=tuple(FLAGS.extra_data),
-    search_trials=FLAGS.search_trials,
-  )
-
-
-def _need(*names: str) -> None:
-  missing = [f'--{name}' for name in names if not FLAGS[name].value]
-  if missing:
-    raise app.UsageError(f'{" ".join(missing)} missing')
-
-
 def gold(paths: list[str]) -> int:
   """Makes registry.json and the gold files."""
   from glue_jax.leaderboard import gold as gold_lib
 
   _none(paths)
-  _need('board', 'tasks')
   made = gold_lib.make(FLAGS.board, FLAGS.tasks, FLAGS.data_dir)
   for entry in made.tasks.values():
     print(f'{entry.name}: {entry.rows} rows, {", ".join(entry.metrics)}')
@@ -104,11 +76,10 @@ def contribute(paths: list[str]) -> int:
   from glue_jax.leaderboard.contribution import write
 
   _none(paths)
-  _need('board', 'method', 'runs')
   folders = write.find_runs(FLAGS.runs)
   runs = [write.read_run(folder, FLAGS.split) for folder in folders]
   folder = pathlib.Path(FLAGS.board) / 'contributions' / FLAGS.method
-  written = write.write(folder, runs, author())
+  written = write.write(folder, runs, author_flags.author())
   print(f'{len(written)} files written to {folder}')
   return check([str(folder)])
 
@@ -118,7 +89,6 @@ def check(paths: list[str]) -> int:
   from glue_jax.leaderboard import registry
   from glue_jax.leaderboard.contribution import check as check_lib
 
-  _need('board')
   if not paths:
     raise app.UsageError('check needs the folders or zips of contributions')
   tasks, count = registry.load(FLAGS.board), 0
@@ -149,7 +119,6 @@ def score(paths: list[str]) -> int:
   from glue_jax.reporting.tables import results_table
 
   _none(paths)
-  _need('board')
   if FLAGS.compare and len(FLAGS.compare) != 2:
     raise app.UsageError('--compare takes two methods: FIRST,SECOND')
   only = FLAGS.compare or ([FLAGS.method] if FLAGS.method else [])
@@ -181,7 +150,6 @@ def build(paths: list[str]) -> int:
   from glue_jax.leaderboard.site import site
 
   _none(paths)
-  _need('board', 'out')
   site.environment()  # a missing jinja2 is told before the work
   found = _evaluate([])
   counts = site.write(found, FLAGS.out, FLAGS.title)
@@ -200,7 +168,6 @@ def reproduce(paths: list[str]) -> int:
   from glue_jax.leaderboard.contribution import reproduce as reproduce_lib
 
   _none(paths)
-  _need('board', 'method', 'image', 'out')
   pairs = [p.split('=', 1) for p in FLAGS.mounts]
   if any(len(pair) != 2 for pair in pairs):
     raise app.UsageError('--mounts takes INSIDE=HERE,...')
@@ -221,15 +188,8 @@ def _none(paths: list[str]) -> None:
 
 def main(argv: list[str]) -> int:
   """Runs the command named by the first argument; returns the exit status."""
-  name = argv[1] if len(argv) > 1 else ''
-  if name not in COMMANDS:
-    raise app.UsageError(f'expected one of {", ".join(COMMANDS)}; got {name!r}')
-  try:
-    return globals()[name](argv[2:])
-  except (ValueError, OSError, ImportError) as error:
-    sys.exit(f'error: {error}')
+  return globals()[command.choose(argv, COMMANDS)](argv[2:])
 
 
 if __name__ == '__main__':
-  define_flags()
-  app.run(main)
+  command.run(__doc__, define_flags, main, arguments=True)

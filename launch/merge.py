@@ -17,57 +17,64 @@ split, and scores the winner on the development split.
 
 import dataclasses
 import pathlib
-import sys
 
-from absl import app, flags, logging
+from absl import app, flags
 
-from glue_jax.merging import soup
-from glue_jax.reporting import tables
+from launch.cli import command
 
 FLAGS = flags.FLAGS
-_BASE = flags.DEFINE_string('base', None, 'Model before fine-tuning.')
-_MODELS = flags.DEFINE_list('models', None, 'Fine-tuned models, with commas.')
-_METHOD = flags.DEFINE_enum(
-  'method',
-  None,
-  ['average', 'task_arithmetic', 'ties', 'fisher', 'regmean', 'soup'],
-  'How they are merged.',
-)
-_OUT = flags.DEFINE_string('out', None, 'Folder to write.')
-_DARE = flags.DEFINE_list('dare', [], 'Drop rate; several with --search.')
-_DROP = flags.DEFINE_enum(
-  'drop', 'dare', ['dare', 'drop_only', 'magnitude'], 'What --dare does.'
-)
-_TARGET = flags.DEFINE_enum(
-  'drop_target',
-  'delta',
-  ['delta', 'finetuned'],
-  'finetuned drops weights, a negative control.',
-)
-_SEED = flags.DEFINE_integer('seed', 0, 'Of masks and of the rows drawn.')
-_EXCLUDE = flags.DEFINE_multi_string(
-  'exclude',
-  None,
-  'Tensors that each model keeps, matched from the start of the name; default: '
-  'the heads.',
-)
-_SEARCH = flags.DEFINE_bool('search', False, 'Select the settings on data.')
-_DATA_DIR = flags.DEFINE_string('data_dir', None, 'If not that of the runs.')
-_TASKS = flags.DEFINE_list('tasks', [], 'Of Hugging Face folders, one each.')
-_SELECT = flags.DEFINE_integer('select_rows', 400, 'Held out from training.')
-_REPORT = flags.DEFINE_integer('report_rows', None, 'Default: all.')
-_SOUP = flags.DEFINE_enum(
-  'soup', 'uniform', ['uniform', 'greedy'], 'soup: all, or what helps.'
-)
-flags.DEFINE_float('scale', 1.0, 'task_arithmetic, ties: lambda.')
-flags.DEFINE_float('mask_rate', 0.8, 'ties: share of the deltas trimmed.')
-flags.DEFINE_list('coefficients', [], 'fisher: one a model; default equal.')
-flags.DEFINE_bool('normalize', True, 'fisher: by the norm of the information.')
-flags.DEFINE_enum(
-  'fisher', 'batch', ['batch', 'example'], 'The official one, or the textbook.'
-)
-flags.DEFINE_float('alpha', 1.0, 'regmean: factor of off-diagonal entries.')
-flags.DEFINE_integer('examples', 256, 'fisher, regmean: N.')
+
+
+def define_flags() -> None:
+  """The flags of this command."""
+  flags.DEFINE_string('base', None, 'Model before fine-tuning.')
+  flags.DEFINE_list('models', None, 'Fine-tuned models, with commas.')
+  flags.DEFINE_enum(
+    'method',
+    None,
+    ['average', 'task_arithmetic', 'ties', 'fisher', 'regmean', 'soup'],
+    'How they are merged.',
+  )
+  flags.DEFINE_string('out', None, 'Folder to write.')
+  flags.DEFINE_list('dare', [], 'Drop rate; several with --search.')
+  flags.DEFINE_enum(
+    'drop', 'dare', ['dare', 'drop_only', 'magnitude'], 'What --dare does.'
+  )
+  flags.DEFINE_enum(
+    'drop_target',
+    'delta',
+    ['delta', 'finetuned'],
+    'finetuned drops weights, a negative control.',
+  )
+  flags.DEFINE_integer('seed', 0, 'Of masks and of the rows drawn.')
+  flags.DEFINE_multi_string(
+    'exclude',
+    None,
+    'Tensors that each model keeps, matched from the start of the name; '
+    'default: the heads.',
+  )
+  flags.DEFINE_bool('search', False, 'Select the settings on data.')
+  flags.DEFINE_list('tasks', [], 'Of Hugging Face folders, one each.')
+  flags.DEFINE_integer('select_rows', 400, 'Held out from training.')
+  flags.DEFINE_integer('report_rows', None, 'Default: all.')
+  flags.DEFINE_enum(
+    'soup', 'uniform', ['uniform', 'greedy'], 'soup: all, or what helps.'
+  )
+  flags.DEFINE_string('data_dir', None, 'If not that of the runs.')
+  flags.DEFINE_float('scale', 1.0, 'task_arithmetic, ties: lambda.')
+  flags.DEFINE_float('mask_rate', 0.8, 'ties: share of the deltas trimmed.')
+  flags.DEFINE_list('coefficients', [], 'fisher: one a model; default equal.')
+  flags.DEFINE_bool('normalize', True, 'fisher: by its norm.')
+  flags.DEFINE_enum(
+    'fisher',
+    'batch',
+    ['batch', 'example'],
+    'The official or the textbook one.',
+  )
+  flags.DEFINE_float('alpha', 1.0, 'regmean: factor of off-diagonal entries.')
+  flags.DEFINE_integer('examples', 256, 'fisher, regmean: N.')
+  flags.mark_flags_as_required(['models', 'method', 'out'])
+
 
 # Flags that are read by some methods only; those that search chooses itself.
 _READ = {
@@ -88,22 +95,22 @@ def check_flags() -> None:
   Raises:
     UsageError: with the flag's name.
   """
-  method, search = _METHOD.value, _SEARCH.value
+  method, search = FLAGS.method, FLAGS.search
   own = {flag for flags_of in _READ.values() for flag in flags_of}
   unread = own - set(_READ[method])
   if method == 'soup':
     unread |= set(_NOT_SOUP)
-  elif not (_DARE.value or search):
+  elif not (FLAGS.dare or search):
     unread |= {'drop', 'drop_target'}
-  greedy = method == 'soup' and _SOUP.value == 'greedy'
+  greedy = method == 'soup' and FLAGS.soup == 'greedy'
   if not (search or greedy or method in ('fisher', 'regmean')):
     unread |= set(_DATA)
   wrong = sorted(f'--{name}' for name in unread if FLAGS[name].present)
   if wrong:
     raise app.UsageError(f'nothing reads {wrong} with --method={method}')
-  if len(_DARE.value) > 1 and not search:
+  if len(FLAGS.dare) > 1 and not search:
     raise app.UsageError('several rates in --dare go with --search')
-  if _TASKS.value and len(_TASKS.value) != len(_MODELS.value):
+  if FLAGS.tasks and len(FLAGS.tasks) != len(FLAGS.models):
     raise app.UsageError('--tasks names one task for each of --models')
 
 
@@ -113,12 +120,12 @@ def run() -> None:
   from glue_jax.merging import search as merge_search
   from glue_jax.merging.dare import Drop
 
-  rates = tuple(float(text) for text in _DARE.value)
+  rates = tuple(float(text) for text in FLAGS.dare)
   drop = Drop(
-    rates[0] if rates else 0.0, _DROP.value, _TARGET.value, _SEED.value
+    rates[0] if rates else 0.0, FLAGS.drop, FLAGS.drop_target, FLAGS.seed
   )
   settings = merge.Settings(
-    _METHOD.value,
+    FLAGS.method,
     scale=FLAGS.scale,
     mask_rate=FLAGS.mask_rate,
     coefficients=tuple(map(float, FLAGS.coefficients)) or None,
@@ -128,29 +135,29 @@ def run() -> None:
     examples=FLAGS.examples,
     drop=drop if rates else None,
   )
-  group = sources.open_group(_BASE.value, _MODELS.value, _EXCLUDE.value)
+  group = sources.open_group(FLAGS.base, FLAGS.models, FLAGS.exclude)
   record = {
-    'base': _BASE.value,
-    'models': dict(zip((s.name for s in group.sources), _MODELS.value)),
+    'base': FLAGS.base,
+    'models': dict(zip((s.name for s in group.sources), FLAGS.models)),
     'tensors': len(group.names),
   }
   opened = []
-  if _SEARCH.value or _METHOD.value in merge.NEED_DATA:
+  if FLAGS.search or FLAGS.method in merge.NEED_DATA:
     opened = [
-      tasks.open_task(source, _rows(), _DATA_DIR.value, task)
+      tasks.open_task(source, _rows(), FLAGS.data_dir, task)
       for source, task in zip(group.sources, _tasks(), strict=True)
     ]
-  if _SEARCH.value:
+  if FLAGS.search:
     # What was given on the command line is fixed.
-    grids = merge_search.GRIDS[_METHOD.value].items()
+    grids = merge_search.GRIDS[FLAGS.method].items()
     grids = {field: v for field, v in grids if not FLAGS[field].present}
     rates = rates or merge_search.RATES
     settings, record['report'] = merge_search.select(
-      group, opened, settings, grids, rates, drop, _OUT.value
+      group, opened, settings, grids, rates, drop, FLAGS.out
     )
   models = merge.drop(settings, group.base, group.models)
   statistics = None
-  if _METHOD.value in merge.NEED_DATA:
+  if FLAGS.method in merge.NEED_DATA:
     statistics = tasks.statistics(opened, models, settings)
   merged = merge.combine(
     settings,
@@ -160,58 +167,45 @@ def run() -> None:
     transpose=group.sources[0].layout == 'hf',
   )
   record['settings'] = dataclasses.asdict(settings)
-  for folder in merge.write(_OUT.value, group, merged, record):
+  for folder in merge.write(FLAGS.out, group, merged, record):
     print(f'written to {folder}')
 
 
 def run_soup() -> None:
   """Makes a soup by the flags, and prints what was done."""
+  from glue_jax.merging import soup
+  from glue_jax.reporting import tables
 
-  out = pathlib.Path(_OUT.value)
+  out = pathlib.Path(FLAGS.out)
   task = _tasks()[0]
-  found = soup.make(
-    _MODELS.value, _SOUP.value, out, _rows(), _DATA_DIR.value, task
-  )
-  record = {'method': 'soup', 'soup': _SOUP.value, 'models': _MODELS.value}
-  soup.write(found, out, record)
-  if found.rows:
-    print(tables.table(found.rows))
-    print(tables.metrics_table({'development': found.report}))
-  names = [found.group.sources[i].name for i in found.members]
+  made = soup.make(FLAGS.models, FLAGS.soup, out, _rows(), FLAGS.data_dir, task)
+  record = {'method': 'soup', 'soup': FLAGS.soup, 'models': FLAGS.models}
+  soup.write(made, out, record)
+  if made.rows:
+    print(tables.table(made.rows))
+    print(tables.metrics_table({'development': made.report}))
+  names = [made.group.sources[i].name for i in made.members]
   print(f'{" + ".join(names)} written to {out}')
 
 
 def _tasks() -> list[str | None]:
-  return _TASKS.value or [None] * len(_MODELS.value)
+  return FLAGS.tasks or [None] * len(FLAGS.models)
 
 
 def _rows():
   from glue_jax.merging import tasks
 
   return tasks.Rows(
-    select=_SELECT.value, report=_REPORT.value, seed=_SEED.value
+    select=FLAGS.select_rows, report=FLAGS.report_rows, seed=FLAGS.seed
   )
 
 
 def main(argv: list[str]) -> None:
   """Checks the flags and merges."""
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
+  del argv
   check_flags()
-  if not flags.FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)
-  # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax.devices import cpu
-  from glue_jax.training import checkpoint
-
-  cpu.keep_memory()
-  try:
-    run_soup() if _METHOD.value == 'soup' else run()
-  except (ValueError, OSError, checkpoint.CheckpointError) as error:
-    logging.debug('', exc_info=True)
-    sys.exit(f'error: {error}')
+  run_soup() if FLAGS.method == 'soup' else run()
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['models', 'method', 'out'])
-  app.run(main)
+  command.run(__doc__, define_flags, main, computes=True)

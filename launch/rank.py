@@ -11,16 +11,11 @@ bootstrap intervals, by Kemeny, and by the mean, and their agreement; with
 gets ranking.csv, ranking.json, places.png and robustness.png.
 """
 
-import csv
-import dataclasses
-import json
 import pathlib
-import sys
 
 from absl import app, flags
 
-from glue_jax.leaderboard.ranking import borda as ranks
-from glue_jax.leaderboard.ranking import plots, ranking, robustness, score_table
+from launch.cli import command
 
 FLAGS = flags.FLAGS
 
@@ -53,80 +48,65 @@ def define_flags() -> None:
   flags.DEFINE_string('out', None, 'folder for tables and pictures')
 
 
-def write(
-  found: ranking.Ranking, table: score_table.ScoreTable, out: pathlib.Path
-) -> None:
-  """Writes ranking.csv, ranking.json, places.png and robustness.png."""
-  out.mkdir(parents=True, exist_ok=True)
-  record = dataclasses.asdict(found)
-  (out / 'ranking.json').write_text(json.dumps(record, indent=2) + '\n')
-  fields = [name for name, value in record.items() if isinstance(value, tuple)]
-  with (out / 'ranking.csv').open('w', newline='') as file:
-    writer = csv.writer(file)
-    writer.writerow([*fields])
-    writer.writerows(zip(*(record[name] for name in fields)))
-  plots.plot_places(found, out / 'places.png')
-  borda = ranking.function(table, FLAGS.level, FLAGS.order)
-  analyses = {'systems': robustness.fewer_systems}
-  if len(table.tasks) > 1:
-    analyses = {'tasks': robustness.fewer_tasks, **analyses}
-  if table.by_instance:
-    analyses['instances'] = robustness.fewer_instances
-  curves = {
-    name: {
-      label: analysis(table.scores, rank, FLAGS.robustness_draws, FLAGS.seed)
-      for label, rank in (('Borda', borda), ('mean', ranks.means))
-    }
-    for name, analysis in analyses.items()
-  }
-  plots.plot_robustness(curves, out / 'robustness.png')
+def main(argv: list[str]) -> None:
+  """Reads, ranks, prints, writes."""
+  if len(argv) != 2:
+    raise app.UsageError(f'expected one file of scores, found {argv[1:]}')
+  # Imported here so that --help and a wrong flag answer at once.
+  from glue_jax.leaderboard.ranking import ranking, score_table
+  from glue_jax.leaderboard.ranking import write as write_lib
+
+  table = score_table.read(argv[1], FLAGS.columns, FLAGS.exclude, FLAGS.lower)
+  places = ranking.rank(
+    table,
+    FLAGS.level,
+    FLAGS.order,
+    FLAGS.draws,
+    FLAGS.seed,
+    FLAGS.rank_incomplete,
+  )
+  print(ranking.text(places, FLAGS.rows))
+  if FLAGS.compare:
+    print(compare(table))
+  if FLAGS.out:
+    write_lib.write(
+      places,
+      table,
+      pathlib.Path(FLAGS.out),
+      FLAGS.level,
+      FLAGS.order,
+      FLAGS.robustness_draws,
+      FLAGS.seed,
+    )
+    print(f'written to {FLAGS.out}')
 
 
-def compare(table: score_table.ScoreTable) -> None:
-  """Prints how far the first of two systems is ahead of the second.
+def compare(table: object) -> str:
+  """Says how far the first of two systems is ahead of the second.
+
+  Args:
+    table: `score_table.ScoreTable`.
 
   Raises:
     ValueError: not two systems, or see `ranking.compare`.
   """
+  from glue_jax.leaderboard.ranking import ranking
+
   if len(FLAGS.compare) != 2 or not FLAGS.draws:
     raise ValueError(
       f'--compare={",".join(FLAGS.compare)} --draws={FLAGS.draws}: expected '
       'two systems, and draws'
     )
   first, second = FLAGS.compare
-  found = ranking.compare(table, first, second, FLAGS.draws, FLAGS.seed)
-  print(f'{first} - {second} (95 % of {FLAGS.draws} paired draws)')
-  for name, gap in found.items():
-    print(
+  gaps = ranking.compare(table, first, second, FLAGS.draws, FLAGS.seed)
+  lines = [f'{first} - {second} (95 % of {FLAGS.draws} paired draws)']
+  for name, gap in gaps.items():
+    lines.append(
       f'  {name}: {gap.value:.6g} ({gap.low:.6g} to {gap.high:.6g}), not '
       f'better in {100 * gap.not_better:.1f} %'
     )
-
-
-def main(argv: list[str]) -> None:
-  """Reads, ranks, prints, writes."""
-  if len(argv) != 2:
-    sys.exit(f'expected one file of scores, found {argv[1:]}\n\n{__doc__}')
-  try:
-    table = score_table.read(argv[1], FLAGS.columns, FLAGS.exclude, FLAGS.lower)
-    found = ranking.rank(
-      table,
-      FLAGS.level,
-      FLAGS.order,
-      FLAGS.draws,
-      FLAGS.seed,
-      FLAGS.rank_incomplete,
-    )
-    print(ranking.text(found, FLAGS.rows))
-    if FLAGS.compare:
-      compare(table)
-    if FLAGS.out:
-      write(found, table, pathlib.Path(FLAGS.out))
-      print(f'written to {FLAGS.out}')
-  except (ValueError, OSError) as error:
-    sys.exit(f'ERROR    {error}')
+  return '\n'.join(lines)
 
 
 if __name__ == '__main__':
-  define_flags()
-  app.run(main)
+  command.run(__doc__, define_flags, main, arguments=True)

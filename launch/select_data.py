@@ -30,10 +30,11 @@ piece of the raw corpus, in order.
 
 import json
 import pathlib
-import sys
 import tempfile
 
-from absl import app, flags, logging
+from absl import flags
+
+from launch.cli import command
 
 FLAGS = flags.FLAGS
 
@@ -174,11 +175,7 @@ def _figure(report: dict) -> bytes:
 
 def main(argv: list[str]) -> None:
   """Selects, and prints the figures."""
-  try:
-    report = select(argv[1:])
-  except (ValueError, OSError, ImportError) as error:
-    logging.debug('where it happened', exc_info=True)
-    sys.exit(f'error: {error}')
+  report = select(argv[1:])
   valid, total = report['valid'], report['documents']
   print(f'{report["k"]} of {valid} valid documents ({total} in all)')
   print(f'{"set":<10} {"tokens":>10} {"tokens/doc":>10} {"KL reduction":>12}')
@@ -191,5 +188,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  define_flags()
-  app.run(main)
+  command.run(__doc__, define_flags, main, arguments=True)

@@ -27,133 +27,128 @@ command again.
 Exits 1 if a cell failed; the others are run all the same.
 """
 
-import concurrent.futures
 import pathlib
 import shlex
 import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
-from glue_jax.reporting import tables
-from glue_jax.studies import sweep
-from launch.cli import config_flag, sweep_flags
+from launch.cli import command, config_flag, sweep_flags
+
+if TYPE_CHECKING:
+  from glue_jax.studies import runner as runner_lib
+  from glue_jax.studies import sweep
 
 FLAGS = flags.FLAGS
-config_flag.define()
-flags.DEFINE_string('workdir', None, 'Each cell gets a folder in here.')
-flags.DEFINE_multi_string('grid', [], 'field=v1,v2,...; may be repeated.')
-flags.DEFINE_multi_string(
-  'random',
-  [],
-  'field=uniform:low:high, log:low:high, int:low:high or choice:a,b,c.',
-)
-flags.DEFINE_integer('trials', None, 'Points drawn from --random.')
-flags.DEFINE_integer(
-  'random_seed', None, 'Seed of the drawn points: 0, or 441 with tpe.'
-)
-flags.DEFINE_list('seeds', [], 'One cell for each of these config.seeds.')
-flags.DEFINE_integer('jobs', 1, 'Cells run at a time on this machine.')
-flags.DEFINE_enum('sampler', 'random', ['random', 'tpe'], 'How points arise.')
-flags.DEFINE_integer('pruner_warmup', 25, 'tpe: evaluations never pruned.')
-flags.DEFINE_string('objective', None, "tpe: metric; None = the task's.")
-flags.DEFINE_string('search_split', 'validation', 'tpe: split searched on.')
-flags.DEFINE_integer('retrain', 0, 'tpe: runs of the best point.')
-flags.DEFINE_string('score_split', 'test', 'tpe: split the runs are scored on.')
-flags.DEFINE_string('model_name', None, 'tpe: encoder, in the submission.')
-flags.DEFINE_integer('cell', None, 'Run only this one, for a cluster array.')
-flags.DEFINE_bool('list', False, 'Print the table and commands; run nothing.')
-flags.mark_flags_as_required(['config', 'workdir'])
 # What only --sampler=tpe reads.
 TPE_FLAGS = ('pruner_warmup', 'objective', 'search_split', 'retrain') + (
   'score_split', 'model_name',
 )  # fmt: skip
 
 
-class Runner:
-  """Runs cells as processes, and passes SIGTERM on so that they save."""
+def define_flags() -> None:
+  """The flags of this command."""
+  config_flag.define()
+  flags.DEFINE_string('workdir', None, 'Each cell gets a folder in here.')
+  flags.DEFINE_multi_string('grid', [], 'field=v1,v2,...; may be repeated.')
+  flags.DEFINE_multi_string(
+    'random',
+    [],
+    'field=uniform:low:high, log:low:high, int:low:high or choice:a,b,c.',
+  )
+  flags.DEFINE_integer('trials', None, 'Points drawn from --random.')
+  flags.DEFINE_integer(
+    'random_seed', None, 'Seed of the drawn points: 0, or 441 with tpe.'
+  )
+  flags.DEFINE_list('seeds', [], 'One cell for each of these config.seeds.')
+  flags.DEFINE_integer('jobs', 1, 'Cells run at a time on this machine.')
+  flags.DEFINE_enum('sampler', 'random', ['random', 'tpe'], 'How points arise.')
+  flags.DEFINE_integer('pruner_warmup', 25, 'tpe: evaluations never pruned.')
+  flags.DEFINE_string('objective', None, "tpe: metric; None = the task's.")
+  flags.DEFINE_string('search_split', 'validation', 'tpe: split searched on.')
+  flags.DEFINE_integer('retrain', 0, 'tpe: runs of the best point.')
+  flags.DEFINE_string('score_split', 'test', 'tpe: split that scores them.')
+  flags.DEFINE_string('model_name', None, 'tpe: encoder, in the submission.')
+  flags.DEFINE_integer('cell', None, 'Run only this one, for a cluster array.')
+  flags.DEFINE_bool('list', False, 'Print the table and commands; run nothing.')
+  flags.mark_flags_as_required(['config', 'workdir'])
 
-  def __init__(self, base: Sequence[str], workdir: pathlib.Path):
-    """Args: base: arguments that all cells share. workdir: the sweep's."""
-    self.base = list(base)
-    self.workdir = workdir
-    self._running = set()
-    self._lock = threading.Lock()
-    self._stopped = False
 
-  def command(self, cell: sweep.Cell) -> list[str]:
-    """Returns the command line of one cell."""
+def main(argv: list[str]) -> int:
+  """Runs the sweep; returns the exit code."""
+  del argv
+  # Imported here so that --help and a wrong flag answer at once.
+  from glue_jax.reporting import tables
+  from glue_jax.studies import runner as runner_lib
+  from glue_jax.studies import sweep
+
+  fixed = config_flags.get_override_values(FLAGS['config'])
+  base = [
+    f'--config={config_flags.get_config_filename(FLAGS["config"])}',
+    *sweep_flags.as_flags(sorted(fixed.items())),
+  ]
+  if FLAGS.sampler == 'tpe':
+    return search_and_retrain(base)
+  cells = cells_from_flags(base)
+  runner = new_runner(base)
+  workdir = runner.workdir
+  if FLAGS.list:
+    for cell in cells:
+      print(f'{cell.index}: {shlex.join(runner.command(cell))}')
+    print(runner_lib.report(cells, workdir, set()))
+    return 0
+  chosen = cells if FLAGS.cell is None else [cells[FLAGS.cell]]
+  state = {c.index: sweep.read_cell(c, workdir)['state'] for c in chosen}
+  todo = [cell for cell in chosen if state[cell.index] != 'done']
+  print(f'{len(chosen)} cells, {len(chosen) - len(todo)} finished before')
+  codes = runner.run_all(todo, FLAGS.jobs)
+  failed = {index for index, code in codes.items() if code != 0}
+  if FLAGS.cell is None:
+    print(runner_lib.report(cells, workdir, failed))
+  else:  # the array's other cells run now, so this is no table of all
+    print(tables.table([sweep.read_cell(chosen[0], workdir)]))
+  if failed:
+    print(f'{len(failed)} of {len(chosen)} cells not done: {sorted(failed)}')
+  return 1 if failed else 0
+
+
+def new_runner(base: Sequence[str]) -> 'runner_lib.Runner':
+  """Makes the sweep's folder and what runs cells in it, SIGTERM passed on.
+
+  Args:
+    base: arguments that all cells share.
+  """
+  from glue_jax.studies import runner as runner_lib
+
+  workdir = pathlib.Path(FLAGS.workdir)
+  workdir.mkdir(parents=True, exist_ok=True)
+
+  def of_cell(cell):
     return [
       *(sys.executable, '-m', 'launch.train'),
-      *self.base,
+      *base,
       *sweep_flags.as_flags(cell.overrides),
-      f'--workdir={self.workdir / cell.name}',
+      f'--workdir={workdir / cell.name}',
     ]
 
-  def stop(self, *_) -> None:
-    """Ends what is running and starts nothing more; a signal handler."""
-    with self._lock:
-      self._stopped = True
-      for process in self._running:
-        process.terminate()
-
-  def run(
-    self, cell: sweep.Cell, enough: Callable[[], bool] | None = None
-  ) -> int | None:
-    """Runs one cell, its output in `<cell>.log`; returns the exit code.
-
-    Args:
-      cell: the cell.
-      enough: asked every second; True ends the cell early, which gives 0.
-
-    Returns:
-      The exit code; None if the sweep was stopped.
-    """
-    log = self.workdir / f'{cell.name}.log'
-    with log.open('a') as file:
-      with self._lock:
-        if self._stopped:
-          return None
-        process = subprocess.Popen(
-          self.command(cell), stdout=file, stderr=subprocess.STDOUT
-        )
-        self._running.add(process)
-      print(f'cell {cell.index} started: {cell.name}', flush=True)
-      code = self._wait(process, enough)
-      with self._lock:
-        self._running.discard(process)
-        if self._stopped and enough:
-          return None
-    if code:
-      tail = log.read_text(errors='replace').splitlines()[-5:]
-      print(f'cell {cell.index} FAILED with exit code {code}, see {log}:')
-      print('\n'.join(f'  {line}' for line in tail), flush=True)
-    else:
-      print(f'cell {cell.index} finished', flush=True)
-    return code
-
-  def _wait(self, process, enough) -> int:
-    while enough:
-      try:
-        return process.wait(timeout=1)
-      except subprocess.TimeoutExpired:
-        if enough():
-          process.terminate()
-          process.wait()
-          return 0
-    return process.wait()
+  runner = runner_lib.Runner(workdir, of_cell)
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, runner.stop)
+  return runner
 
 
-def cells_from_flags(base: Sequence[str]) -> list[sweep.Cell]:
+def cells_from_flags(base: Sequence[str]) -> 'list[sweep.Cell]':
   """Returns the cells that the flags describe, each checked.
 
   Raises:
     ValueError: malformed flags, or a field that the config doesn't have.
   """
+  from glue_jax.studies import sweep
+
   given = [f'--{name}' for name in TPE_FLAGS if FLAGS[name].present]
   if given:
     raise ValueError(f'{", ".join(given)}: only with --sampler=tpe')
@@ -175,23 +170,6 @@ def cells_from_flags(base: Sequence[str]) -> list[sweep.Cell]:
   return found
 
 
-def report(
-  cells: Sequence[sweep.Cell], workdir: pathlib.Path, failed: set[int]
-) -> None:
-  """Prints the table of all cells, and writes it to `sweep.csv`."""
-  rows = [sweep.read_cell(cell, workdir) for cell in cells]
-  for row in rows:
-    if row['cell'] in failed:
-      row['state'] = 'FAILED'
-  rows = sweep.rank(rows)
-  print(tables.table(rows))
-  tables.write_csv(rows, workdir / 'sweep.csv')
-  print(f'written to {workdir / "sweep.csv"}')
-  if 'seeds' in rows[0]:
-    print('\nover seeds (mean, sample sd, count of finished cells):')
-    print(tables.table(sweep.over_seeds(rows)))
-
-
 def search_and_retrain(base: Sequence[str]) -> int:
   """Runs the two-step protocol; returns the exit code.
 
@@ -200,6 +178,8 @@ def search_and_retrain(base: Sequence[str]) -> int:
       config doesn't have.
     ImportError: optuna is missing.
   """
+  from glue_jax.studies import sweep
+
   refused = FLAGS.grid, FLAGS.seeds, FLAGS.cell is not None, FLAGS.list
   if any(refused) or FLAGS.jobs != 1:
     raise ValueError(
@@ -214,17 +194,12 @@ def search_and_retrain(base: Sequence[str]) -> int:
     for value in values:
       text = value if kind == 'choice' else str(value)
       sweep_flags.check(base, ((field, text),))
-  # Imported here so that --help and a wrong flag answer at once.
   from glue_jax.studies import tpe, two_step
 
-  workdir = pathlib.Path(FLAGS.workdir)
-  workdir.mkdir(parents=True, exist_ok=True)
-  runner = Runner(base, workdir)
-  for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, runner.stop)
+  runner = new_runner(base)
   seed = 441 if FLAGS.random_seed is None else FLAGS.random_seed
   protocol = two_step.Protocol(
-    config, workdir, ' '.join(base), runner.run, FLAGS.search_split
+    config, runner.workdir, ' '.join(base), runner.run, FLAGS.search_split
   )
   study = tpe.Study(
     space, protocol.direction, seed, warmup_steps=FLAGS.pruner_warmup
@@ -238,49 +213,8 @@ def search_and_retrain(base: Sequence[str]) -> int:
     )
   except two_step.Stopped as stopped:
     print(f'{stopped}; start the same command again to go on')
-    return 128 + 15
-
-
-def main(argv: list[str]) -> int:
-  """Runs the sweep; returns the exit code."""
-  if argv[1:]:
-    raise app.UsageError(f'unexpected arguments: {argv[1:]}')
-  fixed = config_flags.get_override_values(FLAGS['config'])
-  base = [
-    f'--config={config_flags.get_config_filename(FLAGS["config"])}',
-    *sweep_flags.as_flags(sorted(fixed.items())),
-  ]
-  try:
-    if FLAGS.sampler == 'tpe':
-      return search_and_retrain(base)
-    cells = cells_from_flags(base)
-  except (ValueError, ImportError, OSError) as error:
-    sys.exit(f'launch.sweep: {error}')
-  workdir = pathlib.Path(FLAGS.workdir)
-  workdir.mkdir(parents=True, exist_ok=True)
-  runner = Runner(base, workdir)
-  if FLAGS.list:
-    for cell in cells:
-      print(f'{cell.index}: {shlex.join(runner.command(cell))}')
-    report(cells, workdir, set())
-    return 0
-  chosen = cells if FLAGS.cell is None else [cells[FLAGS.cell]]
-  state = {c.index: sweep.read_cell(c, workdir)['state'] for c in chosen}
-  todo = [cell for cell in chosen if state[cell.index] != 'done']
-  print(f'{len(chosen)} cells, {len(chosen) - len(todo)} finished before')
-  for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, runner.stop)
-  with concurrent.futures.ThreadPoolExecutor(max(1, FLAGS.jobs)) as pool:
-    codes = dict(zip([c.index for c in todo], pool.map(runner.run, todo)))
-  failed = {index for index, code in codes.items() if code != 0}
-  if FLAGS.cell is None:
-    report(cells, workdir, failed)
-  else:  # the array's other cells run now, so this is no table of all
-    print(tables.table([sweep.read_cell(chosen[0], workdir)]))
-  if failed:
-    print(f'{len(failed)} of {len(chosen)} cells not done: {sorted(failed)}')
-  return 1 if failed else 0
+    return command.INTERRUPTED
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command.run(__doc__, define_flags, main)

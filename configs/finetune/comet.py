@@ -4,7 +4,7 @@ A fine-tuned dense model's feed-forward parts become 4 experts by importance,
 distilled layer by layer from that model; one decision tree as the gate.
 
 Command:  python -m launch.train --config=configs/glue.py:mnli --workdir=TEACHER
-          python -m launch.importance --workdir=TEACHER --seed=0
+          python -m launch.probe importance --workdir=TEACHER --seed=0
             --output=TEACHER/seed_0/importance.npz
           python -m launch.train --config=configs/finetune/comet.py:mnli
             --workdir=runs/comet_mnli

@@ -2,7 +2,7 @@
 
 Command:  python -m launch.train --config=configs/finetune/deft.py:rte
             --workdir=runs/deft_rte
-          python -m launch.density --workdir=runs/deft_rte --seed=0
+          python -m launch.probe density --workdir=runs/deft_rte --seed=0
 The argument is a task, and a way of `TUNING` other than LoRA after a comma:
 rte,adapter; at a laptop's size rte,small or rte,small,adapter. Data as in
 configs/glue.py.

@@ -1,6 +1,6 @@
 """DEFT over a backbone pruned by WANDA (arXiv 2306.11695) on a GLUE task.
 
-Command:  python -m launch.calibrate
+Command:  python -m launch.probe input-norms
             --config=configs/finetune/deft.py:rte,small --output=wanda_rte.npz
           python -m launch.train --config=configs/finetune/deft_wanda.py:rte
             --workdir=runs/deft_wanda_rte

@@ -3,7 +3,7 @@
 Command:  python -m launch.train --config=configs/finetune/scalearn.py:superglue
             --workdir=runs/scalearn
 or, for some of it and with one table at the end,
-          python -m launch.transfer
+          python -m launch.study transfer
             --recipe=configs/finetune/scalearn.py:superglue
             --workdir=runs/scalearn
 The argument is glue, superglue or small. DIR with glue/ and superglue/ comes
@@ -74,7 +74,7 @@ def get_config(arg: str = 'glue') -> ml_collections.ConfigDict:
 
 
 def study(arg: str = 'glue') -> transfer.Study:
-  """Returns what `launch.transfer` runs for an argument of `get_config`."""
+  """Returns what `launch.study transfer` runs for an argument of `get_config`."""
   name, _ = argument.parse(arg, FORMS, 'benchmark')
   if name == 'small':
     return transfer.Study(small, SMALL_SOURCES, SMALL_TARGETS, SEEDS)

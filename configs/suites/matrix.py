@@ -7,7 +7,7 @@ The argument names a part of each axis (TUNE, BACKBONE, OPTIMIZER, REGULARIZER
 below, in this order); what is left out at its end is the axis' first part. Ways
 of tuning and penalties are the methods whose records say so
 (glue_jax/methods/<name>.py, FACTS).
-`python -m launch.matrix` runs all combinations and prints one table.
+`python -m launch.study matrix` runs all combinations and prints one table.
 
 Backbones of width 64 learn mini-GLUE's sentiment from scratch; `minilm` is the
 encoder of GLUE_JAX_WEIGHTS on 5,000 rows of SST-2 of GLUE_JAX_DATA. Settings

@@ -88,7 +88,7 @@ def read_norms(path: str) -> dict[str, np.ndarray]:
   except (OSError, ValueError) as error:
     raise ValueError(
       f'wanda: norms {path!r} cannot be read ({error}); write them with '
-      'python -m launch.calibrate --config=CONFIG --output=FILE'
+      'python -m launch.probe input-norms --config=CONFIG --output=FILE'
     ) from error
   if not found:
     raise ValueError(f'wanda: {path} holds no norms')

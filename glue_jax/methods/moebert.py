@@ -2,7 +2,7 @@
 
 Zuo et al. 2022, arXiv 2204.07675; COMET-BERT's training as well. Parts:
 compress/moebert.py, objectives/distill.py. The importance file is written by
-`python -m launch.importance`; the gate's losses are the method `comet`'s.
+`python -m launch.probe importance`; the gate's losses are the method `comet`'s.
 """
 
 import dataclasses
@@ -92,7 +92,7 @@ def read_importance(path: str) -> dict[str, np.ndarray]:
   except (OSError, ValueError) as error:
     raise ValueError(
       f'importance {path!r} cannot be read ({error}); write it with '
-      'python -m launch.importance --workdir=TEACHER --output=FILE'
+      'python -m launch.probe importance --workdir=TEACHER --output=FILE'
     ) from error
 
 

@@ -1,6 +1,6 @@
 """WANDA pruning before tuning. Sun et al. 2023, arXiv 2306.11695.
 
-Parts: compress/wanda.py. The norms are written by `python -m launch.calibrate`.
+Parts: compress/wanda.py. `python -m launch.probe input-norms` writes the norms.
 List it first: the weights are pruned, then packed or tuned. A pruned weight
 stays zero while the kernels learn too; merging factors at export fills it.
 """

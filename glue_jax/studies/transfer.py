@@ -39,7 +39,7 @@ FEW_SHOT = dict(
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-  """What a config file's `study(argument)` gives to `launch.transfer`.
+  """What a config file's `study(argument)` gives to `launch.study transfer`.
 
   recipe: (task, form) -> config of that run, without methods and seeds.
   sources, targets: names of tasks.

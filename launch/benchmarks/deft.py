@@ -6,7 +6,7 @@ Mirzadeh et al. 2023, arXiv 2310.04564, do by going on with pre-training), and
 one treated alike that keeps its GELU. On either, each form of tuning learns the
 task with density loss of weight 0 and 1, seed by seed, as
 configs/finetune/deft.py says of its small form. Density is that of the
-development set at inference (launch/density.py), over all positions and over
+development set at inference (launch.probe density), over all positions and over
 real tokens. What is finished isn't run again: the same command goes on, and
 prints the table of what there is after every run.
 

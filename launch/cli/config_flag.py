@@ -14,22 +14,26 @@ from absl import flags
 from ml_collections import config_flags
 
 from glue_jax import config as config_lib
+from launch.cli import config_files
 
 
 class _Completing(flags.ArgumentParser):
   """Reads a config file, and adds the sections that it leaves out."""
 
-  def __init__(self, parser: flags.ArgumentParser, argv: Sequence[str] | None):
-    self._parser = parser
+  def __init__(self, argv: Sequence[str] | None):
     self._argv = argv
 
-  def parse(self, path: str) -> Any:
+  def parse(self, text: str) -> Any:
     """Returns the config of 'FILE[:ARGUMENT]', with all sections.
 
     Raises:
-      ValueError: an override names no section.
+      ValueError: there is no such file, it refuses the argument, or an
+        override names no section.
     """
-    config = self._parser.parse(path)
+    try:
+      config = config_files.load(text)
+    except OSError as error:
+      raise ValueError(str(error)) from error
     for arg in sys.argv if self._argv is None else self._argv:
       named = re.match(r'--?config\.(\w+)', arg)
       if named and named.group(1) not in config_lib.DEFAULTS:
@@ -56,12 +60,14 @@ def define(
   holder = config_flags.DEFINE_config_file(
     'config',
     None,
-    'Config file, with an argument after a colon if it takes one.',
+    'Config: a file, or the name of one of the package (quickstart, '
+    'finetune/lora), with an argument after a colon if it takes one. '
+    '--config.SECTION.KEY=VALUE changes a field.',
     flag_values=values,
     lock_config=False,
     accept_new_attributes=True,
     sys_argv=None if argv is None else list(argv),
   )
   flag = values['config']
-  flag.parser = _Completing(flag.parser, argv)
+  flag.parser = _Completing(argv)
   return holder

@@ -1,16 +1,17 @@
 """Programs that are files of a folder: one command runs the one it names.
 
 A program is a public module with a docstring, its own `define_flags()` and
-`main(argv)`; adding one is adding a file.
+`main(argv)`; adding one is adding a file. In its name - and _ are the same.
 """
 
+import ast
 import importlib
 import pathlib
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from absl import app
+from launch.cli import command as commands
 
 
 def names(folder: pathlib.Path) -> list[str]:
@@ -26,9 +27,10 @@ def usage(command: str, folder: pathlib.Path) -> str:
   """Text that lists the programs with the first line of each docstring."""
   lines = [f'usage: python -m launch.{command} NAME [--flags]', '']
   for name in names(folder):
-    path = folder / f'{name.replace("-", "_")}.py'
-    text = path.read_text().lstrip('"').splitlines()[0]
-    lines.append(f'  {name:<20} {text}')
+    tree = ast.parse((folder / f'{name.replace("-", "_")}.py').read_text())
+    text = (ast.get_docstring(tree) or '').partition('\n')[0]
+    lines.append(f'  {name:<22} {text}')
+  lines += ['', f'python -m launch.{command} NAME --help shows its flags.']
   return '\n'.join(lines)
 
 
@@ -36,7 +38,7 @@ def run(
   command: str,
   folder: pathlib.Path,
   argv: list[str] | None = None,
-  status: Callable[[Any], Any] = lambda found: found,
+  status: Callable[[Any], Any] = lambda result: result,
 ) -> None:
   """Runs the program that the first argument names, in either spelling.
 
@@ -47,15 +49,20 @@ def run(
     status: what `main` returns -> exit status.
   """
   argv = sys.argv[1:] if argv is None else argv
-  if argv[:1] in (['--help'], ['-h']):
+  if commands.asks_for_help(argv[:1]):
     print(usage(command, folder))
-    return
+    sys.exit(0)
   name = argv[0].replace('_', '-') if argv else ''
   if name not in names(folder):
-    found = f'unknown {command} {name!r}\n' if name else ''
-    sys.exit(found + usage(command, folder))
-  package = f'launch.{folder.name}'
-  module = importlib.import_module(f'{package}.{name.replace("-", "_")}')
-  module.define_flags()
-  main = lambda argv: status(module.main(argv))
-  app.run(main, argv=[f'{command} {name}', *argv[1:]])
+    wrong = f'error: no {command} {name!r}; there are:\n' if name else ''
+    sys.exit(wrong + usage(command, folder))
+  module = importlib.import_module(
+    f'launch.{folder.name}.{name.replace("-", "_")}'
+  )
+
+  def main(argv):
+    return status(module.main(argv))
+
+  called = f'python -m launch.{command} {name}'
+  argv = [called, *argv[1:]]
+  commands.run(module.__doc__, module.define_flags, main, argv, called)

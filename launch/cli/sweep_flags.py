@@ -1,12 +1,11 @@
 """What a sweep asks of the config file that its cells share."""
 
-import runpy
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from launch.cli import config_flag
+from launch.cli import config_files, config_flag
 
 
 def as_flags(overrides: Sequence[tuple[str, str]]) -> list[str]:
@@ -51,7 +50,7 @@ def space(flag: str) -> Sequence[str]:
     ValueError: it has neither.
   """
   path, _, argument = flag.partition('=')[2].partition(':')
-  names = runpy.run_path(path)
+  names = config_files.read(path)
   if 'space' in names:
     return names['space'](argument) if argument else names['space']()
   found = names.get('SPACE')

@@ -53,7 +53,7 @@ def test_an_unreadable_file_names_the_command(tmp_path, content):
   path = tmp_path / 'norms.npz'
   if content:
     path.write_bytes(content)
-  with pytest.raises(ValueError, match='launch.calibrate'):
+  with pytest.raises(ValueError, match='launch.probe input-norms'):
     wanda.read_norms(str(path))
 
 

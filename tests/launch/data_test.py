@@ -4,12 +4,6 @@ import pathlib
 import subprocess
 import sys
 
-import numpy as np
-
-from glue_jax.data import load
-from glue_jax.data.tasks import by_name
-from launch import data
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -79,20 +73,6 @@ def test_mistakes_in_the_command():
   assert done.returncode == 1 and 'known tasks: cola' in done.stderr
   done = command('prepare', '--task=rte')
   assert done.returncode == 1 and '--data_dir' in done.stderr
-
-
-def test_histogram():
-  lines = data.histogram(np.array([1, 9, 10, 33])).splitlines()
-  assert [line.split()[3] for line in lines[:4]] == ['1', '2', '0', '1']
-  assert lines[1].count('#') == 40
-  assert data.histogram(np.array([8, 8])).count('#') == 40
-
-
-def test_balance():
-  table = load.load(by_name.get('mini_sentiment'), 'test')
-  assert data.balance(table) == 'negative 250 (50.0%), positive 250 (50.0%)'
-  hidden = load.from_records(by_name.get('cola'), [{'sentence': 'a'}])
-  assert data.balance(hidden) == 'hidden'
 
 
 def test_baseline_learns_from_train_and_scores_the_rest(tmp_path):

@@ -18,7 +18,7 @@ def teacher(tmp_path_factory):
   """A finished dense run with the importance of its neurons."""
   folder = tmp_path_factory.mktemp('runs') / 'teacher'
   train.train(tiny_config(model=dict(num_layers=1)), folder, 0)
-  command = [sys.executable, '-m', 'launch.importance', '--limit=20']
+  command = [sys.executable, '-m', 'launch.probe', 'importance', '--limit=20']
   command += [f'--workdir={folder}', f'--output={folder}/importance.npz']
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr[-2000:]

@@ -68,10 +68,10 @@ app.run(main)
 def project(tmp_path):
   """A folder with a config, a stand-in launch.train and the real sweep."""
   (tmp_path / 'launch').mkdir()
-  (tmp_path / 'launch' / '__init__.py').write_text('')
+  # All but launch.train is the real one.
+  path = f'__path__.append({str(ROOT / "launch")!r})\n'
+  (tmp_path / 'launch' / '__init__.py').write_text(path)
   (tmp_path / 'launch' / 'train.py').write_text(TRAIN)
-  real = (ROOT / 'launch' / 'sweep.py').read_text()
-  (tmp_path / 'launch' / 'sweep.py').write_text(real)
   (tmp_path / 'c.py').write_text(CONFIG)
   return tmp_path
 

@@ -1,9 +1,9 @@
 """All combinations of ways of tuning, backbones, optimizers and penalties.
 
-  python -m launch.matrix --workdir=runs/matrix \\
+  python -m launch.study matrix --workdir=runs/matrix \\
     --tune=full,lora --backbone=bert,ponet --optimizer=adamw
-  python -m launch.matrix --workdir=runs/matrix --cells=covering
-  python -m launch.matrix --workdir=runs/minilm --backbone=minilm
+  python -m launch.study matrix --workdir=runs/matrix --cells=covering
+  python -m launch.study matrix --workdir=runs/minilm --backbone=minilm
 
 An axis that isn't given takes all its parts (configs/suites/matrix.py), the
 backbone all but `minilm`. --cells=covering runs few cells in which any two
@@ -15,29 +15,32 @@ make no sense together come with the reason.
 import importlib
 import pathlib
 
-from absl import app, flags, logging
+from absl import app, flags
 
-from glue_jax.reporting import files, tables
+from launch.cli import command
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('workdir', None, 'Folder of the cells.')
-for _axis in ('tune', 'backbone', 'optimizer', 'regularizer'):
-  flags.DEFINE_list(_axis, [], f'Parts of the axis {_axis}; all by default.')
-flags.DEFINE_enum(
-  'cells', 'all', ['all', 'covering'], 'All, or any two parts at least once.'
-)
-flags.mark_flag_as_required('workdir')
+
+
+def define_flags() -> None:
+  """The flags of this study."""
+  flags.DEFINE_string('workdir', None, 'Folder of the cells.')
+  for axis in ('tune', 'backbone', 'optimizer', 'regularizer'):
+    flags.DEFINE_list(axis, [], f'Parts of the axis {axis}; all by default.')
+  flags.DEFINE_enum(
+    'cells', 'all', ['all', 'covering'], 'All, or any two parts at least once.'
+  )
+  flags.mark_flag_as_required('workdir')
 
 
 def main(argv: list[str]) -> None:
   """Runs the cells that are missing and prints the table."""
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected arguments {argv[1:]}; flags need --')
-  # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax.devices import distributed
+  del argv
+  # Imported here so that a wrong flag answers at once.
+  from glue_jax.reporting import files, tables
   from glue_jax.studies import matrix
 
-  logging.get_absl_handler().addFilter(distributed.own_messages)
+  command.show_training()
   file = importlib.import_module('configs.suites.matrix')
   wanted = {axis: FLAGS[axis].value for axis in file.AXES}
   try:
@@ -54,12 +57,10 @@ def main(argv: list[str]) -> None:
     rows.append(matrix.run(config, folder / '_'.join(cell), labels))
     print(*rows[-1].values(), sep='  ', flush=True)
   # Reasons may list every name of a model: whole in row.json, cut here.
-  short = lambda value: value[:70] if isinstance(value, str) else value
-  rows = [{key: short(value) for key, value in row.items()} for row in rows]
+  rows = [
+    {k: v[:70] if isinstance(v, str) else v for k, v in row.items()}
+    for row in rows
+  ]
   table = tables.results_table(rows, markdown=True)
   files.replace_text(folder / 'matrix.md', table + '\n')
   print(table)
-
-
-if __name__ == '__main__':
-  app.run(main)

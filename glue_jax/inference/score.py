@@ -1,0 +1,139 @@
+"""Scores of a finished run, with the files that belong to them."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+from glue_jax.evaluation import evaluate
+from glue_jax.inference import open_run
+from glue_jax.reporting import files, plots, tables
+
+Scores = dict[str, dict[str, float]]
+
+
+def parse_ranks(text: str) -> tuple[int, ...]:
+  """Returns the ranks of '1..8' or '1,2,4'.
+
+  Raises:
+    ValueError: the text is neither, or names no rank.
+  """
+  first, dots, last = text.partition('..')
+  try:
+    if dots:
+      ranks = tuple(range(int(first), int(last) + 1))
+    else:
+      ranks = tuple(int(part) for part in text.split(','))
+  except ValueError:
+    ranks = ()
+  if not ranks:
+    raise ValueError(f"--ranks={text}: expected '1..8' or '1,2,4'")
+  return ranks
+
+
+def score_workdir(
+  workdir: str,
+  output: pathlib.Path,
+  which: str | None = None,
+  seed: int | None = None,
+  splits: Sequence[str] = (),
+  data_dir: str | None = None,
+  ranks: Sequence[int] = (),
+) -> dict:
+  """Scores a run, every seed of it unless one is named.
+
+  Args:
+    workdir: of the run.
+    output: folder to write to; with several seeds each has a folder in it.
+    which: checkpoint; None = the one that the config selects.
+    seed: of several; None = all.
+    splits: to score; () = the task's evaluation splits.
+    data_dir: data folder, if not that of the run.
+    ranks: of the low-rank update; () = the whole.
+
+  Returns:
+    {split: {metric: value}}, the values as text (mean and standard deviation)
+    where there are several seeds.
+  """
+  folders = sorted(pathlib.Path(workdir).glob('seed_*'))
+  seeds = [int(f.name.removeprefix('seed_')) for f in folders] or [None]
+  if seed is not None:
+    seeds = [seed]
+  every = []
+  for one in seeds:
+    run = open_run.open_run(
+      workdir, which, one, tuple(splits) or None, data_dir
+    )
+    folder = output / f'seed_{one}' if len(seeds) > 1 else output
+    every.append(score_ranks(run, one, folder, ranks))
+  if len(every) == 1:
+    return every[0]
+  return {
+    split: tables.aggregate([metrics[split] for metrics in every])
+    for split in every[0]
+  }
+
+
+def score_ranks(
+  run: open_run.Run,
+  seed: int | None,
+  output: pathlib.Path,
+  ranks: Sequence[int] = (),
+) -> Scores:
+  """Scores one seed, at each rank if there are any, and writes the scores.
+
+  Args:
+    run: opened with the splits to score.
+    seed: of several; None for the only one.
+    output: folder to write to; that of a rank is rank_<b> in it.
+    ranks: of the low-rank update; () = the whole.
+
+  Returns:
+    {split: {metric: value}}, with ranks {'<split>, rank <b>': ...}.
+
+  Raises:
+    ValueError: the run has no split to score, or not such a rank.
+  """
+  if not run.bundle.evals:
+    raise ValueError(
+      f'task {run.task.name} has no evaluation split; name one with --split'
+    )
+  if not ranks:
+    return score(run, seed, output)
+  for rank in ranks:
+    run.at_rank(rank)  # raises, before any work
+  return {
+    f'{split}, rank {rank}': values
+    for rank in ranks
+    for split, values in score(
+      run.at_rank(rank), seed, output / f'rank_{rank}'
+    ).items()
+  }
+
+
+def score(run: open_run.Run, seed: int | None, output: pathlib.Path) -> Scores:
+  """Scores a run and writes metrics, predictions and their figures.
+
+  Args:
+    run: opened with the splits to score.
+    seed: of several, for the record.
+    output: folder to write to.
+
+  Returns:
+    {split: {metric: value}}.
+  """
+  metrics = {}
+  for split, batches in run.bundle.evals.items():
+    metrics[split], predictions = evaluate.evaluate(
+      run.predict_fn, batches, run.task, run.bundle.tables.get(split)
+    )
+    if predictions is not None:
+      predictions.save(output / f'{split}.jsonl')
+      if files.is_first_process():
+        plots.plot_predictions(predictions, output / f'{split}.png')
+  if files.is_first_process():
+    content = {'step': run.step, 'seed': seed, 'metrics': metrics}
+    if run.rank is not None:
+      content['rank'] = run.rank
+    text = json.dumps(content, indent=2) + '\n'
+    files.replace_text(output / 'metrics.json', text)
+  return metrics

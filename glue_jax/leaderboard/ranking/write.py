@@ -1,0 +1,58 @@
+"""Files of a ranking: tables and pictures."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+
+from glue_jax.leaderboard.ranking import (
+  borda,
+  plots,
+  ranking,
+  robustness,
+  score_table,
+)  # fmt: skip
+
+
+def write(
+  places: ranking.Ranking,
+  table: score_table.ScoreTable,
+  out: pathlib.Path,
+  level: str,
+  order: str,
+  draws: int,
+  seed: int,
+) -> None:
+  """Writes ranking.csv, ranking.json, places.png and robustness.png.
+
+  Args:
+    places: of the systems.
+    table: what was ranked.
+    out: folder to write to.
+    level, order: as of `ranking.rank`.
+    draws: of the robustness curves.
+    seed: of all draws.
+  """
+  out.mkdir(parents=True, exist_ok=True)
+  record = dataclasses.asdict(places)
+  (out / 'ranking.json').write_text(json.dumps(record, indent=2) + '\n')
+  fields = [name for name, value in record.items() if isinstance(value, tuple)]
+  with (out / 'ranking.csv').open('w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow([*fields])
+    writer.writerows(zip(*(record[name] for name in fields)))
+  plots.plot_places(places, out / 'places.png')
+  consensus = ranking.function(table, level, order)
+  analyses = {'systems': robustness.fewer_systems}
+  if len(table.tasks) > 1:
+    analyses = {'tasks': robustness.fewer_tasks, **analyses}
+  if table.by_instance:
+    analyses['instances'] = robustness.fewer_instances
+  curves = {
+    name: {
+      label: analysis(table.scores, rank, draws, seed)
+      for label, rank in (('Borda', consensus), ('mean', borda.means))
+    }
+    for name, analysis in analyses.items()
+  }
+  plots.plot_robustness(curves, out / 'robustness.png')

@@ -1,0 +1,216 @@
+"""What all commands share: flags, help, the one error line, exit statuses.
+
+A command is a file of `launch/` with a docstring, `define_flags()` and
+`main(argv)`, and ends with
+
+  if __name__ == '__main__':
+    command.run(__doc__, define_flags, main)
+
+Exit statuses: 0; 1 where something was refused, with one line `error: ...`;
+128 + 15 where a run was interrupted and goes on when the command is typed
+again. With --verbosity=1 a refusal also shows where it happened.
+"""
+
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from absl import app, flags, logging
+
+FLAGS = flags.FLAGS
+INTERRUPTED = 128 + 15  # as the shell reports a process that SIGTERM ended
+HELP = ('--help', '-help', '-h', '--helpfull')
+Main = Callable[[list[str]], Any]
+
+
+def run(
+  doc: str | None,
+  define_flags: Callable[[], None],
+  main: Main,
+  argv: Sequence[str] | None = None,
+  name: str | None = None,
+  arguments: bool = False,
+  computes: bool = False,
+) -> NoReturn:
+  """Reads the flags, runs a command and exits.
+
+  Args:
+    doc: what --help shows above the flags.
+    define_flags: defines the command's own flags.
+    main: the command, of the command line without flags; what it returns is
+      the exit status (None: 0).
+    argv: command line with the program's name; default `sys.argv`.
+    name: how the command is called; default: that of the running module.
+    arguments: whether it takes arguments that are no flags.
+    computes: whether it runs models, for which memory is kept.
+  """
+  argv = list(sys.argv if argv is None else argv)
+  name = name or f'python -m {own_name()}'
+  before = set(FLAGS)
+  define_flags()
+  own = sorted(set(FLAGS) - before)
+  if asks_for_help(argv[1:]):
+    print(help_text(doc, own))
+    sys.exit(0)
+  hint = f'{name} --help says more'
+  try:
+    rest = FLAGS(argv)
+  except flags.Error as error:
+    sys.exit(f'error: {plain(error)}\n{hint}')
+  logging.use_absl_handler()
+  try:
+    if len(rest) > 1 and not arguments:
+      raise app.UsageError(f'unexpected arguments {rest[1:]}; flags need --')
+    if computes:
+      from glue_jax.devices import cpu  # here, so that --help answers at once
+
+      cpu.keep_memory()
+    sys.exit(main(rest))
+  except app.UsageError as error:
+    sys.exit(f'error: {error}\n{hint}')
+  except BrokenPipeError:  # the reader of our output had enough
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
+  except KeyboardInterrupt:
+    sys.exit(128 + 2)
+  except Exception as error:
+    status = refused(error)
+    if status is None:
+      raise
+    logging.debug('', exc_info=True)
+    if status == INTERRUPTED:
+      print(error, file=sys.stderr)
+      sys.exit(status)
+    sys.exit(f'error: {error}')
+
+
+def own_name() -> str:
+  """The module that runs as a command, 'launch.train'."""
+  spec = getattr(sys.modules['__main__'], '__spec__', None)
+  return spec.name if spec else os.path.basename(sys.argv[0])
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+  """Whether help is asked for, before a '--' that ends the flags."""
+  end = argv.index('--') if '--' in argv else len(argv)
+  return any(arg in HELP for arg in argv[:end])
+
+
+def plain(error: Exception) -> str:
+  """An error of the flags as a person would say it."""
+  text = str(error)
+  lacking = re.search(r'Flag (--\w+) must have a value other than None', text)
+  return f'{lacking.group(1)} is needed' if lacking else text
+
+
+def refused(error: Exception) -> int | None:
+  """Exit status for an error that is the user's to mend, else None."""
+  if isinstance(error, (ValueError, OSError, ImportError)):
+    return 1
+  # Imported here so that --help and a wrong flag answer at once.
+  from glue_jax.training import checkpoint, monitor, train
+
+  if isinstance(error, train.Interrupted):
+    return INTERRUPTED
+  mine = (checkpoint.CheckpointError, monitor.NonFinite)
+  return 1 if isinstance(error, mine) else None
+
+
+def help_text(doc: str | None, names: Sequence[str]) -> str:
+  """What --help prints.
+
+  Args:
+    doc: the command's docstring.
+    names: of its own flags.
+  """
+  lines = [(doc or '').strip(), '', 'flags:' if names else 'no flags']
+  for name in names:
+    flag = FLAGS[name]
+    shown = f'--[no]{name}' if flag.boolean else f'--{name}'
+    notes = [flag.help or '']
+    if needed(flag):
+      notes.append('Needed.')
+    elif flag.default not in (None, [], '', False):
+      default = str(flag.default_as_str).strip("'")
+      notes.append(f'(default {default})')
+    text = ' '.join(' '.join(notes).split())
+    lines.append(f'  {shown}')
+    lines += textwrap.indent(textwrap.fill(text, 68), ' ' * 6).splitlines()
+  lines += ['', '--verbosity=1 also shows where an error happened.']
+  return '\n'.join(lines)
+
+
+def needed(flag: flags.Flag) -> bool:
+  """Whether a flag must be given."""
+  return any('other than None' in v.message for v in flag.validators)
+
+
+def show_training() -> None:
+  """Lets the log of training through, of this process only.
+
+  Commands are quiet otherwise: the reader of checkpoints talks.
+  """
+  from glue_jax.devices import distributed
+
+  if not FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.INFO)
+  logging.get_absl_handler().addFilter(distributed.own_messages)
+
+
+def choose(argv: Sequence[str], commands: dict[str, Sequence[str]]) -> str:
+  """The command that the first argument names, its flags checked.
+
+  Args:
+    argv: command line without flags.
+    commands: {name: flags that it needs}.
+
+  Raises:
+    UsageError: none or another one is named, or a flag is missing.
+  """
+  name = argv[1] if len(argv) > 1 else ''
+  if name not in commands:
+    got = f', found {name!r}' if name else ''
+    raise app.UsageError(f'expected one of {", ".join(commands)}{got}')
+  lacking = [f'--{flag}' for flag in commands[name] if not FLAGS[flag].value]
+  if lacking:
+    raise app.UsageError(f'{name} needs {" and ".join(lacking)}')
+  return name
+
+
+def define_run(*others: str) -> None:
+  """Flags of a command that opens a finished run.
+
+  Args:
+    others: of 'which' and 'data_dir', those that it also reads.
+  """
+  flags.DEFINE_string('workdir', None, 'Folder of the run.')
+  flags.DEFINE_integer('seed', None, 'Which seed of several.')
+  if 'which' in others:
+    define_which()
+  if 'data_dir' in others:
+    flags.DEFINE_string(
+      'data_dir', None, 'Data folder, if not that of the run.'
+    )
+  flags.mark_flag_as_required('workdir')
+
+
+def define_which() -> None:
+  """The flag --which: a checkpoint of a run."""
+  flags.DEFINE_enum(
+    'which',
+    None,
+    ['best', 'last'],
+    'Which checkpoint; by default the one that the config selects.',
+  )
+
+
+def define_cache() -> None:
+  """The flag --compilation_cache."""
+  flags.DEFINE_string(
+    'compilation_cache',
+    '~/.cache/glue_jax/xla',
+    "Folder for compiled programs, '' for none.",
+  )

@@ -1,0 +1,123 @@
+"""Config files by path or by name: `quickstart`, `finetune/lora`.
+
+A path that exists is taken as it is. Any other text is the name of a file of
+the package `configs`, with or without 'configs/' and '.py', so that commands
+work in any folder.
+"""
+
+import difflib
+import importlib.util
+import inspect
+import pathlib
+import sys
+from typing import Any
+
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'configs'
+
+# Where a file that was typed once is now; for one version.
+MOVED = {
+  'bert_base_glue': 'finetune/bert_base.py',
+  'bitfit_glue': 'finetune/bitfit.py',
+  'comet_glue': 'finetune/comet.py',
+  'deft_glue': 'finetune/deft.py',
+  'deft_wanda_glue': 'finetune/deft_wanda.py',
+  'distillation_glue': 'finetune/distillation.py',
+  'dsir_mlm': 'pretrain/dsir.py',
+  'dylora_glue': 'finetune/dylora.py',
+  'fnet_glue': 'finetune/fnet.py',
+  'galore_glue': 'finetune/galore.py',
+  'gradual_unfreezing_glue': 'finetune/gradual_unfreezing.py',
+  'houlsby_glue': 'finetune/houlsby.py',
+  'hydra_glue': 'finetune/hydra.py',
+  'hydra_mlm': 'pretrain/hydra.py',
+  'ia3_glue': 'finetune/ia3.py',
+  'lamda_glue': 'finetune/lamda.py',
+  'lamda_plus_glue': 'finetune/lamda_plus.py',
+  'lora_glue': 'finetune/lora.py',
+  'meft_glue': 'finetune/meft.py',
+  'mixers_small': 'pretrain/mixers_small.py',
+  'mlm': 'pretrain/mlm.py',
+  'moebert_glue': 'finetune/moebert.py',
+  'parallel_adapter_glue': 'finetune/parallel_adapter.py',
+  'pfeiffer_glue': 'finetune/pfeiffer.py',
+  'polish_mlm': 'pretrain/polish.py',
+  'ponet_pretrain': 'pretrain/ponet.py',
+  'prefix_glue': 'finetune/prefix.py',
+  'prompt_glue': 'finetune/prompt.py',
+  'qlora_glue': 'finetune/qlora.py',
+  'scalearn_glue': 'finetune/scalearn.py',
+  'slimfit_glue': 'finetune/slimfit.py',
+}
+
+
+def find(path: str) -> pathlib.Path:
+  """The file that a path or a name means.
+
+  Args:
+    path: file, or name of one of the package `configs`.
+
+  Raises:
+    ValueError: there is none; says where it moved to, or what is like it.
+  """
+  if pathlib.Path(path).is_file():
+    return pathlib.Path(path)
+  name = pathlib.PurePath(path).as_posix().removeprefix('configs/')
+  name = name.removesuffix('.py')
+  if name in MOVED:
+    raise ValueError(f'{path} is now configs/{MOVED[name]}')
+  if name in names():
+    return FOLDER / f'{name}.py'
+  last = name.rpartition('/')[2]
+  near = [n for n in names() if n.rpartition('/')[2] == last]
+  near = near or difflib.get_close_matches(name, names())
+  hint = f'; did you mean {" or ".join(near)}?' if near else ''
+  raise ValueError(f'no config file {path}{hint}')
+
+
+def names() -> list[str]:
+  """Names of the package's configs, 'finetune/lora'."""
+  paths = (p.relative_to(FOLDER) for p in sorted(FOLDER.rglob('*.py')))
+  return [p.with_suffix('').as_posix() for p in paths if p.stem != '__init__']
+
+
+def read(path: str) -> dict[str, Any]:
+  """What a config file defines.
+
+  Args:
+    path: file or name, see `find`.
+
+  Returns:
+    {name: value} of its module.
+
+  Raises:
+    ValueError: there is no such file.
+  """
+  file = find(path)
+  name = f'config_{abs(hash(str(file.resolve())))}'
+  spec = importlib.util.spec_from_file_location(name, file)
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[name] = module  # dataclasses look for their module
+  spec.loader.exec_module(module)
+  return vars(module)
+
+
+def load(text: str) -> Any:
+  """The config of 'FILE[:ARGUMENT]'.
+
+  Raises:
+    ValueError: there is no such file, or it refuses the argument.
+  """
+  path, colon, argument = text.partition(':')
+  get_config = read(path).get('get_config')
+  if get_config is None:
+    raise ValueError(f'{path} defines no get_config')
+  arguments = [argument] if colon else []
+  try:
+    inspect.signature(get_config).bind(*arguments)
+  except TypeError:
+    wants = 'no argument' if colon else f'an argument, as in {path}:rte'
+    raise ValueError(f'{path} takes {wants}') from None
+  try:
+    return get_config(*arguments)
+  except TypeError as error:  # a mistake in the file, not in the command
+    raise RuntimeError(f'{path} failed') from error
