@@ -18,7 +18,7 @@ def test_every_miniature_is_listed_and_has_its_functions():
   assert 'best-systems' in programs.names(miniature.FOLDER)
   done = run('no-such-slug')
   assert done.returncode == 1
-  assert "unknown miniature 'no-such-slug'" in done.stderr
+  assert "error: no miniature 'no-such-slug'" in done.stderr
   for slug in programs.names(miniature.FOLDER):
     assert slug in done.stderr
     text = (miniature.FOLDER / f'{slug.replace("-", "_")}.py').read_text()
@@ -27,7 +27,9 @@ def test_every_miniature_is_listed_and_has_its_functions():
 
 def test_help_is_no_error(capsys):
   for flag in ('--help', '-h'):
-    miniature.main([flag])
+    with pytest.raises(SystemExit) as stopped:
+      miniature.main([flag])
+    assert stopped.value.code == 0
     assert capsys.readouterr().out.startswith('usage: python -m launch.mini')
 
 

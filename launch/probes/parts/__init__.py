@@ -1,0 +1,4 @@
+"""What the probes share; no program of its own.
+
+Imported by `launch.probes` alone.
+"""
