@@ -74,7 +74,7 @@ def get_config(arg: str = 'glue') -> ml_collections.ConfigDict:
 
 
 def study(arg: str = 'glue') -> transfer.Study:
-  """Returns what `launch.study transfer` runs for an argument of `get_config`."""
+  """What `launch.study transfer` runs for an argument of `get_config`."""
   name, _ = argument.parse(arg, FORMS, 'benchmark')
   if name == 'small':
     return transfer.Study(small, SMALL_SOURCES, SMALL_TARGETS, SEEDS)
