@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from glue_jax import config as config_lib
 from glue_jax import tree
 from glue_jax.export import bundle as bundles
 from glue_jax.export.bundle_folder import Bundle, same
-from glue_jax.export.peft_forms import FORMS, PROMPTS, TASK_TYPES
 from glue_jax.models import model as models
 from glue_jax.models import names
 from glue_jax.reporting import files
@@ -43,6 +43,13 @@ _NEUTRAL = (
   'target_modules', 'task_type', 'token_dim', 'tokenizer_kwargs',
   'tokenizer_name_or_path', 'use_rslora',
 )  # fmt: skip
+# The library's name for what a head of ours does.
+_TASK_TYPES = {
+  'classification': 'SEQ_CLS',
+  'regression': 'SEQ_CLS',
+  'token_classification': 'TOKEN_CLS',
+  'span': 'QUESTION_ANS',
+}
 _EMPTY = (None, False, 'none', {}, [])
 
 
@@ -58,12 +65,12 @@ def write(folder: str | os.PathLike, bundle: Bundle) -> None:
   """
   module = bundle.module()
   method, given = _method(bundle)
-  form = FORMS[method]
+  form = _form(method)
   leaves = dict(bundle.leaves)
   kept = {n: x for n, x in leaves.items() if n.startswith(('head/', 'pooler/'))}
   own = {n: x for n, x in leaves.items() if n not in kept}
   body, settings = form.write(own, given, module)
-  start = _START_PROMPTS if method in PROMPTS else _START
+  start = _START if form.INSIDE else _START_PROMPTS
   targets = names.targets(module, models.shapes(module))
   tensors = {}
   for name, value in kept.items():
@@ -74,15 +81,15 @@ def write(folder: str | os.PathLike, bundle: Bundle) -> None:
     for n in kept
   }
   config = {
-    'peft_type': form.peft_type,
-    'task_type': TASK_TYPES.get(module.kind),
+    'peft_type': peft_types()[method],
+    'task_type': _TASK_TYPES.get(module.kind),
     'base_model_name_or_path': bundle.record['backbone']['id'],
     'inference_mode': True,
     'modules_to_save': sorted(modules),
   }
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  tensors |= body if method in PROMPTS else _prefixed(body, _START)
+  tensors |= _prefixed(body, _START) if form.INSIDE else body
   flat = {n: np.ascontiguousarray(x) for n, x in tensors.items()}
   with files.whole(folder / TENSORS) as part:
     safetensors.numpy.save_file(flat, part, {'format': 'pt'})
@@ -112,7 +119,7 @@ def read(
     tensors = safetensors.numpy.load_file(folder / TENSORS)
   except (OSError, ValueError, safetensors.SafetensorError) as error:
     raise ValueError(f'{folder} holds no whole adapter: {error}') from error
-  known = {form.peft_type: name for name, form in FORMS.items()}
+  known = {peft_type: name for name, peft_type in peft_types().items()}
   method = known.get(config.get('peft_type'))
   if method is None:
     raise ValueError(
@@ -126,13 +133,24 @@ def read(
   }
   if odd:
     raise ValueError(f'{folder}/{CONFIG}: nothing here does {odd}')
-  start = _START_PROMPTS if method in PROMPTS else _START
+  form = _form(method)
+  start = _START if form.INSIDE else _START_PROMPTS
   body = {n.removeprefix(start): x for n, x in tensors.items()}
   leaves = _kept_in(body, module)
-  found, settings = FORMS[method].read(body, config, module)
+  own, settings = form.read(body, config, module)
   if body:
     raise ValueError(f'{folder}/{TENSORS}: no place for {sorted(body)}')
-  return method, settings, leaves | found
+  return method, settings, leaves | own
+
+
+def peft_types() -> dict[str, str]:
+  """Returns {method that has a form: its name in the library}."""
+  facts = config_lib.facts('methods')
+  return {name: f.peft_type for name, f in facts.items() if f.peft_type}
+
+
+def _form(method) -> ModuleType:
+  return config_lib.module('export.peft_forms', method, 'methods')
 
 
 def to_bundle(
@@ -186,10 +204,10 @@ def to_bundle(
 def _method(bundle) -> tuple[str, dict[str, Any]]:
   """The bundle's one method, and all its settings."""
   methods = bundle.record['config']['methods']
-  if len(methods) != 1 or methods[0][0] not in FORMS:
+  if len(methods) != 1 or methods[0][0] not in peft_types():
     raise ValueError(
       f'the bundle has the methods {[name for name, _ in methods]}; the form '
-      f'of peft holds one of {sorted(FORMS)}'
+      f'of peft holds one of {sorted(peft_types())}'
     )
   name, given = methods[0]
   make = config_lib.module('methods', name, 'methods').make
@@ -204,7 +222,7 @@ def _prefixed(tensors, start):
 
 def _kept_in(body, module) -> dict[str, np.ndarray]:
   """Takes head and pooler out of the tensors."""
-  found = {}
+  kept = {}
   for name, target in names.targets(module, models.shapes(module)).items():
     if name.startswith(('head/', 'pooler/')) and target.name in body:
       value = body.pop(target.name)
@@ -213,5 +231,5 @@ def _kept_in(body, module) -> dict[str, np.ndarray]:
           f'{target.name} has the shape {value.shape}; the model has '
           f'{target.shape}'
         )
-      found[name] = value.T if target.transpose else value
-  return found
+      kept[name] = value.T if target.transpose else value
+  return kept

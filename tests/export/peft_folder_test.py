@@ -188,10 +188,14 @@ def test_we_read_what_the_library_writes(name, model, plain, hf, tmp_path):
       parameter.data.add_(0.2 * torch.randn_like(parameter))
     assert parameter.requires_grad or 'default' not in key
   tuned.save_pretrained(tmp_path)
-  found, settings, leaves = peft_folder.read(tmp_path, model)
-  assert found == name
+  recognised, settings, leaves = peft_folder.read(tmp_path, model)
+  assert recognised == name
   ours = our_logits(name, plain, settings, leaves)
   np.testing.assert_allclose(ours, their_logits(tuned), atol=1e-4)
+
+
+def test_every_form_is_compared_here():
+  assert {*OURS, 'pfeiffer'} == set(peft_folder.peft_types())
 
 
 @pytest.mark.parametrize('name', [*OURS, 'pfeiffer'])
@@ -199,8 +203,8 @@ def test_what_was_written_is_read_again(name, model, plain, tmp_path):
   settings = OURS.get(name, dict(size=2))
   bundle = make_bundle(name, plain, settings)
   peft_folder.write(tmp_path, bundle)
-  found, again, leaves = peft_folder.read(tmp_path, model)
-  assert found == name
+  recognised, again, leaves = peft_folder.read(tmp_path, model)
+  assert recognised == name
   ours = our_logits(name, plain, settings, bundle.leaves)
   theirs = our_logits(name, plain, again, leaves)
   np.testing.assert_allclose(ours, theirs, atol=1e-6)
