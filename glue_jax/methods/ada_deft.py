@@ -8,6 +8,13 @@ whose gate is below 1/2 is skipped, its products are not computed. Export folds
 the gates into ffn_out. Logged besides: `gate` (their mean) and `layers_kept`.
 List it after what packs weights (nf4, qlora) and before adapters, which then
 act on the gated output.
+
+Use it: for feed-forward parts that compute less, whole layers of them none at
+  all.
+Costs: one gate a layer, and two numbers a token and layer for the loss.
+Not with: experts and Hydra (no dense feed-forward part), `meft` (its blocks
+  hand nothing out), `ia3` and adapters listed before it (their effect could not
+  be folded).
 """
 
 from collections.abc import Mapping

@@ -3,6 +3,13 @@
 Parts: peft/fusion.py, peft/sources.py; the settings are those of
 CPJKU/ScaLearn. Backbone and source adapters are frozen; the attention over
 adapters and a new head learn. 3 D^2 + 2 D parameters a block.
+
+Use it: to share what several finished tasks know, when ScaLearn's coefficients
+  are too few.
+Costs: 3 D^2 + 2 D parameters a block, and every source's adapter in every pass;
+  export keeps them all.
+Not with: blocks without `ln_ffn` (experts, Hydra), or sources that are no
+  `pfeiffer` runs on this backbone.
 """
 
 from collections.abc import Sequence

@@ -2,6 +2,11 @@
 
 Every bias of the model learns, those of LayerNorms and of the pooler too, and
 the head; nothing is added.
+
+Use it: as the smallest change to a model that is exported as it was, with no
+  new leaf.
+Costs: 0.1 % of BERT-base's parameters learn; the backward pass is whole.
+Not with: GaLore (no matrix learns), or a method that freezes the biases.
 """
 
 from glue_jax.method import Context, Facts, Method, train_only

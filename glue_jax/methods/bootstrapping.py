@@ -3,6 +3,10 @@
 Equation 3.2 mixes a label with the model's own prediction. Here each label of a
 batch is replaced by the current prediction with probability 1 - beta, whose
 expected loss is that of the paper.
+
+Use it: when some labels of a classification task are wrong.
+Costs: one more forward pass a step.
+Not with: tasks other than classification: there is no predicted label.
 """
 
 import jax

@@ -10,6 +10,12 @@ At step T = `search_steps` the permutations become hard. So that the last soft
 R is the one of step T - 1, as published, the switch comes with that step: its
 temperature is 1e-7, its R hard to rounding. One permutation for all (copies=1)
 is merged at export: the experts change places.
+
+Use it: to train experts with the losses that their gate was published with.
+Costs: the gates' losses; with a search, soft permutations of the experts until
+  its last step.
+Not with: a model without experts; what sits on `ffn_in`, `ffn_out` or `ln_ffn`
+  (`ia3`, `pfeiffer`, `deft`), which experts don't have; `meft`.
 """
 
 import json

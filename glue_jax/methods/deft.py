@@ -4,6 +4,11 @@ Task loss + weight * density loss; parts: objectives/density.py. What learns is
 left to the method it is listed with (LoRA, an adapter, a prompt, ...). As in
 the official code padding counts in loss and metric unless `include_padding` is
 off. Logged: `density` (share of |a| > threshold) and `density_loss`.
+
+Use it: for activations that are mostly exactly 0, with ReLU; GELU stays dense.
+Costs: two numbers a token and layer for the loss; no leaf.
+Not with: experts and Hydra (no dense feed-forward part), `meft` (its blocks
+  hand nothing out).
 """
 
 from collections.abc import Mapping

@@ -2,6 +2,12 @@
 
 Parts: objectives/distill.py. The teacher's tree is kept in the state's frozen
 trees; it reads the same token ids, so both models share a vocabulary.
+
+Use it: to make a smaller model of one that is tuned already.
+Costs: the teacher's forward pass a step; its parameters in memory and in every
+  checkpoint.
+Not with: a teacher with another vocabulary, or tasks without sentence logits
+  (spans, tokens).
 """
 
 import jax

@@ -3,6 +3,12 @@
 One run gives an adapter for every rank up to `rank`: `launch.evaluate
 --ranks=1..8` scores them, `launch.export --rank=4` merges one. Evaluations
 during training, and the run's own model, are at the full rank.
+
+Use it: when the rank isn't known: one run in place of one for each rank.
+Costs: as LoRA of the largest rank; each rank gets its share of the steps, so
+  few steps are not enough.
+Not with: mixers without the targets (FNet, PoNet, Hydra), GaLore (no kernel
+  learns).
 """
 
 from collections.abc import Sequence

@@ -2,6 +2,12 @@
 
 The head learns first; after each `epochs_per_layer` epochs one more block joins
 from the top, and after the last block the embeddings.
+
+Use it: to keep what the lower layers know when the target task is small.
+Costs: less than full fine-tuning at first; a program is compiled for each block
+  that joins.
+Not with: methods that freeze the backbone: a leaf learns only if every method
+  lets it.
 """
 
 import re

@@ -3,6 +3,11 @@
 Parts: peft/adapter.py. As in the paper the LayerNorms and the head learn too;
 the paper's truncated normal of 1e-2 and its sizes 8, 64, 256 are quoted from
 memory, not confirmed.
+
+Use it: when both sublayers shall be adapted; twice a Pfeiffer adapter.
+Costs: 2 (2 D M + M + D) + 4 D parameters a block and their products in every
+  pass: nothing can be merged.
+Not with: `ada_deft` listed after it, whose gate would scale the adapter too.
 """
 
 from glue_jax.method import Context, Facts, Method, train_only

@@ -4,6 +4,13 @@ The step has two programs: while rows of B still move, and after eta of the run
 when B is a constant, so that neither its gradient nor its optimizer state
 exists. LaMDA++ is the same with a rank for each matrix
 (peft/rank_allocation.py), given as `ranks`.
+
+Use it: where LoRA's updates and optimizer state are still too much.
+Costs: r^2 parameters a layer, and r D more until eta of the run; a
+  decomposition of each kernel at the start; at LoRA's rate less accurate than
+  LoRA on SST-2.
+Not with: mixers without the targets (FNet, PoNet, Hydra), GaLore (no kernel
+  learns).
 """
 
 import functools

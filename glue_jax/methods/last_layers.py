@@ -4,6 +4,11 @@ The search dimension `finetune_last_n_layers` of LEPISZCZE (Augustyniak et al.
 2022, arXiv 2211.13112): the head, the pooler and the last blocks learn, the
 embeddings and the blocks below keep their pre-trained values. Houlsby et al.
 2019 (arXiv 1902.00751, section 3.4) measure it beside adapters.
+
+Use it: as a plain baseline: no new leaf, and the exported model is as it was.
+Costs: the share of the blocks that learn; below them there is no backward pass.
+Not with: methods that freeze the backbone: a leaf learns only if every method
+  lets it.
 """
 
 from glue_jax.method import Context, Facts, Method

@@ -1,4 +1,12 @@
-"""LoRA. Hu et al. 2021, arXiv 2106.09685. Parts: peft/lora.py."""
+"""LoRA. Hu et al. 2021, arXiv 2106.09685. Parts: peft/lora.py.
+
+Use it: first: few parameters, little optimizer state, and nothing left of them
+  at inference.
+Costs: r (in + out) parameters a layer, and their two small products in every
+  training pass.
+Not with: mixers without the targets (FNet, PoNet, Hydra; name others), GaLore
+  (no kernel learns), packed weights (there `qlora`).
+"""
 
 from collections.abc import Sequence
 

@@ -8,6 +8,12 @@ Logged every `measure_every` steps as `reconstruction_error`: how far the
 streams that the backward pass makes are from those of the forward pass, the
 worst segment (layers/coupling.py `errors`), at the price of two more forward
 passes in such a step.
+
+Use it: when activations fill the memory: long inputs, deep models.
+Costs: each block is run again in the backward pass; it learns slower than
+  ordinary adapters (published: 5 to 10 times the epochs).
+Not with: what reads activations out of the blocks (`deft`, `ada_deft`,
+  experts), Hydra (no feed-forward part).
 """
 
 import dataclasses

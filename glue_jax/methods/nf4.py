@@ -4,6 +4,12 @@ The linear layers of all blocks are kept in 4 bits and unpacked, layer by layer,
 inside the step; parts: compress/nf4.py. A partner for adapters, prefixes,
 prompts and the density loss: list it first. Low-rank factors need the merge of
 the method `qlora`. What is not packed learns if the other methods let it.
+
+Use it: when the frozen backbone itself is too large.
+Costs: 4.127 bits a packed weight; every layer is unpacked in every pass, so a
+  step is slower.
+Not with: `lora`, `dylora`, `lamda` on packed layers (there `qlora`), GaLore on
+  them.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,6 +2,12 @@
 
 Parts: peft/adapter.py. The identity at the start; the adapters and the head
 learn. 2 D M + M + D parameters a block.
+
+Use it: as the adapter that starts as the identity, beside the feed-forward
+  part.
+Costs: 2 D M + M + D parameters a block and their products in every pass:
+  nothing can be merged.
+Not with: Hydra (no feed-forward part).
 """
 
 from glue_jax.method import Context, Facts, Method, train_only

@@ -2,6 +2,12 @@
 
 Parts: peft/adapter.py. The LayerNorms stay frozen; the adapters and the head
 learn. 2 D M + M + D parameters a block.
+
+Use it: as the cheapest adapter, and to tune the sources of ScaLearn and
+  AdapterFusion.
+Costs: 2 D M + M + D parameters a block and their products in every pass:
+  nothing can be merged.
+Not with: blocks without `ln_ffn` (experts, Hydra).
 """
 
 from glue_jax.method import Context, Facts, Method, train_only

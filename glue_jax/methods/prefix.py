@@ -3,6 +3,12 @@
 
 Parts: peft/prefix.py. The prefixes (2 L P D parameters, or those of the
 reparameterisation) and the head learn.
+
+Use it: to steer attention without touching a weight.
+Costs: 2 L P D parameters; P more keys in every attention, and P positions of
+  the model's.
+Not with: mixers without attention (FNet, PoNet, Hydra), GaLore (no kernel
+  learns).
 """
 
 from glue_jax.method import Context, Facts, Method, train_only

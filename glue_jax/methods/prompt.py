@@ -3,6 +3,12 @@
 Parts: peft/prompt.py. The prompt (P E parameters) and the head learn. The
 paper's setting (T5, P = 100, learning rate 0.3 with Adafactor, a start from
 embeddings of the vocabulary) is not confirmed.
+
+Use it: for the smallest thing to store for each task.
+Costs: P E parameters; every input is P tokens longer; learns slowly, at 1e-3
+  for 157 steps MiniLM stays at chance.
+Not with: GaLore (no kernel learns); with pool='first', heads that read every
+  token.
 """
 
 from glue_jax.method import Context, Facts, Method, train_only

@@ -4,6 +4,12 @@ peft/lora.py.
 LoRA on all linear layers of the blocks over weights in NF4; the rank, alpha and
 dropout are the paper's for 7B and 13B models (quoted from memory, not
 confirmed). The embeddings stay as they are.
+
+Use it: when the backbone is too large even frozen: LoRA over 4 bits.
+Costs: r (in + out) parameters a layer; unpacking makes a step slower, and for a
+  small model its peak memory is above full fine-tuning's.
+Not with: Hydra (no such layers), GaLore, `ada_deft` listed before it (its
+  weights are packed then).
 """
 
 from collections.abc import Sequence

@@ -3,6 +3,12 @@
 Parts: peft/scaling.py, peft/sources.py. Backbone and source adapters are
 frozen; the coefficients and a new head learn. Not here: the penalty on the
 coefficients' mean, an ablation of the official code that is off there.
+
+Use it: when finished tasks resemble a small target task.
+Costs: n D parameters a layer, down to n in all; n adapters in every pass, and
+  export keeps them.
+Not with: blocks without `ln_ffn` (experts, Hydra), or sources that are no
+  `pfeiffer` runs on this backbone.
 """
 
 from collections.abc import Sequence

@@ -9,6 +9,13 @@ longest, so that the layers wanted learn in turn.
 
 Train without warm-up, as published: a layer that learns while the rate is low
 moves little, and so waits until the others move as little.
+
+Use it: for full fine-tuning in less memory: few layers learn at a time, all of
+  them in turn.
+Costs: a program for each choice of layers, most of a short run's time; the
+  optimizer's state of frozen layers is kept.
+Not with: methods that freeze layers, GaLore, a warm-up; with all of `compress`,
+  also FNet, PoNet, Hydra and experts (leave out what they don't have).
 """
 
 from collections.abc import Sequence

@@ -3,6 +3,12 @@
 Parts: compress/wanda.py. `python -m launch.probe input-norms` writes the norms.
 List it first: the weights are pruned, then packed or tuned. A pruned weight
 stays zero while the kernels learn too; merging factors at export fills it.
+
+Use it: to tune a model of which half the weights are zero.
+Costs: a pass over data for the norms; arrays stay dense, so nothing gets faster
+  by itself.
+Not with: factors that are merged at export (`lora`, `dylora`), which fill
+  the zeros; what packs weights before it.
 """
 
 import optax
