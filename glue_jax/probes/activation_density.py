@@ -30,7 +30,7 @@ def of_run(
   """Measures the share of |activation| > threshold, averaged over examples.
 
   Args:
-    workdir: of the run; see `predict.open_run`.
+    workdir: of the run; see `open_run.open_run`.
     split: of its task.
     seed: which of several.
     data_dir: data folder, if not that of the run.

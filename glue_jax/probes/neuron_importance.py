@@ -21,7 +21,7 @@ def of_run(
   """Sums the importance over a split's examples, without dropout.
 
   Args:
-    workdir: of the run; see `predict.open_run`.
+    workdir: of the run; see `open_run.open_run`.
     split: one with labels.
     seed: which of several.
     limit: examples at most, from the split's beginning.
