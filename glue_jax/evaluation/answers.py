@@ -12,7 +12,7 @@ from glue_jax.metrics import squad
 
 
 def spans(predictions: Any, table: Table) -> dict[str, float]:
-  """Scores of a span task's `evaluate.Predictions`, primary first.
+  """Scores of a span task's `predictions.Predictions`, primary first.
 
   Raises:
     ValueError: a metric that there isn't for answer texts.
@@ -45,7 +45,7 @@ def candidates(predictions: Any, table: Table) -> dict[str, float]:
   """Scores of the most probable candidate of each question, primary first.
 
   Args:
-    predictions: `evaluate.Predictions` with probabilities of the rows; the
+    predictions: `predictions.Predictions` with probabilities of the rows; the
       last class is that of a right candidate.
     table: rows with `candidate` and `answers`.
   """
@@ -66,7 +66,7 @@ def sets(predictions: Any, labels: np.ndarray) -> dict[str, float]:
   """Scores of sets of classes; 'macro_f1' is the mean of the classes' F1.
 
   Args:
-    predictions: `evaluate.Predictions` with the logits (n, C).
+    predictions: `predictions.Predictions` with the logits (n, C).
     labels: (n, C), 0 or 1.
   """
   logits = np.asarray(predictions.outputs['logits'], np.float64)

@@ -12,7 +12,7 @@ from glue_jax.data import load, pipeline
 from glue_jax.data.readers import files
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
 from glue_jax.evaluation import evaluate
-from glue_jax.evaluation.evaluate import Predictions
+from glue_jax.evaluation.predictions import Predictions
 from glue_jax.reporting import files as files_lib
 
 FORMATS = ('jsonl', 'tsv')

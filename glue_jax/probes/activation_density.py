@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax.devices import sharding
-from glue_jax.evaluation import evaluate
+from glue_jax.evaluation.gather import gather
 from glue_jax.inference import open_run
 from glue_jax.method import Objective
 from glue_jax.methods import deft
@@ -64,7 +64,7 @@ def of_run(
   )
   with sharding.enter(parts.mesh):
     program = session.predict_fn(parts, run.host.state, run.host.variant)
-    rows = evaluate.gather(program, run.bundle.evals[split])
+    rows = gather(program, run.bundle.evals[split])
   layers = np.asarray(rows['all']).mean(0)
   return {
     'examples': len(rows['idx']),

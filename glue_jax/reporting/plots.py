@@ -274,7 +274,7 @@ def plot_predictions(predictions: Any, png: str | os.PathLike) -> bool:
   """Draws a labelled split's predictions by the kind of task.
 
   Args:
-    predictions: `glue_jax.evaluation.evaluate.Predictions`.
+    predictions: `glue_jax.evaluation.predictions.Predictions`.
     png: file to write.
 
   Returns:

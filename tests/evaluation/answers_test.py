@@ -6,6 +6,7 @@ import pytest
 from glue_jax.data.table import Table
 from glue_jax.data.tasks import by_name
 from glue_jax.evaluation import evaluate
+from glue_jax.evaluation.predictions import Predictions
 
 
 def predictions(name, rows, scores):
@@ -14,7 +15,7 @@ def predictions(name, rows, scores):
   table = Table(task, 'validation', rows, 'x', 'jsonl', True)
   right = np.asarray(scores)
   p = np.stack([1 - right, right], -1)
-  return evaluate.Predictions(
+  return Predictions(
     task,
     'validation',
     [row['idx'] for row in rows],

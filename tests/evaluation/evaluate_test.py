@@ -17,6 +17,8 @@ from glue_jax.data import batching, features, load, tokenizing
 from glue_jax.data.load import Table
 from glue_jax.data.tasks import by_name
 from glue_jax.evaluation import evaluate
+from glue_jax.evaluation.gather import gather
+from glue_jax.evaluation.predictions import Predictions
 from glue_jax.reporting import files
 
 
@@ -109,12 +111,12 @@ def test_lost_and_doubled_examples_are_errors():
   batches = make_batches(6, 3, logits=rte_logits(6))
   lost = Batches(batches.batches[:1], 6)
   with pytest.raises(RuntimeError, match='3 rows, 3 of them.* 6 examples'):
-    evaluate.gather(run, lost)
+    gather(run, lost)
   twice = Batches(batches.batches[:1] * 2, 6)
   with pytest.raises(RuntimeError, match='6 rows, 3 of them distinct'):
-    evaluate.gather(run, twice)
+    gather(run, twice)
   with pytest.raises(RuntimeError, match='no batches'):
-    evaluate.gather(run, Batches([], 0))
+    gather(run, Batches([], 0))
 
 
 def test_unlabelled_split_refuses_before_any_work():
@@ -218,7 +220,7 @@ def squad_table(task):
 def test_answer_texts_are_scored_as_fractions():
   task = by_name.get('squad_v2')
   table = squad_table(task)
-  found = evaluate.Predictions(
+  found = Predictions(
     task,
     'validation',
     [10, 11],
@@ -320,7 +322,7 @@ def test_two_processes_count_every_example_once(tmp_path):
     rank = int(sys.argv[2])
     jax.distributed.initialize(sys.argv[1], 2, rank)
     from jax.sharding import NamedSharding, PartitionSpec
-    from glue_jax.evaluation import evaluate
+    from glue_jax.evaluation.gather import gather
     from tests.evaluation.evaluate_test import Batches, make_batches
 
     n = 7
@@ -335,7 +337,7 @@ def test_two_processes_count_every_example_once(tmp_path):
     def run(batch):
       whole = jax.make_array_from_process_local_data(rows, batch['value'])
       return {'global': double(whole), 'local': batch['value'] + 1}
-    found = evaluate.gather(run, Batches(halves, n))
+    found = gather(run, Batches(halves, n))
     print(json.dumps({k: v.tolist() for k, v in found.items()}))
     """)
   )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glue_jax.data.tasks import by_name
-from glue_jax.evaluation import evaluate
+from glue_jax.evaluation.predictions import Predictions
 from glue_jax.export import model_card
 from glue_jax.reporting import files as files_lib
 from glue_jax.reporting import plots, run_record, tables, writers
@@ -135,7 +135,7 @@ def test_git_state_of_a_folder_without_git(monkeypatch, tmp_path):
 
 def make_predictions(task, split='validation'):
   n = 4
-  return evaluate.Predictions(
+  return Predictions(
     task,
     split,
     list(range(n)),
