@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
+from glue_jax.layers.dropout import dropout as drop
 from glue_jax.method import Loss
 from glue_jax.peft.adapter import Linear
 from glue_jax.peft.source_adapters import Sources, Stacked
@@ -96,8 +97,7 @@ def plug(
     hidden = sources.hidden(h, stacked)
     logits = scores(h, hidden, stacked.up, query, key)
     if dropout and site.train:
-      keep = jax.random.bernoulli(site.rng(), 1 - dropout, logits.shape)
-      logits = jnp.where(keep, logits / (1 - dropout), 0)
+      logits = drop(logits, site.rng(), dropout)
     p = jax.nn.softmax(logits, -1)
     return next_fn(x + mixed(p, hidden, stacked.up) @ value)
 

@@ -26,6 +26,7 @@ import numpy as np
 import optax
 
 from glue_jax import tree
+from glue_jax.layers.dropout import dropout as drop
 from glue_jax.plugs import Plug, Site
 
 INITIALISATIONS = ('svd_residual', 'svd_zero', 'released')
@@ -66,8 +67,7 @@ def plug(
     s = site.param('lamda_s', _uniform(rank), (rank, rank))
     b = site.param('lamda_b', zeros, (rank, y.shape[-1]))
     if dropout and site.train:
-      keep = jax.random.bernoulli(site.rng(), 1 - dropout, x.shape)
-      x = jnp.where(keep, x / (1 - dropout), 0)
+      x = drop(x, site.rng(), dropout)
     a, s, b = (leaf.astype(x.dtype) for leaf in (a, s, b))
     return y + (alpha / rank) * (((x @ a) @ s) @ b)
 

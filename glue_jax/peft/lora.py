@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
+from glue_jax.layers.dropout import dropout as drop
 from glue_jax.plugs import Plug, Site
 
 
@@ -51,8 +52,7 @@ def plug(pattern: str, rank: int, factor: float, dropout: float = 0.0) -> Plug:
     a = site.param('lora_a', initial_a, (x.shape[-1], rank))
     b = site.param('lora_b', jax.nn.initializers.zeros, (rank, y.shape[-1]))
     if dropout and site.train:
-      keep = jax.random.bernoulli(site.rng(), 1 - dropout, x.shape)
-      x = jnp.where(keep, x / (1 - dropout), 0)
+      x = drop(x, site.rng(), dropout)
     # On the activation path: forming W + A B would cost twice the work.
     return y + factor * ((x @ a.astype(x.dtype)) @ b.astype(x.dtype))
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
+from glue_jax.layers.dropout import dropout as drop
 from glue_jax.peft import lora
 from glue_jax.plugs import Plug, Site
 
@@ -41,8 +42,7 @@ def plug(pattern: str, length: int, dropout: float = 0.0) -> Plug:
     prefix = prefix.reshape(length, *x.shape[2:]).astype(x.dtype)
     prefix = jnp.broadcast_to(prefix, (len(x), *prefix.shape))
     if dropout and site.train:
-      keep = jax.random.bernoulli(site.rng(), 1 - dropout, prefix.shape)
-      prefix = jnp.where(keep, prefix / (1 - dropout), 0)
+      prefix = drop(prefix, site.rng(), dropout)
     return jnp.concatenate([prefix, x], 1)
 
   def call(site: Site, next_fn, query, key, value, bias, train):

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.dropout import dropout as drop
 from glue_jax.peft import adapter
 from glue_jax.peft.adapter import Linear
 from glue_jax.peft.source_adapters import Sources, Stacked
@@ -48,8 +49,7 @@ def constrained(omega: jax.Array, constraint: str) -> jax.Array:
 
 def dropped(omega: jax.Array, rate: float, rng: jax.Array) -> jax.Array:
   """Drops entries of omega itself (a whole adapter where it is (n, 1))."""
-  keep = jax.random.bernoulli(rng, 1 - rate, omega.shape)
-  return jnp.where(keep, omega / (1 - rate), 0)
+  return drop(omega, rng, rate)
 
 
 def initial(
