@@ -1,7 +1,7 @@
 """Configs: plain `ml_collections` records whose schema is the code itself.
 
 A section of a config is the keyword arguments of the function that consumes
-it: `call` binds the two, so a key that nothing reads is an error before any
+it: `bind` joins the two, so a key that nothing reads is an error before any
 work starts, and "which values may stand here" is answered by the function's
 signature and docstring.
 """
@@ -18,13 +18,13 @@ import ml_collections
 
 # Every top-level key and what it holds when a config leaves it out.
 DEFAULTS: dict[str, Any] = dict(
-  task=dict(),  # glue_jax.data.pipeline.build: what is read
-  data=dict(),  # glue_jax.data.pipeline.build: how it is batched
-  model=dict(),  # glue_jax.start.build_model: which network, from where
+  task=dict(),  # glue_jax.data.tasks.by_name.make: what is learned
+  data=dict(),  # glue_jax.data.pipeline.build: how it is read and batched
+  model=dict(),  # glue_jax.training.sections.Network: its sizes, its weights
   objective=dict(name='task'),  # glue_jax/objectives/<name>.py
   methods=(),  # ((name, kwargs), ...): glue_jax/methods/<name>.py
   optimizer=dict(),  # glue_jax.optim.build.make
-  train=dict(),  # glue_jax.training.train.TrainConfig
+  train=dict(),  # glue_jax.training.sections.Schedule
   mesh=dict(),  # glue_jax.devices.sharding.make_mesh
   seeds=(0,),  # one run for each
   stages=(),  # ((name, overrides), ...): one run after another

@@ -9,7 +9,7 @@ import jax
 from glue_jax import config, method, tree
 from glue_jax.devices import sharding
 from glue_jax.methods import pfeiffer
-from glue_jax.training import build
+from glue_jax.training import begin, build_data, compose, schema
 from glue_jax.training.parts import Parts
 from glue_jax.weights import saved_model
 
@@ -34,11 +34,11 @@ def save(
   """
   settings = dict(size=4) | settings
   parts = _parts(json.dumps(config.plain(base)), backbone_seed)
-  batch = build.example_batch(parts.bundle)
+  batch = build_data.example_batch(parts.bundle)
   context = method.Context(None, None, parts.plain.model, 1, 1, None, None)
   made = pfeiffer.make(context, **settings)
   params = sharding.gather(parts.params, parts.mesh)
-  whole, owners = method.add_leaves(
+  whole, owners = compose.add_leaves(
     jax.random.key(1000 + seed), params, parts.plain, [made], batch
   )
   own, plain = tree.partition(whole, lambda name: name in owners)
@@ -53,4 +53,4 @@ def save(
 @functools.cache
 def _parts(base: str, seed: int) -> Parts:
   config_of = config.complete(json.loads(base))
-  return build.build(config_of, seed, total_steps=lambda _: 1)
+  return begin.build(schema.bind(config_of, 1), seed)

@@ -14,7 +14,7 @@ import numpy as np
 
 from glue_jax import tree
 from glue_jax.devices import sharding
-from glue_jax.training import build
+from glue_jax.training import begin
 from tests.conftest import tiny_config
 from tests.law_cases import Case
 
@@ -28,7 +28,7 @@ def trained(name, changes, devices):
   make = lambda _: sharding.make_mesh(
     data=1, fsdp=devices, devices=jax.devices()[:devices]
   )
-  with mock.patch.object(build, 'make_mesh', make):
+  with mock.patch.object(begin, 'make_mesh', make):
     params, *said = Case(name, tiny_config(**changes)).trained(4)
   return tree.flatten(params), said
 

@@ -15,7 +15,14 @@ import pytest
 from glue_jax import config, tree
 from glue_jax.devices import sharding
 from glue_jax.method import Host
-from glue_jax.training import build, checkpoint, session
+from glue_jax.training import (
+  begin,
+  build_data,
+  build_params,
+  checkpoint,
+  schema,
+  session,
+)
 from tests import adapters, device_laws_test
 from tests.conftest import ROOT, on_devices, tiny_config
 from tests.law_cases import Case
@@ -33,7 +40,7 @@ def teacher(tmp_path_factory):
 
   folder = tmp_path_factory.mktemp('teacher')
   config = tiny_config(model=ROOM)
-  parts = build.build(config, 1, total_steps=lambda _: 4)
+  parts = begin.build(schema.bind(config, 4), 1)
   params = sharding.gather(parts.params, parts.mesh)
   saved_model.save(folder, parts.plain.model, params)
   neurons = np.arange(parts.plain.model.config.intermediate_size)
@@ -82,9 +89,9 @@ def host(value):
 def test_the_model_is_the_plain_one_at_the_start(case):
   parts = case.parts
   # What a method keeps in another form (packed) is taken as it was before.
-  batch = build.example_batch(parts.bundle)
-  before = build.initial_params(
-    case.config, parts.plain, jax.random.key(0), batch
+  batch = build_data.example_batch(parts.bundle)
+  before = build_params.initial_params(
+    parts.sections.model, None, parts.plain, jax.random.key(0), batch
   )
   kept, _ = tree.partition(parts.params, lambda n: n in parts.names)
   plain = tree.unflatten(tree.flatten(before) | tree.flatten(kept))
@@ -138,9 +145,9 @@ def test_saved_restored_and_continued_is_bit_equal(case, tmp_path):
   data = case.parts.bundle.train
   notes = session.notes(Host(data, 2, 4, half, step=2), {})
   saved.save('last', 2, half, notes)
-  fresh = Host(data, 2, 4, case.start())
+  fresh = case.run.afresh().host
   with sharding.enter(case.parts.mesh):
-    session.restore(saved, case.parts, case.tx, fresh)
+    session.restore(saved, case.parts, case.run.tx, fresh)
   continued, _ = case.step(fresh.state, 2)
   assert fresh.step == 2
   for a, b in zip(jax.tree.leaves(straight), jax.tree.leaves(continued)):

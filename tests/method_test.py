@@ -4,18 +4,11 @@ import numpy as np
 import pytest
 
 from glue_jax import tree
-from glue_jax.method import (
-  Host,
-  Method,
-  add_leaves,
-  compose,
-  freeze,
-  train_only,
-)
+from glue_jax.method import Method
 from glue_jax.models import model as models
 from glue_jax.peft import adapter, lora
 from glue_jax.plugs import Apply, Plug, Recorder
-from glue_jax.training.state import TrainState, resplit, split
+from glue_jax.training.compose import add_leaves
 
 BATCH = {
   'input_ids': np.arange(1, 13, dtype=np.int32).reshape(2, 6),
@@ -122,32 +115,6 @@ def test_a_rank_over_the_layers_size_is_refused(plain, params):
     add_leaves(jax.random.key(0), params, plain, [wide], BATCH)
 
 
-def test_composed_labels_need_all_votes_but_owners_decide_on_their_own():
-  params = {'body': jnp.ones(1), 'head': jnp.ones(1), 'a': {'x': jnp.ones(1)}}
-  own = Method('own', labels=train_only('a/x', 'head'))
-  other = Method('other', labels=freeze('a/x', 'body'))
-  labels = compose([own, other], {'a/x': 'own'}).labels(params, {})
-  assert tree.flatten(labels) == {
-    'body': 'frozen',
-    'head': 'train',
-    'a/x': 'train',
-  }
-
-
-def test_composition_order_and_collisions():
-  double = Method('double', reparam=lambda p, *a: 2 * p, export=lambda p: 2 * p)
-  add = Method('add', reparam=lambda p, *a: p + 1, export=lambda p: p + 1)
-  both = compose([double, add])
-  assert both.reparam(3, 0, None) == 7
-  assert both.export(3) == 7
-  with pytest.raises(ValueError, match=r"twice: \['add'\]"):
-    compose([add, add])
-  teacher = lambda rng: {'teacher': {}}
-  pair = [Method(n, init_frozen=teacher) for n in 'ab']
-  with pytest.raises(ValueError, match="b: init_frozen names .'teacher'"):
-    compose(pair).init_frozen(jax.random.key(0))
-
-
 def test_recorder_keeps_outputs_and_looks_like_apply(plain, params):
   recorder = Recorder(plain.replace(step=3))
   recorder(params, BATCH)
@@ -176,48 +143,3 @@ def test_adapter_is_the_bottleneck_with_its_residual():
   # relu(1 - 2 + .5) = 0: only the bias is left.
   out = adapter.bottleneck(x, down, up, jax.nn.relu)
   np.testing.assert_allclose(out, [[0.1, 0.2]])
-
-
-def test_split_refuses_wrong_labels():
-  params = {'a': jnp.ones(1), 'b': jnp.ones(1)}
-  with pytest.raises(ValueError, match='no leaf learns'):
-    split(params, {'a': 'frozen', 'b': 'frozen'})
-  with pytest.raises(ValueError, match="'train' or 'frozen'"):
-    split(params, {'a': 'train', 'b': 'maybe'})
-  with pytest.raises(ValueError, match=r"differ in \['b'\]"):
-    split(params, {'a': 'train'})
-
-
-def test_resplit_keeps_the_optimizer_state_of_what_goes_on_learning():
-  import optax
-
-  tx = optax.adam(0.1)
-  params = {'a': jnp.ones(2), 'b': jnp.ones(2)}
-  train, frozen = split(params, {'a': 'train', 'b': 'frozen'})
-  opt = tx.update(train, tx.init(train), train)[1]
-  state = TrainState(
-    step=jnp.zeros((), jnp.int32),
-    params=train,
-    frozen={'params': frozen},
-    opt_state=opt,
-    extra={},
-  )
-  both = resplit(state, {'a': 'train', 'b': 'train'}, tx)
-  assert set(both.params) == {'a', 'b'} and both.frozen == {'params': {}}
-  mu = both.opt_state[0].mu
-  np.testing.assert_array_equal(mu['a'], opt[0].mu['a'])
-  np.testing.assert_array_equal(mu['b'], 0)
-  assert both.opt_state[0].count == 1
-
-
-def test_patience_counts_evaluations_without_a_lower_loss():
-  host = Host(None, 1, 9, None)
-  ended = []
-  for loss in (3.0, 2.0, 2.5, 1.0, 1.0, 1.5):
-    host.metrics = {'validation': {'loss': loss}, 'test': {'loss': 0.0}}
-    ended.append(host.out_of_patience(2))
-  assert ended == [False] * 5 + [True] and host.finished
-  assert not Host(None, 1, 9, None).out_of_patience(0)
-  host.metrics = {'validation': {'f1': 1.0}}
-  with pytest.raises(ValueError, match=r"validation has \['f1'\]"):
-    host.out_of_patience(2)

@@ -7,60 +7,15 @@ blocks are full, and documents are divided by a separator). A file ends with
 the separator between them.
 """
 
-import hashlib
 import os
-import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from glue_jax.data.cache import cached
 from glue_jax.data.examples import Examples
-from glue_jax.data.readers import files as readers
+from glue_jax.data.readers import texts
 from glue_jax.data.tokenizing import Tokenizer
-
-NO_LIMIT = 1 << 30  # longer than any line
-
-
-def find(paths: Sequence[str | os.PathLike]) -> list[pathlib.Path]:
-  """The text files among files and folders (searched to the bottom).
-
-  Raises:
-    FileNotFoundError: a path does not exist, or a folder has no text file.
-  """
-  files = []
-  for path in map(pathlib.Path, paths):
-    if path.is_file():
-      files.append(path)
-      continue
-    inside = [*path.rglob('*.txt'), *path.rglob('*.txt.gz')]
-    if not inside:
-      raise FileNotFoundError(
-        f'{path}: expected a text file or a folder with .txt or .txt.gz files'
-      )
-    files += sorted(inside)
-  return files
-
-
-def read_lines(files: Sequence[pathlib.Path]) -> Iterator[str]:
-  """Lines of the files, blank ones left out.
-
-  Raises:
-    ValueError: NUL or invalid UTF-8, with file and line; an empty file.
-  """
-  for path in files:
-    log = readers.Log(path)
-    for _, text in readers.lines_or_blank(path, log):
-      if text:
-        yield text
-
-
-def digest(files: Sequence[pathlib.Path]) -> str:
-  """Hash of the files' contents, in hex digits."""
-  found = hashlib.sha256()
-  for path in files:
-    found.update(readers.read_bytes(path) + b'\0')
-  return found.hexdigest()
 
 
 def blocks(
@@ -86,8 +41,8 @@ def blocks(
   """
   if block_length < 8:
     raise ValueError(f'block_length={block_length}; expected at least 8')
-  found = find(files)
-  key = ['blocks', digest(found), tokenizer.fingerprint, block_length]
+  found = texts.find(files)
+  key = ['blocks', texts.digest(found), tokenizer.fingerprint, block_length]
   return cached(lambda: _blocks(found, tokenizer, block_length), key, cache_dir)
 
 
@@ -125,8 +80,10 @@ def _blocks(files, tokenizer, block_length) -> Examples:
 
 def _stream(path, tokenizer) -> tuple[np.ndarray, np.ndarray]:
   """(ids, word begins) of one file, with a separator at the end."""
-  lines = list(read_lines([path]))
-  encoded = tokenizer.encode(lines, max_length=NO_LIMIT, extras=('word_ids',))
+  lines = list(texts.read_lines([path]))
+  encoded = tokenizer.encode(
+    lines, max_length=texts.NO_LIMIT, extras=('word_ids',)
+  )
   word = encoded.word_ids
   real = word >= 0
   new = word != np.concatenate([[-1], word[:-1]])

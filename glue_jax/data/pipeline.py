@@ -15,6 +15,7 @@ from glue_jax.data import (
   tokenizing,
 )
 from glue_jax.data.examples import Examples
+from glue_jax.data.readers import texts
 from glue_jax.data.table import Table
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
 from glue_jax.data.tokenizing import Tokenizer
@@ -117,9 +118,9 @@ def build(
   if train_split in tables and not tables[train_split].labelled:
     tables[train_split].labels()  # raises: there is nothing to learn from
   if tokenizer == 'train':
-    texts = _training_texts(tables, files_of, train_split)
+    lines = _training_texts(tables, files_of, train_split)
     tokenizer = tokenizing.train_wordpiece(
-      texts, vocab_size, lowercase=lowercase
+      lines, vocab_size, lowercase=lowercase
     )
   elif not isinstance(tokenizer, Tokenizer):
     tokenizer = tokenizing.get_tokenizer(tokenizer)
@@ -194,7 +195,7 @@ def from_rows(
 
 def _training_texts(tables, files_of, train_split):
   if train_split in files_of:
-    return corpora.read_lines(files_of[train_split])
+    return texts.read_lines(files_of[train_split])
   return _all_texts(tables.get(train_split))
 
 
@@ -216,7 +217,7 @@ def _corpus(split, data_dir, files):
       f'{sorted(files or {})}'
     )
   root = data_dir or os.environ.get(load.VARIABLE, '')
-  return corpora.find([os.path.join(root, files[split])])
+  return texts.find([os.path.join(root, files[split])])
 
 
 def _limit(count: int, limit: int | None, seed: int) -> np.ndarray | None:

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from glue_jax.data import corpora, segments
+from glue_jax.data import segments
 from glue_jax.data.cache import cached
 from glue_jax.data.examples import Examples
 from glue_jax.data.readers import files as readers
+from glue_jax.data.readers import texts
 from glue_jax.data.tokenizing import Tokenizer
 
 LABELS = ('next', 'swapped', 'other')
@@ -68,8 +69,8 @@ def pairs(
     raise ValueError(
       f'data.sentences={sentences!r}; expected one of {SENTENCES}'
     )
-  found = corpora.find(files)
-  key = ['sentence_pairs', corpora.digest(found), tokenizer.fingerprint]
+  found = texts.find(files)
+  key = ['sentence_pairs', texts.digest(found), tokenizer.fingerprint]
   key += [max_length, copies, sentences, seed]
   read = _READ[sentences]
   make = lambda: _pairs(found, tokenizer, max_length, copies, read, seed)
@@ -125,14 +126,14 @@ def _by_rule(path) -> list[str]:
 
 
 _READ = {
-  'line': lambda path: list(corpora.read_lines([path])),
+  'line': lambda path: list(texts.read_lines([path])),
   'rule': _by_rule,
 }
 
 
 def _sentences(lines, tokenizer) -> list[Sentence]:
   encoded = tokenizer.encode(
-    lines, max_length=corpora.NO_LIMIT, extras=('word_ids',)
+    lines, max_length=texts.NO_LIMIT, extras=('word_ids',)
   )
   sentences = []
   for low, high in zip(encoded.bounds[:-1], encoded.bounds[1:], strict=True):

@@ -349,7 +349,7 @@ def train_wordpiece(
   """Trains WordPiece on texts; equal texts give an equal vocabulary.
 
   Args:
-    texts: lines of text (use corpora.read_lines for files).
+    texts: lines of text (use readers.texts.read_lines for files).
     vocab_size: most entries; fewer when the texts have no more pieces.
     folder: where to save it.
     lowercase: lower case and strip accents, as the uncased BERT does.

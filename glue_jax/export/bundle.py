@@ -23,9 +23,9 @@ from glue_jax import tree
 from glue_jax.devices import sharding
 from glue_jax.export import bundle_folder
 from glue_jax.export.bundle_folder import EXTRA, Bundle, digest, same
-from glue_jax.inference.open_run import Run
+from glue_jax.inference.run import Run
 from glue_jax.method import Host
-from glue_jax.training import build, session
+from glue_jax.training import begin, schema, session
 from glue_jax.training.parts import Parts
 from glue_jax.weights import huggingface
 from glue_jax.weights import source as source_lib
@@ -97,7 +97,7 @@ def of_leaves(
       'the run began from its seed, not from weights, so there is no backbone '
       'that a bundle could belong to; set config.model.weights'
     )
-  start = begin(config, record['seed'], tokenizer)
+  start = start_of(config, record['seed'], tokenizer)
   given = on_host(start.params, start.mesh)
   labels = start.method.labels(start.params, record['variant'])
   learns = {n for n, label in tree.flatten(labels).items() if label == 'train'}
@@ -160,7 +160,7 @@ def load(
     },
   )
   config = config_lib.complete(config | {'seeds': [record['seed']]})
-  parts = begin(config, record['seed'], **data)
+  parts = start_of(config, record['seed'], **data)
   _check_start(folder, bundle, parts, config, backbone)
   flat = tree.flatten(parts.params) | bundle.params
   with sharding.enter(parts.mesh):
@@ -185,7 +185,7 @@ def load(
     )
 
 
-def begin(
+def start_of(
   config: Any, seed: int = 0, tokenizer: Any = None, **data: Any
 ) -> Parts:
   """Returns what a run begins with, but for another seed.
@@ -197,12 +197,12 @@ def begin(
     **data: overrides of the config's data section; by default nothing is read.
 
   Raises:
-    ValueError: see `build.build`.
+    ValueError: see `begin.build`.
   """
   data = {'train_split': '', 'eval_splits': ()} | data
   if tokenizer is not None:
     data['tokenizer'] = tokenizer
-  return build.build(config, seed + 1, total_steps=lambda _: 1, **data)
+  return begin.build(schema.bind(config, 1), seed + 1, **data)
 
 
 def on_host(params: tree.Tree, mesh: Any) -> dict[str, np.ndarray]:

@@ -179,10 +179,10 @@ def to_bundle(
     'data': {'tokenizer': str(tokenizer or backbone), 'max_length': max_length},
     'model': {'weights': str(backbone), 'fresh': ['head/.*']},
   }
-  plain = bundles.begin(config_lib.complete(config))
+  plain = bundles.start_of(config_lib.complete(config))
   method, settings, leaves = read(folder, plain.plain.model)
   config = config_lib.complete(config | {'methods': [[method, settings]]})
-  parts, other = (bundles.begin(config, seed) for seed in (1, 2))
+  parts, other = (bundles.start_of(config, seed) for seed in (1, 2))
   flat, drawn = (bundles.on_host(p.params, p.mesh) for p in (parts, other))
   labels = tree.flatten(parts.method.labels(parts.params, {}))
   lacking = sorted(

@@ -1,66 +1,16 @@
 """A finished (or stopped) run, loaded for evaluation, prediction and export."""
 
-import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import jax
 
 from glue_jax import config as config_lib
 from glue_jax.devices import sharding
-from glue_jax.method import Host
-from glue_jax.training import build, checkpoint, session
-from glue_jax.training.parts import Parts
+from glue_jax.inference.run import Run
+from glue_jax.training import checkpoint, session
+from glue_jax.training.begin import begin
 from glue_jax.weights import run_folder, saved_model
-
-
-@dataclasses.dataclass
-class Run:
-  """A run's parts with the parameters of one checkpoint.
-
-  Attributes:
-    config, task, tokenizer, bundle: as in training, but without training data.
-    model: the plain module.
-    params: its tree after the method's export (merged), on the host.
-    predict_fn: batch -> outputs; what `evaluate` and `predict` take.
-    step: of the checkpoint.
-    parts: everything else.
-    host: holds the state, before export, and its variant.
-    begun: the config as it was at the start: `config` may have other weights.
-    rank: that was chosen by `at_rank`; None = that of the training.
-    workdir: folder of this one run; None for a bundle, which has none.
-  """
-
-  config: Any
-  task: Any
-  tokenizer: Any
-  bundle: Any
-  model: Any
-  params: Any
-  predict_fn: Callable
-  step: int
-  parts: Parts
-  host: Host
-  begun: Any
-  rank: int | None = None
-  workdir: pathlib.Path | None = None
-
-  def at_rank(self, rank: int) -> 'Run':
-    """Returns the run with its low-rank update cut to a smaller rank.
-
-    Raises:
-      ValueError: see `session.truncated`.
-    """
-    with sharding.enter(self.parts.mesh):
-      state = session.truncated(self.parts, self.host.state, rank)
-      return dataclasses.replace(
-        self,
-        params=session.exported(self.parts, state),
-        predict_fn=session.predict_fn(self.parts, state, self.host.variant),
-        rank=rank,
-      )
 
 
 def load_run(
@@ -95,11 +45,9 @@ def load_run(
     config = config_lib.complete(dict(config, model={'weights': str(model)}))
     data = {'tokenizer': str(model)} | data
   data = {'train_split': '', 'eval_splits': ()} | data
-  parts = build.build(config, seed, total_steps=lambda _: 1, load=False, **data)
+  run = begin(config, seed, total=1, load=False, **data)
+  parts, host = run.parts, run.host
   with sharding.enter(parts.mesh):
-    tx, _ = session.make_optimizer(config, parts)
-    key = jax.random.key(seed)
-    host = Host(None, 1, 1, session.initial_state(parts, tx, key))
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', create=False)
     newest = saved.newest(which)  # also moves damaged ones aside
     kept = saved.steps(which)
@@ -113,7 +61,7 @@ def load_run(
       raise checkpoint.CheckpointError(
         f'{workdir} has no whole checkpoint of kind {which!r}'
       )
-    session.restore_step(saved, which, step, parts, tx, host)
+    session.restore_step(saved, which, step, parts, run.tx, host)
     params = session.exported(parts, host.state)
     predict = session.predict_fn(parts, host.state, host.variant)
   return Run(

@@ -30,6 +30,7 @@ from glue_jax.merging.merge import Settings
 from glue_jax.merging.sources import Source, layout_of
 from glue_jax.models import model as models_lib
 from glue_jax.plugs import Apply, Plug
+from glue_jax.training import schema
 from glue_jax.weights import huggingface, run_folder, saved_model
 
 KINDS = ('classification', 'regression', 'multiple_choice')
@@ -284,8 +285,8 @@ def _task_of(source: Source, name: str | None) -> tuple[Task, Mapping]:
     folder = next((p for p in places if run_folder.is_run(p)), None)
     if folder is not None:
       config = run_folder.read_config(folder)
-      kwargs = config_lib.bind(by_name.make, config.task, 'task')
-      return by_name.make(**kwargs), config_lib.plain(config.data)
+      task = by_name.make(**schema.bind_section('task', config))
+      return task, config_lib.plain(config.data)
   if name is None:
     raise ValueError(
       f'{source.folder} does not say which task it is for; name one for each '

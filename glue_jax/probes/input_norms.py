@@ -8,7 +8,7 @@ import numpy as np
 from glue_jax import config as config_lib
 from glue_jax.compress import wanda
 from glue_jax.devices import cpu, sharding
-from glue_jax.training import build
+from glue_jax.training import begin, schema
 
 _LAYERS = r'encoder/layer_\d+/.*'
 
@@ -36,10 +36,8 @@ def of_config(
     raise ValueError(
       'a config with stages starts from several models; give that of one stage'
     )
-  parts = build.build(config, config.seeds[0], total_steps=lambda _: 1)
-  data = parts.bundle.train
-  if data is None:
-    raise ValueError(f'task {parts.bundle.task.name} has no split to train on')
+  parts = begin.build(schema.bind(config, 1), config.seeds[0])
+  data = parts.train_data()
 
   def run(params, batch, mask):
     apply = parts.plain.replace(plugs=(wanda.plug(_LAYERS, mask),))

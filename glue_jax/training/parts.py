@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 from glue_jax import method
 from glue_jax.data import pipeline
 from glue_jax.plugs import Apply
+from glue_jax.training.sections import Sections
 
 
 @dataclasses.dataclass
@@ -15,7 +16,7 @@ class Parts:
   """All that a config names, built.
 
   Attributes:
-    config: completed config.
+    sections: the config, bound.
     mesh: devices.
     bundle: data, task and tokenizer.
     apply: the model with all plugs, without frozen trees.
@@ -28,7 +29,7 @@ class Parts:
     programs: compiled predictions by variant.
   """
 
-  config: Any
+  sections: Sections
   mesh: Mesh
   bundle: pipeline.DataBundle
   apply: Apply
@@ -40,3 +41,13 @@ class Parts:
   rules: tuple
   names: frozenset
   programs: dict = dataclasses.field(default_factory=dict)
+
+  def train_data(self) -> Any:
+    """Returns the training batches.
+
+    Raises:
+      ValueError: there are none.
+    """
+    if self.bundle.train is None:
+      raise ValueError(f'task {self.bundle.task.name} has no split to train on')
+    return self.bundle.train

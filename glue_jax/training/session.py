@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import optax
 from absl import logging
 
-from glue_jax import config as config_lib
 from glue_jax import tree
 from glue_jax.devices import cpu, sharding
 from glue_jax.evaluation import evaluate
@@ -21,16 +21,15 @@ from glue_jax.training.parts import Parts
 from glue_jax.training.state import TrainState, parked, resplit, split
 
 
-def make_optimizer(config: Any, parts: Parts) -> tuple[Any, Callable]:
+def make_optimizer(
+  parts: Parts,
+) -> tuple[optax.GradientTransformation, Callable]:
   """Returns (transformation, schedule), wrapped by the method."""
-  given = ('total_steps', 'names', 'leaf_states')
-  kwargs = config_lib.bind(optim.make, config.optimizer, 'optimizer', *given)
-  names = tree.flatten(parts.params)
   tx, rate = optim.make(
     total_steps=parts.total_steps,
-    names=names,
+    names=tree.flatten(parts.params),
     leaf_states=parts.method.revisits,
-    **kwargs,
+    **parts.sections.optimizer,
   )
   wrap = parts.method.wrap_tx
   return (wrap(tx) if wrap else tx), rate
@@ -105,6 +104,9 @@ def restore_step(
   host.variant = dict(record['variant'])
   host.memory = dict(record['memory'])
   host.metrics = record['metrics']
+  # Older checkpoints say only in the notes that the run ended early.
+  ended = host.memory.get('patience', {}).get('finished', False)
+  host.stop = record.get('stop', ended)
   if host.train_data is not None:
     host.train_data.restore(record['data'])
   state = relabel(parts, host, tx)
@@ -123,6 +125,7 @@ def notes(host: Host, best: dict[str, Any]) -> dict[str, Any]:
     'variant': host.variant,
     'memory': host.memory,
     'metrics': host.metrics,
+    'stop': host.stop,
     'data': host.train_data.state(),
     'best': best,
   }

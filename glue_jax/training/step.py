@@ -216,6 +216,17 @@ class Programs:
       self.seconds += time.perf_counter() - start
     return lean.replace(frozen=state.frozen), metrics
 
+  def traced(
+    self,
+    variant: Mapping[str, Any],
+    state: TrainState,
+    batch: Mapping[str, jax.Array],
+    key: jax.Array,
+  ) -> jax.stages.Traced:
+    """Returns the program of a step; nothing is compiled or run."""
+    lean = state.replace(frozen={})
+    return self._program(variant, lean).trace(lean, state.frozen, batch, key)
+
   def _program(self, variant, state):
     key = (tuple(sorted(variant.items())), jax.tree.structure(state))
     if key not in self._cache:

@@ -1,7 +1,7 @@
 """The loop. It knows records of functions only: no method, no model, no task.
 
-Stages, in this order: config, mesh + data + model + params + method (all in
-build.py), split, optimizer, step, restore, loop, export.
+Stages, in this order: config, mesh, data, model, params, method, optimizer,
+split, step (all in begin.py), restore, loop, export.
 """
 
 import json
@@ -21,11 +21,10 @@ from glue_jax.method import Host
 from glue_jax.reporting import run_record, tables
 from glue_jax.reporting.files import replace_text
 from glue_jax.reporting.writers import Progress, Writer
-from glue_jax.training import build, checkpoint, session
+from glue_jax.training import checkpoint, session
+from glue_jax.training.begin import begin
 from glue_jax.training.monitor import Clock, Monitor, Signals
 from glue_jax.training.parts import Parts
-from glue_jax.training.schema import Schedule
-from glue_jax.training.step import Programs, make_step
 from glue_jax.weights import saved_model
 
 
@@ -64,37 +63,15 @@ def train(
     logging.info('%s is finished already', workdir)
     return json.loads((workdir / 'result.json').read_text())
 
-  # Config, mesh, data, model, params, method.
-  schedule = Schedule(**config_lib.bind(Schedule, config.train, 'train'))
-  parts = build.build(config, seed, total_steps=schedule.total_steps)
-  data, total = parts.bundle.train, parts.total_steps
-  if data is None:
-    raise ValueError(f'task {parts.bundle.task.name} has no split to train on')
-  per_epoch = data.steps_per_epoch
+  # All that stands before the first step.
+  run = begin(config, seed)
+  parts, host, schedule = run.parts, run.host, run.parts.sections.train
+  data, total = parts.train_data(), parts.total_steps
 
   with sharding.enter(parts.mesh), Signals() as signals:
-    # Split, optimizer.
-    tx, rate = session.make_optimizer(config, parts)
-    key = jax.random.key(seed)
-    host = Host(data, per_epoch, total, session.initial_state(parts, tx, key))
-    host.evaluate = lambda: session.evaluate_splits(parts, host)[0]
-
-    # Step.
-    programs = Programs(
-      lambda variant: make_step(
-        parts.apply.replace(variant=variant),
-        parts.objective,
-        parts.method,
-        tx,
-        accumulate=schedule.accumulate,
-        nonfinite=schedule.nonfinite,
-      ),
-      limit=schedule.max_programs,
-    )
-
     # Restore.
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', schedule.keep)
-    best = session.restore(saved, parts, tx, host)
+    best = session.restore(saved, parts, run.tx, host)
     start = host.step
     monitor = Monitor(stop=schedule.nonfinite == 'stop')
     writer = Writer(workdir, start if start else None)
@@ -102,27 +79,21 @@ def train(
     clock = Clock(started)
 
     # Loop.
-    eval_every = schedule.eval_every or per_epoch
+    eval_every = schedule.eval_every or host.steps_per_epoch
     save_every = schedule.save_every or eval_every
     batches = iter(data.iterate(host.step, total))
-    while host.step < total and not host.finished:
-      host.epoch = host.step // per_epoch
-      if host.step % per_epoch == 0:
-        run_hooks(parts, 'before_epoch', host)
-      run_hooks(parts, 'before_step', host)
-      host.state = session.relabel(parts, host, tx)
-      local = next(batches)
-      batch = sharding.put_batch(local, parts.mesh)
-      host.state, metrics = programs(host.variant, host.state, batch, key)
-      host.step += 1
-      monitor.push(host.step, metrics, local['idx'])
-      monitor.compiled(programs.traces, schedule.max_programs)
+    while host.step < total and not host.stop:
+      run.prepare()
+      rows = next(batches)
+      metrics = run.step(rows)
+      monitor.push(host.step, metrics, rows['idx'])
+      monitor.compiled(run.programs.traces, schedule.max_programs)
       clock.step(data.batch_size)
 
-      ends = host.step == total
+      ends = host.stop or host.step == total
       if host.step % schedule.log_every == 0 or ends:
         means = monitor.drain()
-        lr = float(rate(host.step - 1))
+        lr = float(run.rate(host.step - 1))
         named = {f'train/{name}': value for name, value in means.items()}
         writer.scalars(host.step, named | {'lr': lr})
         writer.timings(host.step, {'examples_per_s': clock.rate()})
@@ -137,8 +108,8 @@ def train(
           named = {f'{split_name}/{name}': v for name, v in values.items()}
           writer.scalars(host.step, named)
         bar.message(tables.metrics_line(host.step, host.metrics))
-        run_hooks(parts, 'after_eval', host)
-        ends |= host.out_of_patience(schedule.patience)
+        run.call('after_eval')
+        ends |= host.stop
         best = session.save_best(saved, parts, host, best)
         clock.pause()
       if host.step % save_every == 0 or ends or stop:
@@ -158,10 +129,10 @@ def train(
 
     # Export.
     if schedule.select == 'best' and best:
-      session.restore_step(saved, 'best', best['step'], parts, tx, host)
+      session.restore_step(saved, 'best', best['step'], parts, run.tx, host)
     facts = clock.facts() | {
-      'programs_compiled': programs.traces,
-      'seconds_compiling': round(programs.seconds, 2),
+      'programs_compiled': run.programs.traces,
+      'seconds_compiling': round(run.programs.seconds, 2),
       'seconds_waiting_for_device': monitor.waited,
       'steps_skipped': monitor.skipped,
       'parameters': tree.size(host.state.all_params()),
@@ -201,13 +172,6 @@ def keep_config(
       raise ValueError(f'workdir {workdir} cannot be written: {error}') from (
         error
       )
-
-
-def run_hooks(parts: Parts, moment: str, host: Host) -> None:
-  """Calls every hook of that moment ('before_epoch', ...)."""
-  for hook in parts.method.hooks:
-    if getattr(hook, moment):
-      getattr(hook, moment)(host)
 
 
 def export(

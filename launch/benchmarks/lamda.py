@@ -23,6 +23,7 @@ from configs.finetune.lamda import TARGETS
 from glue_jax import tree
 from glue_jax.peft import lamda
 from glue_jax.probes import step_memory
+from glue_jax.training.begin import begin
 from launch.benchmarks.parts import glue_cells
 
 FLAGS = flags.FLAGS
@@ -87,8 +88,8 @@ def settings(arm: str, task: str, seed: int) -> Any:
 def programs(cell: dict) -> dict:
   """Updated parameters, and memory of the first and of the last step."""
   config = settings(cell['arm'], FLAGS.tasks[0], 0)
-  steps = step_memory.Steps(config, TOTAL)
-  flat = tree.flatten(steps.parts.params)
+  run = begin(config, 0, total=TOTAL)
+  flat = tree.flatten(run.parts.params)
   if cell['arm'] == 'lora':
     updated = sum(x.size for n, x in flat.items() if '/lora_' in n)
   else:
@@ -100,8 +101,8 @@ def programs(cell: dict) -> dict:
   size = cell['rows'], cell['length']
   return {
     'updated': updated,
-    'early': steps.memory(0, *size),
-    'late': steps.memory(TOTAL - 1, *size),
+    'early': step_memory.later_step(run, 0, *size),
+    'late': step_memory.later_step(run, TOTAL - 1, *size),
   }
 
 

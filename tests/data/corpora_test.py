@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from glue_jax.data import corpora, tokenizing
+from glue_jax.data.readers import texts
 
 
 @pytest.fixture
@@ -20,17 +21,17 @@ def folder(tmp_path):
 
 @pytest.fixture
 def tokenizer(folder):
-  lines = corpora.read_lines(corpora.find([folder]))
+  lines = texts.read_lines(texts.find([folder]))
   return tokenizing.train_wordpiece(lines, 40)
 
 
 def test_find(folder):
-  names = [path.name for path in corpora.find([folder])]
+  names = [path.name for path in texts.find([folder])]
   assert names == ['a.txt', 'c.txt.gz']
-  assert corpora.find([folder / 'notes.md'])[0].name == 'notes.md'
+  assert texts.find([folder / 'notes.md'])[0].name == 'notes.md'
   (folder / 'empty').mkdir()
   with pytest.raises(FileNotFoundError, match='empty: expected a text file'):
-    corpora.find([folder / 'empty'])
+    texts.find([folder / 'empty'])
 
 
 def test_blocks_hold_every_token_once(folder, tokenizer):
@@ -44,10 +45,10 @@ def test_blocks_hold_every_token_once(folder, tokenizer):
   first, second = (
     [
       piece
-      for line in corpora.read_lines([path])
+      for line in texts.read_lines([path])
       for piece in tokenizer.backend.encode(line, add_special_tokens=False).ids
     ]
-    for path in corpora.find([folder])
+    for path in texts.find([folder])
   )
   assert middle == [*first, tokenizer.sep_id, *second]
 

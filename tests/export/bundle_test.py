@@ -15,7 +15,7 @@ from glue_jax.devices import sharding
 from glue_jax.export import bundle, bundle_folder
 from glue_jax.inference import open_run
 from glue_jax.method import Host
-from glue_jax.training import build, session
+from glue_jax.training import begin, schema, session
 from glue_jax.weights import saved_model
 from tests.conftest import tiny_config
 
@@ -29,9 +29,7 @@ SIZES = dict(max_positions=32, stack='first_token')
 
 def save_backbone(folder, seed, **sizes):
   """A saved model without meaning, with its tokenizer."""
-  parts = build.build(
-    tiny_config(model=SIZES | sizes), seed, total_steps=lambda _: 1
-  )
+  parts = begin.build(schema.bind(tiny_config(model=SIZES | sizes), 1), seed)
   params = sharding.gather(parts.params, parts.mesh)
   # Of the head a fresh one is drawn.
   saved_model.save(folder, parts.plain.model, params)
@@ -44,7 +42,7 @@ def backbone(tmp_path_factory):
   return save_backbone(tmp_path_factory.mktemp('backbone') / 'tiny', 7)
 
 
-def begin(backbone, methods):
+def opened(backbone, methods):
   """An open run as if it had been trained: what learns was moved."""
   config = tiny_config(methods=methods)
   config = config_lib.override(
@@ -53,7 +51,7 @@ def begin(backbone, methods):
   config['model'] = {'weights': str(backbone), 'fresh': ['head/.*']}
   config = config_lib.complete(config)
   data = dict(train_split='', eval_splits=())
-  parts = build.build(config, 3, total_steps=lambda _: 1, **data)
+  parts = begin.build(schema.bind(config, 1), 3, **data)
   with sharding.enter(parts.mesh):
     state = session.initial_state(parts, optax.identity(), jax.random.key(0))
     moved = jax.tree.map(lambda x: x * 1.25 + 0.01, state.params)
@@ -77,7 +75,7 @@ def begin(backbone, methods):
 def lora(backbone, tmp_path_factory):
   """The folder of LoRA's bundle."""
   folder = tmp_path_factory.mktemp('bundles') / 'lora'
-  bundle.write(begin(backbone, (('lora', METHODS['lora']),)), folder)
+  bundle.write(opened(backbone, (('lora', METHODS['lora']),)), folder)
   return folder
 
 
@@ -105,7 +103,7 @@ def logits(run):
 
 @pytest.mark.parametrize('name', METHODS)
 def test_logits_are_those_of_the_run(backbone, tmp_path, name):
-  run = begin(backbone, ((name, METHODS[name]),))
+  run = opened(backbone, ((name, METHODS[name]),))
   written = bundle.write(run, tmp_path)
   loaded = bundle.load(tmp_path, str(backbone))
   np.testing.assert_array_equal(logits(loaded), logits(run))
@@ -208,7 +206,7 @@ def test_half_a_bundle_is_refused(copy, name):
 
 
 def test_full_fine_tuning_has_no_bundle(backbone, tmp_path):
-  run = begin(backbone, ())
+  run = opened(backbone, ())
   with pytest.raises(bundle.NothingShared, match='no leaf of the backbone'):
     bundle.write(run, tmp_path)
   begun = config_lib.override(run.begun, {'model': {'weights': None}})

@@ -16,9 +16,9 @@ import transformers
 from glue_jax import config, tree
 from glue_jax.export import peft_folder
 from glue_jax.export.bundle_folder import Bundle
-from glue_jax.method import add_leaves
 from glue_jax.models import model as models
 from glue_jax.plugs import Apply
+from glue_jax.training.compose import add_leaves
 from glue_jax.weights import huggingface
 from tests.conftest import jit
 

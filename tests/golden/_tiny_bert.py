@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
-from glue_jax.method import add_leaves
 from glue_jax.methods import bitfit, ia3, lora, prefix, prompt
 from glue_jax.models import names
 from glue_jax.models.encoder import EncoderConfig
@@ -16,6 +15,7 @@ from glue_jax.objectives.task import cross_entropy
 from glue_jax.peft import prefix as prefixes
 from glue_jax.peft import prompt as prompts
 from glue_jax.plugs import Apply
+from glue_jax.training.compose import add_leaves
 from tests.conftest import jit
 from tests.golden import _library_names
 

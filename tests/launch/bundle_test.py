@@ -8,7 +8,7 @@ import pytest
 
 from glue_jax.devices import sharding
 from glue_jax.export import bundle_folder
-from glue_jax.training import build, runs
+from glue_jax.training import begin, runs, schema
 from glue_jax.weights import saved_model
 from tests.conftest import ROOT, tiny_config
 
@@ -27,7 +27,7 @@ def command(*flags):
 def home(tmp_path_factory):
   """A backbone, a run of LoRA on it, and the run's bundle."""
   home = tmp_path_factory.mktemp('bundle')
-  parts = build.build(tiny_config(), 7, total_steps=lambda _: 1)
+  parts = begin.build(schema.bind(tiny_config(), 1), 7)
   params = sharding.gather(parts.params, parts.mesh)
   saved_model.save(home / 'backbone', parts.plain.model, params)
   parts.bundle.tokenizer.save(home / 'backbone')

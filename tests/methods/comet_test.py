@@ -10,7 +10,7 @@ import pytest
 from glue_jax import tree
 from glue_jax.layers.gates import permutation
 from glue_jax.methods import comet
-from glue_jax.training import build, train
+from glue_jax.training import begin, schema, train
 from tests.conftest import tiny_config
 
 MODEL = dict(
@@ -60,7 +60,7 @@ def test_a_run_searches_fixes_and_merges(tmp_path):
 
 
 def test_without_a_search_the_model_has_no_permutations():
-  parts = build.build(config(entropy=0.1), 0, total_steps=lambda _: 4)
+  parts = begin.build(schema.bind(config(entropy=0.1), 4), 0)
   assert not [n for n in tree.flatten(parts.params) if 'permutation' in n]
 
 
@@ -104,7 +104,7 @@ def test_the_last_soft_permutation_is_the_one_assigned():
 )
 def test_mistakes(model, arguments, message):
   with pytest.raises(ValueError, match=message):
-    build.build(config(model, **arguments), 0, total_steps=lambda _: 4)
+    begin.build(schema.bind(config(model, **arguments), 4), 0)
 
 
 def test_a_term_that_no_gate_has_is_refused(tmp_path):

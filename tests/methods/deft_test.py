@@ -9,31 +9,23 @@ from glue_jax import tree
 from glue_jax.devices import sharding
 from glue_jax.methods import ada_deft
 from glue_jax.objectives import density
-from glue_jax.training import build, session
-from glue_jax.training.step import make_step
+from glue_jax.training.begin import begin
 from tests.conftest import jit, tiny_config
 
 RELU = dict(activation='relu')
 
 
-def parts_of(*methods, **model):
+def begun(*methods, **model):
   config = tiny_config(methods=methods, model=RELU | model)
-  return config, build.build(config, 0, total_steps=lambda _: 4)
+  return begin(config, 0, total=4)
 
 
-def steps(config, parts, count):
+def steps(run, count):
   """The state and metrics after some steps."""
-  tx, _ = session.make_optimizer(config, parts)
-  key = jax.random.key(0)
-  step = jit(make_step(parts.apply, parts.objective, parts.method, tx))
-  with sharding.enter(parts.mesh):
-    state = session.initial_state(parts, tx, key)
-    frozen = state.frozen
-    lean = state.replace(frozen={})
+  with sharding.enter(run.parts.mesh):
     for i in range(count):
-      rows = sharding.put_batch(parts.bundle.train.batch(i), parts.mesh)
-      lean, metrics = step(lean, frozen, rows, key)
-  return lean.replace(frozen=frozen), metrics
+      metrics = run.step(run.parts.bundle.train.batch(i))
+  return run.host.state, metrics
 
 
 def mean(metrics, name):
@@ -48,13 +40,13 @@ def leaves(state):
 @pytest.fixture(scope='module')
 def plain():
   """LoRA alone: its leaves after two steps."""
-  config, parts = parts_of(('lora', dict(rank=2)))
-  return leaves(steps(config, parts, 2)[0])
+  run = begun(('lora', dict(rank=2)))
+  return leaves(steps(run, 2)[0])
 
 
 def test_weight_zero_is_plain_tuning_bit_for_bit(plain):
-  config, parts = parts_of(('lora', dict(rank=2)), ('deft', dict(weight=0.0)))
-  state, metrics = steps(config, parts, 2)
+  run = begun(('lora', dict(rank=2)), ('deft', dict(weight=0.0)))
+  state, metrics = steps(run, 2)
   for name, value in leaves(state).items():
     np.testing.assert_array_equal(value, plain[name], err_msg=name)
   assert 0 < mean(metrics, 'density') < 1
@@ -68,14 +60,14 @@ def test_weight_zero_is_plain_tuning_bit_for_bit(plain):
 def test_density_falls_with_every_form_of_tuning(method):
   found = []
   for weight in (0.0, 20.0):
-    config, parts = parts_of(method, ('deft', dict(weight=weight)))
-    _, metrics = steps(config, parts, 4)
+    run = begun(method, ('deft', dict(weight=weight)))
+    _, metrics = steps(run, 4)
     found.append(mean(metrics, 'density_loss'))
   assert found[1] < found[0]
 
 
 def test_loss_is_the_task_plus_the_weighted_density():
-  _, parts = parts_of(('deft', dict(weight=3.0)), dropout=0.0)
+  parts = begun(('deft', dict(weight=3.0)), dropout=0.0).parts
   batch = dict(parts.bundle.train.batch(0))
   batch['weight'] = np.where(np.arange(16) < 5, 1, 0).astype('f4')
 
@@ -92,10 +84,10 @@ def test_loss_is_the_task_plus_the_weighted_density():
 
   rng = jax.random.key(0)
   for padding, keep in ((True, None), (False, batch['attention_mask'])):
-    _, other = parts_of(
+    other = begun(
       ('deft', dict(weight=3.0, include_padding=padding)),
       dropout=0.0, attention_dropout=0.0,
-    )  # fmt: skip
+    ).parts  # fmt: skip
     loss = other.method.wrap_loss(other.objective.loss)
     total, metrics = jit(lambda p, f=loss, a=other.apply: f(a, p, batch, rng))(
       other.params
@@ -110,7 +102,7 @@ def test_loss_is_the_task_plus_the_weighted_density():
 
 @pytest.mark.parametrize('remat', [False, True])
 def test_only_reduced_values_leave_the_model(remat):
-  _, parts = parts_of(('deft', {}), remat=remat)
+  parts = begun(('deft', {}), remat=remat).parts
   shapes = jax.eval_shape(
     parts.apply, parts.params, parts.bundle.train.batch(0)
   )
@@ -128,12 +120,12 @@ def test_only_reduced_values_leave_the_model(remat):
 )
 def test_wrong_numbers_are_refused(method, kwargs, message):
   with pytest.raises(ValueError, match=message):
-    parts_of((method, kwargs))
+    begun((method, kwargs))
 
 
 def test_no_feed_forward_activation_is_refused():
   with pytest.raises(ValueError, match='ffn_act'):
-    parts_of(('deft', {}), ffn='')
+    begun(('deft', {}), ffn='')
 
 
 def with_gates(parts, *thetas):
@@ -155,7 +147,7 @@ FFN_LORA = dict(rank=2, targets=('ffn_in', 'ffn_out'))
   'method', [('lora', FFN_LORA), ('qlora', dict(rank=2))], ids=lambda m: m[0]
 )
 def test_gates_fold_into_what_is_exported(method):
-  _, parts = parts_of(method, ('ada_deft', {}))
+  parts = begun(method, ('ada_deft', {})).parts
   flat = with_gates(parts, 0.4, -1.0)
   batch = parts.bundle.train.batch(0)
   logits = jit(parts.apply)(tree.unflatten(flat), batch)['logits']
@@ -168,7 +160,7 @@ def test_gates_fold_into_what_is_exported(method):
 
 
 def test_a_skipped_layer_computes_nothing():
-  _, parts = parts_of(('ada_deft', {}))
+  parts = begun(('ada_deft', {})).parts
   flat = with_gates(parts, 3.0, -1.0)
   # Whatever the product would be, it isn't computed.
   flat['encoder/layer_1/ffn/ffn_out/kernel'] *= jnp.nan
@@ -180,17 +172,17 @@ def test_a_skipped_layer_computes_nothing():
 
 def test_what_gates_cannot_be_folded_into_is_refused():
   with pytest.raises(ValueError, match='list ada_deft before adapters'):
-    parts_of(('houlsby', dict(size=4)), ('ada_deft', {}))
+    begun(('houlsby', dict(size=4)), ('ada_deft', {}))
   params = {'encoder': {'layer_0': {'ffn': {'ffn_out': {'scale': 1.0}}}}}
   with pytest.raises(ValueError, match='scale'):
     ada_deft.make(None).labels(params, {})
 
 
 def test_gates_weigh_the_density_loss_and_are_pushed_down():
-  config, parts = parts_of(
+  run = begun(
     ('lora', dict(rank=2)), ('ada_deft', dict(weight=0.0, gate_weight=5.0))
   )
-  state, metrics = steps(config, parts, 2)
+  state, metrics = steps(run, 2)
   gates = [x for n, x in leaves(state).items() if n.endswith('skip_gate')]
   assert len(gates) == 2 and all(gate < 3.0 for gate in gates)
   assert mean(metrics, 'layers_kept') == 2

@@ -13,11 +13,12 @@ from absl.testing import flagsaver
 from glue_jax import tree
 from glue_jax.export import huggingface, stablehlo
 from glue_jax.inference import open_run
-from glue_jax.method import Objective, compose
+from glue_jax.method import Objective
 from glue_jax.methods import dylora as method
 from glue_jax.peft import dylora
 from glue_jax.plugs import Apply
-from glue_jax.training import build, session
+from glue_jax.training import build_data, session
+from glue_jax.training.compose import compose
 from glue_jax.training.state import TrainState
 from glue_jax.training.step import USES, make_step
 from glue_jax.training.train import train
@@ -165,4 +166,4 @@ def test_unknown_mode_and_too_large_a_rank(run):
     method.make(None, mode='both')
   apply = run.parts.plain.replace(plugs=method.make(None, rank=99).plugs)
   with pytest.raises(ValueError, match=r'rank=99 exceeds min\(d_in, d_out\)'):
-    apply.touched(build.example_batch(run.bundle))
+    apply.touched(build_data.example_batch(run.bundle))

@@ -8,33 +8,33 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.devices import sharding
-from glue_jax.method import Host, add_leaves
 from glue_jax.methods import lamda as method
 from glue_jax.peft import lamda
-from glue_jax.training import build, session
-from glue_jax.training.step import Programs, make_step
+from glue_jax.training import build_data
+from glue_jax.training.begin import begin
+from glue_jax.training.compose import add_leaves
 from tests.conftest import tiny_config
 
 TOTAL = 6
 
 
-def parts_of(methods):
+def begun(*methods):
   config = tiny_config(
     methods=methods,
     model=dict(dropout=0.0, attention_dropout=0.0, num_layers=1),
   )
-  return config, build.build(config, 0, total_steps=lambda _: TOTAL)
+  return begin(config, 0, total=TOTAL)
 
 
 @pytest.fixture(scope='module')
 def plain():
-  return parts_of(())[1]
+  return begun().parts
 
 
 def added(plain, **arguments):
   """(Apply, parameters) of the plain model with LaMDA."""
   made = method.make(types.SimpleNamespace(total_steps=TOTAL), **arguments)
-  batch = build.example_batch(plain.bundle)
+  batch = build_data.example_batch(plain.bundle)
   params, _ = add_leaves(
     jax.random.key(0), plain.params, plain.plain, [made], batch
   )
@@ -60,39 +60,26 @@ def test_the_start_is_the_pretrained_model(plain, init):
 @pytest.fixture(scope='module')
 def steps():
   """The state after each step of a run that is frozen in step 3 of 6."""
-  arguments = dict(rank=4, alpha=4.0, eta=0.5)
-  config, parts = parts_of((('lamda', arguments),))
-  with sharding.enter(parts.mesh):
-    tx, _ = session.make_optimizer(config, parts)
-    host = Host(
-      None, 1, TOTAL, session.initial_state(parts, tx, jax.random.key(0))
-    )
-    programs = Programs(
-      lambda variant: make_step(
-        parts.apply.replace(variant=variant), parts.objective, parts.method, tx
-      )
-    )
-    batch = sharding.put_batch(parts.bundle.train.batch(0), parts.mesh)
+  run = begun(('lamda', dict(rank=4, alpha=4.0, eta=0.5)))
+  rows = run.parts.bundle.train.batch(0)
+  with sharding.enter(run.parts.mesh):
     seen = []
     for _ in range(TOTAL):
-      for hook in parts.method.hooks:
-        hook.before_step(host)
-      host.state = session.relabel(parts, host, tx)
-      host.state, _ = programs(
-        host.variant, host.state, batch, jax.random.key(0)
-      )
-      host.step += 1
+      run.prepare()
+      run.step(rows)
       seen.append(
         types.SimpleNamespace(
-          learning=set(tree.flatten(host.state.params)),
-          moments=str(jax.tree.structure(host.state.opt_state)),
+          learning=set(tree.flatten(run.host.state.params)),
+          moments=str(jax.tree.structure(run.host.state.opt_state)),
           leaves={
             n: np.asarray(x)
-            for n, x in tree.flatten(host.state.all_params()).items()
+            for n, x in tree.flatten(run.host.state.all_params()).items()
           },
         )
       )
-  return types.SimpleNamespace(seen=seen, programs=programs, parts=parts)
+  return types.SimpleNamespace(
+    seen=seen, programs=run.programs, parts=run.parts
+  )
 
 
 def of(names, leaf):

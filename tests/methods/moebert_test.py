@@ -8,7 +8,7 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.methods import moebert
-from glue_jax.training import build, train
+from glue_jax.training import begin, schema, train
 from glue_jax.weights import source
 from tests.conftest import ROOT, tiny_config
 
@@ -50,7 +50,7 @@ def student(teacher, size=12, **kwargs):
 
 
 def test_experts_start_as_pruned_dense_layers_and_train(teacher, tmp_path):
-  parts = build.build(student(teacher), 0, total_steps=lambda _: 4)
+  parts = begin.build(schema.bind(student(teacher), 4), 0)
   ours = tree.flatten(parts.params)
   dense = tree.flatten(source.load_model(str(teacher))[1])
   scores = moebert.read_importance(f'{teacher}/importance.npz')['layer_0']
@@ -83,4 +83,4 @@ def test_experts_start_as_pruned_dense_layers_and_train(teacher, tmp_path):
 )
 def test_mistakes(teacher, change, message):
   with pytest.raises(ValueError, match=message):
-    build.build(student(teacher, **change), 0, total_steps=lambda _: 4)
+    begin.build(schema.bind(student(teacher, **change), 4), 0)

@@ -7,13 +7,13 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.compress import nf4
-from glue_jax.training import build
+from glue_jax.training import begin, schema
 from tests.conftest import tiny_config
 
 
 def parts_of(*methods, **model):
   config = tiny_config(methods=methods, model=model)
-  return build.build(config, 0, total_steps=lambda _: 4)
+  return begin.build(schema.bind(config, 4), 0)
 
 
 @pytest.fixture(scope='module')

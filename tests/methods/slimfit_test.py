@@ -7,56 +7,30 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.devices import cpu, sharding
-from glue_jax.method import Host
 from glue_jax.optim import layer_schedule
-from glue_jax.training import build, checkpoint, session
-from glue_jax.training.step import Programs, make_step
+from glue_jax.training import checkpoint, session
+from glue_jax.training.begin import begin
 from tests.conftest import QUICK, tiny_config
 
 
-class Run:
+def run_of(*methods, **changes):
   """A tiny run whose steps can be taken one by one."""
+  model = dict(num_layers=1, **changes.pop('model', {}))
+  config = tiny_config(methods=methods, model=model, **changes)
+  return begin(config, 0, total=4)
 
-  def __init__(self, *methods, **changes):
-    model = dict(num_layers=1, **changes.pop('model', {}))
-    config = tiny_config(methods=methods, model=model, **changes)
-    self.parts = build.build(config, 0, total_steps=lambda _: 4)
-    self.tx, _ = session.make_optimizer(config, self.parts)
-    self.key = jax.random.key(0)
-    self.programs = Programs(
-      lambda variant: make_step(
-        self.parts.apply.replace(variant=variant),
-        self.parts.objective,
-        self.parts.method,
-        self.tx,
-      ),
-      limit=4,
-    )
 
-  def host(self):
-    with sharding.enter(self.parts.mesh):
-      state = session.initial_state(self.parts, self.tx, self.key)
-      state = jax.tree.map(jnp.copy, state)
-    return Host(self.parts.bundle.train, 4, 4, state)
+def choose(run):
+  """Hooks and the split; returns the names of the leaves that learn."""
+  with sharding.enter(run.parts.mesh):
+    run.prepare()
+  return set(tree.flatten(run.host.state.params))
 
-  def choose(self, host):
-    """Hooks and the split; returns the names of the leaves that learn."""
-    with sharding.enter(self.parts.mesh):
-      for hook in self.parts.method.hooks:
-        hook.before_step(host)
-      host.state = session.relabel(self.parts, host, self.tx)
-    return set(tree.flatten(host.state.params))
 
-  def step(self, host):
-    with sharding.enter(self.parts.mesh):
-      rows = sharding.put_batch(
-        self.parts.bundle.train.batch(host.step), self.parts.mesh
-      )
-      host.state, metrics = self.programs(
-        host.variant, host.state, rows, self.key
-      )
-    host.step += 1
-    return metrics
+def take_step(run):
+  """Trains on the next batch; returns the metrics."""
+  with sharding.enter(run.parts.mesh):
+    return run.step(run.parts.bundle.train.batch(run.host.step))
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -70,7 +44,7 @@ def quick():
 @pytest.fixture(scope='module')
 def run():
   # A high rate of decay: a frozen leaf that decayed would show.
-  return Run(
+  return run_of(
     ('slimfit', dict(freezing_rate=0.6, refresh=1, masks=3)),
     optimizer=dict(lr=1e-2, weight_decay=0.5),
   )
@@ -87,17 +61,18 @@ def everything(state):
 def test_a_run(run, tmp_path):
   names = [n for n in run.parts.names if not n.endswith('bias')]
   assert len(names) == 14
-  host, seen, updates = run.host(), set(), dict.fromkeys(names, 0)
+  one, seen, updates = run.afresh(), set(), dict.fromkeys(names, 0)
+  host = one.host
   for number in range(4):
     if number == 2:
       saved = checkpoint.Checkpoints(tmp_path)
       saved.save('last', 2, host.state, session.notes(host, {}))
-    learning = run.choose(host)
+    learning = choose(one)
     before = everything(host.state)
     assert all(n in learning for n in run.parts.names if n.endswith('bias'))
     active = learning & set(names)
     assert len(active) == 14 - int(0.6 * 14)
-    metrics = run.step(host)
+    metrics = take_step(one)
     assert bool(metrics['finite'])
     after = everything(host.state)
     assert before.keys() == after.keys()
@@ -121,13 +96,15 @@ def test_a_run(run, tmp_path):
   assert len(host.memory['slimfit_choices']) == 3
   assert run.programs.traces == 3 and run.programs.seconds > 0
 
-  again = run.host()
+  again = run.afresh()
   with sharding.enter(run.parts.mesh):
-    session.restore(saved, run.parts, run.tx, again)
+    session.restore(saved, run.parts, run.tx, again.host)
   for _ in range(2):
-    run.choose(again)
-    run.step(again)
-  for a, b in zip(jax.tree.leaves(host.state), jax.tree.leaves(again.state)):
+    choose(again)
+    take_step(again)
+  for a, b in zip(
+    jax.tree.leaves(host.state), jax.tree.leaves(again.host.state)
+  ):
     np.testing.assert_array_equal(a, b)
   assert run.programs.traces == 3
 
@@ -139,7 +116,7 @@ def test_equally_near_choices_take_turns(run, monkeypatch):
     'frozen_layers',
     lambda priority, _: ~np.isin(np.arange(len(priority)), next(wanted)),
   )
-  host, taken = run.host(), []
+  host, taken = run.afresh().host, []
   for host.step in range(7):
     for hook in run.parts.method.hooks:
       hook.before_step(host)
@@ -150,7 +127,7 @@ def test_equally_near_choices_take_turns(run, monkeypatch):
 
 def test_values_are_those_of_the_plain_model_while_training(run):
   parts, key = run.parts, jax.random.key(3)
-  params = jax.tree.map(jnp.copy, run.host().state.all_params())
+  params = jax.tree.map(jnp.copy, run.afresh().host.state.all_params())
   batch = parts.bundle.train.batch(0)
   logits = lambda apply: jax.jit(
     lambda p: apply(p, batch, True, key)['logits'], compiler_options=QUICK
@@ -159,14 +136,13 @@ def test_values_are_those_of_the_plain_model_while_training(run):
 
 
 def test_without_freezing_and_compression_it_is_plain_fine_tuning():
-  ours = Run(('slimfit', dict(freezing_rate=0.0, compress=())))
-  plain = Run()
-  one, other = ours.host(), plain.host()
+  ours = run_of(('slimfit', dict(freezing_rate=0.0, compress=())))
+  plain = run_of()
   for _ in range(2):
-    ours.choose(one)
-    ours.step(one)
-    plain.step(other)
-  a, b = (tree.flatten(h.state.all_params()) for h in (one, other))
+    choose(ours)
+    take_step(ours)
+    take_step(plain)
+  a, b = (tree.flatten(r.host.state.all_params()) for r in (ours, plain))
   for name, value in b.items():
     np.testing.assert_allclose(a[name], value, atol=1e-6, err_msg=name)
   assert ours.programs.traces == 1
@@ -185,15 +161,15 @@ def test_without_freezing_and_compression_it_is_plain_fine_tuning():
 )
 def test_refuses(arguments, text):
   with pytest.raises(ValueError, match=text):
-    Run(('slimfit', arguments))
+    run_of(('slimfit', arguments))
 
 
 def test_refuses_another_activation():
   with pytest.raises(ValueError, match="model.activation='relu'"):
-    Run(('slimfit', {}), model=dict(activation='relu'))
+    run_of(('slimfit', {}), model=dict(activation='relu'))
 
 
 def test_refuses_layers_that_another_method_freezes():
-  both = Run(('lora', dict(rank=2)), ('slimfit', {}))
+  both = run_of(('lora', dict(rank=2)), ('slimfit', {}))
   with pytest.raises(ValueError, match='another method keeps'):
-    both.choose(both.host())
+    choose(both)

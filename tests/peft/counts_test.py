@@ -6,9 +6,9 @@ import jax
 import pytest
 
 from glue_jax import config, tree
-from glue_jax.method import add_leaves
 from glue_jax.models import model as models
 from glue_jax.plugs import Apply
+from glue_jax.training.compose import add_leaves
 
 RECORDED = [
   (name, settings, formula)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from glue_jax import tree
-from glue_jax.method import add_leaves
 from glue_jax.methods import lora as method
 from glue_jax.models import names
 from glue_jax.models.encoder import EncoderConfig
@@ -20,6 +19,7 @@ from glue_jax.models.model import build, shapes
 from glue_jax.objectives.task import cross_entropy
 from glue_jax.peft import lora
 from glue_jax.plugs import Apply
+from glue_jax.training.compose import add_leaves
 from tests.conftest import ROOT
 
 FILE = ROOT / 'tests/golden_data/peft-baselines/tiny_bert_h8_l1.npz'

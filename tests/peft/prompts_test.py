@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from glue_jax import tree
-from glue_jax.method import add_leaves
 from glue_jax.methods import prefix as prefix_method
 from glue_jax.methods import prompt as prompt_method
 from glue_jax.models import model as models
 from glue_jax.peft import prefix, prompt
 from glue_jax.plugs import Apply
+from glue_jax.training.compose import add_leaves
 from tests.conftest import jit
 
 P = 3

@@ -8,7 +8,7 @@ import pytest
 
 from glue_jax import config, tree
 from glue_jax.peft import source_adapters
-from glue_jax.training import build
+from glue_jax.training import begin, schema
 from glue_jax.weights import source
 from tests import adapters
 from tests.conftest import tiny_config
@@ -29,7 +29,7 @@ def runs(tmp_path_factory):
     'gelu': dict(seed=6, activation='gelu'),
   }.items():
     own[name] = adapters.save(top / name, base, **options)
-  parts = build.build(base, 0, total_steps=lambda _: 1)
+  parts = begin.build(schema.bind(base, 1), 0)
   return types.SimpleNamespace(top=top, own=own, parts=parts)
 
 
@@ -90,7 +90,7 @@ def test_another_backbone_than_the_sources_is_refused(runs):
   state = types.SimpleNamespace(all_params=lambda: runs.parts.params)
   host = types.SimpleNamespace(step=0, state=state)
   hook.before_epoch(host)  # the same: nothing is said
-  other = build.build(tiny_config(), 3, total_steps=lambda _: 1).params
+  other = begin.build(schema.bind(tiny_config(), 1), 3).params
   host.state = types.SimpleNamespace(all_params=lambda: other)
   with pytest.raises(ValueError, match='trained on another backbone: encoder/'):
     hook.before_epoch(host)
@@ -105,4 +105,4 @@ def test_a_run_without_its_source_ends_before_training(runs):
       tiny_config(), dict(methods=[[name, dict(sources=[gone])]])
     )
     with pytest.raises(ValueError, match='gone holds no finished model'):
-      build.build(config.complete(changed), 0, total_steps=lambda _: 1)
+      begin.build(schema.bind(config.complete(changed), 1), 0)

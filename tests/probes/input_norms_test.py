@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glue_jax.probes import activation_density, input_norms
-from glue_jax.training import build, runs
+from glue_jax.training import begin, runs, schema
 from tests.conftest import tiny_config
 
 
@@ -14,9 +14,7 @@ def test_norms_are_those_of_the_real_tokens():
   )
   norms, count = input_norms.of_config(config, examples=20)
   assert count == 20 and len(norms) == 12
-  parts = build.build(
-    tiny_config(model=dict(dropout=0.0)), 0, total_steps=lambda _: 1
-  )
+  parts = begin.build(schema.bind(tiny_config(model=dict(dropout=0.0)), 1), 0)
   total, tokens = 0.0, 0
   for step, rows in ((0, 16), (1, 4)):
     batch = parts.bundle.train.batch(step)

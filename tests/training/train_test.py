@@ -7,7 +7,7 @@ import pytest
 import safetensors.numpy
 
 from glue_jax import tree
-from glue_jax.training import build, runs
+from glue_jax.training import begin, runs, schema
 from glue_jax.training.train import train
 from glue_jax.weights import saved_model
 from tests.conftest import tiny_config
@@ -23,7 +23,7 @@ def run(workdir, **changes):
 
 def initial(**changes):
   """The leaves that a run begins with."""
-  parts = build.build(tiny_config(**changes), 0, total_steps=lambda _: 8)
+  parts = begin.build(schema.bind(tiny_config(**changes), 8), 0)
   return {n: np.asarray(x) for n, x in tree.flatten(parts.params).items()}
 
 

@@ -29,12 +29,12 @@ class Side:
     import jax
     import jax.numpy as jnp
 
-    from glue_jax import method, plugs, tree
+    from glue_jax import plugs, tree
     from glue_jax.devices import cpu, sharding
     from glue_jax.models import model as models
     from glue_jax.objectives import task
     from glue_jax.optim import build as optim
-    from glue_jax.training import step
+    from glue_jax.training import compose, step
     from glue_jax.training.state import TrainState
     from glue_jax.weights import huggingface
 
@@ -60,7 +60,7 @@ class Side:
     )
     objective = task.make(context)
     tx, _ = optim.make(total_steps=10**6, names=tree.flatten(params), warmup=0)
-    build = lambda _: step.make_step(apply, objective, method.compose([]), tx)
+    build = lambda _: step.make_step(apply, objective, compose.compose([]), tx)
     self.programs = step.Programs(build)
     params = jax.tree.map(jnp.array, params)
     self.state = TrainState(

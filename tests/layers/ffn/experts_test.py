@@ -264,7 +264,7 @@ def test_eight_devices_give_the_result_of_one():
 
 
 def test_an_expert_axis_without_experts_is_refused():
-  from glue_jax.training import build
+  from glue_jax.training import build_params
 
   class Mesh:
     shape = {'expert': 2}
@@ -273,9 +273,9 @@ def test_an_expert_axis_without_experts_is_refused():
     spec = ('fsdp', None)
 
   with pytest.raises(ValueError, match='mesh.expert=2, but the model has no'):
-    build.check_expert_axis({'kernel': Spec}, Mesh)
+    build_params.check_expert_axis({'kernel': Spec}, Mesh)
   Spec.spec = ('expert', 'fsdp')
-  build.check_expert_axis({'kernel': Spec}, Mesh)
+  build_params.check_expert_axis({'kernel': Spec}, Mesh)
 
 
 def test_experts_lie_on_the_expert_axis(monkeypatch):

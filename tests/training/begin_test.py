@@ -6,13 +6,13 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.devices import sharding
-from glue_jax.training import build
+from glue_jax.training import begin, schema
 from glue_jax.weights import saved_model
 from tests.conftest import tiny_config
 
 
 def parts(seed=0, **changes):
-  return build.build(tiny_config(**changes), seed, total_steps=lambda _: 4)
+  return begin.build(schema.bind(tiny_config(**changes), 4), seed)
 
 
 @pytest.fixture(scope='module')

@@ -1,0 +1,240 @@
+"""The one beginning of a run: all that stands before its first step.
+
+`build` makes what a config names: mesh, data, model, parameters, methods,
+objective. `begin` adds optimizer, state and step. Training goes on from there;
+evaluation, prediction, export and whatever else wants the first step of a
+config (its memory, a law about it) begin in the same way, so that they agree on
+every part.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from glue_jax import tree
+from glue_jax.devices import sharding
+from glue_jax.method import Context, Hook, Host
+from glue_jax.models import encoder
+from glue_jax.plugs import Apply
+from glue_jax.training import (
+  build_data,
+  build_model,
+  build_params,
+  compose,
+  patience,
+  schema,
+  session,
+)
+from glue_jax.training.parts import Parts
+from glue_jax.training.sections import Sections
+from glue_jax.training.state import TrainState
+from glue_jax.training.step import Programs, make_step
+from glue_jax.weights import source
+
+
+@dataclasses.dataclass
+class Training:
+  """A run that is being trained.
+
+  Attributes:
+    parts: all that its config names.
+    tx: the optimizer, wrapped by the methods.
+    rate: step -> learning rate.
+    key: of the run, typed; each step folds its number in.
+    programs: the compiled steps.
+    hooks: the methods' and the run's own, in order.
+    host: state, step and all else that changes; what hooks see.
+  """
+
+  parts: Parts
+  tx: optax.GradientTransformation
+  rate: Callable[[int], Any]
+  key: jax.Array
+  programs: Programs
+  hooks: tuple[Hook, ...]
+  host: Host
+
+  def call(self, moment: str) -> None:
+    """Calls every hook of that moment ('before_epoch', ...)."""
+    for hook in self.hooks:
+      if getattr(hook, moment):
+        getattr(hook, moment)(self.host)
+
+  def prepare(self) -> None:
+    """Makes ready for the next step: its hooks, then what learns in it."""
+    host = self.host
+    host.epoch, place = divmod(host.step, host.steps_per_epoch)
+    if place == 0:
+      self.call('before_epoch')
+    self.call('before_step')
+    host.state = session.relabel(self.parts, host, self.tx)
+
+  def step(self, rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Takes the next step; returns its metrics, still on the device.
+
+    Args:
+      rows: this process's rows of the batch.
+    """
+    host = self.host
+    batch = sharding.put_batch(rows, self.parts.mesh)
+    host.state, metrics = self.programs(
+      host.variant, host.state, batch, self.key
+    )
+    host.step += 1
+    return metrics
+
+  def traced(self, rows: Mapping[str, Any]) -> jax.stages.Traced:
+    """Returns the program of the next step; nothing is compiled or run.
+
+    Args:
+      rows: this process's rows of the batch.
+    """
+    batch = sharding.put_batch(rows, self.parts.mesh)
+    host = self.host
+    return self.programs.traced(host.variant, host.state, batch, self.key)
+
+  def afresh(self, step: int = 0) -> 'Training':
+    """Returns the run as it begins, with a state of its own.
+
+    The programs are shared. Steps use up their state, so take none of the run
+    itself if it shall begin several times.
+
+    Args:
+      step: finished steps, for what depends on their number alone.
+    """
+    with sharding.enter(self.parts.mesh):
+      state = session.initial_state(self.parts, self.tx, self.key)
+      host = _host(self.parts, jax.tree.map(jnp.copy, state))
+    host.step, host.epoch = step, step // host.steps_per_epoch
+    return dataclasses.replace(self, host=host)
+
+
+def begin(
+  config: Any,
+  seed: int,
+  *,
+  total: int | None = None,
+  load: bool = True,
+  **data: Any,
+) -> Training:
+  """Returns a run before its first step.
+
+  Args:
+    config: completed config without stages.
+    seed: of initialisation, dropout and data order.
+    total: steps of the run, whatever the config says.
+    load: see `build`.
+    **data: overrides of the config's data section.
+
+  Raises:
+    ValueError: whatever part of the config doesn't fit; see `build`.
+  """
+  sections = schema.bind(config, total)
+  parts = build(sections, seed, load=load, **data)
+  key = jax.random.key(seed)
+  with sharding.enter(parts.mesh):
+    tx, rate = session.make_optimizer(parts)
+    state = session.initial_state(parts, tx, key)
+  schedule = sections.train
+  programs = Programs(
+    lambda variant: make_step(
+      parts.apply.replace(variant=variant),
+      parts.objective,
+      parts.method,
+      tx,
+      accumulate=schedule.accumulate,
+      nonfinite=schedule.nonfinite,
+    ),
+    limit=schedule.max_programs,
+  )
+  hooks = parts.method.hooks
+  if schedule.patience:
+    hooks += (patience.hook(schedule.patience),)
+  return Training(parts, tx, rate, key, programs, hooks, _host(parts, state))
+
+
+def _host(parts: Parts, state: TrainState) -> Host:
+  data = parts.bundle.train
+  per_epoch = data.steps_per_epoch if data else 1
+  host = Host(data, per_epoch, parts.total_steps, state)
+  host.evaluate = lambda: session.evaluate_splits(parts, host)[0]
+  return host
+
+
+def build(
+  sections: Sections, seed: int, *, load: bool = True, **data: Any
+) -> Parts:
+  """Builds the parts.
+
+  Args:
+    sections: the config, from `schema.bind`.
+    seed: of this run.
+    load: read the parameters of `model.weights`; False if a checkpoint is going
+      to replace them all.
+    **data: overrides of the config's data section.
+
+  Raises:
+    ValueError: whatever part of the config doesn't fit; see each part.
+  """
+  mesh = make_mesh(sections)
+  bundle = build_data.make_data(sections, mesh, seed, **data)
+  with sharding.enter(mesh):
+    network = sections.model
+    sizes = source.read_sizes(network.weights) if network.weights else {}
+    plain = Apply(build_model.make_model(network, sizes, bundle))
+    plain.model.config.check_lengths(bundle.buckets)
+    build_data.check_ids(bundle, plain.model.config)
+    steps_per_epoch = bundle.train.steps_per_epoch if bundle.train else 1
+    context = Context(
+      task=bundle.task,
+      tokenizer=bundle.tokenizer,
+      model=plain.model,
+      steps_per_epoch=steps_per_epoch,
+      total_steps=sections.train.total_steps(steps_per_epoch),
+      load=source.load_model,
+      load_tuned=source.load_tuned,
+    )
+    objective, *methods = (
+      part.make(context, **part.arguments)
+      for part in (sections.objective, *sections.methods)
+    )
+    rng = jax.random.key(seed)
+    batch = build_data.example_batch(bundle)
+    saved = None
+    if network.weights and load:
+      saved = source.read_params(
+        network.weights,
+        plain.model,
+        new_head=any(p.startswith('head/') for p in network.fresh),
+        cast=network.cast,
+      )
+    params = build_params.initial_params(network, saved, plain, rng, batch)
+    names = frozenset(tree.flatten(params))
+    params, owners = compose.add_leaves(rng, params, plain, methods, batch)
+    composed = compose.compose(methods, owners)
+    specs = sharding.param_specs(params, encoder.RULES, mesh)
+    build_params.check_expert_axis(specs, mesh)
+    params = sharding.put(params, specs)
+  return Parts(
+    sections=sections,
+    mesh=mesh,
+    bundle=bundle,
+    apply=plain.replace(plugs=composed.plugs),
+    plain=plain,
+    params=params,
+    method=composed,
+    objective=objective,
+    total_steps=context.total_steps,
+    rules=encoder.RULES,
+    names=names,
+  )
+
+
+def make_mesh(sections: Sections) -> Mesh:
+  """Returns the mesh of a config over all devices."""
+  return sharding.make_mesh(**sections.mesh)

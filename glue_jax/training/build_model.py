@@ -1,0 +1,51 @@
+"""Which network a config asks for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from glue_jax.data import pipeline
+from glue_jax.data.tasks import by_name
+from glue_jax.models import model as models
+from glue_jax.training.sections import Network
+
+
+def make_model(
+  network: Network, sizes: Mapping[str, Any], bundle: pipeline.DataBundle
+) -> Any:
+  """Returns the module; sizes come from a preset or from the weights.
+
+  Args:
+    network: the config's section.
+    sizes: those of its weights; without weights they are not looked at.
+    bundle: fixes the head, and the vocabulary of a preset.
+
+  Raises:
+    ValueError: sizes are given that come from the weights, or the tokenizer has
+      more tokens than the model has rows.
+  """
+  given = dict(network.sizes)
+  if network.weights:
+    clash = {'preset', 'vocab_size'} & given.keys()
+    if clash:
+      raise ValueError(
+        f'config.model: {sorted(clash)} come from model.weights='
+        f'{network.weights!r}; leave them out'
+      )
+    # A name given is that of another family of the same sizes.
+    given = {**sizes, **given}
+  else:
+    given.setdefault('vocab_size', bundle.tokenizer.vocab_size)
+    given.setdefault('pad_id', bundle.tokenizer.pad_id)
+    special = (bundle.tokenizer.cls_id, bundle.tokenizer.sep_id)
+    given.setdefault('special_ids', special)
+  module = models.build(
+    kind=bundle.task.kind,
+    num_outputs=by_name.num_outputs(bundle.task),
+    **given,
+  )
+  if bundle.tokenizer.vocab_size > module.config.vocab_size:
+    raise ValueError(
+      f'the tokenizer has {bundle.tokenizer.vocab_size} tokens, the model only '
+      f'{module.config.vocab_size} rows; give the tokenizer of the weights'
+    )
+  return module

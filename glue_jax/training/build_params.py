@@ -1,0 +1,80 @@
+"""The parameters that a config starts from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from absl import logging
+from jax.sharding import Mesh
+
+from glue_jax import tree
+from glue_jax.models import initial
+from glue_jax.plugs import Apply
+from glue_jax.training.sections import Network
+
+
+def initial_params(
+  network: Network,
+  saved: tree.Tree | None,
+  apply: Apply,
+  rng: jax.Array,
+  batch: Mapping[str, Any],
+) -> tree.Tree:
+  """Returns the parameters to start from.
+
+  Leaves that the weights have are taken from there. Only a head or pooler may
+  be missing there and start afresh; what the `fresh` patterns match does so in
+  any case (a head of another number of classes).
+
+  Args:
+    network: the config's section.
+    saved: the tree of its weights; None = all leaves are drawn from the seed.
+    apply: the plain model.
+    rng: typed key.
+    batch: an example batch (shapes are read, values aren't).
+
+  Raises:
+    ValueError: the weights lack other leaves, or have other shapes.
+  """
+  expected = tree.flatten(jax.eval_shape(apply.init, rng, batch))
+  taken = {} if saved is None else _taken(network, saved, expected)
+  missing = expected.keys() - taken.keys()
+  if saved is not None and missing:
+    logging.info('fresh from the seed: %s', ', '.join(sorted(missing)))
+  drawn = initial.draw(apply.init, missing, rng, batch)
+  return tree.unflatten({n: taken.get(n, drawn.get(n)) for n in expected})
+
+
+def _taken(network, saved, expected) -> dict[str, Any]:
+  """The leaves of the weights that the model has and doesn't start afresh."""
+  is_fresh = lambda name: any(tree.matches(p, name) for p in network.fresh)
+  leaves = {n: x for n, x in tree.flatten(saved).items() if not is_fresh(n)}
+  allowed = ('head/.*', 'pooler/.*', *network.fresh)
+  wanted = {
+    n: x
+    for n, x in expected.items()
+    if n in leaves or not any(tree.matches(p, n) for p in allowed)
+  }
+  leaves = {n: x for n, x in leaves.items() if n in wanted}
+  problem = tree.diff(tree.unflatten(wanted), tree.unflatten(leaves))
+  if problem:
+    raise ValueError(
+      f'weights {network.weights} do not fit (- missing, ! other shape); '
+      f'list what may start afresh in model.fresh:\n{problem}'
+    )
+  return leaves
+
+
+def check_expert_axis(specs: tree.Tree, mesh: Mesh) -> None:
+  """Refuses devices along `expert` that would all do the same.
+
+  Raises:
+    ValueError: no parameter is split over that axis.
+  """
+  size = mesh.shape['expert']
+  split = any('expert' in x.spec for x in tree.flatten(specs).values())
+  if size > 1 and not split:
+    raise ValueError(
+      f'mesh.expert={size}, but the model has no sparse experts to split; give '
+      "those devices to another axis, or set model.ffn='experts'"
+    )

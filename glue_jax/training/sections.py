@@ -1,0 +1,116 @@
+"""A config as the records that building and training receive."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+  """The config's section `train`.
+
+  Attributes:
+    epochs, steps: length of the run; one of them.
+    accumulate: micro-batches a step.
+    log_every: steps between two lines of metrics.
+    eval_every: steps between two evaluations; None = once an epoch; the end
+      is always evaluated.
+    save_every: steps between two checkpoints; None = with every evaluation.
+    keep: how many of the last checkpoints are kept.
+    select: 'last' or 'best': which checkpoint the run's result is.
+    patience: evaluations in a row without a lower loss of the first evaluation
+      split after which the run ends early; 0 = never.
+    nonfinite: 'stop' or 'skip'.
+    max_programs: variants whose programs are kept; warn when more programs
+      than this were compiled.
+  """
+
+  epochs: float | None = None
+  steps: int | None = None
+  accumulate: int = 1
+  log_every: int = 20
+  eval_every: int | None = None
+  save_every: int | None = None
+  keep: int = 2
+  select: str = 'last'
+  patience: int = 0
+  nonfinite: str = 'stop'
+  max_programs: int = 16
+
+  def __post_init__(self):
+    if (self.epochs is None) == (self.steps is None):
+      raise ValueError('config.train: give either `epochs` or `steps`')
+    for field, values in (
+      ('select', ('last', 'best')),
+      ('nonfinite', ('stop', 'skip')),
+    ):
+      if getattr(self, field) not in values:
+        raise ValueError(
+          f'config.train.{field}={getattr(self, field)!r}: expected {values}'
+        )
+    for field in ('accumulate', 'log_every', 'keep', 'max_programs'):
+      if getattr(self, field) < 1:
+        raise ValueError(f'config.train.{field} must be 1 or more')
+    if self.patience < 0:
+      raise ValueError('config.train.patience must be 0 (never) or more')
+
+  def total_steps(self, steps_per_epoch: int) -> int:
+    """Returns the steps of the run."""
+    total = self.steps or math.ceil(self.epochs * steps_per_epoch)
+    if total < 1:
+      raise ValueError(f'config.train asks for {total} steps')
+    return total
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """The config's section `model`.
+
+  Attributes:
+    weights: folder that sizes and parameters come from; None = a preset, and
+      parameters from the seed.
+    fresh: patterns of leaves that start from the seed all the same.
+    cast: take weights of another precision; see `huggingface.load_hf`.
+    sizes: arguments of `models.build`: name, preset, fields of the encoder's
+      config.
+  """
+
+  weights: str | None
+  fresh: tuple[str, ...]
+  cast: bool
+  sizes: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """A method or an objective that a config names.
+
+  Attributes:
+    make: `(ctx, **arguments) -> Method or Objective`, of the file named.
+    arguments: what the config gives it.
+  """
+
+  make: Callable[..., Any]
+  arguments: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sections:
+  """A config without stages, each section bound to what reads it.
+
+  Attributes:
+    task, data, optimizer, mesh: arguments of what `schema.READERS` names.
+    model: which network, from where.
+    objective, methods: what makes them.
+    train: how long, how often.
+  """
+
+  task: Mapping[str, Any]
+  data: Mapping[str, Any]
+  model: Network
+  objective: Part
+  methods: tuple[Part, ...]
+  optimizer: Mapping[str, Any]
+  train: Schedule
+  mesh: Mapping[str, Any]
