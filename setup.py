@@ -70,8 +70,14 @@ setuptools.setup(
     + ['configs', 'configs.*']
   ),
   package_data={
-    'glue_jax': ['leaderboard/site/static/*', 'leaderboard/site/templates/*'],
-    'launch': ['clusters/*'],
+    'glue_jax': [
+      'LICENSE',
+      '**/records.json',
+      'leaderboard/site/static/*',
+      'leaderboard/site/templates/*',
+    ],
+    'launch': ['**/records.json', 'clusters/*'],
+    'configs': ['**/records.json'],
   },
   install_requires=RUN_TIME,
   extras_require={
@@ -98,6 +104,7 @@ setuptools.setup(
       'pytest>=8.3',
       'pytest-xdist>=3.6',
       'ruff==0.17.5',  # another one may format differently
+      'setuptools>=77',  # builds the wheel that a test installs
     ],
   },
 )

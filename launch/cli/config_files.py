@@ -19,13 +19,17 @@ MOVED = {
   'bert_base_glue': 'finetune/bert_base.py',
   'bitfit_glue': 'finetune/bitfit.py',
   'comet_glue': 'finetune/comet.py',
+  'comet_minilm_glue': 'finetune/comet.py:TASK,small',
   'deft_glue': 'finetune/deft.py',
+  'deft_minilm_glue': 'finetune/deft.py:TASK,small',
   'deft_wanda_glue': 'finetune/deft_wanda.py',
-  'distillation_glue': 'finetune/distillation.py',
+  'distillation_glue': 'distill/distillation.py',
   'dsir_mlm': 'pretrain/dsir.py',
   'dylora_glue': 'finetune/dylora.py',
+  'dylora_minilm_glue': 'finetune/dylora.py:TASK,small',
   'fnet_glue': 'finetune/fnet.py',
   'galore_glue': 'finetune/galore.py',
+  'galore_minilm_glue': 'finetune/galore.py:TASK,small',
   'gradual_unfreezing_glue': 'finetune/gradual_unfreezing.py',
   'houlsby_glue': 'finetune/houlsby.py',
   'hydra_glue': 'finetune/hydra.py',
@@ -33,20 +37,28 @@ MOVED = {
   'ia3_glue': 'finetune/ia3.py',
   'lamda_glue': 'finetune/lamda.py',
   'lamda_plus_glue': 'finetune/lamda_plus.py',
+  'lepiszcze': 'suites/lepiszcze.py',
+  'lepiszcze_small': 'suites/lepiszcze.py:TASK,small',
   'lora_glue': 'finetune/lora.py',
+  'matrix': 'suites/matrix.py',
   'meft_glue': 'finetune/meft.py',
+  'meft_minilm_glue': 'finetune/meft.py:TASK,small',
   'mixers_small': 'pretrain/mixers_small.py',
   'mlm': 'pretrain/mlm.py',
-  'moebert_glue': 'finetune/moebert.py',
+  'moebert_glue': 'distill/moebert.py',
   'parallel_adapter_glue': 'finetune/parallel_adapter.py',
   'pfeiffer_glue': 'finetune/pfeiffer.py',
   'polish_mlm': 'pretrain/polish.py',
+  'ponet_imdb': 'finetune/ponet.py:imdb',
+  'ponet_imdb_small': 'finetune/ponet.py:imdb,small',
   'ponet_pretrain': 'pretrain/ponet.py',
   'prefix_glue': 'finetune/prefix.py',
   'prompt_glue': 'finetune/prompt.py',
   'qlora_glue': 'finetune/qlora.py',
   'scalearn_glue': 'finetune/scalearn.py',
+  'scalearn_minilm': 'finetune/scalearn.py:small',
   'slimfit_glue': 'finetune/slimfit.py',
+  'slimfit_minilm_glue': 'finetune/slimfit.py:TASK,small',
 }
 
 
@@ -76,8 +88,11 @@ def find(path: str) -> pathlib.Path:
 
 def names() -> list[str]:
   """Names of the package's configs, 'finetune/lora'."""
-  paths = (p.relative_to(FOLDER) for p in sorted(FOLDER.rglob('*.py')))
-  return [p.with_suffix('').as_posix() for p in paths if p.stem != '__init__']
+  return [
+    path.relative_to(FOLDER).with_suffix('').as_posix()
+    for path in sorted(FOLDER.rglob('*.py'))
+    if 'def get_config(' in path.read_text()
+  ]
 
 
 def read(path: str) -> dict[str, Any]:
