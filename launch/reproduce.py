@@ -1,0 +1,154 @@
+"""Runs the commands of measured figures again and compares.
+
+  python -m launch.reproduce --list
+  python -m launch.reproduce lamda-memory dylora-sst2 --data_dir=DIR --out=OUT
+  python -m launch.reproduce --max_minutes=5
+  python -m launch.reproduce --smoke
+  python -m launch.reproduce --write
+
+Figures are records: configs/records.json, and one file beside each of the other
+pages. For every record the command is run, in OUT/<name>, and published,
+recorded and new values are printed with the band that holds them. Exits 1 if a
+figure is outside its band, a command fails, or a record that was named can't be
+run. Finished records are kept in OUT/reproduced.json and not run again.
+--smoke runs each command with a few steps, only to see that it still runs;
+--write makes the tables of all pages anew from the records.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+import tempfile
+
+from absl import app, flags
+
+from glue_jax.studies import reproduce
+
+FLAGS = flags.FLAGS
+KEPT = 'reproduced.json'
+
+
+def define_flags() -> None:
+  """Defines the flags of this command."""
+  flags.DEFINE_bool('list', False, 'List every figure of every page.')
+  flags.DEFINE_bool('smoke', False, 'Run each command with a few steps.')
+  flags.DEFINE_bool('write', False, "Make the pages' tables anew.")
+  flags.DEFINE_float('max_minutes', None, 'Leave out what takes longer.')
+  flags.DEFINE_string('out', None, 'Folder of the runs; default: none kept.')
+  for name, (variable, text) in reproduce.PLACES.items():
+    if name != 'out':
+      default = f'; default: {variable}' if variable else ''
+      flags.DEFINE_string(name, None, f'{text}{default}.')
+
+
+def main(argv: list[str]) -> None:
+  """Lists, writes or runs."""
+  # Imported here so that --help and a wrong flag answer at once.
+  from glue_jax.studies import records
+
+  try:
+    found = records.load()
+    if FLAGS.write:
+      write(found)
+      return
+    picked = reproduce.chosen(found, argv[1:])
+    if FLAGS.list:
+      listing(picked)
+      return
+    with tempfile.TemporaryDirectory() as folder:
+      home = pathlib.Path(FLAGS.out or folder).absolute()
+      good = again(picked, home, named=bool(argv[1:]))
+  except (ValueError, OSError) as error:
+    sys.exit(f'error: {error}')
+  sys.exit(0 if good else 1)
+
+
+def listing(picked) -> None:
+  """Prints every figure: record, row, column, value."""
+  from glue_jax.studies import records
+
+  for record in picked:
+    minutes = 'minutes not recorded'
+    if record.minutes is not None:
+      minutes = f'{record.minutes:g} min'
+    print(f'{record.name} ({minutes}): {record.measures}')
+    for figure in record.figures:
+      print(f'  {figure.row}; {figure.column}: {records.cell(figure)}')
+  count = sum(len(record.figures) for record in picked)
+  print(f'{len(picked)} records, {count} figures')
+
+
+def write(found) -> None:
+  """Makes the tables of all pages anew."""
+  from glue_jax.reporting import files
+  from glue_jax.studies import records
+
+  for path in records.pages():
+    old = path.read_text()
+    new = records.rewritten(old, found)
+    if new != old:
+      files.replace_text(path, new)
+      print(f'written: {path.relative_to(records.ROOT)}')
+
+
+def places() -> dict[str, str]:
+  """Returns the folders that the flags or the environment name."""
+
+  known = {}
+  for name, (variable, _) in reproduce.PLACES.items():
+    value = FLAGS[name].value or os.environ.get(variable or '')
+    if value:
+      known[name] = str(pathlib.Path(value).absolute())
+  return known
+
+
+def again(picked, home: pathlib.Path, named: bool) -> bool:
+  """Runs records that aren't finished, prints all; whether all is well."""
+  from glue_jax.reporting import files, tables
+
+  path = home / KEPT
+  kept = json.loads(path.read_text()) if path.is_file() else {}
+  known, counts = places(), {}
+  for record in picked:
+    commands = record.smoke_commands() if FLAGS.smoke else record.commands()
+    entry = kept.get(record.name, {})
+    if entry.get('commands') == commands:
+      outcome = reproduce.Outcome(**entry['outcome'])
+    elif not FLAGS.smoke and _too_long(record):
+      reason = f'takes {record.minutes or "an unknown number of"} minutes'
+      outcome = reproduce.Outcome('not run', reason)
+    else:
+      own = known | {'out': str(home / record.name)}
+      outcome = reproduce.run(record, own, FLAGS.smoke)
+    if outcome.status in ('inside', 'outside'):
+      kept[record.name] = {
+        'commands': commands,
+        'outcome': dataclasses.asdict(outcome),
+      }
+      home.mkdir(parents=True, exist_ok=True)
+      files.replace_text(path, json.dumps(kept, indent=1) + '\n')
+    status = 'runs' if FLAGS.smoke else outcome.status
+    status = status if outcome.status in ('inside', 'outside') else (
+      f'{outcome.status}: {outcome.reason}'
+    )  # fmt: skip
+    print(f'{record.name}: {status} ({outcome.minutes:.1f} min)', flush=True)
+    if outcome.values and not FLAGS.smoke:
+      print(tables.results_table(reproduce.rows(record, outcome)), flush=True)
+    counts[outcome.status] = counts.get(outcome.status, 0) + 1
+  print(', '.join(f'{count} {status}' for status, count in counts.items()))
+  bad = {'outside', 'failed'} | ({'not run'} if named else set())
+  return not bad & set(counts)
+
+
+def _too_long(record) -> bool:
+  """Whether a record takes longer than is allowed, or nobody knows."""
+  if FLAGS.max_minutes is None:
+    return False
+  return record.minutes is None or record.minutes > FLAGS.max_minutes
+
+
+if __name__ == '__main__':
+  define_flags()
+  app.run(main)

