@@ -68,6 +68,23 @@ def override(config: Any, changes: Mapping[str, Any]) -> Any:
   return merged
 
 
+def shortened(config: Any, steps: int, rows: int = 32) -> Any:
+  """Returns the config with every run of it cut short, to see that it runs.
+
+  Args:
+    config: with stages or without.
+    steps: updates of each run.
+    rows: that are scored of each split.
+  """
+  few = dict(
+    data=dict(eval_limit=rows),
+    train=dict(epochs=None, steps=steps, eval_every=None, save_every=None),
+  )
+  short = override(config, few)
+  stages = short.get('stages', ())
+  return short | {'stages': [(n, override(part, few)) for n, part in stages]}
+
+
 def bind(fn: Callable[..., Any], section: Any, where: str, *given: str) -> dict:
   """Returns the section as keyword arguments of `fn`, checked.
 

@@ -21,10 +21,13 @@ import os
 import pathlib
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import app, flags
 
-from glue_jax.studies import reproduce
+from glue_jax.reporting import files, tables
+from glue_jax.studies import records, reproduce
 
 FLAGS = flags.FLAGS
 KEPT = 'reproduced.json'
@@ -45,9 +48,6 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
   """Lists, writes or runs."""
-  # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax.studies import records
-
   try:
     found = records.load()
     if FLAGS.write:
@@ -65,10 +65,8 @@ def main(argv: list[str]) -> None:
   sys.exit(0 if good else 1)
 
 
-def listing(picked) -> None:
+def listing(picked: Sequence[records.Record]) -> None:
   """Prints every figure: record, row, column, value."""
-  from glue_jax.studies import records
-
   for record in picked:
     minutes = 'minutes not recorded'
     if record.minutes is not None:
@@ -80,10 +78,9 @@ def listing(picked) -> None:
   print(f'{len(picked)} records, {count} figures')
 
 
-def write(found) -> None:
+def write(found: Mapping[str, records.Record]) -> None:
   """Makes the tables of all pages anew."""
   from glue_jax.reporting import files
-  from glue_jax.studies import records
 
   for path in records.pages():
     old = path.read_text()
@@ -104,49 +101,77 @@ def places() -> dict[str, str]:
   return known
 
 
-def again(picked, home: pathlib.Path, named: bool) -> bool:
-  """Runs records that aren't finished, prints all; whether all is well."""
-  from glue_jax.reporting import files, tables
+def again(
+  picked: Sequence[records.Record], home: pathlib.Path, named: bool
+) -> bool:
+  """Runs records that aren't finished and prints all.
 
-  path = home / KEPT
+  Args:
+    picked: in this order.
+    home: folder of the runs, and of what is finished.
+    named: whether they were asked for by name.
+
+  Returns:
+    whether none failed or is outside its bands, and all ran that were named.
+  """
+  path, known = home / KEPT, places()
   kept = json.loads(path.read_text()) if path.is_file() else {}
-  known, counts = places(), {}
+  counts: dict[str, int] = {}
   for record in picked:
-    commands = record.smoke_commands() if FLAGS.smoke else record.commands()
-    entry = kept.get(record.name, {})
-    if entry.get('commands') == commands:
-      outcome = reproduce.Outcome(**entry['outcome'])
-    elif not FLAGS.smoke and _too_long(record):
-      reason = f'takes {record.minutes or "an unknown number of"} minutes'
-      outcome = reproduce.Outcome('not run', reason)
-    else:
-      own = known | {'out': str(home / record.name)}
-      outcome = reproduce.run(record, own, FLAGS.smoke)
+    outcome = one(record, kept.get(record.name, {}), known, home)
     if outcome.status in ('inside', 'outside'):
       kept[record.name] = {
-        'commands': commands,
+        'commands': _commands(record),
         'outcome': dataclasses.asdict(outcome),
       }
       home.mkdir(parents=True, exist_ok=True)
       files.replace_text(path, json.dumps(kept, indent=1) + '\n')
-    status = 'runs' if FLAGS.smoke else outcome.status
-    status = status if outcome.status in ('inside', 'outside') else (
-      f'{outcome.status}: {outcome.reason}'
-    )  # fmt: skip
-    print(f'{record.name}: {status} ({outcome.minutes:.1f} min)', flush=True)
-    if outcome.values and not FLAGS.smoke:
-      print(tables.results_table(reproduce.rows(record, outcome)), flush=True)
+    show(record, outcome)
     counts[outcome.status] = counts.get(outcome.status, 0) + 1
   print(', '.join(f'{count} {status}' for status, count in counts.items()))
   bad = {'outside', 'failed'} | ({'not run'} if named else set())
   return not bad & set(counts)
 
 
-def _too_long(record) -> bool:
-  """Whether a record takes longer than is allowed, or nobody knows."""
-  if FLAGS.max_minutes is None:
-    return False
-  return record.minutes is None or record.minutes > FLAGS.max_minutes
+def one(
+  record: records.Record,
+  kept: Mapping[str, Any],
+  known: Mapping[str, str],
+  home: pathlib.Path,
+) -> reproduce.Outcome:
+  """Runs a record, unless it is kept, or takes too long.
+
+  Args:
+    record: to be run.
+    kept: 'commands' and 'outcome' of an earlier call, or nothing.
+    known: {place: folder}.
+    home: folder of the runs.
+  """
+  if kept.get('commands') == _commands(record):
+    return reproduce.Outcome(**kept['outcome'])
+  if FLAGS.max_minutes is not None and not FLAGS.smoke:
+    if record.minutes is None:
+      return reproduce.Outcome('not run', 'its minutes are not recorded')
+    if record.minutes > FLAGS.max_minutes:
+      return reproduce.Outcome('not run', f'takes {record.minutes:g} minutes')
+  own = {**known, 'out': str(home / record.name)}
+  return reproduce.run(record, own, FLAGS.smoke)
+
+
+def show(record: records.Record, outcome: reproduce.Outcome) -> None:
+  """Prints what came of a record, with its figures."""
+  status = outcome.status
+  if status in ('failed', 'not run'):
+    status = f'{status}: {outcome.reason}'
+  elif FLAGS.smoke:
+    status = 'runs'
+  print(f'{record.name}: {status} ({outcome.minutes:.1f} min)', flush=True)
+  if outcome.values and not FLAGS.smoke:
+    print(tables.results_table(reproduce.rows(record, outcome)), flush=True)
+
+
+def _commands(record: records.Record) -> list[str]:
+  return record.smoke_commands() if FLAGS.smoke else record.commands()
 
 
 if __name__ == '__main__':

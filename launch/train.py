@@ -23,6 +23,9 @@ def define_flags() -> None:
   flags.DEFINE_bool(
     'allow_config_change', False, 'Go on with a run under a changed config.'
   )
+  flags.DEFINE_integer(
+    'few_steps', None, 'Cut every run to so many steps: does it run at all?', 1
+  )
   command.define_cache()
   flags.DEFINE_enum(
     'distributed',
@@ -45,8 +48,11 @@ def main(argv: list[str]) -> None:
   # Imported here so that --help and a wrong flag answer at once.
   from glue_jax import config
 
+  wanted = FLAGS.config
+  if FLAGS.few_steps:
+    wanted = config.shortened(wanted, FLAGS.few_steps)
   if FLAGS.print_config:
-    print(config.dumps(config.complete(FLAGS.config)), end='')
+    print(config.dumps(config.complete(wanted)), end='')
     return
   if FLAGS.workdir is None:
     raise app.UsageError('--workdir is needed')
@@ -61,7 +67,7 @@ def main(argv: list[str]) -> None:
   )
   distributed.compilation_cache(FLAGS.compilation_cache)
   result = runs.run(
-    FLAGS.config, FLAGS.workdir, allow_config_change=FLAGS.allow_config_change
+    wanted, FLAGS.workdir, allow_config_change=FLAGS.allow_config_change
   )
   if distributed.is_first():
     print(outcome.table(result, synthetic.bag_of_words_score))
