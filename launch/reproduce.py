@@ -80,8 +80,6 @@ def listing(picked: Sequence[records.Record]) -> None:
 
 def write(found: Mapping[str, records.Record]) -> None:
   """Makes the tables of all pages anew."""
-  from glue_jax.reporting import files
-
   for path in records.pages():
     old = path.read_text()
     new = records.rewritten(old, found)
@@ -92,7 +90,6 @@ def write(found: Mapping[str, records.Record]) -> None:
 
 def places() -> dict[str, str]:
   """Returns the folders that the flags or the environment name."""
-
   known = {}
   for name, (variable, _) in reproduce.PLACES.items():
     value = FLAGS[name].value or os.environ.get(variable or '')
