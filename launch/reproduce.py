@@ -19,15 +19,15 @@ import dataclasses
 import json
 import os
 import pathlib
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from glue_jax.reporting import files, tables
 from glue_jax.studies import records, reproduce
+from launch.cli import command
 
 FLAGS = flags.FLAGS
 KEPT = 'reproduced.json'
@@ -46,23 +46,19 @@ def define_flags() -> None:
       flags.DEFINE_string(name, None, f'{text}{default}.')
 
 
-def main(argv: list[str]) -> None:
-  """Lists, writes or runs."""
-  try:
-    found = records.load()
-    if FLAGS.write:
-      write(found)
-      return
-    picked = reproduce.chosen(found, argv[1:])
-    if FLAGS.list:
-      listing(picked)
-      return
-    with tempfile.TemporaryDirectory() as folder:
-      home = pathlib.Path(FLAGS.out or folder).absolute()
-      good = again(picked, home, named=bool(argv[1:]))
-  except (ValueError, OSError) as error:
-    sys.exit(f'error: {error}')
-  sys.exit(0 if good else 1)
+def main(argv: list[str]) -> int:
+  """Lists, writes or runs; the exit status."""
+  found = records.load()
+  if FLAGS.write:
+    write(found)
+    return 0
+  picked = reproduce.chosen(found, argv[1:])
+  if FLAGS.list:
+    listing(picked)
+    return 0
+  with tempfile.TemporaryDirectory() as folder:
+    home = pathlib.Path(FLAGS.out or folder).absolute()
+    return int(not again(picked, home, named=bool(argv[1:])))
 
 
 def listing(picked: Sequence[records.Record]) -> None:
@@ -172,5 +168,4 @@ def _commands(record: records.Record) -> list[str]:
 
 
 if __name__ == '__main__':
-  define_flags()
-  app.run(main)
+  command.run(__doc__, define_flags, main, arguments=True)

@@ -149,7 +149,7 @@ def test_says_what_it_needs_and_what_it_does_not_know():
 
 
 def test_what_takes_long_is_left_out():
-  done = run('quickstart', 'scalearn-transfer', '--max_minutes=0.1')
+  done = run('quickstart', 'scalearn-small', '--max_minutes=0.1')
   assert 'quickstart: not run: takes 2.8 minutes' in done.stdout
   assert done.stdout.splitlines()[-1] == '2 not run'
 
@@ -177,7 +177,7 @@ SMOKE = (
   'leaderboard-build',
   'miniature-natural-galore',
 )
-WITH_DATA = ('glue-rte', 'lamda-sst2')
+WITH_DATA = ('glue-rte', 'lamda-sst2-small')
 
 
 def test_commands_run_in_a_few_steps(tmp_path):
