@@ -37,13 +37,13 @@ def complete(config: Mapping[str, Any]) -> ml_collections.ConfigDict:
   Raises:
     ValueError: a top-level key is unknown.
   """
-  config = plain(config)
-  unknown = set(config) - set(DEFAULTS)
+  given: dict[str, Any] = plain(config)
+  unknown = set(given) - set(DEFAULTS)
   if unknown:
     raise ValueError(
       f'unknown config keys {sorted(unknown)}; known are {sorted(DEFAULTS)}'
     )
-  full = ml_collections.ConfigDict(DEFAULTS | config)
+  full = ml_collections.ConfigDict(DEFAULTS | given)
   return full.lock()
 
 

@@ -72,7 +72,7 @@ def test_ci_runs_the_readme_command_and_ends_with_it(tmp_path):
   tools = tmp_path / 'tools'
   tools.mkdir()
   stand_in = '#!/bin/bash\necho "$(basename "$0") $*" >> "$CALLS"\n'
-  for name in ('pip', 'ruff'):
+  for name in ('pip', 'ruff', 'mypy'):
     (tools / name).write_text(stand_in)
   (tools / 'python').write_text(stand_in + 'echo "2 passed in 0.1s"\n')
   # `$PYTHON -m venv <folder>` makes the folder with these tools inside.
@@ -98,6 +98,7 @@ def test_ci_runs_the_readme_command_and_ends_with_it(tmp_path):
   made = calls.read_text().splitlines()
   assert made[0] == ' '.join(shlex.split(f'{install} --quiet'))
   assert 'ruff check .' in made and 'ruff format --check .' in made
+  assert 'mypy ' in made
   assert made[-1] == tests
   # A failing step fails the whole.
   (tools / 'ruff').write_text('#!/bin/bash\nexit 3\n')

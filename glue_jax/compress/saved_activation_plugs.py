@@ -51,7 +51,7 @@ def plugs(
       f"compress has 'gelu', but model.activation={config.activation!r}; leave "
       'it out'
     )
-  options = {
+  options: dict[str, dict[str, Any]] = {
     'attention': {'value_dropout': value_dropout},
     'norm': {'pruned_by': pruned_by},
   }

@@ -10,6 +10,7 @@ processes pad to the bucket of the global batch.
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -306,7 +307,7 @@ def throughput(batches: TrainBatches, seconds: float = 1.0) -> dict:
     examples_per_second, tokens_per_second (real tokens), batches_per_second,
     and pad_share: the share of positions that is padding.
   """
-  feed = batches.iterate()
+  feed: Any = batches.iterate()
   next(feed)  # the import and start of grain are not the pipeline's speed
   begin, count, rows, tokens, positions = time.perf_counter(), 0, 0, 0, 0
   while (spent := time.perf_counter() - begin) < seconds:

@@ -1,6 +1,7 @@
 """Tokenised examples as flat arrays, and the padded batches cut from them."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,7 @@ class Examples:
     # Token positions: a run of `sizes[i]` numbers from each sequence's start.
     shift = np.repeat(self.bounds[sequences] - bounds[:-1], sizes)
     tokens = np.arange(bounds[-1]) + shift
-    changed = {'bounds': bounds}
+    changed: dict[str, Any] = {'bounds': bounds}
     for names, at in ((_RAGGED, tokens), (_PER_ROW, rows)):
       for name in names:
         if getattr(self, name) is not None:

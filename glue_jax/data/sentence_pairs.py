@@ -11,6 +11,7 @@ loses tokens from its longer side, at a random end. Each file is a document.
 import itertools
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,11 @@ def pairs(
       f'data.sentences={sentences!r}; expected one of {SENTENCES}'
     )
   found = texts.find(files)
-  key = ['sentence_pairs', texts.digest(found), tokenizer.fingerprint]
+  key: list[Any] = [
+    'sentence_pairs',
+    texts.digest(found),
+    tokenizer.fingerprint,
+  ]
   key += [max_length, copies, sentences, seed]
   read = _READ[sentences]
   make = lambda: _pairs(found, tokenizer, max_length, copies, read, seed)
@@ -184,10 +189,11 @@ def _shorten(a, b, room, rng) -> tuple[list[Sentence], list[Sentence]]:
     sizes[longer] -= 1
     drops[longer] += 1
   front = [int(rng.binomial(n, 0.5)) for n in drops]
-  return tuple(
+  a, b = (
     _trim(_trim(side, first)[::-1], n - first, back=True)[::-1]
     for side, first, n in zip((a, b), front, drops, strict=True)
   )
+  return a, b
 
 
 def _trim(side, drop, back=False) -> list[Sentence]:
@@ -205,8 +211,10 @@ def _trim(side, drop, back=False) -> list[Sentence]:
 
 def _assemble(sides, tokenizer) -> tuple[np.ndarray, ...]:
   """ids, type ids, word ids and segment ids of a pair."""
-  parts = [[tokenizer.cls_id]]
-  types, words, segments = [[0]], [[-1]], [[0]]
+  parts: list[Sequence[int] | np.ndarray] = [[tokenizer.cls_id]]
+  types: list[Any] = [[0]]
+  words: list[Any] = [[-1]]
+  segments: list[Any] = [[0]]
   word, segment = 0, 0
   for which, side in enumerate(sides):
     for ids, begins in side:

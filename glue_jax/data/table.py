@@ -43,7 +43,7 @@ class Table:
     """Where a row stands, for messages: 'file:line'."""
     return f'{self.path}:{self.lines[row]}' if self.lines else f'row {row}'
 
-  def take(self, rows: Sequence[int]) -> 'Table':
+  def take(self, rows: Sequence[int] | np.ndarray) -> 'Table':
     """The table of some of its rows, in that order."""
     return dataclasses.replace(
       self,

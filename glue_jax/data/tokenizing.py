@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers as hf
@@ -188,7 +189,10 @@ class Tokenizer:
       self.backend.save(str(folder / 'tokenizer.json'))
     names = {f'{role}_token': token for role, token in self.tokens.items()}
     if not (folder / 'tokenizer_config.json').exists():
-      config = {'tokenizer_class': 'PreTrainedTokenizerFast', **names}
+      config: dict[str, Any] = {
+        'tokenizer_class': 'PreTrainedTokenizerFast',
+        **names,
+      }
       if isinstance(self.backend.model, hf.models.WordPiece):
         lower = getattr(self.backend.normalizer, 'lowercase', True)
         config |= {'tokenizer_class': 'BertTokenizer', 'do_lower_case': lower}

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import sys
+from typing import Any
 
 import jax
 from absl import logging
@@ -10,7 +11,7 @@ from absl import logging
 # Found by measuring the MiniLM-L6 training step with jaxlib 0.10.2 (Xeon,
 # AVX-512): by default matrix products go to YNNPACK, which is a quarter slower
 # than Eigen at these shapes; only its reductions are the faster ones.
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
   'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_REDUCE',
   'xla_cpu_prefer_vector_width': 512,
 }
@@ -19,7 +20,7 @@ OPTIONS = {
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 
 
-def compiler_options() -> dict[str, str | int] | None:
+def compiler_options() -> dict[str, Any] | None:
   """Returns `compiler_options` for `jax.jit`; None where none apply.
 
   An option that this version of jaxlib doesn't know is left out, with a

@@ -130,7 +130,7 @@ def primary(
 ) -> float | None:
   """The value of `primary_record`."""
   record = primary_record(task, metrics)
-  return record and record['value']
+  return None if record is None else record['value']
 
 
 def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:

@@ -144,4 +144,4 @@ def _input_shape(
   # Models compare the length with their positions, which must be decidable.
   limits = [] if length or not longest else [f'l <= {longest}']
   scope = jax_export.SymbolicScope(limits)
-  return jax_export.symbolic_shape(', '.join(sizes), scope=scope)
+  return tuple(jax_export.symbolic_shape(', '.join(sizes), scope=scope))

@@ -110,7 +110,7 @@ def open_run(
     which = 'best' if best and _has_best(folder) else 'last'
   if splits is None:
     splits = config.data.get('eval_splits')
-  data = {'eval_splits': splits, 'eval_limit': None}
+  data: dict[str, Any] = {'eval_splits': splits, 'eval_limit': None}
   if data_dir:
     data['data_dir'] = data_dir
   return load_run(folder, which, **data)

@@ -43,7 +43,7 @@ def gelu_tanh(x: jax.Array) -> jax.Array:
   return jax.nn.gelu(x, approximate=True)
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   'gelu': gelu,
   'gelu_tanh': gelu_tanh,
   'relu': jax.nn.relu,

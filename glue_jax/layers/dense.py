@@ -17,8 +17,11 @@ class Numbers(Protocol):
     init_range: standard deviation of fresh kernels.
   """
 
-  dtype: str
-  init_range: float
+  @property
+  def dtype(self) -> str: ...
+
+  @property
+  def init_range(self) -> float: ...
 
 
 class Product(nn.Module):

@@ -258,7 +258,8 @@ def _key(found: check.Contribution, registry: Registry) -> str:
 
 def _save(path: pathlib.Path, cells: Mapping[str, Cell]) -> None:
   """Keeps cells as arrays and JSON."""
-  records, arrays = [], {}
+  records: list[dict] = []
+  arrays: dict[str, Any] = {}
   for i, (task, cell) in enumerate(cells.items()):
     records.append(
       {
@@ -327,15 +328,15 @@ def _rank(board: Board) -> None:
   if not complete:
     return
   signs = [1 if entries[t].higher_is_better else -1 for t in board.tasks]
-  scores = np.array(
+  points = np.array(
     [
       [s * m.cells[t].score for s, t in zip(signs, board.tasks)]
       for m in complete
     ]
   )
-  for method, place in zip(complete, ranks.places(ranks.borda(scores))):
+  for method, place in zip(complete, ranks.places(ranks.borda(points))):
     method.borda = int(place)
-  consensus = kemeny.consensus(scores)
+  consensus = kemeny.consensus(points)
   board.kemeny_exact = bool(consensus.exact)
   for place, index in enumerate(consensus.order, 1):
     complete[index].kemeny = place

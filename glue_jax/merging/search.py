@@ -50,8 +50,8 @@ class Bench:
     names: Sequence,
   ):
     """Args: base: pre-trained. tasks: of the models. names: merged tensors."""
-    arrays = base and stream.to_arrays(base)
-    self.base = base and stream.from_arrays(arrays, 'base')
+    arrays = stream.to_arrays(base) if base else {}
+    self.base = stream.from_arrays(arrays, 'base') if base else None
     self.tasks = {task.source.name: task for task in tasks}
     self._own = {
       name: stream.from_arrays(

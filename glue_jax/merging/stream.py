@@ -110,14 +110,12 @@ def from_arrays(arrays: Mapping[str, Any], name: str = 'model') -> Weights:
   tensors = {}
   for key, value in arrays.items():
     array = np.asarray(value, np.float32)
-    read = lambda start, stop, a=array: a[start:stop] if a.ndim else a
     where = f'{name}: tensor {key}'
-    tensors[key] = Tensor(
-      array.shape,
-      'F32',
-      where,
-      lambda s, e, r=read, w=where: finite(r(s, e), w),
-    )
+
+    def read(start, stop, array=array, where=where):
+      return finite(array[start:stop] if array.ndim else array, where)
+
+    tensors[key] = Tensor(array.shape, 'F32', where, read)
   return Weights(name, name, tensors)
 
 

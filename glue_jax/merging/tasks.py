@@ -11,7 +11,7 @@ rows that are held out here; only the merge hasn't.
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -75,7 +75,7 @@ class TaskModel:
   params: dict[str, np.ndarray]
   tables: dict[str, Table]
   batches: dict[str, batching.EvalBatches]
-  statistics: Sequence[Mapping[str, np.ndarray]]
+  statistics: Iterable[Mapping[str, np.ndarray]]
 
   def with_body(self, body: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the parameters with merged tensors in place of the own ones.

@@ -69,7 +69,9 @@ def spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
   return _correlation('spearmanr', predictions, labels)
 
 
-def mean_squared_error(predictions: np.ndarray, labels: np.ndarray) -> float:
+def mean_squared_error(
+  predictions: np.ndarray | Sequence, labels: np.ndarray | Sequence
+) -> float:
   """Mean of the squared differences."""
   predictions, labels = _pair(predictions, labels)
   return float(np.mean((predictions - labels.astype(np.float64)) ** 2))
@@ -193,9 +195,9 @@ GROUPED: dict[str, Callable] = {
 
 def compute(
   names: Sequence[str],
-  predictions: np.ndarray,
-  labels: np.ndarray,
-  groups: Sequence | None = None,
+  predictions: np.ndarray | Sequence,
+  labels: np.ndarray | Sequence,
+  groups: Sequence | np.ndarray | None = None,
 ) -> dict[str, float]:
   """Computes the named metrics of one split.
 
@@ -365,7 +367,7 @@ def _correlation(function: str, predictions, labels) -> float:
     return float(getattr(stats, function)(predictions, labels)[0])
 
 
-def _groups(keys: Sequence) -> dict:
+def _groups(keys: Sequence | np.ndarray) -> dict:
   """{key: row numbers}."""
   members: dict = {}
   for row, key in enumerate(keys):

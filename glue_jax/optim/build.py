@@ -77,8 +77,8 @@ def make(
       f'config.optimizer.name={name!r}: expected one of {sorted(CORES)}'
     )
   names, groups = list(names), [(p, dict(g)) for p, g in groups]
-  for pattern, group in groups:
-    unknown = set(group) - {'lr', 'weight_decay'}
+  for pattern, settings in groups:
+    unknown = set(settings) - {'lr', 'weight_decay'}
     if unknown:
       raise ValueError(
         f'config.optimizer.groups, pattern {pattern!r}: unknown keys '

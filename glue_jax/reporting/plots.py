@@ -130,10 +130,9 @@ def plot_regression(
   title: str = '',
 ) -> None:
   """Draws predicted against gold numbers with the line of equality."""
-  labels, predictions = np.asarray(labels), np.asarray(predictions)
   figure, (axis,) = new_figure(1, 1, (4.6, 4.4))
-  low = float(min(labels.min(), predictions.min()))
-  high = float(max(labels.max(), predictions.max()))
+  low = float(min(np.min(labels), np.min(predictions)))
+  high = float(max(np.max(labels), np.max(predictions)))
   axis.plot([low, high], [low, high], color='#999999', linewidth=1, zorder=1)
   axis.scatter(
     labels, predictions, s=12, alpha=0.4, color=_COLORS[0], linewidths=0

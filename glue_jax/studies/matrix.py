@@ -97,7 +97,7 @@ def run(
   path = pathlib.Path(workdir) / 'row.json'
   if path.is_file():
     return json.loads(path.read_text())
-  row = dict(labels)
+  row: dict[str, Any] = dict(labels)
   try:
     config = config_lib.complete(config)
     schema.check(config)

@@ -5,8 +5,8 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from glue_jax import method
 from glue_jax.data import pipeline
+from glue_jax.method import Method, Objective
 from glue_jax.plugs import Apply
 from glue_jax.training.sections import Sections
 
@@ -35,8 +35,8 @@ class Parts:
   apply: Apply
   plain: Apply
   params: Any
-  method: method.Method
-  objective: method.Objective
+  method: Method
+  objective: Objective
   total_steps: int
   rules: tuple
   names: frozenset

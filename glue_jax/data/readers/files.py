@@ -110,10 +110,12 @@ def _split(data: bytes) -> list[bytes]:
 
 def _decode(raw: bytes, number: int, log: Log) -> str | None:
   if not raw.strip():
-    return log.bad(number, 'blank line; expected a row')
+    log.bad(number, 'blank line; expected a row')
+    return None
   nul = raw.find(b'\0')
   if nul >= 0:
-    return log.bad(number, f'NUL character at byte {nul} of the line')
+    log.bad(number, f'NUL character at byte {nul} of the line')
+    return None
   if len(raw) > LONG_LINE:
     log.note(
       number,
@@ -123,11 +125,12 @@ def _decode(raw: bytes, number: int, log: Log) -> str | None:
   try:
     return raw.decode()
   except UnicodeDecodeError as error:
-    return log.bad(
+    log.bad(
       number,
       f'invalid UTF-8 at byte {error.start} of the line '
       f'(0x{raw[error.start]:02x}); convert the file to UTF-8',
     )
+    return None
 
 
 def read_tsv(

@@ -181,7 +181,7 @@ def _mix(z: np.ndarray) -> np.ndarray:
   return z ^ (z >> np.uint64(31))
 
 
-def split_k(k: int, shares: Sequence[float]) -> list[int]:
+def split_k(k: int, shares: Sequence[float] | np.ndarray) -> list[int]:
   """Documents for each target: int(k * share), the last takes what remains.
 
   Args:
@@ -191,10 +191,10 @@ def split_k(k: int, shares: Sequence[float]) -> list[int]:
   Raises:
     ValueError: a share that is not positive.
   """
-  shares = np.asarray(shares, np.float64)
-  if not (np.isfinite(shares).all() and (shares > 0).all()):
-    raise ValueError(f'shares {shares.tolist()}; expected positive numbers')
-  counts = [int(k * share) for share in shares / shares.sum()]
+  weights = np.asarray(shares, np.float64)
+  if not (np.isfinite(weights).all() and (weights > 0).all()):
+    raise ValueError(f'shares {weights.tolist()}; expected positive numbers')
+  counts = [int(k * share) for share in weights / weights.sum()]
   counts[-1] += k - sum(counts)
   return counts
 

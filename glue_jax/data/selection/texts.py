@@ -15,7 +15,7 @@ import math
 import os
 import pathlib
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 SUFFIXES = ('.txt', '.txt.gz', '.jsonl', '.jsonl.gz')
@@ -247,7 +247,7 @@ def lines(piece: Piece, opener: Opener = open_local) -> Iterator[bytes]:
       yield from _lines(raw, place, piece.stop)
 
 
-def _lines(file: BinaryIO, place: int, stop: float) -> Iterator[bytes]:
+def _lines(file: Iterable[bytes], place: int, stop: float) -> Iterator[bytes]:
   for line in file:
     if place >= stop:
       return

@@ -100,7 +100,7 @@ def make(
   Raises:
     ValueError: an own task lacks something, or a field is not valid.
   """
-  given = {
+  given: dict[str, Any] = {
     'kind': kind,
     'columns': _names(columns),
     'label_column': label,

@@ -148,7 +148,7 @@ def _fields(
     raise _Wrong('name', f'{name!r}: expected letters, digits, _ and -')
   if name in taken:
     raise _Wrong('name', f'{name!r} is the name of a known task')
-  fields = {'name': name, 'kind': KIND_NAMES[kind]}
+  fields: dict[str, Any] = {'name': name, 'kind': KIND_NAMES[kind]}
   fields |= _columns(kind, section['columns'])
   fields['labels'] = _label_names(kind, section.get('label_names', ()))
   fields['label_column'] = str(section.get('target', 'label'))

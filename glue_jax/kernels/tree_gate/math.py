@@ -11,6 +11,7 @@ the last axis (TPU: a node is a row) or along the first (GPU: a column).
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +53,7 @@ def descend(left: Sequence[jax.Array]) -> list[jax.Array]:
   Args:
     left: of each internal node the share that goes left, n - 1 arrays.
   """
-  nodes = [None] * (2 * len(left) + 1)
+  nodes: list[Any] = [None] * (2 * len(left) + 1)
   nodes[0] = jnp.ones_like(left[0])
   for q, h in enumerate(left):
     nodes[2 * q + 1] = nodes[q] * h
@@ -72,10 +73,10 @@ def ascend(
     nodes: its result.
     leaves: gradient of the leaves' probabilities, from left to right.
   """
-  total = [None] * len(nodes)
+  total: list[Any] = [None] * len(nodes)
   for node, gradient in zip(leaf_order(len(leaves)), leaves):
     total[node] = gradient
-  out = [None] * len(left)
+  out: list[Any] = [None] * len(left)
   for q in reversed(range(len(left))):
     a, b = total[2 * q + 1], total[2 * q + 2]
     out[q] = nodes[q] * (a - b)

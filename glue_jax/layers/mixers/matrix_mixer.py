@@ -9,6 +9,8 @@ Parameter names: layer_{i}/mixer/{in_proj,conv1d,norm,out_proj}, and
 layer_{i}/mixer/matrix/... for the matrix's own.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -105,7 +107,8 @@ class Mixer(nn.Module):
         f'input of length {length} exceeds the {longest} positions of the '
         f'{self.matrix} matrix; raise max_length or lower data.max_length'
       )
-    cls, more = matrices.MATRICES[self.matrix], {}
+    cls = matrices.MATRICES[self.matrix]
+    more: dict[str, Any] = {}
     if cls is matrices.Toeplitz:
       more = {'official_shift': self.official_shift}
     if issubclass(cls, matrices.Semiseparable):

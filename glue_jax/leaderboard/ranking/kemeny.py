@@ -8,7 +8,7 @@ above that a local search whose result says that it is approximate.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def pairwise_wins(scores: np.ndarray) -> np.ndarray:
   return np.stack([np.sum(row > scores, axis=1) for row in scores])
 
 
-def cost(wins: np.ndarray, order: np.ndarray | tuple[int, ...]) -> int:
+def cost(wins: np.ndarray, order: np.ndarray | Sequence[int]) -> int:
   """Returns C(order): votes for the later one, over all pairs of the order."""
   order = np.asarray(order)
   return int(np.sum(np.tril(wins[np.ix_(order, order)], -1)))
@@ -66,14 +66,14 @@ def consensus(scores: np.ndarray) -> Consensus:
   size = len(wins)
   if size > EXACT:
     start = sorted(range(size), key=lambda i: (-counts[i], i))
-    order = _insert_anywhere(wins, start)
-    return Consensus(tuple(order), cost(wins, order), False)
+    moved = _insert_anywhere(wins, start)
+    return Consensus(tuple(moved), cost(wins, moved), False)
   # Against the Borda order is a pair whose later system has the higher count;
   # all such pairs together weigh less than one vote.
   inverted = counts[:, None] > counts[None, :]
   combined = wins.astype(np.int64) * size**2 + inverted
-  order = next(_optima(combined))
-  return Consensus(order, cost(wins, order), True)
+  best = next(_optima(combined))
+  return Consensus(best, cost(wins, best), True)
 
 
 def optima(scores: np.ndarray, limit: int = 1000) -> list[tuple[int, ...]]:
@@ -126,9 +126,9 @@ def _optima(wins: np.ndarray) -> Iterator[tuple[int, ...]]:
   return orders((1 << size) - 1)
 
 
-def _insert_anywhere(wins: np.ndarray, order: list[int]) -> list[int]:
+def _insert_anywhere(wins: np.ndarray, start: list[int]) -> list[int]:
   """Moves single systems to where they cost least, until nothing improves."""
-  order = np.array(order)
+  order = np.array(start)
   improved = True
   while improved:
     improved = False

@@ -149,7 +149,8 @@ def compare(
   found = {}
   for name, scores in parts.items():
     try:
-      found[name] = place_bootstrap.paired_bootstrap(*scores[rows], draws, seed)
+      one, other = scores[rows]
+      found[name] = place_bootstrap.paired_bootstrap(one, other, draws, seed)
     except ValueError as error:
       raise ValueError(f'{name}: {error}') from None
   return found
