@@ -8,7 +8,7 @@ over `data` and `fsdp`; parameters follow their model's name rules (`tensor`,
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -91,7 +91,9 @@ def batch_multiple(mesh: Mesh) -> int:
   return mesh.shape['data'] * mesh.shape['fsdp']
 
 
-def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+def put_batch(
+  batch: Mapping[str, np.ndarray], mesh: Mesh
+) -> dict[str, jax.Array]:
   """Makes the global batch from this process's rows of it."""
   sharding = batch_sharding(mesh)
   if jax.process_count() == 1:
