@@ -126,15 +126,11 @@ def build(
   elif not isinstance(tokenizer, Tokenizer):
     tokenizer = tokenizing.get_tokenizer(tokenizer)
   windows = features.Windows(doc_stride, max_query_length)
+  settings: dict[str, Any] = dict(
+    windows=windows, segments=segments, cache_dir=cache_dir
+  )
   examples = {
-    split: features.tokenize(
-      table,
-      tokenizer,
-      max_length,
-      windows=windows,
-      segments=segments,
-      cache_dir=cache_dir,
-    )
+    split: features.tokenize(table, tokenizer, max_length, **settings)
     for split, table in tables.items()
   }
   for split, found in files_of.items():
@@ -148,10 +144,7 @@ def build(
     kept = _limit(len(blocks), limits[split], data_seed)
     examples[split] = blocks if kept is None else _renumbered(blocks, kept)
   lengths = bucket_lengths(buckets, max_length)
-  share: dict[str, Any] = {
-    'process_index': process_index,
-    'process_count': process_count,
-  }
+  share: Any = {'process_index': process_index, 'process_count': process_count}
   train = None
   if train_split:
     train = batching.train_batches(
