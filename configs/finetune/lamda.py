@@ -18,7 +18,7 @@ Time:     minutes a seed.
 Expected: abstract only: up to 17.7 times fewer updated parameters and 1.32
           times less peak memory; tables not confirmed.
 Measured: rank 64: not run.
-Records:  lamda-sst2-small
+Records:  lamda-sst2, lamda-rte
 """
 
 import ml_collections

@@ -18,7 +18,7 @@ Expected: accuracy 0.2 below full fine-tuning on average and 0.4 at most, with
           2.2 times less memory on average and 3.1 at best (abstract); figures
           by task are not confirmed.
 Measured: bert-base-cased: not run.
-Records:  slimfit-sst2-small, slimfit-mrpc-small, slimfit-rte-small
+Records:  slimfit-sst2, slimfit-mrpc, slimfit-rte, slimfit-memory
 """
 
 import ml_collections

@@ -13,7 +13,7 @@ block has no FFN, so it gets four blocks (the published model has 23 for 12).
 Hardware: 2 CPU cores.
 Time:     not known.
 Expected: nothing is published at this size.
-Records:  mixers-small
+Records:  mixers-bert, mixers-fnet, mixers-hydra, mixers-ponet
 """
 
 import os

@@ -10,8 +10,8 @@ encoder and tokenizer of configs/suites/lepiszcze.py in its small form.
 Hardware: 2 CPU cores.
 Time:     not known.
 Expected: depends on the corpus.
-Measured: 1,000 steps: not run; 200 of them are part of
-Records:  lepiszcze-small
+Measured: 1,000 steps: not run.
+Records:  polish-mlm-200
 """
 
 import os

@@ -29,7 +29,8 @@ Time:     not known.
 Expected: PUBLISHED.
 Measured: not run: neither these encoders nor most of the data were at hand;
           small: its search was not run to its end.
-Records:  lepiszcze-small
+Records:  lepiszcze-cdsc-e, lepiszcze-wccrs-hotels, lepiszcze-8tags,
+          lepiszcze-nkjp-ner, lepiszcze-punctuation-restoration
 """
 
 import os
