@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import flags
+from absl import app, flags
 
 from glue_jax.reporting import files
 from launch.miniatures.parts import mixture
@@ -200,7 +200,7 @@ def main(argv: list[str]) -> None:
   wanted = FLAGS.gates or list(GATES)
   unknown = sorted(set(wanted) - set(GATES))
   if unknown or not FLAGS.output:
-    raise SystemExit(f'unknown gates {unknown}, or no --output')
+    raise app.UsageError(f'unknown gates {unknown}, or no --output')
   folder = pathlib.Path(FLAGS.output)
   folder.mkdir(parents=True, exist_ok=True)
   data = splits()
@@ -209,7 +209,7 @@ def main(argv: list[str]) -> None:
   if path.is_file():
     record = json.loads(path.read_text())
     if record['budget'] != budget:
-      raise SystemExit(
+      raise app.UsageError(
         f'{path} was begun with {record["budget"]}, this run has {budget}; '
         'give another --output or the same flags'
       )

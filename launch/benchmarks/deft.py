@@ -19,7 +19,7 @@ import pathlib
 import statistics
 
 import ml_collections
-from absl import flags, logging
+from absl import app, flags, logging
 
 from configs import glue
 from configs.finetune import deft
@@ -55,10 +55,10 @@ def main(argv: list[str]) -> None:
   """Runs what is missing; prints the table after each run."""
   del argv
   if not (FLAGS.output and FLAGS.weights and FLAGS.data_dir):
-    raise SystemExit('--output, --weights and --data_dir are needed')
+    raise app.UsageError('--output, --weights and --data_dir are needed')
   unknown = sorted({*FLAGS.forms, *FLAGS.gelu_forms} - set(deft.TUNING))
   if unknown:
-    raise SystemExit(
+    raise app.UsageError(
       f'unknown forms {unknown}; there are {sorted(deft.TUNING)}'
     )
   folder = pathlib.Path(FLAGS.output)
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> None:
     for cell in cells:
       schema.check(tuning(folder, *cell))
   except ValueError as error:
-    raise SystemExit(f'error: {error}') from error
+    raise app.UsageError(str(error)) from error
   if not FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # checkpoints talk
   cpu.keep_memory()

@@ -32,8 +32,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
   """Runs what isn't there yet and prints a table for each task and mode."""
-  if len(argv) > 1:
-    raise SystemExit(f'unexpected arguments {argv[1:]}')
+  del argv
   ranks = sorted(map(int, FLAGS.ranks))
   arms = [
     {'method': 'dylora', 'rank': ranks[-1], 'mode': m} for m in FLAGS.modes

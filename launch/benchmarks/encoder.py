@@ -19,16 +19,15 @@ on the same cores; figures are medians over the turns. Rows:
 Without --data_dir, lengths are drawn from the quantiles in _lengths.py.
 """
 
-import json
 import pathlib
 import statistics
 import tempfile
 from typing import Any
 
 import numpy as np
-from absl import flags
+from absl import app, flags
 
-from launch.benchmarks.parts import lengths, worker
+from launch.benchmarks.parts import lengths, rows, worker
 from launch.benchmarks.parts import loop as _loop
 
 FLAGS = flags.FLAGS
@@ -55,7 +54,7 @@ UP, DOWN = 'higher is better', 'lower is better'
 
 def define_flags() -> None:
   """Defines the flags; only of the benchmark that runs."""
-  flags.DEFINE_string('json', None, 'File for the rows.')
+  rows.define_file()
   flags.DEFINE_string('data_dir', None, 'Folder of the glue_data layout.')
   flags.DEFINE_string(
     'weights', None, "HF folder; default: MiniLM-L6's package."
@@ -185,10 +184,10 @@ def training(c: Comparison, wanted: set[str], data_dir: str | None) -> float:
 
 def inference(c: Comparison, wanted: set[str]) -> None:
   """Rows of forward passes."""
-  for rows, repeat in ((32, 1), (1, 20)):
-    if f'infer_b{rows}' in wanted:
-      paths = c.write([random_batch(rows, SIZES['length'])])
-      c.rates(f'infer_b{rows}', 'infer', paths, paths, rows, repeat=repeat)
+  for size, repeat in ((32, 1), (1, 20)):
+    if f'infer_b{size}' in wanted:
+      paths = c.write([random_batch(size, SIZES['length'])])
+      c.rates(f'infer_b{size}', 'infer', paths, paths, size, repeat=repeat)
 
 
 def floor(c: Comparison, step: float) -> None:
@@ -237,11 +236,10 @@ def loop(c: Comparison, wanted: set[str], step: float, data_dir: str) -> None:
 
 def main(argv: list[str]) -> None:
   """Measures, prints the table, writes `--json`."""
-  if len(argv) > 1:
-    raise SystemExit(f'unexpected arguments {argv[1:]}')
+  del argv
   unknown = set(FLAGS.rows) - set(ROWS)
   if unknown:
-    raise SystemExit(f'unknown rows {sorted(unknown)}; have {list(ROWS)}')
+    raise app.UsageError(f'unknown rows {sorted(unknown)}; have {list(ROWS)}')
   wanted = set(FLAGS.rows)
   if FLAGS.weights is None:
     FLAGS.weights = lengths.packaged_weights()
@@ -258,5 +256,4 @@ def main(argv: list[str]) -> None:
     c.ours.close()
     c.peer.close()
     loop(c, wanted, step, FLAGS.data_dir)
-  if FLAGS.json:
-    pathlib.Path(FLAGS.json).write_text(json.dumps(c.rows, indent=2) + '\n')
+  rows.write(c.rows, FLAGS.json)

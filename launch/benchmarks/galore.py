@@ -26,8 +26,6 @@ of --rates by the first seed. Started again with the same --workdir it goes on;
 there it writes curves.png. DIR has train/ and valid/ with plain text files.
 """
 
-import json
-import pathlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,7 +38,7 @@ from absl import flags
 from glue_jax import tree
 from glue_jax.models import model as models
 from glue_jax.optim import galore, natural_galore
-from launch.benchmarks.parts import galore_gradients, galore_pretrain
+from launch.benchmarks.parts import galore_gradients, galore_pretrain, rows
 
 FLAGS = flags.FLAGS
 PARTS = ('memory', 'gradients', 'time', 'pretrain')
@@ -59,7 +57,7 @@ VOCABULARY = 32_000
 def define_flags() -> None:
   """Defines the flags; only of the benchmark that runs."""
   flags.DEFINE_enum('part', 'memory', PARTS, 'What to measure.')
-  flags.DEFINE_string('json', None, 'File for the rows.')
+  rows.define_file()
   flags.DEFINE_integer('rank', 8, 'Of BERT-base, MiniLM and the models here.')
   flags.DEFINE_integer('gap', 200, 'time: steps between two refreshes.')
   flags.DEFINE_integer('batch', 32, 'time, pretrain: rows.')
@@ -70,20 +68,14 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
   """Measures, prints the rows, writes `--json`."""
-  if len(argv) > 1:
-    raise SystemExit(f'unexpected arguments {argv[1:]}')
+  del argv
   parts = {
     'memory': memory,
     'gradients': galore_gradients.rows,
     'time': step_times,
     'pretrain': galore_pretrain.rows,
   }
-  rows = []
-  for row in parts[FLAGS.part]():
-    rows.append(row)
-    print(*(f'{key}={value}' for key, value in row.items()), flush=True)
-  if FLAGS.json:
-    pathlib.Path(FLAGS.json).write_text(json.dumps(rows, indent=2) + '\n')
+  rows.collect(parts[FLAGS.part](), FLAGS.json)
 
 
 def memory() -> Iterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ import time
 from typing import Any
 
 import numpy as np
-from absl import flags
+from absl import app, flags
 
 FLAGS = flags.FLAGS
 BATCH_SIZE = 32
@@ -272,14 +272,13 @@ def finished(path: pathlib.Path) -> set[tuple[str, int]]:
 
 def main(argv: list[str]) -> None:
   """Runs every (seed, task) that is not in `--out` yet, seed by seed."""
-  if len(argv) > 1:
-    raise SystemExit(f'unexpected arguments {argv[1:]}')
+  del argv
   unknown = set(FLAGS.tasks) - set(TASKS)
   if unknown:
-    raise SystemExit(f'unknown tasks {sorted(unknown)}; have {list(TASKS)}')
+    raise app.UsageError(f'unknown tasks {sorted(unknown)}; have {list(TASKS)}')
   data_dir = FLAGS.data_dir or os.environ.get('GLUE_JAX_DATA')
   if not data_dir or not FLAGS.out:
-    raise SystemExit('--data_dir (or GLUE_JAX_DATA) and --out are needed')
+    raise app.UsageError('--data_dir (or GLUE_JAX_DATA) and --out are needed')
   import torch
 
   torch.set_num_threads(FLAGS.threads)

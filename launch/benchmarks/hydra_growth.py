@@ -8,8 +8,6 @@ other processes don't lengthen, "mb" of temporary memory, "device", ...}.
 """
 
 import functools
-import json
-import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,14 +20,14 @@ from glue_jax.kernels.quasiseparable import quasiseparable as kernel
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import hydra
 from glue_jax.layers.spec import EncoderConfig
-from launch.benchmarks.parts import timing
+from launch.benchmarks.parts import rows, timing
 
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
   """Defines the flags; only of the benchmark that runs."""
-  flags.DEFINE_string('json', None, 'File for the rows.')
+  rows.define_file()
   flags.DEFINE_list('lengths', ['1024', '4096', '16384', '65536'], 'Tokens.')
   flags.DEFINE_integer('width', 128, 'Hidden size.')
   flags.DEFINE_integer('state_size', 32, 'N.')
@@ -39,14 +37,8 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
   """Measures, prints the rows, writes `--json`."""
-  if len(argv) > 1:
-    raise SystemExit(f'unexpected arguments {argv[1:]}')
-  rows = []
-  for row in growth():
-    rows.append(row)
-    print(*(f'{key}={value}' for key, value in row.items()), flush=True)
-  if FLAGS.json:
-    pathlib.Path(FLAGS.json).write_text(json.dumps(rows, indent=2) + '\n')
+  del argv
+  rows.collect(growth(), FLAGS.json)
 
 
 def growth() -> Iterator[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """Pallas kernels: what lowers for TPU and GPU, and times on the device here.
 
-Every module `launch/benchmarks/_kernels_<name>.py` gives `lowerings()`, whose
-programs are lowered without the device, and `timings()`, which run on the one
-that is here. Rows: {"kernel", "platform", "shape", "lowers"} and {"kernel",
+Every module `launch/benchmarks/parts/kernels_<name>.py` gives `lowerings()`,
+whose programs are lowered without the device, and `timings()`, which run on the
+one that is here. Rows: {"kernel", "platform", "shape", "lowers"} and {"kernel",
 "name", "shape", "device", "ours", "reference", "floor", "ratio", "unit"}. The
 floor is the larger of bytes over the copy rate and operations over the matrix
 rate, both measured in the same run; ratio is reference / ours. Where no kernel
@@ -12,15 +12,15 @@ serves the device, `ours` is what the public function chooses there.
 """
 
 import importlib
-import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
-from absl import flags
+from absl import app, flags
 
 from glue_jax.kernels import lowering
-from launch.benchmarks.parts import timing
+from launch.benchmarks.parts import rows, timing
 
 FLAGS = flags.FLAGS
 FOLDER = pathlib.Path(__file__).parent / 'parts'
@@ -28,7 +28,7 @@ FOLDER = pathlib.Path(__file__).parent / 'parts'
 
 def define_flags() -> None:
   """Defines the flags; only of the benchmark that runs."""
-  flags.DEFINE_string('json', None, 'File for the rows.')
+  rows.define_file()
   flags.DEFINE_list('kernels', None, 'Which kernels; all by default.')
   flags.DEFINE_integer('turns', 5, 'Runs of each side for a time.')
   flags.DEFINE_boolean('lower', True, 'Lower for TPU and GPU.')
@@ -41,34 +41,37 @@ def names() -> list[str]:
   return [path.stem.removeprefix('kernels_') for path in found]
 
 
-def main(argv: list[str]) -> None:
-  """Lowers, measures, prints the rows, writes `--json`."""
+def main(argv: list[str]) -> int:
+  """Lowers, measures, prints the rows, writes `--json`; 1 if one fails."""
   del argv
   wanted = FLAGS.kernels or names()
   unknown = sorted(set(wanted) - set(names()))
   if unknown:
-    raise SystemExit(f'no kernels {unknown}; there are {names()}')
-  rows = []
+    raise app.UsageError(f'no kernels {unknown}; there are {names()}')
+  measured = rows.collect(measure(wanted), FLAGS.json, line)
+  failed = [row for row in measured if row.get('lowers') is False]
+  print(f'{len(measured)} rows, {len(failed)} that do not lower')
+  return 1 if failed else 0
+
+
+def measure(wanted: list[str]) -> Iterator[dict[str, Any]]:
+  """Rows of the kernels named."""
   for name in wanted:
     module = importlib.import_module(f'launch.benchmarks.parts.kernels_{name}')
     if FLAGS.lower:
-      rows += [show(_lowered(*case)) for case in module.lowerings()]
+      yield from (_lowered(*case) for case in module.lowerings())
     if FLAGS.time:
       rates = timing.copy_rate(), timing.matrix_rate()
-      rows += [show(_timed(*case, *rates)) for case in module.timings()]
-  failed = [row for row in rows if row.get('lowers') is False]
-  print(f'{len(rows)} rows, {len(failed)} that do not lower')
-  if FLAGS.json:
-    pathlib.Path(FLAGS.json).write_text(json.dumps(rows, indent=2) + '\n')
-  if failed:
-    raise SystemExit(1)
+      yield from (_timed(*case, *rates) for case in module.timings())
 
 
-def show(row: dict[str, Any]) -> dict[str, Any]:
-  """Prints a row and gives it back."""
-  number = lambda x: f'{x:.4g}' if isinstance(x, float) else str(x)
-  print(*(f'{key}={number(value)}' for key, value in row.items()), flush=True)
-  return row
+def line(row: dict[str, Any]) -> str:
+  """A row with numbers of four digits."""
+  short = {
+    key: f'{value:.4g}' if isinstance(value, float) else value
+    for key, value in row.items()
+  }
+  return rows.line(short)
 
 
 def _lowered(kernel, platform, shape, fn, args):

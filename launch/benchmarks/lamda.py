@@ -16,7 +16,7 @@ Prints the table again when all is there; stopped, it goes on.
 from typing import Any
 
 import numpy as np
-from absl import flags
+from absl import app, flags
 
 from configs.finetune import lamda_plus
 from configs.finetune.lamda import TARGETS
@@ -45,11 +45,10 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
   """Runs what isn't there yet and prints the tables."""
-  if len(argv) > 1:
-    raise SystemExit(f'unexpected arguments {argv[1:]}')
+  del argv
   unknown = set(FLAGS.arms) - set(ARMS)
   if unknown:
-    raise SystemExit(f'unknown arms {sorted(unknown)}; there are {ARMS}')
+    raise app.UsageError(f'unknown arms {sorted(unknown)}; there are {ARMS}')
   shape = {name: getattr(FLAGS, name) for name in ('rank', 'rows', 'length')}
   memory = glue_cells.rows(
     [{'arm': arm, 'part': 'memory'} | shape for arm in FLAGS.arms], programs

@@ -10,20 +10,19 @@ runs of FOLDER aren't run again. Rows, also in FOLDER/rows.json: {"mixer",
 the masked tokens of valid/.
 """
 
-import json
 import pathlib
 import statistics
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from absl import flags
+from absl import app, flags
 
 from glue_jax import config as config_lib
 from glue_jax.layers.mixers import matrices
 from glue_jax.models import model as models
-from glue_jax.reporting import files
 from glue_jax.training import runs
+from launch.benchmarks.parts import rows
 
 FLAGS = flags.FLAGS
 # The controlled study: these see no position otherwise.
@@ -46,23 +45,21 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
   """Trains what is missing, prints the rows."""
-  if len(argv) > 1:
-    raise SystemExit(f'unexpected arguments {argv[1:]}')
+  del argv
   if not FLAGS.corpus or not FLAGS.workdir:
-    raise SystemExit('give --corpus=DIR, with train/ and valid/, and --workdir')
-  rows = []
-  for row in mixers():
-    rows.append(row)
-    print(*(f'{key}={value}' for key, value in row.items()), flush=True)
-  text = json.dumps(rows, indent=2) + '\n'
-  files.replace_text(pathlib.Path(FLAGS.workdir) / 'rows.json', text)
+    raise app.UsageError(
+      '--corpus (with train/, valid/) and --workdir are needed'
+    )
+  rows.collect(mixers(), pathlib.Path(FLAGS.workdir) / 'rows.json')
 
 
 def mixers() -> Iterator[dict[str, Any]]:
   """Rows of the mixer table."""
   unknown = sorted(set(FLAGS.mixers) - set(matrices.MATRICES))
   if unknown:
-    raise SystemExit(f'no mixers {unknown}; there are {[*matrices.MATRICES]}')
+    raise app.UsageError(
+      f'no mixers {unknown}; there are {[*matrices.MATRICES]}'
+    )
   target = _parameters('quasiseparable', FLAGS.hidden)
   for mixer in FLAGS.mixers:
     width = _width(mixer, target)

@@ -17,15 +17,13 @@ segments; the same with one segment, as published; MEFT1's function with the
 ordinary backward pass.
 """
 
-import json
-import pathlib
 import types
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
+from absl import app, flags
 
 from glue_jax import tree
 from glue_jax.devices import cpu
@@ -33,7 +31,7 @@ from glue_jax.methods import houlsby, meft
 from glue_jax.models import model as models
 from glue_jax.plugs import Apply
 from glue_jax.probes import step_memory
-from launch.benchmarks.parts import timing
+from launch.benchmarks.parts import rows, timing
 
 FLAGS = flags.FLAGS
 # Options of the reversible stack; None runs the plain one.
@@ -55,7 +53,7 @@ PUBLISHED = 1 - 0.84
 
 def define_flags() -> None:
   """Defines the flags; only of the benchmark that runs."""
-  flags.DEFINE_string('json', None, 'File for the rows, read first.')
+  rows.define_file('File for the rows (JSON), read first.')
   flags.DEFINE_list('arms', list(ARMS), 'Which arms.')
   flags.DEFINE_list('lengths', ['128', '512'], 'Tokens of a row.')
   flags.DEFINE_integer('batch', 32, 'Rows.')
@@ -70,18 +68,16 @@ def main(argv: list[str]) -> None:
   del argv
   unknown = sorted(set(FLAGS.arms) - set(ARMS))
   if unknown:
-    raise SystemExit(f'unknown arms {unknown}; there are {sorted(ARMS)}')
-  path = pathlib.Path(FLAGS.json) if FLAGS.json else None
-  rows = json.loads(path.read_text()) if path and path.is_file() else []
+    raise app.UsageError(f'unknown arms {unknown}; there are {sorted(ARMS)}')
+  kept = rows.read(FLAGS.json)
   for length in map(int, FLAGS.lengths):
     for arm in FLAGS.arms:
       key = setting(arm, length)
-      if not any(key.items() <= row.items() for row in rows):
-        rows.append(key | measure(arm, length))
-        if path:
-          path.write_text(json.dumps(rows, indent=2) + '\n')
-      row = next(row for row in rows if key.items() <= row.items())
-      print(line(row, rows), flush=True)
+      if not any(key.items() <= row.items() for row in kept):
+        kept.append(key | measure(arm, length))
+        rows.write(kept, FLAGS.json)
+      row = next(row for row in kept if key.items() <= row.items())
+      print(line(row, kept), flush=True)
 
 
 def setting(arm: str, length: int) -> dict[str, Any]:
@@ -118,13 +114,13 @@ def measure(arm: str, length: int) -> dict[str, Any]:
   }
 
 
-def line(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+def line(row: dict[str, Any], others: list[dict[str, Any]]) -> str:
   """One line of the table, with the share of full fine-tuning's figure."""
   same = ('name', 'length', 'batch', 'preset', 'dtype', 'device')
   full = next(
     (
       other['value']
-      for other in rows
+      for other in others
       if other['arm'] == 'full' and all(other[k] == row[k] for k in same)
     ),
     None,
@@ -150,21 +146,21 @@ def gradient(
 ) -> tuple[Any, tuple]:
   """Returns (learning, frozen, batch, key) -> gradient, and its arguments."""
   apply, learns = build(arm, length)
-  rows = {
+  batch_rows = {
     'input_ids': np.full((batch, length), 7, np.int32),
     'attention_mask': np.ones((batch, length), np.int32),
     'label': np.zeros(batch, np.int32),
   }
   key = jax.random.key(0)
   make = jax.eval_shape if abstract else lambda fn, *args: jax.jit(fn)(*args)
-  train, frozen = tree.partition(make(apply.init, key, rows), learns)
+  train, frozen = tree.partition(make(apply.init, key, batch_rows), learns)
 
   def loss(train, frozen, rows, key):
     params = tree.merge(train, frozen)
     scores = jax.nn.log_softmax(apply(params, rows, True, key)['logits'])
     return -jnp.take_along_axis(scores, rows['label'][:, None], 1).mean()
 
-  return jax.grad(loss), (train, frozen, rows, key)
+  return jax.grad(loss), (train, frozen, batch_rows, key)
 
 
 def build(arm: str, length: int) -> tuple[Apply, Any]:

@@ -11,19 +11,17 @@ isn't run. Rows: {"name", "mixer", "length", "batch", "ms", "cpu_ms", "mb",
 """
 
 import functools
-import json
-import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
+from absl import app, flags
 
 from glue_jax.layers import spec
 from glue_jax.layers.context import BatchContext
 from glue_jax.models import model as models
-from launch.benchmarks.parts import timing
+from launch.benchmarks.parts import rows, timing
 
 FLAGS = flags.FLAGS
 # Mixer -> the family whose presets have it.
@@ -37,7 +35,7 @@ FAMILIES = {
 
 def define_flags() -> None:
   """Defines the flags; only of the benchmark that runs."""
-  flags.DEFINE_string('json', None, 'File for the rows.')
+  rows.define_file()
   flags.DEFINE_list('mixers', list(FAMILIES), 'Which mixers.')
   flags.DEFINE_list(
     'lengths', ['512', '1024', '2048', '4096', '8192', '16384'], 'Tokens.'
@@ -53,30 +51,33 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
   """Measures, prints the table, writes `--json`."""
   del argv
-  rows = []
-  for length in map(int, FLAGS.lengths):
-    for name, layers in (('mixer', 1), ('encoder', FLAGS.layers)):
-      for row in measure(name, length, layers):
-        rows.append(row)
-        print(
-          f'{name:<8} {row["mixer"]:<10} L={length:<6} '
-          f'{row["ms"] or "-":>9} ms '
-          f'{row["cpu_ms"] or "-":>9} CPU ms {row["mb"]:>9} MB',
-          flush=True,
-        )
-  if FLAGS.json:
-    pathlib.Path(FLAGS.json).write_text(json.dumps(rows, indent=2) + '\n')
+  measured = (
+    row
+    for length in map(int, FLAGS.lengths)
+    for name, layers in (('mixer', 1), ('encoder', FLAGS.layers))
+    for row in measure(name, length, layers)
+  )
+  rows.collect(measured, FLAGS.json, line)
+
+
+def line(row: dict[str, Any]) -> str:
+  """One line of the table."""
+  return (
+    f'{row["name"]:<8} {row["mixer"]:<10} L={row["length"]:<6} '
+    f'{row["ms"] or "-":>9} ms '
+    f'{row["cpu_ms"] or "-":>9} CPU ms {row["mb"]:>9} MB'
+  )
 
 
 def measure(name: str, length: int, layers: int) -> list[dict[str, Any]]:
   """A row for each mixer; times are None above the memory limit."""
-  rows, runs = [], {}
+  measured, runs = [], {}
   for mixer in FLAGS.mixers:
     program, args = compiled(mixer, name, length, layers)
     megabytes = program.memory_analysis().temp_size_in_bytes / 1e6
     if megabytes <= FLAGS.limit_gb * 1e3:
       runs[mixer] = functools.partial(program, *args)
-    rows.append(
+    measured.append(
       {
         'name': name,
         'mixer': mixer,
@@ -89,11 +90,11 @@ def measure(name: str, length: int, layers: int) -> list[dict[str, Any]]:
       }
     )
   times = dict(zip(runs, timing.clocks(list(runs.values()), FLAGS.turns)))
-  for row in rows:
+  for row in measured:
     clocks = times.get(row['mixer'], (None, None))
     for key, seconds in zip(('ms', 'cpu_ms'), clocks):
       row[key] = None if seconds is None else round(1e3 * seconds, 2)
-  return rows
+  return measured
 
 
 def compiled(
@@ -119,7 +120,9 @@ def compiled(
 def build(mixer: str, length: int, layers: int) -> models.Model:
   """The encoder of a family at the flags' size."""
   if mixer not in FAMILIES:
-    raise SystemExit(f'unknown mixer {mixer!r}; there are {sorted(FAMILIES)}')
+    raise app.UsageError(
+      f'unknown mixer {mixer!r}; there are {sorted(FAMILIES)}'
+    )
   width = FLAGS.width
   return models.build(
     FAMILIES[mixer], 'tiny', num_layers=layers, hidden_size=width,

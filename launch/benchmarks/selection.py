@@ -32,9 +32,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from absl import flags
+from absl import app, flags
 
 from glue_jax.data.selection import texts as files
+from launch.benchmarks.parts import rows
 
 FLAGS = flags.FLAGS
 WORDS = 50000  # vocabulary of generated texts
@@ -47,7 +48,7 @@ _BLOCK = 10000
 
 def define_flags() -> None:
   """Defines the flags; only of the benchmark that runs."""
-  flags.DEFINE_string('json', None, 'File for the rows.')
+  rows.define_file()
   flags.DEFINE_list('raw', [], 'Files or folders of text; default: generated.')
   flags.DEFINE_list('target', [], 'The same for the target.')
   flags.DEFINE_integer('documents', 10000, 'Most documents of the comparison.')
@@ -225,10 +226,10 @@ def grow(folder: pathlib.Path, count: int) -> dict[str, Any]:
   }
 
 
-def bars(rows: Sequence[dict[str, Any]]) -> dict[str, bool]:
+def bars(measured: Sequence[dict[str, Any]]) -> dict[str, bool]:
   """Whether each requirement that was measured is met."""
-  named = {found['name']: found for found in rows}
-  growth = [found for found in rows if found['name'] == 'growth']
+  named = {found['name']: found for found in measured}
+  growth = [found for found in measured if found['name'] == 'growth']
   met = {}
   if 'end_to_end' in named:
     ratio = named['end_to_end']['ratio']
@@ -247,27 +248,23 @@ def bars(rows: Sequence[dict[str, Any]]) -> dict[str, bool]:
   return met
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> int:
   """Measures, prints the rows, exits 1 if a requirement is missed."""
-  if len(argv) > 1:
-    sys.exit(f'unexpected arguments {argv[1:]}')
+  del argv
   if bool(FLAGS.raw) != bool(FLAGS.target):
-    sys.exit('--raw and --target go together')
+    raise app.UsageError('--raw and --target go together')
   cores = sorted(os.sched_getaffinity(0))[: FLAGS.threads]
   os.sched_setaffinity(0, cores)
-  rows = []
+  measured = []
   with tempfile.TemporaryDirectory(dir=FLAGS.work_dir) as name:
     folder = pathlib.Path(name)
     if FLAGS.turns:
-      rows += compare(folder)
-      print(*map(json.dumps, rows), sep='\n', flush=True)
+      measured += rows.collect(compare(folder), FLAGS.json, json.dumps)
     for count in map(int, FLAGS.growth):
-      rows.append(grow(folder, count) | {'cores': len(cores)})
-      print(json.dumps(rows[-1]), flush=True)
-  if FLAGS.json:
-    pathlib.Path(FLAGS.json).write_text(json.dumps(rows, indent=2) + '\n')
-  met = bars(rows)
+      measured.append(grow(folder, count) | {'cores': len(cores)})
+      print(json.dumps(measured[-1]), flush=True)
+      rows.write(measured, FLAGS.json)
+  met = bars(measured)
   for text, good in met.items():
     print(f'{"ok    " if good else "MISSED"} {text}')
-  if not all(met.values()):
-    sys.exit(1)
+  return 0 if all(met.values()) else 1

@@ -14,8 +14,6 @@ Accuracy is measured by training: configs/finetune/slimfit.py:TASK,small.
 """
 
 import itertools
-import json
-import pathlib
 import statistics
 import time
 from collections.abc import Iterator
@@ -33,6 +31,7 @@ from glue_jax.models import model as models
 from glue_jax.optim import build as optim
 from glue_jax.optim import layer_schedule
 from glue_jax.plugs import Apply
+from launch.benchmarks.parts import rows
 
 FLAGS = flags.FLAGS
 ARMS = ('full', 'compress', 'schedule', 'slimfit')
@@ -40,7 +39,7 @@ ARMS = ('full', 'compress', 'schedule', 'slimfit')
 
 def define_flags() -> None:
   """Defines the flags; only of the benchmark that runs."""
-  flags.DEFINE_string('json', None, 'File for the rows.')
+  rows.define_file()
   flags.DEFINE_string('preset', 'base', 'Size of the BERT.')
   flags.DEFINE_list('batches', ['32', '128'], 'Rows of a batch.')
   flags.DEFINE_integer('length', 128, 'Tokens of a row.')
@@ -51,14 +50,8 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
   """Compiles, prints the rows, writes `--json`."""
-  if len(argv) > 1:
-    raise SystemExit(f'unexpected arguments {argv[1:]}')
-  rows = []
-  for row in study():
-    rows.append(row)
-    print(*(f'{key}={value}' for key, value in row.items()), flush=True)
-  if FLAGS.json:
-    pathlib.Path(FLAGS.json).write_text(json.dumps(rows, indent=2) + '\n')
+  del argv
+  rows.collect(study(), FLAGS.json)
 
 
 def study() -> Iterator[dict[str, Any]]:
@@ -111,8 +104,8 @@ def measure(module: models.Model, arm: str, size: int) -> dict[str, float]:
 
 def _figures(apply, learning, frozen, size) -> dict[str, float]:
   """Figures of one program; all arguments are shapes."""
-  rows = jax.ShapeDtypeStruct((size, FLAGS.length), jnp.int32)
-  batch = dict.fromkeys(('input_ids', 'attention_mask', 'token_type_ids'), rows)
+  ids = jax.ShapeDtypeStruct((size, FLAGS.length), jnp.int32)
+  batch = dict.fromkeys(('input_ids', 'attention_mask', 'token_type_ids'), ids)
   batch['labels'] = jax.ShapeDtypeStruct((size,), jnp.int32)
   key = jax.eval_shape(lambda: jax.random.key(0))
   both = tree.merge(learning, frozen)

@@ -55,11 +55,11 @@ def run(
   if asks_for_help(argv[1:]):
     print(help_text(doc, own))
     sys.exit(0)
-  hint = f'{name} --help says more'
+  hint = f'(see {name} --help)'
   try:
     rest = FLAGS(argv)
   except flags.Error as error:
-    sys.exit(f'error: {plain(error)}\n{hint}')
+    sys.exit(f'error: {plain(error)} {hint}')
   logging.use_absl_handler()
   try:
     if len(rest) > 1 and not arguments:
@@ -70,7 +70,7 @@ def run(
       cpu.keep_memory()
     sys.exit(main(rest))
   except app.UsageError as error:
-    sys.exit(f'error: {error}\n{hint}')
+    sys.exit(f'error: {error} {hint}')
   except BrokenPipeError:  # the reader of our output had enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(1)

@@ -20,6 +20,7 @@ import optax
 from absl import flags
 
 from glue_jax.merging import average, dare, stream
+from launch.miniatures.parts import verdict
 
 Activation = Callable[[jax.Array], jax.Array]
 SIZES = (32, 512, 512, 8)
@@ -133,8 +134,7 @@ def main(argv: list[str]) -> bool:
     print(f'merged, p = {rate:<3}    {a:.3f} {b:.3f}')
   close = [a - b for a, b in zip(full, found[0.9, 'dare'])]
   above = [a - b for a, b in zip(found[0.9, 'dare'], found[0.9, 'drop_only'])]
-  print(
-    f'p = 0.9: DARE loses {max(close):.3f} (at most 0.07), gains '
-    f'{min(above):.3f} over drop only (at least 0.15)'
+  return verdict.say(
+    verdict.Bound('loss of DARE at p = 0.9', max(close), '<=', 0.07),
+    verdict.Bound('gain over drop only', min(above), '>=', 0.15),
   )
-  return max(close) <= 0.07 and min(above) >= 0.15

@@ -22,6 +22,7 @@ from absl import flags
 from glue_jax.layers import activations as activations_lib
 from glue_jax.objectives import density
 from glue_jax.peft import lora
+from launch.miniatures.parts import verdict
 
 FLAGS = flags.FLAGS
 WIDTH, INNER, BLOCKS, CLASSES, RANK = 32, 128, 2, 4, 8
@@ -37,8 +38,7 @@ def main(argv: list[str]) -> bool:
   """Prints the table; returns whether the required figures were reached."""
   del argv
   if FLAGS.seeds < 1:
-    print('no seeds; required figures: MISSED')
-    return False
+    return verdict.say()
   means = {}
   print(
     'activation  weight  accuracy' + ' ' * 7 * (FLAGS.seeds - 1) + 'density'
@@ -54,12 +54,13 @@ def main(argv: list[str]) -> bool:
     means['relu', weight] for weight in (0.0, 1.0)
   )
   fall, points = 1 - sparse / dense, 100 * (sparse_accuracy - plain)
-  reached = bool(fall >= 0.35 and points >= -1)
   print(
-    f'ReLU: density {100 * fall:.1f} % lower, accuracy {points:+.2f} points; '
-    f'required figures: {"reached" if reached else "MISSED"}'
+    f'ReLU: density {100 * fall:.1f} % lower, accuracy {points:+.2f} points'
   )
-  return reached
+  return verdict.say(
+    verdict.Bound('fall of the density', fall, '>=', 0.35),
+    verdict.Bound('points of accuracy', points, '>=', -1),
+  )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import flags
+from absl import app, flags
 
 from glue_jax.peft import dylora, lora
+from launch.miniatures.parts import verdict
 
 FLAGS = flags.FLAGS
 SIZE, RANK, ALPHA, ROWS, STEPS = 32, 8, 8.0, 512, 3000
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> bool:
   """Prints the table; returns whether the required figures were reached."""
   del argv
   if FLAGS.seeds < 1:
-    raise SystemExit(f'--seeds={FLAGS.seeds}: expected 1 or more')
+    raise app.UsageError(f'--seeds={FLAGS.seeds}: expected 1 or more')
   arms = {
     'LoRA cut, scale alpha/r': (None, False, False),
     'LoRA cut, scale alpha/b': (None, True, False),
@@ -64,13 +65,11 @@ def main(argv: list[str]) -> bool:
     print(f'{name:<26}', *(f'{span:>15}' for span in spans))
   frozen = found['DyLoRA frozen, strict']
   plain = found['LoRA cut, scale alpha/r']
-  reached = (
-    frozen[:, 0].max() <= 0.58
-    and frozen[:, -1].max() <= 0.20
-    and plain[:, 0].min() >= 0.75
+  return verdict.say(
+    verdict.Bound('frozen, strict, b=1', frozen[:, 0].max(), '<=', 0.58),
+    verdict.Bound('frozen, strict, all', frozen[:, -1].max(), '<=', 0.20),
+    verdict.Bound('LoRA cut, b=1', plain[:, 0].min(), '>=', 0.75),
   )
-  print('required figures:', 'reached' if reached else 'MISSED')
-  return bool(reached)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -20,6 +20,7 @@ from absl import flags
 
 from glue_jax.layers.spec import freeze
 from glue_jax.models import model as models
+from launch.miniatures.parts import verdict
 
 FLAGS = flags.FLAGS
 LENGTH, VALUES, FILLERS, EDGE, QUERY = 24, 8, 8, 4, (8, 16)
@@ -35,16 +36,18 @@ def define_flags() -> None:
 def main(argv: list[str]) -> bool:
   """Prints the table; returns whether the required figures were reached."""
   del argv
-  reached = True
+  bounds = []
   print(f'{"seed":>4} {"both":>8} {"prefix":>8}')
   for seed in map(int, FLAGS.seeds):
     both, prefix = (
       float(accuracy(jax.random.key(seed), cut)) for cut in (False, True)
     )
     print(f'{seed:>4} {both:>8.3f} {prefix:>8.3f}', flush=True)
-    reached &= both >= REQUIRED[0] and prefix <= REQUIRED[1]
-  print('required figures:', 'reached' if reached else 'MISSED')
-  return reached
+    bounds += [
+      verdict.Bound(f'both, seed {seed}', both, '>=', REQUIRED[0]),
+      verdict.Bound(f'prefix, seed {seed}', prefix, '<=', REQUIRED[1]),
+    ]
+  return verdict.say(*bounds)
 
 
 def build() -> models.Model:

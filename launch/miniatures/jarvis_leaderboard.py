@@ -20,7 +20,7 @@ from absl import flags
 from glue_jax.leaderboard import board
 from glue_jax.leaderboard.site import site
 from glue_jax.reporting.tables import results_table
-from launch.miniatures.parts import invented_board, site_cells
+from launch.miniatures.parts import invented_board, site_cells, verdict
 
 TAMPERED = 'contributions/method-1/task-1/seeds/2/predictions.jsonl'
 
@@ -108,8 +108,14 @@ def run(folder: pathlib.Path, rows: int) -> bool:
     for key, text in right.items():
       if shown.get(key) != text:
         print(f'  {row["site"]}: {key}: {shown.get(key)!r}, computed {text!r}')
-  ok = all(row['cells'] == row['equal'] for row in table)
-  return ok and known and should <= changed and bool(should) and not stray
+  wrong = sum(row['cells'] - row['equal'] for row in table)
+  return verdict.say(
+    verdict.Bound('cells that differ', wrong, '<=', 0),
+    verdict.Bound('accuracies as invented', known, '>=', 1),
+    verdict.Bound('cells that had to change', len(should), '>=', 1),
+    verdict.Bound('of them unchanged', len(should - changed), '<=', 0),
+    verdict.Bound('other cells that changed', len(stray), '<=', 0),
+  )
 
 
 def main(argv: list[str]) -> bool:

@@ -25,6 +25,8 @@ import time
 
 from absl import flags
 
+from launch.miniatures.parts import verdict
+
 ROOT = pathlib.Path(__file__).parents[2]
 SYMBOLS = tuple(f'w{number}' for number in range(40))
 KEYWORDS = frozenset(SYMBOLS[:2])
@@ -129,7 +131,8 @@ def run(folder: pathlib.Path) -> bool:
       f'seed {seed}: accuracy {accuracy:.4f}, loss {loss:.6f} on '
       f'{ROWS["fresh"]} fresh rows'
     )
-  done = min(accuracy for accuracy, _ in scores) >= REQUIRED
+  least = min(accuracy for accuracy, _ in scores)
+  bounds = [verdict.Bound('accuracy', least, '>=', REQUIRED)]
   for name, values in zip(('accuracy', 'loss'), zip(*scores)):
     sd, reported = (
       statistics.stdev(values),
@@ -139,8 +142,10 @@ def run(folder: pathlib.Path) -> bool:
       f'{name}: sample sd {sd:.9f} from the predictions, {reported:.9f} '
       f'reported (difference {abs(sd - reported):.1e})'
     )
-    done &= abs(sd - reported) <= CLOSE
-  return done
+    bounds.append(
+      verdict.Bound(f'sd of {name}', abs(sd - reported), '<=', CLOSE)
+    )
+  return verdict.say(*bounds)
 
 
 def read_scores(folder: pathlib.Path) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from absl import flags
 
 from glue_jax.layers.activations import gelu
 from glue_jax.layers.stacks import coupling, reversible
+from launch.miniatures.parts import verdict
 
 FLAGS = flags.FLAGS
 WIDTH, INNER, TOKENS, SIZE = 64, 256, 256, 8
@@ -50,9 +51,11 @@ def main(argv: list[str]) -> bool:
     f'growth {growth:.3f}, ordinary / reversible {ratio:.1f}, '
     f'gradients of {DEPTHS[0]} layers differ by {error:.1e}'
   )
-  reached = abs(growth - 1) <= 0.05 and ratio >= 5 and error <= 1e-3
-  print('required figures:', 'reached' if reached else 'MISSED')
-  return reached
+  return verdict.say(
+    verdict.Bound('growth beside 1', abs(growth - 1), '<=', 0.05),
+    verdict.Bound('ordinary / reversible', ratio, '>=', 5),
+    verdict.Bound('difference of gradients', error, '<=', 1e-3),
+  )
 
 
 def published(

@@ -16,6 +16,7 @@ import numpy as np
 from absl import flags
 
 from glue_jax.compress import nf4
+from launch.miniatures.parts import verdict
 
 FLAGS = flags.FLAGS
 SHAPES = ((384, 384), (384, 1536), (53, 77))
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> bool:
   """Prints the table; returns whether the required figures were reached."""
   del argv
   print('shape          NF4 %   int4 %  NF4 double %   bits  bits double')
-  reached = FLAGS.seeds > 0
+  bounds = []
   for shape in SHAPES:
     draws = np.array([errors(shape, seed) for seed in range(FLAGS.seeds)])
     if not len(draws):
@@ -45,9 +46,11 @@ def main(argv: list[str]) -> bool:
       f'{str(shape):<12} {normal:7.2f}  {integer:7.2f}  {double:12.2f}  '
       f'{bits[0]:5.3f}  {bits[1]:11.3f}'
     )
-    reached &= bool(normal <= 7.7 and normal <= 0.85 * integer)
-  print('required figures:', 'reached' if reached else 'MISSED')
-  return reached
+    bounds += [
+      verdict.Bound(f'NF4 of {shape}', normal, '<=', 7.7),
+      verdict.Bound(f'NF4 / int4 of {shape}', normal / integer, '<=', 0.85),
+    ]
+  return verdict.say(*bounds)
 
 
 @functools.partial(jax.jit, static_argnums=0)

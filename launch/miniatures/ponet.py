@@ -17,6 +17,7 @@ import optax
 from absl import flags
 
 from glue_jax.models import model as models
+from launch.miniatures.parts import verdict
 
 FLAGS = flags.FLAGS
 SEGMENTS, SIZE = 4, 8
@@ -41,9 +42,11 @@ def main(argv: list[str]) -> bool:
     print(f'{name:<14}', *(f'{value:.3f}' for value in values))
   with_segments, without = (np.array(values) for values in scores.values())
   gap = float(with_segments.min() - without.max())
-  reached = with_segments.min() >= 0.99 and gap >= 0.15
-  print(f'gap {gap:.3f}; required figures:', 'reached' if reached else 'MISSED')
-  return bool(reached)
+  print(f'gap {gap:.3f}')
+  return verdict.say(
+    verdict.Bound('accuracy with segments', with_segments.min(), '>=', 0.99),
+    verdict.Bound('gap to single tokens', gap, '>=', 0.15),
+  )
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -25,6 +25,7 @@ from absl import flags
 
 from glue_jax.peft import adapter, fusion, scaling
 from glue_jax.peft.source_adapters import Sources, Stacked
+from launch.miniatures.parts import verdict
 
 FLAGS = flags.FLAGS
 WIDTH, SIZE, CLASSES = 24, 6, 3
@@ -55,9 +56,11 @@ def main(argv: list[str]) -> bool:
     found[name] = float(scores[0])
     print(f'{name:<16}', *(f'{x:<8.3f}' for x in scores), flush=True)
   gap = found['ScaLearn'] - found['softmax']
-  reached = found['ScaLearn'] >= 0.84 and gap >= 0.03
-  print(f'gap {gap:.3f}; required figures:', 'reached' if reached else 'MISSED')
-  return bool(reached)
+  print(f'gap {gap:.3f}')
+  return verdict.say(
+    verdict.Bound('accuracy of ScaLearn', found['ScaLearn'], '>=', 0.84),
+    verdict.Bound('gap to softmax', gap, '>=', 0.03),
+  )
 
 
 def make_world(seed: int) -> dict[str, Any]:

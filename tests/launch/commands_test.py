@@ -66,7 +66,7 @@ def check_help_and_wrong_flag(module, capsys):
   assert '\nflags:\n' in out
   said = status(module, '--no_such_flag=1')
   assert said.startswith('error: Unknown command line flag')
-  assert said.endswith('python -m launch.prog --help says more')
+  assert said.endswith(' (see python -m launch.prog --help)')
 
 
 def test_a_person_finds_at_most_20_commands():
@@ -179,7 +179,7 @@ def test_exit_status_is_what_main_returns():
 def test_arguments_and_needed_flags():
   quiet = Command(lambda argv: len(argv))
   said = status(quiet)
-  assert said.startswith('error: --count is needed\n')
+  assert said.startswith('error: --count is needed (see ')
   said = status(quiet, 'extra', '--count=1')
   assert said.startswith("error: unexpected arguments ['extra']; flags need --")
   assert status(quiet, 'extra', '--count=1', arguments=True) == 2

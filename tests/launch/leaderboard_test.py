@@ -114,9 +114,9 @@ def test_two_methods_are_compared(tmp_path):
   'flags, what',
   [
     ((), 'expected one of gold, contribute'),
-    (('sell',), "got 'sell'"),
-    (('check',), '--board missing'),
-    (('build', '--board=x'), '--out missing'),
+    (('sell',), "found 'sell'"),
+    (('check',), 'check needs --board'),
+    (('build', '--board=x'), 'build needs --out'),
     (('build', '--board=x', '--out=y', 'z'), "unexpected arguments ['z']"),
     (('build', '--board=nowhere', '--out=y'), 'registry.json is missing'),
     (('score', '--board=x', '--compare=a'), '--compare takes two methods'),

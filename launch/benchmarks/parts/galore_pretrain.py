@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from absl import flags
+from absl import app, flags
 
 from glue_jax import config as config_lib
 from glue_jax.reporting import files, plots
@@ -37,13 +37,13 @@ def define_flags() -> None:
 def rows() -> Iterator[dict[str, Any]]:
   """Rows of the arms, with their curves drawn at the end."""
   if not FLAGS.corpus or not FLAGS.workdir:
-    raise SystemExit(
+    raise app.UsageError(
       '--part=pretrain needs --corpus=DIR, with train/ and valid/, and '
       '--workdir=DIR'
     )
   unknown = sorted(set(FLAGS.arms) - set(ARMS))
   if unknown:
-    raise SystemExit(f'no arms {unknown}; there are {ARMS}')
+    raise app.UsageError(f'no arms {unknown}; there are {ARMS}')
   curves = {}
   first, *others = (int(seed) for seed in FLAGS.seeds)
   for arm in FLAGS.arms:

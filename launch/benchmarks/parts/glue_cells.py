@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from absl import flags, logging
+from absl import app, flags, logging
 
 from configs import glue
 from glue_jax import config as config_lib
@@ -51,7 +51,7 @@ def settings(task: str, seed: int, methods: Any) -> Any:
   if FLAGS.weights:
     config.data.tokenizer = config.model.weights = FLAGS.weights
   if not config.model.weights:
-    raise SystemExit('give --weights or GLUE_JAX_WEIGHTS')
+    raise app.UsageError('give --weights or GLUE_JAX_WEIGHTS')
   if FLAGS.train_limit:
     config.data.train_limit = FLAGS.train_limit
   if FLAGS.steps:
@@ -73,7 +73,7 @@ def rows(
     finish: cell -> further fields of its row.
   """
   if not FLAGS.out:
-    raise SystemExit('--out is needed')
+    raise app.UsageError('--out is needed')
   logging.set_verbosity(logging.WARNING)  # the table is the output
   path = pathlib.Path(FLAGS.out) / 'rows.jsonl'
   path.parent.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,7 @@ def _real(name, data_dir, weights, batch_size):
   from glue_jax.data.tasks import by_name
 
   if weights is None:
-    raise SystemExit('--data_dir needs --weights, for its tokenizer')
+    raise ValueError('--data_dir needs --weights, for its tokenizer')
   return pipeline.build(
     by_name.get(name),
     data_dir=data_dir,

@@ -194,4 +194,4 @@ def test_command(write, tmp_path):
     [*command, '--lower=los'], capture_output=True, text=True
   )
   assert failed.returncode == 1
-  assert failed.stderr.splitlines()[-1].startswith('ERROR    ')
+  assert failed.stderr.splitlines()[-1].startswith('error: ')
