@@ -71,13 +71,15 @@ def importance(
     new = {}
     for i in layers:
       first, last = (f'encoder/layer_{i}/ffn/ffn_{s}/kernel' for s in _SIDES)
-      found = layer_importance(
+      scores = layer_importance(
         kernels[first], gradients[first], kernels[last], gradients[last]
       )
-      new[f'layer_{i}'] = total[f'layer_{i}'] + found * row['weight']
+      new[f'layer_{i}'] = total[f'layer_{i}'] + scores * row['weight']
     return new, None
 
-  width = lambda i: kernels[f'encoder/layer_{i}/ffn/ffn_in/kernel'].shape[1]
+  def width(i):
+    return kernels[f'encoder/layer_{i}/ffn/ffn_in/kernel'].shape[1]
+
   zeros = {f'layer_{i}': jnp.zeros(width(i)) for i in layers}
   return jax.lax.scan(one, zeros, dict(batch))[0]
 
@@ -139,8 +141,8 @@ def experts_from_dense(
     ValueError: layers without scores, or sizes that don't fit.
   """
   flat, dense = tree.flatten(params), tree.flatten(teacher)
-  found = (re.fullmatch(_EXPERTS, name) for name in flat)
-  layers = {m[1]: m[2] for m in found if m}
+  hits = (re.fullmatch(_EXPERTS, name) for name in flat)
+  layers = {m[1]: m[2] for m in hits if m}
   missing = sorted(set(layers.values()) - set(scores))
   if not layers or missing:
     raise ValueError(
@@ -157,7 +159,10 @@ def _expert_leaves(flat, dense, path, scores, shared):
   """The leaves of one layer's experts."""
   start = f'{path}/ffn'
   experts, width, size = flat[f'{start}/experts_in/kernel'].shape
-  theirs = lambda name: np.asarray(dense[name])
+
+  def theirs(name):
+    return np.asarray(dense[name])
+
   kernel = theirs(f'{start}/ffn_in/kernel')
   if kernel.shape != (width, len(scores)):
     raise ValueError(
@@ -165,7 +170,10 @@ def _expert_leaves(flat, dense, path, scores, shared):
       f'{(width, len(scores))}'
     )
   pick = neurons(scores, experts, shared, size)
-  copies = lambda name: np.repeat(theirs(name)[None], experts, axis=0)
+
+  def copies(name):
+    return np.repeat(theirs(name)[None], experts, axis=0)
+
   new = {
     f'{start}/experts_in/kernel': kernel.T[pick].swapaxes(1, 2),
     f'{start}/experts_in/bias': theirs(f'{start}/ffn_in/bias')[pick],

@@ -39,10 +39,10 @@ def largest(
   # Magnitudes are ordered as the integers of the same bits.
   bits = jax.lax.bitcast_convert_type(jnp.abs(y), jnp.int32)
 
-  def extend(i, found):
-    longer = found | (1 << (30 - i))
+  def extend(i, bound):
+    longer = bound | (1 << (30 - i))
     enough = (bits >= longer).sum(1, keepdims=True) >= k
-    return jnp.where(enough, longer, found)
+    return jnp.where(enough, longer, bound)
 
   bound = jax.lax.fori_loop(0, 31, extend, jnp.zeros((groups, 1), jnp.int32))
   keep = bits >= bound
@@ -56,11 +56,14 @@ def largest(
   exact = (keep.sum(1) == k).all()
   keep = jax.lax.cond(exact, lambda: keep, without_last_ties)
   place = jnp.where(keep, _rank(keep), k)
-  put = lambda p: (
-    jnp.zeros(k, jnp.int32)
-    .at[p]
-    .set(jnp.arange(size, dtype=jnp.int32), mode='drop')
-  )
+
+  def put(p):
+    return (
+      jnp.zeros(k, jnp.int32)
+      .at[p]
+      .set(jnp.arange(size, dtype=jnp.int32), mode='drop')
+    )
+
   places = jax.vmap(put)(place)
   return jnp.take_along_axis(y, places, 1), places
 
@@ -71,9 +74,10 @@ def spread(
   """Returns the array of a shape with the kept entries, zero elsewhere."""
   groups = len(values)
   empty = jnp.zeros((math.prod(shape) // groups,), values.dtype)
-  put = lambda v, p: empty.at[p].set(
-    v, indices_are_sorted=True, unique_indices=True
-  )
+
+  def put(v, p):
+    return empty.at[p].set(v, indices_are_sorted=True, unique_indices=True)
+
   return jax.vmap(put)(values, places).reshape(shape)
 
 

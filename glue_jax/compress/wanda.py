@@ -84,15 +84,15 @@ def read_norms(path: str) -> dict[str, np.ndarray]:
   """
   try:
     with np.load(path, allow_pickle=False) as file:
-      found = {name: file[name] for name in file.files}
+      norms = {name: file[name] for name in file.files}
   except (OSError, ValueError) as error:
     raise ValueError(
       f'wanda: norms {path!r} cannot be read ({error}); write them with '
       'python -m launch.probe input-norms --config=CONFIG --output=FILE'
     ) from error
-  if not found:
+  if not norms:
     raise ValueError(f'wanda: {path} holds no norms')
-  return found
+  return norms
 
 
 def plug(pattern: str, mask: jax.Array) -> Plug:

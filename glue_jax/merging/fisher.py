@@ -100,8 +100,8 @@ def _step(logits_fn, kind, options) -> Callable:
   """The compiled sum; models of one function share it."""
 
   def add(params, total, batch):
-    found = KINDS[kind](logits_fn, params, batch)
-    return jax.tree.map(jnp.add, total, found)
+    squares = KINDS[kind](logits_fn, params, batch)
+    return jax.tree.map(jnp.add, total, squares)
 
   return jax.jit(add, compiler_options=dict(options) or None)
 
@@ -160,17 +160,17 @@ def coefficients(
       a model with large gradients doesn't outweigh the others.
     minimal: added to the norms.
   """
-  found = list(scaling or [1 / len(fishers)] * len(fishers))
-  if len(found) != len(fishers):
-    raise ValueError(f'{len(found)} coefficients for {len(fishers)} models')
+  shares = list(scaling or [1 / len(fishers)] * len(fishers))
+  if len(shares) != len(fishers):
+    raise ValueError(f'{len(shares)} coefficients for {len(fishers)} models')
   if not normalize:
-    return found
+    return shares
   norms = [
     np.sqrt(sum(_square_sum(f.reshape(-1)) for f in one.values()))
     for one in fishers
   ]
   weights = [1 / (norm + minimal) for norm in norms]
-  return [a * w / sum(weights) for a, w in zip(found, weights)]
+  return [a * w / sum(weights) for a, w in zip(shares, weights)]
 
 
 def _square_sum(x: np.ndarray) -> float:

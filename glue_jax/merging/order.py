@@ -29,18 +29,18 @@ def kth_magnitude(
   Raises:
     ValueError: there are fewer than k numbers, or k is below 1.
   """
-  found, before = 0, 0
+  answer, before = 0, 0
   for shift in (16, 0):
     counts = np.zeros(2**16, np.int64)
     for chunk in chunks():
       bits = np.abs(chunk, dtype=np.float32).reshape(-1).view(np.uint32)
       if shift == 0:
-        bits = bits[bits >> 16 == found >> 16]
+        bits = bits[bits >> 16 == answer >> 16]
       counts += np.bincount((bits >> shift) & 0xFFFF, minlength=2**16)
     total = before + np.cumsum(counts)
     if not 1 <= k <= total[-1]:
       raise ValueError(f'k={k}: there are {total[-1]} numbers')
     place = int(np.searchsorted(total, k))
     before = int(total[place] - counts[place])
-    found |= place << shift
-  return np.uint32(found).view(np.float32)
+    answer |= place << shift
+  return np.uint32(answer).view(np.float32)

@@ -176,7 +176,7 @@ def regmean(
     if name not in tensors:
       raise ValueError(f'{models[0].where} has no kernel {name}')
     parts = [model.tensors[name] for model in models]
-    mine = [found[name] for found in grams]
+    mine = [of_model[name] for of_model in grams]
     width = one.shape[0]
     size = parts[0].rows * parts[0].row_size
     if size % width or (transpose and parts[0].shape[-1] != width):
@@ -200,12 +200,12 @@ def _solved(parts, grams, alpha, transpose) -> Tensor:
 
   def read(start, stop):
     solve = solver(grams, alpha)
-    found = np.empty(
+    solved = np.empty(
       (outputs, width) if transpose else (width, outputs), np.float32
     )
-    kernel = found.T if transpose else found
+    kernel = solved.T if transpose else solved
     for span in _blocks(outputs, -(-outputs // _PARTS)):
       kernel[:, span] = solve([columns(part, span) for part in parts])
-    return found.reshape(parts[0].shape)[start:stop]
+    return solved.reshape(parts[0].shape)[start:stop]
 
   return dataclasses.replace(parts[0], read=read, whole=True)

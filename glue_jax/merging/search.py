@@ -77,7 +77,7 @@ class Bench:
     ]
     if settings.method == 'ties':
       thresholds = [self._threshold(m, settings) for m in models]
-      found = ties.ties(
+      tensors = ties.ties(
         self.base, models, settings.mask_rate, settings.scale, thresholds
       )
     else:
@@ -85,8 +85,8 @@ class Bench:
       if settings.method in merge.NEED_DATA:
         statistics = [self.statistics(name, settings) for name in names]
       hf = self.tasks[names[0]].source.layout == 'hf'
-      found = merge.combine(settings, self.base, models, statistics, hf)
-    return stream.to_arrays(found)
+      tensors = merge.combine(settings, self.base, models, statistics, hf)
+    return stream.to_arrays(tensors)
 
   def statistics(self, name: str, settings: Settings) -> Body:
     """Returns a model's Fisher information or Gram matrices."""
@@ -162,7 +162,10 @@ def search(
     the models decides; the earlier trial wins a tie.
   """
   if score is None:
-    score = lambda s: bench.score(names, bench.merged(names, s), 'select')
+
+    def score(s):
+      return bench.score(names, bench.merged(names, s), 'select')
+
   rows = [(trial, score(trial)) for trial in trials]
   best = max(rows, key=lambda row: mean(row[1]))[0]
   if bench.base is None or not rates:
@@ -214,11 +217,11 @@ def select(
   tables.write_csv(table, pathlib.Path(out) / 'search.csv')
   print(f'primary metrics on held-out training rows:\n{tables.table(table)}\n')
   body = bench.merged(names, winner)
-  found = {name: bench.tasks[name].score(body, 'report') for name in names}
+  metrics = {name: bench.tasks[name].score(body, 'report') for name in names}
   print(
-    f'the first row on the development rows:\n{tables.metrics_table(found)}'
+    f'the first row on the development rows:\n{tables.metrics_table(metrics)}'
   )
-  return winner, found
+  return winner, metrics
 
 
 def mean(scores: Mapping[str, float]) -> float:

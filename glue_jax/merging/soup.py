@@ -92,16 +92,16 @@ def checkpoints(run: str, folder: pathlib.Path) -> list[str]:
   """
   workdir = run_folder.one(run).path
   saved = checkpoint.Checkpoints(workdir / 'checkpoints', create=False)
-  found = dict.fromkeys(saved.steps('last'), 'last')
-  found |= {step: 'best' for step in saved.steps('best') if step not in found}
+  kinds = dict.fromkeys(saved.steps('last'), 'last')
+  kinds |= {step: 'best' for step in saved.steps('best') if step not in kinds}
   saved.close()
-  if len(found) < 2:
+  if len(kinds) < 2:
     raise ValueError(
-      f'{workdir} has {len(found)} checkpoint(s); a soup needs two or more: '
+      f'{workdir} has {len(kinds)} checkpoint(s); a soup needs two or more: '
       'train with --config.train.keep=N'
     )
   folders = []
-  for step, kind in sorted(found.items()):
+  for step, kind in sorted(kinds.items()):
     opened = open_run.load_run(workdir, kind, step=step)
     home = folder / f'step_{step}'
     names = models_lib.shapes(opened.model)
@@ -151,28 +151,34 @@ def make(
     judge = tasks.open_task(
       sources_lib.open_source(first, 'judge'), rows, data_dir, task
     )
-    value = lambda numbers, part: judge.value(
-      stream.to_arrays(average.average([group.models[i] for i in numbers])),
-      part,
-    )
+
+    def value(numbers, part):
+      return judge.value(
+        stream.to_arrays(average.average([group.models[i] for i in numbers])),
+        part,
+      )
+
     scores = [value((i,), 'select') for i in members]
-    members, _, found = greedy(scores, lambda m: value(m, 'select'))
-    name = lambda numbers: ' + '.join(group.sources[i].name for i in numbers)
+    members, _, ranked = greedy(scores, lambda m: value(m, 'select'))
+
+    def name(numbers):
+      return ' + '.join(group.sources[i].name for i in numbers)
+
     trials = [
       {'members': name((i,)), 'score': score, 'taken': '-'}
       for i, score in enumerate(scores)
     ]
-    trials += [row | {'members': name(row['members'])} for row in found[1:]]
+    trials += [row | {'members': name(row['members'])} for row in ranked[1:]]
   merged = average.average([group.models[i] for i in members])
   if kind == 'greedy':
     report = judge.score(stream.to_arrays(merged), 'report')
   return Soup(group, members, merged, trials, report)
 
 
-def write(found: Soup, out: pathlib.Path, record: dict[str, Any]) -> None:
+def write(soup: Soup, out: pathlib.Path, record: dict[str, Any]) -> None:
   """Writes the soup as a model folder with its merge.json."""
-  names = [source.name for source in found.group.sources]
-  record = {**record, 'members': [names[i] for i in found.members]}
-  if found.report is not None:
-    record['report'] = found.report
-  merge.write(out, found.group, found.merged, record)
+  names = [source.name for source in soup.group.sources]
+  record = {**record, 'members': [names[i] for i in soup.members]}
+  if soup.report is not None:
+    record['report'] = soup.report
+  merge.write(out, soup.group, soup.merged, record)

@@ -104,15 +104,15 @@ def open_source(path: str | os.PathLike, name: str) -> Source:
       f'{folder} is no model: expected a run with a folder model/, or a '
       f'Hugging Face folder with config.json and {huggingface.WEIGHTS}'
     )
-  found = stream.open_files(huggingface.weight_files(folder))
+  stored = stream.open_files(huggingface.weight_files(folder))
   raw = json.loads((folder / 'config.json').read_text(encoding='utf-8'))
   try:
     family, config, _ = huggingface.read_hf_config(folder)
     encoder = models_lib.build(family, kind='encoder', config=config)
-    files = {names_lib.canonical(n, encoder): n for n in found}
+    files = {names_lib.canonical(n, encoder): n for n in stored}
   except ValueError:  # not a model of this codebase; its names are enough
-    encoder, files = None, {n: n for n in found}
-  tensors = {key: found[file] for key, file in files.items()}
+    encoder, files = None, {n: n for n in stored}
+  tensors = {key: stored[file] for key, file in files.items()}
   weights = stream.Weights(name, str(folder), tensors)
   return Source(name, folder, 'hf', encoder, weights, files, raw)
 
@@ -293,11 +293,11 @@ def vocabulary(folder: pathlib.Path) -> dict[str, int] | None:
   path = folder / 'tokenizer.json'
   if path.is_file():
     content = json.loads(path.read_text(encoding='utf-8'))
-    found = content['model']['vocab']
-    if isinstance(found, list):  # unigram: [token, score]
-      found = {token: i for i, (token, _) in enumerate(found)}
+    ids = content['model']['vocab']
+    if isinstance(ids, list):  # unigram: [token, score]
+      ids = {token: i for i, (token, _) in enumerate(ids)}
     added = {t['content']: t['id'] for t in content.get('added_tokens', ())}
-    return {**found, **added}
+    return {**ids, **added}
   path = folder / 'vocab.txt'
   if path.is_file():
     lines = path.read_text(encoding='utf-8').splitlines()

@@ -121,13 +121,13 @@ def from_arrays(arrays: Mapping[str, Any], name: str = 'model') -> Weights:
 
 def to_arrays(weights: Weights) -> dict[str, np.ndarray]:
   """Reads a whole model: {name: float32 array}."""
-  found = {}
+  arrays = {}
   for name, tensor in weights.tensors.items():
     parts = list(tensor.chunks())
-    found[name] = (
+    arrays[name] = (
       np.concatenate(parts) if tensor.shape and parts else tensor.array()
     )
-  return found
+  return arrays
 
 
 def open_files(paths: Sequence[str | os.PathLike]) -> dict[str, Tensor]:
@@ -137,17 +137,17 @@ def open_files(paths: Sequence[str | os.PathLike]) -> dict[str, Tensor]:
     ValueError: a file is damaged, or a name is in two files. Reading a tensor
       raises it if a value isn't finite.
   """
-  found = {}
+  tensors = {}
   for path in paths:
     try:
       file = safetensors.safe_open(path, 'numpy')
     except (safetensors.SafetensorError, OSError) as error:
       raise ValueError(f'{path} cannot be read: {error}') from None
     for name in file.keys():  # noqa: SIM118 - not a mapping
-      if name in found:
+      if name in tensors:
         raise ValueError(f'{path}: tensor {name} is also in another file')
-      found[name] = _file_tensor(path, file, name)
-  return found
+      tensors[name] = _file_tensor(path, file, name)
+  return tensors
 
 
 def transposed(tensor: Tensor) -> Tensor:

@@ -85,8 +85,8 @@ class Study:
       )
     files.replace_text(path, text)
     self._file = self.out / ROWS
-    found = files.read_lines(self._file) if self._file.is_file() else []
-    self.rows = {_key(row): row for row in found}
+    rows = files.read_lines(self._file) if self._file.is_file() else []
+    self.rows = {_key(row): row for row in rows}
 
   def measure(self, identity: Mapping[str, Any], fn: Callable) -> dict:
     """Returns the scores {model: value} of an identity, measured once."""
@@ -101,7 +101,7 @@ class Study:
 
   def curves(self) -> dict[str, dict[str, dict[float, float]]]:
     """Measures {model: {curve: {rate: score}}}, each model on its own task."""
-    found: dict = {
+    scores: dict = {
       name: {curve: {} for curve in _CURVES} for name in self.names
     }
     for curve, (kind, target) in _CURVES.items():
@@ -110,9 +110,9 @@ class Study:
       for rate, name in itertools.product(rates, self.names):
         drop = Drop(rate, kind, target, plan.seed)
         what = {'what': 'curve', 'curve': curve, 'rate': rate}
-        found[name][curve][rate] = self._single(what, name, drop)
+        scores[name][curve][rate] = self._single(what, name, drop)
         self.bench.forget(drop)
-    return found
+    return scores
 
   @property
   def names(self) -> list[str]:
@@ -122,9 +122,9 @@ class Study:
   def levels(self) -> dict[str, dict[str, float]]:
     """Measures each fine-tuned model, and the pre-trained body in its place."""
     everything = Drop(1.0, seed=self.plan.seed)
-    found = {}
+    scores = {}
     for name in self.names:
-      found[name] = {
+      scores[name] = {
         what: self._single({'what': what}, name, drop)
         for what, drop in (
           ('fine-tuned', None),
@@ -132,13 +132,14 @@ class Study:
         )
       }
       self.bench.forget(everything)
-    return found
+    return scores
 
   def _single(self, what, name, drop) -> float:
     """Measures one model after dropping, on its own task."""
-    score = lambda: self.bench.score(
-      [name], self.bench.body(name, drop), 'report'
-    )
+
+    def score():
+      return self.bench.score([name], self.bench.body(name, drop), 'report')
+
     return self.measure({**what, 'model': name}, score)[name]
 
   def pairs(self) -> list[dict]:

@@ -101,7 +101,10 @@ class TaskModel:
     """
     params = jax.device_put(self.with_body(body))
     program = _program(self.model)
-    predict = lambda batch: program(params, batch)
+
+    def predict(batch):
+      return program(params, batch)
+
     metrics, _ = evaluate.evaluate(
       predict, self.batches[rows], self.task, self.tables[rows]
     )
@@ -135,7 +138,7 @@ class TaskModel:
     options = cpu.compiler_options()
     wanted = settings.examples
     if settings.method == 'fisher':
-      found = fisher.gather(
+      arrays = fisher.gather(
         _logits_fn(self.model),
         params,
         self.statistics,
@@ -148,21 +151,21 @@ class TaskModel:
       model = self.model.clone(
         config=dataclasses.replace(self.model.config, stack='plain')
       )
-      found = regmean.gather(
+      arrays = regmean.gather(
         _grams_fn(model, frozenset(params)),
         tree.unflatten(params),
         self.statistics,
         wanted,
         options,
       )
-    return self._in_layout(found, body, settings.method == 'fisher')
+    return self._in_layout(arrays, body, settings.method == 'fisher')
 
-  def _in_layout(self, found, body, elementwise) -> dict[str, np.ndarray]:
+  def _in_layout(self, arrays, body, elementwise) -> dict[str, np.ndarray]:
     named = {}
     for name, (theirs, flipped) in layout_of(self.source, self.model).items():
-      if theirs in body and name in found:
+      if theirs in body and name in arrays:
         turn = flipped and elementwise
-        named[theirs] = found[name].T if turn else found[name]
+        named[theirs] = arrays[name].T if turn else arrays[name]
     return named
 
 

@@ -86,7 +86,10 @@ def make(
       terms = {n: gates[n] * x for n, x in layers[deft.SURROGATE].items()}
       rows = batch['weight'].astype(jnp.float32)
       count = rows.sum()
-      mean = lambda x: (x * rows).sum() / jnp.maximum(count, 1)
+
+      def mean(x):
+        return (x * rows).sum() / jnp.maximum(count, 1)
+
       term = density.combine(list(terms.values()))
       gate = jnp.stack(list(gates.values()))
       total += weight * mean(term) + gate_weight * gate.mean()

@@ -41,11 +41,13 @@ def make(
   """
   if penalty < 0:
     raise ValueError(f'adapter_fusion penalty={penalty}: expected 0 or more')
-  found, values = sources_lib.read(ctx.load_tuned, sources, ctx.model.config)
+  adapters, values = sources_lib.read(ctx.load_tuned, sources, ctx.model.config)
   return Method(
     name='adapter_fusion',
     surgery=lambda _, params: sources_lib.put(params, values),
-    plugs=(fusion.plug(r'encoder/layer_\d+/ln_ffn', found, dropout=dropout),),
+    plugs=(
+      fusion.plug(r'encoder/layer_\d+/ln_ffn', adapters, dropout=dropout),
+    ),
     wrap_loss=lambda loss: fusion.penalised(loss, penalty),
     labels=train_only('.*/fusion_.*', 'head/.*'),
     hooks=(sources_lib.same_backbone(ctx.load_tuned, sources[0]),),

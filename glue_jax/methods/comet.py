@@ -109,23 +109,23 @@ def _wrapped(loss, weights):
     recorder = Recorder(apply)
     total, metrics = loss(recorder, params, batch, rng)
     captured = recorder.outputs[-1].get('captured', {})
-    found = {}
+    terms = {}
     for name, value in captured.items():
-      found.setdefault(name.rpartition('/')[2], []).append(value)
-    absent = {n for n, w in weights.items() if w} - found.keys() - {'search'}
+      terms.setdefault(name.rpartition('/')[2], []).append(value)
+    absent = {n for n, w in weights.items() if w} - terms.keys() - {'search'}
     if absent:
       raise ValueError(
         f'comet: no gate of the model captures {sorted(absent)}; they capture '
-        f'{sorted(found.keys() - set(_LOGGED))}'
+        f'{sorted(terms.keys() - set(_LOGGED))}'
       )
     count = metrics['loss'][1]
     for name, weight in weights.items():
-      if weight and name in found:
-        term = sum(found[name])
+      if weight and name in terms:
+        term = sum(terms[name])
         total += weight * term
         metrics[name] = (term * count, count)
     for name in _LOGGED:
-      metrics[name] = (sum(found[name]) / len(found[name]) * count, count)
+      metrics[name] = (sum(terms[name]) / len(terms[name]) * count, count)
     return total, metrics
 
   return with_terms
@@ -188,11 +188,11 @@ def _merged(total, params):
   """Moves the experts; separate permutations stay as leaves."""
   flat = tree.flatten(params)
   for name in list(flat):
-    found = re.fullmatch(rf'(.*/ffn)/gate/permutation/{_LEAF}', name)
-    if not found or flat[name].shape[0] > 1:
+    site = re.fullmatch(rf'(.*/ffn)/gate/permutation/{_LEAF}', name)
+    if not site or flat[name].shape[0] > 1:
       continue
     columns = hard(flat.pop(name), total)[0].argmax(-1)
     for leaf in list(flat):
-      if re.match(rf'{found[1]}/(experts_in|experts_out|ln_experts)/', leaf):
+      if re.match(rf'{site[1]}/(experts_in|experts_out|ln_experts)/', leaf):
         flat[leaf] = flat[leaf][columns]
   return tree.unflatten(flat)

@@ -119,15 +119,18 @@ def by_layer(
   if not include_padding:
     mask = jnp.asarray(batch['attention_mask'])
     mask = mask.reshape(-1, mask.shape[-1])
-  found: dict[str, dict[str, jax.Array]] = {SURROGATE: {}, SHARE: {}}
+  densities: dict[str, dict[str, jax.Array]] = {SURROGATE: {}, SHARE: {}}
   for path, values in outputs['captured'].items():
     parts = path.split('/')
-    if parts[-1] in found:
+    if parts[-1] in densities:
       rows = density.per_example(values, mask)
       rows = rows.reshape(len(batch['input_ids']), -1).mean(1)
-      found[parts[-1]][parts[1]] = rows
-  order = lambda layer: int(layer.removeprefix('layer_'))
+      densities[parts[-1]][parts[1]] = rows
+
+  def order(layer):
+    return int(layer.removeprefix('layer_'))
+
   return {
     name: {layer: layers[layer] for layer in sorted(layers, key=order)}
-    for name, layers in found.items()
+    for name, layers in densities.items()
   }

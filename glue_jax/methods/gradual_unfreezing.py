@@ -48,14 +48,17 @@ def unfrozen(params: tree.Tree, count: int) -> tree.Tree:
 
   Embeddings learn once `count` exceeds the number of blocks.
   """
-  layer_of = lambda name: re.search(r'layer_(\d+)/', name)
+
+  def layer_of(name):
+    return re.search(r'layer_(\d+)/', name)
+
   depths = [int(m[1]) for n in tree.flatten(params) if (m := layer_of(n))]
   num_layers = max(depths) + 1
 
   def label(name, _):
-    found = layer_of(name)
-    if found:
-      learns = int(found[1]) >= num_layers - count
+    block = layer_of(name)
+    if block:
+      learns = int(block[1]) >= num_layers - count
     elif name.startswith('encoder/'):
       learns = count > num_layers
     else:

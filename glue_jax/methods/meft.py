@@ -90,7 +90,10 @@ def make(
   )  # fmt: skip
   wrap = None
   if measure_every and chosen.layers != 0:
-    wrap = lambda loss: _measured(loss, measure_every)
+
+    def wrap(loss):
+      return _measured(loss, measure_every)
+
   return Method(
     'meft',
     plugs=plugs,

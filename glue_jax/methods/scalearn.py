@@ -46,13 +46,13 @@ def make(
   """
   if dropout is None:
     dropout = 0.0 if constraint or (uniform and shared) else 0.3
-  found, values = sources_lib.read(ctx.load_tuned, sources, ctx.model.config)
+  adapters, values = sources_lib.read(ctx.load_tuned, sources, ctx.model.config)
   return Method(
     name='scalearn',
     surgery=lambda _, params: sources_lib.put(params, values),
     plugs=scaling.plugs(
       r'encoder/layer_\d+/ln_ffn',
-      found,
+      adapters,
       uniform=uniform,
       dropout=dropout,
       constraint=constraint,

@@ -32,14 +32,14 @@ def make(ctx: Context, *, norms: str, sparsity: float = 0.5) -> Method:
       outside [0, 1).
   """
   del ctx
-  found = wanda.read_norms(norms)
-  pruned = {f'{path}/kernel' for path in found}
+  by_layer = wanda.read_norms(norms)
+  pruned = {f'{path}/kernel' for path in by_layer}
 
   def wrap_tx(tx):
     return optax.chain(tx, wanda.keep_zeros(lambda name: name in pruned))
 
   return Method(
     'wanda',
-    surgery=lambda _, params: wanda.prune(params, found, sparsity),
+    surgery=lambda _, params: wanda.prune(params, by_layer, sparsity),
     wrap_tx=wrap_tx,
   )

@@ -54,5 +54,8 @@ def hidden_distance(
 
   Every position of a row counts, padding too, as in the released MoEBERT.
   """
-  square = lambda a, b: jnp.square(a.astype(jnp.float32) - b).mean((-2, -1))
+
+  def square(a, b):
+    return jnp.square(a.astype(jnp.float32) - b).mean((-2, -1))
+
   return sum(square(a, b) for a, b in zip(student, teacher, strict=True))

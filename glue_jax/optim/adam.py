@@ -60,9 +60,9 @@ def scale_by_adam(
     return x.astype(jnp.float32)
 
   def init(params):
-    zeros = lambda signed: jax.tree.map(
-      lambda p: pack(jnp.zeros(p.shape), signed), params
-    )
+    def zeros(signed):
+      return jax.tree.map(lambda p: pack(jnp.zeros(p.shape), signed), params)
+
     return AdamState(jnp.zeros((), jnp.int32), zeros(True), zeros(False))
 
   def update(updates, state, params=None):

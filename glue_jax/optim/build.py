@@ -101,7 +101,10 @@ def make(
   core = [per_leaf_count.by_leaf(core) if leaf_states else core]
   decays = _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
   parts += [*decays, *core] if name in COUPLED else [*core, *decays]
-  factor = lambda leaf: group(leaf).get('lr', 1.0)
+
+  def factor(leaf):
+    return group(leaf).get('lr', 1.0)
+
   parts += _by_value(_scale, factor, names, neutral=1.0)
   parts.append(optax.scale_by_learning_rate(rate))
   return optax.chain(*parts), rate

@@ -98,6 +98,9 @@ def wanted(opt_state: Any) -> tuple[str, ...]:
   Args:
     opt_state: of the whole optimizer, whatever it is wrapped in.
   """
-  ours = lambda x: isinstance(x, DensityState)
+
+  def ours(x):
+    return isinstance(x, DensityState)
+
   states = jax.tree.leaves(opt_state, is_leaf=ours)
   return (METRIC,) if any(map(ours, states)) else ()

@@ -281,12 +281,12 @@ def _refreshed(grads, factors, plan, solver, state) -> dict[str, Any]:
   def new(grads, old):
     stack = jnp.stack([grads[n] for n in names])
     flat = stack.reshape(-1, *stack.shape[-2:])
-    found = projections.share_out(find, flat)
-    found = jax.tree.map(
-      lambda x: x.reshape(*stack.shape[:-2], *x.shape[-2:]), found
+    fresh = projections.share_out(find, flat)
+    fresh = jax.tree.map(
+      lambda x: x.reshape(*stack.shape[:-2], *x.shape[-2:]), fresh
     )
     return {
-      n: jax.tree.map(lambda x, o, i=i: x[i].astype(o.dtype), found, old[n])
+      n: jax.tree.map(lambda x, o, i=i: x[i].astype(o.dtype), fresh, old[n])
       for i, n in enumerate(names)
     }
 

@@ -40,15 +40,15 @@ def layers(shapes: Mapping[str, Any]) -> list[str]:
   Raises:
     ValueError: there is none.
   """
-  found = sorted(
+  names = sorted(
     name
     for name, leaf in shapes.items()
     if (len(leaf.shape) > 1 or _SCALE.fullmatch(name))
     and not (name.startswith('head/') and leaf.shape[-1] == 1)
   )
-  if not found:
+  if not names:
     raise ValueError(f'no layer to schedule among the leaves {sorted(shapes)}')
-  return found
+  return names
 
 
 def check_rate(rate: float) -> None:
@@ -127,9 +127,9 @@ def track(names: Sequence[str]) -> optax.GradientTransformation:
     names: of the layers; other leaves aren't looked at.
   """
   names = frozenset(names)
-  among = lambda params: {
-    n: x for n, x in tree.flatten(params).items() if n in names
-  }
+
+  def among(params):
+    return {n: x for n, x in tree.flatten(params).items() if n in names}
 
   def init(params):
     flat = {n: jnp.float32(_NONE) for n in among(params)}
@@ -156,7 +156,7 @@ def priorities(
       distances of all layers.
   """
   mark = '/distance/'
-  found = {p.partition(mark)[2]: x for p, x in slots.items() if mark in p}
-  values = jax.device_get([found[name] for name in names])
+  by_name = {p.partition(mark)[2]: x for p, x in slots.items() if mark in p}
+  values = jax.device_get([by_name[name] for name in names])
   values = np.asarray(values, np.float32)
   return np.where(values == _NONE, np.asarray(start, np.float32), values)

@@ -62,7 +62,9 @@ def scale_by_fisher(
     raise ValueError(f'damping={damping}: expected a number above 0')
 
   def init(params):
-    zeros = lambda shape: jnp.zeros(shape, jnp.float32)
+    def zeros(shape):
+      return jnp.zeros(shape, jnp.float32)
+
     return FisherState(
       count=jnp.zeros((), jnp.int32),
       history=jax.tree.map(lambda p: zeros((history, *p.shape)), params),
@@ -120,9 +122,12 @@ def scale_by_natural_galore(
     projection, targets, **kwargs: see `galore.scale_by_galore`.
   """
   patterns = [t if isinstance(t, str) else t[0] for t in targets]
-  projected = lambda params: tree.map_named(
-    lambda name, _: any(tree.matches(p, name) for p in patterns), params
-  )
+
+  def projected(params):
+    return tree.map_named(
+      lambda name, _: any(tree.matches(p, name) for p in patterns), params
+    )
+
   fisher = scale_by_fisher(history, damping, relative_damping)
   return galore.scale_by_galore(
     optax.chain(

@@ -81,7 +81,10 @@ def plug(
 
   def call(site: Site, next_fn, x):
     h = next_fn(x)
-    cast = lambda pair: tuple(leaf.astype(h.dtype) for leaf in pair)
+
+    def cast(pair):
+      return tuple(leaf.astype(h.dtype) for leaf in pair)
+
     stacked = sources.leaves(site)
     stacked = Stacked(cast(stacked.down), cast(stacked.up))
     query, key = (

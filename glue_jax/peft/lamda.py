@@ -138,8 +138,8 @@ def decompose(
     kernel, s = kernel - a @ core @ b, core / (alpha / rank)
   else:
     s = np.zeros_like(core)
-  found = {'lamda_a': a, 'lamda_s': s, 'lamda_b': b, 'kernel': kernel}
-  return {key: value.astype(np.float32) for key, value in found.items()}
+  leaves = {'lamda_a': a, 'lamda_s': s, 'lamda_b': b, 'kernel': kernel}
+  return {key: value.astype(np.float32) for key, value in leaves.items()}
 
 
 def initialise(
@@ -164,10 +164,10 @@ def initialise(
     if kernel not in flat:
       raise ValueError(f'lamda init={init}: {path} has no leaf kernel')
     rank = flat[name].shape[1]
-    found = decompose(flat[kernel], rank, alpha, init, kernel)
+    leaves = decompose(flat[kernel], rank, alpha, init, kernel)
     flat |= {
       f'{path}/{key}': jnp.asarray(value, flat[f'{path}/{key}'].dtype)
-      for key, value in found.items()
+      for key, value in leaves.items()
     }
   return tree.unflatten(flat)
 

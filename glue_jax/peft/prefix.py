@@ -99,7 +99,10 @@ def add_mlp(
     if name.endswith('/prefix_key')
   )
   keys = iter(jax.random.split(rng, 5))
-  uniform = lambda fan_in, shape: lora.initial_a(next(keys), (fan_in, *shape))
+
+  def uniform(fan_in, shape):
+    return lora.initial_a(next(keys), (fan_in, *shape))
+
   out = 2 * num_layers * width
   new = {
     'embedding': jax.random.normal(next(keys), (length, width)),
@@ -115,7 +118,10 @@ def add_mlp(
 def project(params: tree.Tree) -> tree.Tree:
   """Replaces the prefixes by what the reparameterisation gives."""
   flat = tree.flatten(params)
-  part = lambda name: flat[f'{HOME}/{name}']
+
+  def part(name):
+    return flat[f'{HOME}/{name}']
+
   hidden = jnp.tanh(
     part('embedding') @ part('hidden/kernel') + part('hidden/bias')
   )
@@ -150,5 +156,8 @@ def table(params: tree.Tree) -> jax.Array:
 def _leaves(flat):
   """Names of the prefixes in the table's order."""
   names = [n for n in flat if n.endswith(('/prefix_key', '/prefix_value'))]
-  layer = lambda name: int(name.partition('layer_')[2].partition('/')[0])
+
+  def layer(name):
+    return int(name.partition('layer_')[2].partition('/')[0])
+
   return sorted(names, key=lambda name: (layer(name), name))

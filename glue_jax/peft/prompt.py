@@ -74,7 +74,10 @@ def inputs(length: int, pool: str) -> Plug:
         f"prompt pool='cls' reads position {length}, but model.stack="
         f"{c.stack!r} computes the first only; give model.stack='plain'"
       )
-    after = lambda x: x[:, length:]
+
+    def after(x):
+      return x[:, length:]
+
     return jax.tree.map(after, outputs)
 
   return Plug('encoder', call)

@@ -91,7 +91,10 @@ def allocate(
     left += steps[level[name]] - steps[level[name] - 1]
     level[name] -= 1
   while True:
-    rise = lambda name: steps[level[name] + 1] - steps[level[name]]
+
+    def rise(name):
+      return steps[level[name] + 1] - steps[level[name]]
+
     fits = (n for n in order if level[n] + 1 < len(steps) and rise(n) <= left)
     name = next(fits, None)
     if name is None:
@@ -102,5 +105,5 @@ def allocate(
 
 def _place(name: str) -> tuple[int, str]:
   """The layer's number (-1 where there is none), and the name."""
-  found = re.search(r'layer_(\d+)', name)
-  return (int(found[1]) if found else -1), name
+  number = re.search(r'layer_(\d+)', name)
+  return (int(number[1]) if number else -1), name

@@ -64,10 +64,10 @@ class Sources:
       'up_kernel': (n, m, d),
       'up_bias': (n, d),
     }
-    found = {k: site.param(f'source_{k}', zeros, s) for k, s in shapes.items()}
+    arrays = {k: site.param(f'source_{k}', zeros, s) for k, s in shapes.items()}
     return Stacked(
-      (found['down_kernel'], found['down_bias']),
-      (found['up_kernel'], found['up_bias']),
+      (arrays['down_kernel'], arrays['down_bias']),
+      (arrays['up_kernel'], arrays['up_bias']),
     )
 
   def hidden(self, h: jax.Array, stacked: Stacked) -> jax.Array:
@@ -107,9 +107,9 @@ def read(
     flat = tree.flatten(tuned.params)
     own = {n: x for n, x in flat.items() if '/adapter_' in n}
     activation = tuned.methods['pfeiffer']['activation']
-    found = (name, own, _encoder(tuned.params), activation)
-    first = first or found
-    _check_pair(first, found)
+    source = (name, own, _encoder(tuned.params), activation)
+    first = first or source
+    _check_pair(first, source)
     adapters.append(own)
   sizes = {x.shape[1] for n, x in first[1].items() if n.endswith('down_kernel')}
   if len(sizes) != 1:
