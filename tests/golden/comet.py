@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax.compress import moebert
-from glue_jax.kernels.tree_gate import math, tree_gate
+from glue_jax.kernels.tree_gate import math, reference, tree_gate
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.ffn import experts
 from glue_jax.layers.gates import dselectk, hash, permutation, topk
@@ -64,7 +64,7 @@ def _tree_gate(a: dict[str, np.ndarray]) -> Rows:
 
   gradients, (gated, y, entropy) = jax.grad(run, has_aux=True)(inputs)
   split = inputs['w_split']
-  p = tree_gate.leaf_probabilities(
+  p = reference.leaf_probabilities(
     inputs['x'], split, jnp.zeros(split.shape[:2]), gamma
   )
   order = 'mid_leaf_heap_index_left_to_right'

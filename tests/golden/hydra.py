@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
+from glue_jax.kernels.quasiseparable import decays, reference
 from glue_jax.kernels.quasiseparable import quasiseparable as kernel
 from glue_jax.kernels.quasiseparable import xla as chunks
 from glue_jax.layers.context import BatchContext
@@ -91,7 +92,7 @@ class Recorded(hydra.Block):
     x, dt, a, b, c, delta, _ = arguments
     flat = (*x.shape[:2], -1)
     for name, value in {
-      'mixer_matrix': kernel.matrix(dt, a, b, c, delta),
+      'mixer_matrix': reference.matrix(dt, a, b, c, delta),
       'dt_fwd': dt[0],
       'dt_bwd': dt[1],
       'x_conv': x.reshape(flat),
@@ -134,7 +135,7 @@ def _states(inputs, chunk):
     y, [(0, 0), (0, -y.shape[1] % chunk)] + [(0, 0)] * (y.ndim - 2)
   )
   both = lambda y: jnp.stack([fill(y), jnp.zeros_like(fill(y))])
-  found = chunks.sums(both(dt), decay, chunk)
+  found = decays.sums(both(dt), decay, chunk)
   start = jnp.zeros((2, x.shape[0], *x.shape[2:], b.shape[-1]))
   if 'initial_state' in inputs:
     start += inputs['initial_state']

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
+from glue_jax.kernels.segment_pooling import reference
 from glue_jax.kernels.segment_pooling import segment_pooling as kernel
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import ponet
@@ -109,12 +110,12 @@ def _pooling(a, params, context, config, special):
     project('query', mean), project('key', x), mask, config.num_heads
   )
   marked = (a['mid_special_mask'] != 0) & special
-  kind = jnp.where(marked, kernel.SPECIAL, kernel.ORDINARY)
+  kind = jnp.where(marked, reference.SPECIAL, reference.ORDINARY)
   fused = kernel.segment_pooling(
     token,
     *(project(name, x) for name in ('gate', 'segment', 'local')),
     jnp.asarray(a['mid_segment_index']),
-    jnp.where(mask, kind, kernel.PAD),
+    jnp.where(mask, kind, reference.PAD),
   )
   return [
     ('mid_att_prob', share, a['mid_att_prob'], *VALUE),
@@ -151,7 +152,7 @@ def _long_range_arena(a: dict[str, np.ndarray]) -> Rows:
     count = jnp.maximum(mask.sum(1), 1)[:, None]
     mean = jnp.where(mask[..., None], query, 0).sum(1) / count
     token, _ = ponet.global_token(mean, key, mask, heads)
-    kind = jnp.where(mask, kernel.ORDINARY, kernel.PAD)
+    kind = jnp.where(mask, reference.ORDINARY, reference.PAD)
     y = kernel.segment_pooling(
       token, gate, inputs['segment'], inputs['local'], index, kind
     )
@@ -177,9 +178,12 @@ def _ties(a: dict[str, np.ndarray]) -> Rows:
   index = jnp.asarray(a['in_segment_index'])
   rows = []
   for name, fn in (
-    ('segment_even_split', lambda x: kernel.segment_max(x, index, 'even')),
-    ('segment_first_winner', lambda x: kernel.segment_max(x, index, 'first')),
-    ('local_k3', kernel.local_max),
+    ('segment_even_split', lambda x: reference.segment_max(x, index, 'even')),
+    (
+      'segment_first_winner',
+      lambda x: reference.segment_max(x, index, 'first'),
+    ),
+    ('local_k3', reference.local_max),
   ):
     y, pull = jax.vjp(fn, x)
     theirs = 'out_local_max_k3' if name == 'local_k3' else 'out_segment_max'

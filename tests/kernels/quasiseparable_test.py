@@ -12,7 +12,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from glue_jax.kernels import lowering
 from glue_jax.kernels.quasiseparable import quasiseparable as kernel
-from glue_jax.kernels.quasiseparable import tpu
+from glue_jax.kernels.quasiseparable import reference, tpu
 from tests.conftest import jit, run_on_devices
 
 SPLIT = """
@@ -120,7 +120,7 @@ def test_chunks_matrix_and_recurrence_agree(shape, chunk):
   exact = sequential(*args)
   assert_close({'y': y}, {'y': exact}, 2e-6)
   without = sequential(*args[:6], 0 * args[6])
-  m = np.asarray(jit(kernel.matrix)(*args[1:6]), np.float64)
+  m = np.asarray(jit(reference.matrix)(*args[1:6]), np.float64)
   product = np.einsum('zhij,zjhp->zihp', m, args[0])
   assert_close({'y': product}, {'y': without}, 2e-6)
 
@@ -214,7 +214,7 @@ def test_gradient_is_that_of_the_matrix():
   weight = jnp.asarray(np.random.default_rng(5).normal(size=args[0].shape))
 
   def dense(x, dt, a, b, c, delta):
-    m = kernel.matrix(dt, a, b, c, delta)
+    m = reference.matrix(dt, a, b, c, delta)
     return jnp.sum(weight * jnp.einsum('zhij,zjhp->zihp', m, x))
 
   def chunked(*args):
@@ -253,7 +253,9 @@ def test_tokens_without_step_and_value_leave_no_trace():
 
 
 def test_blocks_off_the_diagonal_have_the_rank_of_the_state():
-  m = np.asarray(jit(kernel.matrix)(*draw(1, 24, 2, 3, 1, 3)[1:6]), np.float64)
+  m = np.asarray(
+    jit(reference.matrix)(*draw(1, 24, 2, 3, 1, 3)[1:6]), np.float64
+  )
   for cut in (6, 12, 18):
     for block in (m[0, 0, cut:, :cut], m[0, 0, :cut, cut:]):
       size = np.linalg.svd(block, compute_uv=False)

@@ -11,8 +11,8 @@ from hypothesis import strategies
 from jax.experimental.pallas import tpu as pltpu
 
 from glue_jax.kernels import lowering
+from glue_jax.kernels.segment_pooling import reference, tpu
 from glue_jax.kernels.segment_pooling import segment_pooling as kernel
-from glue_jax.kernels.segment_pooling import tpu
 from tests.conftest import run_on_devices
 
 SPLIT = """
@@ -23,14 +23,14 @@ from glue_jax.kernels import lowering
 from tests.kernels import segment_pooling_test as t
 
 arguments = t.sample((4, 7, 6), False, 'float32', 1)
-whole = {p: t.run('pallas', p, False, *arguments) for p in ('tpu', 'gpu')}
+whole = {p: t.run(p, True, False, *arguments) for p in ('tpu', 'gpu')}
 t.run.clear_cache()
 with sharding.enter(sharding.make_mesh(data=2, fsdp=2, tensor=2)):
   for platform, expected in whole.items():
-    ours = t.run('pallas', platform, False, *arguments)
+    ours = t.run(platform, True, False, *arguments)
     for x, y in zip(ours, expected, strict=True):
       np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-6)
-  spread = functools.partial(t.kernel._spread, ('tpu', False, False))
+  spread = functools.partial(t.pallas.spread, ('tpu', False, False))
   program = lowering.lower(
     t.both_passes(spread), 'tpu', t.structs((4, 128, 384), 'float32')
   ).mlir_module()
@@ -51,8 +51,10 @@ def sample(shape, contiguous, dtype, seed):
     ids = np.sort(rng.integers(0, number, (batch, length)), axis=1)
   else:
     ids = rng.integers(-3, number, (batch, length)) * 7
-  kinds = rng.choice([kernel.PAD, 1, 1, 1, kernel.SPECIAL], (batch, length))
-  kinds[0] = kernel.PAD if seed % 2 else kinds[0]
+  kinds = rng.choice(
+    [reference.PAD, 1, 1, 1, reference.SPECIAL], (batch, length)
+  )
+  kinds[0] = reference.PAD if seed % 2 else kinds[0]
   draw = lambda *size: jnp.asarray(rng.integers(-4, 5, size) / 4, dtype)
   arrays = draw(batch, width), *(draw(*shape) for _ in range(3))
   return arrays, jnp.asarray(ids), jnp.asarray(kinds), draw(*shape)
@@ -81,8 +83,8 @@ def test_kernels_agree_with_the_reference(
   platform, shape, contiguous, dtype, seed
 ):
   arguments = sample(shape, contiguous, dtype, seed)
-  ours = run('pallas', platform, contiguous, *arguments)
-  expected = run('reference', None, contiguous, *arguments)
+  ours = run(platform, True, contiguous, *arguments)
+  expected = run('reference', False, contiguous, *arguments)
   # The kernels sum in float32; XLA's reference in the arrays' own type.
   rtol = 1e-5 if dtype == 'float32' else 2e-2
   for name, x, y in zip(('P', *NAMES), ours, expected, strict=True):
@@ -95,8 +97,8 @@ def test_kernels_agree_with_the_reference(
 def test_tpu_semantics_have_no_race():
   arguments = sample((2, 130, 129), True, 'float32', 2)
   mode = pltpu.InterpretParams(detect_races=True)
-  ours = run('pallas', mode, True, *arguments)
-  expected = run('reference', None, True, *arguments)
+  ours = run('tpu', mode, True, *arguments)
+  expected = run('reference', False, True, *arguments)
   for x, y in zip(ours, expected, strict=True):
     np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
   from jax._src.pallas.mosaic.interpret import interpret_pallas_call
@@ -135,7 +137,9 @@ def structs(shape, dtype):
   ],
 )
 def test_forward_and_backward_lower(platform, length, width, dtype, contiguous):
-  fn = functools.partial(kernel._pallas, platform, False, contiguous)
+  fn = functools.partial(
+    kernel.segment_pooling, implementation=platform, contiguous=contiguous
+  )
   program = lowering.lower(
     both_passes(fn), platform, structs((2, length, width), dtype)
   ).mlir_module()
@@ -157,12 +161,12 @@ def test_permuting_a_segment_changes_nothing_and_labels_are_only_names():
   arrays, ids, kinds, cotangent = sample((1, 40, 8), False, 'float32', 4)
   token, gate, segment, local = arrays
   kinds = jnp.ones_like(kinds)
-  pooled = kernel.segment_max(segment, ids)
+  pooled = reference.segment_max(segment, ids)
   members = np.flatnonzero(np.asarray(ids[0]) == int(ids[0, 0]))
   order = np.arange(40)
   order[members] = members[::-1]
   np.testing.assert_array_equal(
-    kernel.segment_max(segment[:, order], ids), pooled
+    reference.segment_max(segment[:, order], ids), pooled
   )
   renamed = 1000 - 3 * ids
   run = functools.partial(kernel.segment_pooling, token, gate, segment, local)
@@ -173,11 +177,11 @@ def test_ties_split_evenly_or_go_to_the_first():
   x = jnp.asarray([[[1.0], [3.0], [3.0], [2.0]]])
   ids = jnp.zeros((1, 4), int)
   grad = lambda ties: jax.grad(
-    lambda x: kernel.segment_max(x, ids, ties).sum()
+    lambda x: reference.segment_max(x, ids, ties).sum()
   )(x)
   np.testing.assert_array_equal(grad('even')[0, :, 0], [0, 2, 2, 0])
   np.testing.assert_array_equal(grad('first')[0, :, 0], [0, 4, 0, 0])
-  window = jax.grad(lambda x: kernel.local_max(x).sum())(x)
+  window = jax.grad(lambda x: reference.local_max(x).sum())(x)
   np.testing.assert_array_equal(window[0, :, 0], [0, 3, 1, 0])
 
 
@@ -186,7 +190,8 @@ def test_ties_split_evenly_or_go_to_the_first():
   [
     (dict(ties='all'), "ties='all'; expected 'even' or 'first'"),
     (dict(implementation='cuda'), "implementation='cuda'; expected one of"),
-    (dict(implementation='pallas'), "the kernels serve ties='even' on a TPU"),
+    (dict(implementation='pallas'), 'serve a TPU or GPU, found cpu'),
+    (dict(implementation='tpu', ties='first'), "serve ties='even', found ties"),
     (dict(token=jnp.ones((2, 4))), r'token \(2, 4\) for \(2, 3\)'),
   ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies
 from jax.experimental.pallas import tpu as pltpu
 
 from glue_jax.kernels import lowering
-from glue_jax.kernels.tree_gate import gpu, math, tpu
+from glue_jax.kernels.tree_gate import gpu, math, reference, tpu
 from glue_jax.kernels.tree_gate import tree_gate as kernel
 
 NAMES = 'x', 'split', 'leaf', 'leaf_bias', 'permutation', 'split_bias'
@@ -68,23 +68,23 @@ def agree(ours, expected, dtype):
 )
 def test_kernels_agree_with_the_reference(platform, shape, dtype, seed):
   arguments = sample(shape, dtype, seed)
-  ours = run('pallas', platform, *arguments)
-  agree(ours, run('reference', None, *arguments), dtype)
+  ours = run(platform, True, *arguments)
+  agree(ours, run('reference', False, *arguments), dtype)
 
 
 def test_several_programs_and_saturated_splits_agree():
   """More tokens than a tile; most h are 0 or 1 and many leaves unreachable."""
   arguments = sample((600, 8, 5, 1), 'float32', 3, scale=3.0)
-  expected = run('reference', None, *arguments)
+  expected = run('reference', False, *arguments)
   for platform in ('tpu', 'gpu'):
-    agree(run('pallas', platform, *arguments), expected, 'float32')
+    agree(run(platform, True, *arguments), expected, 'float32')
 
 
 def test_tpu_semantics_have_no_race():
   arguments = sample((1100, 8, 3, 1), 'float32', 1)
   mode = pltpu.InterpretParams(detect_races=True)
-  ours = run('pallas', mode, *arguments)
-  agree(ours, run('reference', None, *arguments), 'float32')
+  ours = run('tpu', mode, *arguments)
+  agree(ours, run('reference', False, *arguments), 'float32')
   from jax._src.pallas.mosaic.interpret import interpret_pallas_call
 
   assert not interpret_pallas_call.races.races_found
@@ -112,15 +112,14 @@ def test_forward_and_backward_lower(
     struct((trees, experts, experts), 'float32'),
     struct((experts - 1, trees), 'float32'),
   )
-  static = platform, False, math.Shape(experts, trees, 0.1), trees
+  gate = functools.partial(
+    kernel.tree_gate, gamma=0.1, keep=trees, implementation=platform
+  )
 
   def both(*arrays):
-    def gate(x, *rest):
-      return kernel._pallas(static, x, *kernel._packed(static, *rest))
-
     out, pull = jax.vjp(gate, *arrays)
     zero = np.zeros(out[2].shape, jax.dtypes.float0)
-    return out, pull((out[0], out[1], zero, out[3]))
+    return out, pull(out._replace(index=zero))
 
   program = lowering.lower(both, platform, args).mlir_module()
   target = {'tpu': 'tpu_custom_call', 'gpu': '__gpu$xla.gpu.triton'}[platform]
@@ -137,7 +136,7 @@ def test_memory_of_a_program():
 def test_leaves_sum_to_one_and_weights_are_at_most_k(experts):
   arrays, _ = sample((50, 6, experts, 2), 'float32', 2)
   x, split, leaf, leaf_bias, hard, bias = arrays
-  p = kernel.leaf_probabilities(x, split, bias, 1.0)
+  p = reference.leaf_probabilities(x, split, bias, 1.0)
   np.testing.assert_allclose(p.sum(-1), 1, atol=1e-6)
   depths = np.floor(np.log2(np.array(math.leaf_order(experts)) + 1))
   assert np.ptp(depths) <= 1
@@ -167,7 +166,7 @@ def test_the_identity_is_no_permutation():
     (dict(keep=4), 'keep=4: expected 1 to the 3 experts'),
     (dict(gamma=0.0), 'gamma=0.0: expected more than 0'),
     (dict(implementation='cuda'), "implementation='cuda'; expected one of"),
-    (dict(implementation='pallas'), 'run on a TPU or GPU, this is a cpu'),
+    (dict(implementation='pallas'), 'serve a TPU or GPU, found cpu'),
     (dict(leaf_bias=np.zeros((3, 2))), r'leaf_bias \(3, 2\) for \(3, 1\)'),
     (dict(split=np.zeros((3, 1, 4))), r'split \(3, 1, 4\) for \(2, 1, 4\)'),
   ],

@@ -23,8 +23,9 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plt
 
-from glue_jax.kernels.quasiseparable import xla
-from glue_jax.kernels.quasiseparable.xla import Decays, Gradients
+from glue_jax.kernels.quasiseparable import reference
+from glue_jax.kernels.quasiseparable.decays import Decays
+from glue_jax.kernels.quasiseparable.xla import Gradients
 
 CHUNKS = (16, 32, 64, 128)
 LEAST, CHANNELS, MOST_HEADS = 16, 32, 8
@@ -42,7 +43,7 @@ def states(
   chunk: int,
   interpret: Any,
 ) -> tuple[jax.Array, jax.Array]:
-  """See quasiseparable_xla; states come as (2, B, K, H, P', N')."""
+  """See xla.py; states come as (2, B, K, H, P', N')."""
   size, width = x.shape[3], b.shape[4]
   x, b, start = _filled(x), _filled(b), _filled(start, 2)
   batch, _, heads, wide = x.shape
@@ -73,7 +74,7 @@ def outputs(
   chunk: int,
   interpret: Any,
 ) -> jax.Array:
-  """See quasiseparable_xla; `states` as ours."""
+  """See xla.py; `states` as ours."""
   size = x.shape[3]
   x, c = _filled(x), _filled(c)
   batch, length, heads, _ = x.shape
@@ -100,7 +101,7 @@ def gradients(
   chunk: int,
   interpret: Any,
 ) -> Gradients:
-  """See quasiseparable_xla; `states` and `later` as ours."""
+  """See xla.py; `states` and `later` as ours."""
   size, width = x.shape[3], b.shape[4]
   scores = _scores(b, c, chunk)
   cotangent, x, b, c = (_filled(y) for y in (cotangent, x, b, c))
@@ -279,7 +280,7 @@ def _pairs(head, g, values, keep):
     ((head.lower, head.upper), (head.upper, head.lower))
   ):
     keep(4 + d, jnp.sum(jnp.where(mine, per_dt, 0.0), axis=0))
-    # Of pairs (i, j) on both sides of t: see quasiseparable_xla.crossing.
+    # Of pairs (i, j) on both sides of t: see xla.crossing.
     begun = _dot(logs, jnp.where(other, 1.0, 0.0).astype(values.dtype))
     keep(d, jnp.sum(jnp.where(mine, begun, 0.0), axis=0))
   return inside * head.steps
@@ -288,7 +289,7 @@ def _pairs(head, g, values, keep):
 def _scores(b, c, chunk):
   """C B^T of each chunk and group (B, K, G, Q, Q) float32."""
   cut = lambda y: y.reshape(2, -1, chunk, *y.shape[3:])
-  scores = xla.scores(cut(b), cut(c[..., : b.shape[-1]]))
+  scores = reference.scores(cut(b), cut(c[..., : b.shape[-1]]))
   return scores.reshape(b.shape[1], -1, *scores.shape[1:])
 
 

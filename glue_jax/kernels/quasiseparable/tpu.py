@@ -27,7 +27,8 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from glue_jax.kernels.quasiseparable.xla import Decays, Gradients
+from glue_jax.kernels.quasiseparable.decays import Decays
+from glue_jax.kernels.quasiseparable.xla import Gradients
 
 LANES = 128
 CHUNKS = (128, 256)
@@ -76,7 +77,7 @@ def states(
   chunk: int,
   interpret: Any,
 ) -> tuple[jax.Array, jax.Array]:
-  """See quasiseparable_xla; states come as (2, B, K, blocks, N, 128)."""
+  """See xla.py; states come as (2, B, K, blocks, N, 128)."""
   size, groups, heads = x.shape[3], b.shape[3], x.shape[2]
   each, lanes = _layout(heads // groups, size)
   x = _wide(x, lanes // each)
@@ -136,7 +137,7 @@ def outputs(
   chunk: int,
   interpret: Any,
 ) -> jax.Array:
-  """See quasiseparable_xla; `states` as ours."""
+  """See xla.py; `states` as ours."""
   plan = _Plan(x, decays, b, c, delta, chunk)
   kernel = functools.partial(_outputs_kernel, plan=plan)
   y = pl.pallas_call(
@@ -165,7 +166,7 @@ def gradients(
   chunk: int,
   interpret: Any,
 ) -> Gradients:
-  """See quasiseparable_xla; `states` and `later` as ours."""
+  """See xla.py; `states` and `later` as ours."""
   plan = _Plan(x, decays, b, c, delta, chunk)
   batch, length, heads = x.shape[:3]
   square = pltpu.VMEM((chunk, chunk), jnp.float32)
@@ -403,7 +404,7 @@ def _pairs(head, ours, values, scores, d_scores, row_out, index):
     ((head.lower, head.upper), (head.upper, head.lower))
   ):
     row_out[d, 0, pl.ds(index, 1), :] = _sum(mine, per_dt, 0)
-    # Of pairs (i, j) on both sides of t: see quasiseparable_xla.crossing.
+    # Of pairs (i, j) on both sides of t: see xla.crossing.
     begun = _dot(logs, other.astype(jnp.float32).astype(values.dtype))
     row_out[2 + d, 0, pl.ds(index, 1), :] = _sum(mine, begun, 0)
 

@@ -1,4 +1,4 @@
-"""Quasiseparable mixing in plain jnp, a chunk at a time: the reference.
+"""Quasiseparable mixing in plain jnp, a chunk at a time: the reference form.
 
 Letters: B batch, L length (whole chunks), H heads, P head width, G groups,
 N state width, Q chunk, K = L / Q. See quasiseparable.py for the matrix.
@@ -9,29 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-# A sum of decays as (rounded, what rounding lost), float32.
-Pair = jax.Array
-
-
-class Decays(NamedTuple):
-  """Sums of log decays within chunks, from each direction's own start.
-
-  Attributes:
-    dt: step sizes (2, B, H, L) float32.
-    read: pairs (2, 2, B, H, L), first axis the pair: the decay between the
-      chunk's start and what row i reads, the state before its own token.
-    read_by: pairs (2, 2, B, H, L), with the token's own decay.
-    total: pairs (2, 2, B, H, K), of the whole chunk.
-    carried: weight of a token in the state after the chunk (2, B, H, L).
-    kept: share of a state that is left after the chunk (2, B, H, K).
-  """
-
-  dt: jax.Array
-  read: Pair
-  read_by: Pair
-  total: Pair
-  carried: jax.Array
-  kept: jax.Array
+from glue_jax.kernels.quasiseparable import reference
+from glue_jax.kernels.quasiseparable.decays import Decays
 
 
 class Gradients(NamedTuple):
@@ -57,83 +36,6 @@ class Gradients(NamedTuple):
   within: jax.Array
   carried: jax.Array
   kept: jax.Array
-
-
-def sums(dt: jax.Array, a: jax.Array, chunk: int) -> Decays:
-  """Sums a * dt within chunks; dt is (2, B, L, H)."""
-  dt = dt.astype(jnp.float32).swapaxes(2, 3)
-  log = dt * a.astype(jnp.float32)[:, None]
-  parts = log.reshape(*log.shape[:-1], -1, chunk)
-  with_own = running_sum(jnp.stack([parts[0], parts[1, ..., ::-1]]))
-  total = with_own[..., -1]
-  read = _moved(with_own, 1)
-  turn = lambda y: jnp.stack([y[:, 0], y[:, 1, ..., ::-1]], axis=1)
-  with_own, read = turn(with_own), turn(read)
-  flat = lambda y: y.reshape(*y.shape[:-2], -1)
-  carried = dt * flat(exponent(total[..., None], with_own))
-  kept = jnp.exp(total[0] + total[1])
-  return Decays(dt, flat(read), flat(with_own), total, carried, kept)
-
-
-def running_sum(y: jax.Array) -> Pair:
-  """Inclusive sums over the last axis as pairs (2, ...): Knuth's two-sum."""
-  high, low = y, jnp.zeros_like(y)
-  step = 1
-  while step < y.shape[-1]:
-    other = _moved(high, step)
-    total = high + other
-    part = total - high
-    lost = (high - (total - part)) + (other - part)
-    lost += low + _moved(low, step)
-    high = total + lost
-    low = lost - (high - total)
-    step *= 2
-  return jnp.stack([high, low])
-
-
-def _moved(y, by):
-  """Moves the last axis to the right; zeros come in."""
-  pads = [(0, 0)] * (y.ndim - 1) + [(by, 0)]
-  return jnp.pad(y[..., : y.shape[-1] - by], pads)
-
-
-def exponent(longer: Pair, shorter: Pair) -> jax.Array:
-  """exp of the difference of two sums, the first of which has more terms."""
-  return jnp.exp((longer[0] - shorter[0]) + (longer[1] - shorter[1]))
-
-
-def scores(b: jax.Array, c: jax.Array) -> jax.Array:
-  """C_i . B_j of the direction that (i, j) belongs to: (B, G, Q, Q) float32."""
-  both = _dot('dzign,dzjgn->dzgij', c, b)
-  return jnp.where(lower(b.shape[2]), both[0], both[1])
-
-
-def decay(decays: Decays) -> jax.Array:
-  """Decay between tokens i and j of a chunk: (B, H, Q, Q); 1 on the diagonal.
-
-  Args:
-    decays: those of one chunk, L = Q.
-  """
-  size = decays.dt.shape[-1]
-  both = [
-    (decays.read[:, d, ..., :, None] - decays.read_by[:, d, ..., None, :])
-    for d in (0, 1)
-  ]
-  log = jnp.where(lower(size), both[0].sum(0), both[1].sum(0))
-  # Before the exponential: the diagonal, which isn't of the form, may be > 0.
-  return jnp.exp(jnp.where(jnp.eye(size, dtype=bool), 0.0, log))
-
-
-def steps(decays: Decays) -> jax.Array:
-  """dt_j of the direction that (i, j) belongs to: (B, H, Q, Q)."""
-  size = decays.dt.shape[-1]
-  dt = decays.dt[..., None, :]
-  return jnp.where(lower(size), dt[0], dt[1])
-
-
-def lower(size: int) -> jax.Array:
-  """The strict lower triangle (Q, Q) bool: the forward direction's."""
-  return jnp.tri(size, k=-1, dtype=bool)
 
 
 def states(
@@ -170,7 +72,9 @@ def states(
   weight = _grouped(parts(weight), groups, 2).astype(x.dtype)
   # (2, B, G, R, K, Q) times (B, K, Q, G, R, P).
   weighted = xs[None] * jnp.moveaxis(weight, (4, 5), (2, 3))[..., None]
-  added = _dot('dzkqgrp,dzkqgn->kdzgrpn', weighted, _split(b, 2, chunk))
+  added = reference.dot(
+    'dzkqgrp,dzkqgn->kdzgrpn', weighted, _split(b, 2, chunk)
+  )
   added = added.reshape(added.shape[0], *start.shape)
   kept = jnp.moveaxis(kept, -1, 0)[..., None, None]
   flip = lambda y: _flip_one(y, 0 if backward else 1)
@@ -199,8 +103,8 @@ def outputs(
 
   def one(part):
     x, decays, b, c, delta, h = part
-    m, _ = matrix(decays, b, c, delta)
-    y = _dot('zhij,zjhp->zihp', m.astype(x.dtype), x)
+    m, _ = reference.chunk_matrix(decays, b, c, delta)
+    y = reference.dot('zhij,zjhp->zihp', m.astype(x.dtype), x)
     read = jnp.exp(decays.read[0] + decays.read[1])
     y += _from_states(c, h, read, x.dtype)
     return y.astype(x.dtype)
@@ -252,27 +156,27 @@ def _chunk_gradients(part):
   """`gradients` of one chunk; `kept` is (2, B, H)."""
   cotangent, later, x, decays, b, c, delta, h = part
   kind, groups = x.dtype, b.shape[3]
-  m, weight = matrix(decays, b, c, delta)
-  products = _dot('zihp,zjhp->zhij', cotangent, x)
+  m, weight = reference.chunk_matrix(decays, b, c, delta)
+  products = reference.dot('zihp,zjhp->zhij', cotangent, x)
   d_delta = jnp.diagonal(products, axis1=2, axis2=3)
-  d_x = _dot('zhij,zihp->zjhp', m.astype(kind), cotangent)
+  d_x = reference.dot('zhij,zihp->zjhp', m.astype(kind), cotangent)
   inside = _grouped(products * weight, groups, 1)
-  d_scores = (inside * _grouped(steps(decays), groups, 1)).sum(2)
-  per_dt = inside * scores(b, c)[:, :, None]
+  d_scores = (inside * _grouped(reference.steps(decays), groups, 1)).sum(2)
+  per_dt = inside * reference.scores(b, c)[:, :, None]
   per_dt = per_dt.reshape(products.shape)
-  below = lower(x.shape[1])
+  below = reference.lower(x.shape[1])
   halves = lambda y: jnp.stack([jnp.where(below, y, 0), jnp.where(below, 0, y)])
   d_scores = halves(d_scores).astype(kind)
   # Through the states: read by rows, added to by columns.
   read = jnp.exp(decays.read[0] + decays.read[1])
-  reads = _dot('dzhpn,zihp->dzihn', h.astype(kind), cotangent)
+  reads = reference.dot('dzhpn,zihp->dzihn', h.astype(kind), cotangent)
   d_c = _to_groups(reads, read, groups)
-  d_c += _dot('dzgij,dzjgn->dzign', d_scores, b)
+  d_c += reference.dot('dzgij,dzjgn->dzign', d_scores, b)
   repeated = lambda y: jnp.repeat(y, x.shape[2] // groups, axis=3)
   d_read = read * jnp.moveaxis((reads * repeated(c)).sum(-1), 2, 3)
-  adds = _dot('dzhpn,zjhp->dzjhn', later.astype(kind), x)
+  adds = reference.dot('dzhpn,zjhp->dzjhn', later.astype(kind), x)
   d_b = _to_groups(adds, decays.carried, groups)
-  d_b += _dot('dzgij,dzign->dzjgn', d_scores, c)
+  d_b += reference.dot('dzgij,dzign->dzjgn', d_scores, c)
   carried = jnp.moveaxis((adds * repeated(b)).sum(-1), 2, 3)
   d_x += _from_states(b, later, decays.carried, kind)
   return Gradients(
@@ -280,7 +184,7 @@ def _chunk_gradients(part):
     b=d_b,
     c=d_c,
     delta=d_delta,
-    log=crossing(per_dt * steps(decays)),
+    log=crossing(per_dt * reference.steps(decays)),
     read=d_read,
     within=halves(per_dt).sum(-2),
     carried=carried,
@@ -300,40 +204,23 @@ def crossing(logs: jax.Array) -> jax.Array:
   Returns:
     (2, B, H, Q), i > t > j and i < t < j.
   """
-  below = lower(logs.shape[-1])
+  below = reference.lower(logs.shape[-1])
   above = below.T
   ends = [
     jnp.where(
-      begins, _dot('ti,zhij->zhtj', ends.astype(logs.dtype), logs), 0
+      begins, reference.dot('ti,zhij->zhtj', ends.astype(logs.dtype), logs), 0
     ).sum(-1)
     for begins, ends in ((below, above), (above, below))
   ]
   return jnp.stack(ends)
 
 
-def matrix(
-  decays: Decays, b: jax.Array, c: jax.Array, delta: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """M (B, H, Q, Q) of one chunk, and its decays with a zero diagonal.
-
-  Args:
-    decays: those of the chunk, L = Q.
-    b: (2, B, Q, G, N).
-    c: (2, B, Q, G, N), shifted.
-    delta: (B, Q, H).
-  """
-  size, heads = decays.dt.shape[-1], decays.dt.shape[2]
-  diagonal = jnp.eye(size, dtype=bool)
-  weight = jnp.where(diagonal, 0.0, decay(decays))
-  score = jnp.repeat(scores(b, c), heads // b.shape[3], axis=1)
-  delta = delta.astype(jnp.float32).swapaxes(1, 2)[..., None]
-  return jnp.where(diagonal, delta, score * weight * steps(decays)), weight
-
-
 def _from_states(c, h, weight, kind):
   """sum over directions of weight_i (h c_i): (B, Q, H, P) float32."""
   groups = c.shape[3]
-  y = _dot('dzign,dzgrpn->dzigrp', c, _grouped(h, groups, 2).astype(kind))
+  y = reference.dot(
+    'dzign,dzgrpn->dzigrp', c, _grouped(h, groups, 2).astype(kind)
+  )
   y = y.reshape(*y.shape[:3], -1, y.shape[-1])
   return (y * jnp.moveaxis(weight, 2, 3)[..., None]).sum(0)
 
@@ -383,14 +270,3 @@ def _flip_one(y, direction):
   parts = [y[:, 0], y[:, 1]]
   parts[direction] = parts[direction][::-1]
   return jnp.stack(parts, axis=1)
-
-
-def _dot(equation, one, two):
-  """An einsum with float32 sums; in full precision for float32 inputs."""
-  return jnp.einsum(
-    equation,
-    one,
-    two,
-    precision=jax.lax.Precision.HIGHEST,
-    preferred_element_type=jnp.float32,
-  )

@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.kernels.segment_pooling import reference
 from glue_jax.kernels.segment_pooling import segment_pooling as kernel
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
@@ -94,7 +95,7 @@ class Mixer(nn.Module):
       mean = jnp.where(mask[..., None], x, 0).sum(1, keepdims=True) / count
       query, key = project('query', mean.astype(x.dtype)), project('key')
       token, _ = global_token(query[:, 0], key, mask, c.num_heads)
-    kind = jnp.where(special, kernel.SPECIAL, kernel.ORDINARY)
+    kind = jnp.where(special, reference.SPECIAL, reference.ORDINARY)
     pooled = kernel.segment_pooling(
       token,
       project('gate'),
@@ -102,7 +103,7 @@ class Mixer(nn.Module):
       project('segment') if self.segment_pooling else nothing,
       project('local') if self.local_pooling else nothing,
       ids,
-      jnp.where(mask, kind, kernel.PAD),
+      jnp.where(mask, kind, reference.PAD),
       contiguous=contiguous,
       ties=self.ties,
       implementation=self.implementation,

@@ -19,7 +19,9 @@ SEGMENT = 24
 def lowerings() -> Iterator[tuple]:
   """(kernel, platform, shape, function, arguments) of every lowering."""
   for platform in ('tpu', 'gpu'):
-    pooling = functools.partial(kernel._pallas, platform, False, True)
+    pooling = functools.partial(
+      kernel.segment_pooling, implementation=platform, contiguous=True
+    )
     for length in LENGTHS:
       for width in WIDTHS:
         for dtype in ('float32', 'bfloat16'):

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glue_jax.kernels.tree_gate import math
 from glue_jax.kernels.tree_gate import tree_gate as kernel
 
 LENGTHS = 128, 512, 4096, 16384
@@ -22,8 +21,7 @@ def lowerings() -> Iterator[tuple]:
   """(kernel, platform, shape, function, arguments) of every lowering."""
   for platform in ('tpu', 'gpu'):
     for experts, trees in GATES:
-      static = platform, False, math.Shape(experts, trees, GAMMA), trees
-      gate = functools.partial(_gate, static)
+      gate = functools.partial(_gate, trees, platform)
       for length in LENGTHS:
         for width in WIDTHS:
           args = [
@@ -47,8 +45,8 @@ def timings() -> Iterator[tuple]:
         jnp.asarray(rng.normal(size=size) * 0.05, jnp.float32)
         for size in _sizes(tokens, width, experts, trees)
       ]
-      ours = functools.partial(_public, trees, None)
-      theirs = functools.partial(_public, trees, 'reference')
+      ours = functools.partial(_gate, trees, None)
+      theirs = functools.partial(_gate, trees, 'reference')
       maps = trees * (2 * experts - 1)
       moved = 4 * tokens * (width + experts + 2 * trees + 1)
       operations = 2 * tokens * width * maps
@@ -74,17 +72,7 @@ def _sizes(tokens, width, experts, trees):
   )
 
 
-def _gate(static: Any, x: Any, split: Any, leaf: Any, bias: Any) -> Any:
-  shape = static[2]
-  eye = jnp.eye(shape.experts)
-  every = jnp.broadcast_to(eye, (shape.trees, *eye.shape))
-  zero = jnp.zeros(split.shape[:2])
-  packed = kernel._packed(static, split, leaf, bias, every, zero)
-  found = kernel._pallas(static, x, *packed)
-  return found[0], found[1]
-
-
-def _public(trees: int, implementation: str | None, *args: Any) -> Any:
+def _gate(trees: int, implementation: str | None, *args: Any) -> Any:
   found = kernel.tree_gate(
     *args, gamma=GAMMA, keep=trees, implementation=implementation
   )
