@@ -45,10 +45,10 @@ RATES = {'prefix': 1e-2, 'prompt': 1e-2}
 def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
   """Returns the recipe for 'task' with any of `FORMS`."""
   task, form = argument.parse(arg, FORMS)
-  size, _, tuning = form.rpartition(',')
-  if 'small' in (size, tuning):
-    return small(task, 'lora' if tuning == 'small' else tuning)
-  return published(task, tuning or 'lora')
+  size, _, tuning = form.partition(',')
+  if size == 'small':
+    return small(task, tuning or 'lora')
+  return published(task, form or 'lora')
 
 
 def published(task: str, tuning: str) -> ml_collections.ConfigDict:

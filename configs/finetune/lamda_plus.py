@@ -19,28 +19,29 @@ import os
 
 import ml_collections
 
+from configs import argument
 from configs.finetune import lamda
 from glue_jax.peft import lora, rank_allocation
 from glue_jax.probes import singular_values
 
 FORMS = lamda.FORMS
+# Form: the mean rank.
+MEANS = {'': 32, 'small': 8}
 
 
 def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
   """Returns configs/finetune/lamda.py with allocated ranks."""
+  _, form = argument.parse(arg, FORMS)
   config = lamda.get_config(arg)
   ((name, arguments),) = config.methods
   weights = os.environ.get('GLUE_JAX_WEIGHTS', '')
-  # The mean is half of the rank of configs/finetune/lamda.py as published; in
-  # the small form it is that rank. Without weights there are none, and the
-  # method says so.
-  mean = arguments['rank'] if arg.endswith(',small') else 32
-  arguments['ranks'] = ranks(weights, mean) if weights else {}
+  # Without weights there are no ranks, and the method says so.
+  arguments['ranks'] = ranks(weights, MEANS[form]) if weights else {}
   config.methods = ((name, arguments),)
   return config
 
 
 def ranks(weights: str, mean: int) -> dict[str, int]:
   """Returns {path of a layer: rank} with mean / 2, mean and 2 mean."""
-  found = singular_values.of_weights(weights, lora.sites(lamda.TARGETS))
-  return rank_allocation.allocate(found, mean)
+  spectra = singular_values.of_weights(weights, lora.sites(lamda.TARGETS))
+  return rank_allocation.allocate(spectra, mean)

@@ -36,9 +36,9 @@ FORMS = dict.fromkeys(
 def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
   """Returns configs/glue.py with a reversible stack, in a form of `FORMS`."""
   task, form = argument.parse(arg, FORMS)
-  size, _, last = form.rpartition(',')
-  if 'small' in (size, last):
-    return small(task, 'meft1' if last == 'small' else last)
+  size, _, variant = form.partition(',')
+  if size == 'small':
+    return small(task, variant or 'meft1')
   return published(task, form or 'meft1')
 
 

@@ -34,9 +34,9 @@ FORMS = dict.fromkeys(
 def get_config(arg: str = 'imdb') -> ml_collections.ConfigDict:
   """Returns the recipe for 'imdb', or 'imdb,length', 'imdb,small,length'."""
   _, form = argument.parse(arg, FORMS)
-  size, _, last = form.rpartition(',')
-  if 'small' in (size, last):
-    return small(2048 if last == 'small' else int(last))
+  size, _, length = form.partition(',')
+  if size == 'small':
+    return small(int(length or 2048))
   return published(int(form or 4096))
 
 
