@@ -11,7 +11,7 @@ encoder and a vocabulary are trained from scratch.
 Hardware: 2 CPU cores.
 Time:     depends on the rows; 200 of them 18 s of CPU time a seed.
 Expected: depends on the task.
-Records:  lepiszcze (python -m launch.miniature lepiszcze: a task of 200 rows)
+Records:  miniature-lepiszcze
 """
 
 import os

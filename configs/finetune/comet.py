@@ -24,7 +24,7 @@ Hardware: one accelerator; small: 2 CPU cores.
 Time:     small: minutes.
 Expected: not confirmed (the paper's tables were not at hand).
 Measured: BERT-base: not run.
-Records:  comet-rte, comet-mrpc, comet-sst2
+Records:  comet-rte-small, comet-mrpc-small, comet-sst2-small
 """
 
 import os

@@ -14,7 +14,7 @@ not confirmed. With rte,qlora what is left is packed in 4 bits.
 Hardware: 2 CPU cores.
 Time:     minutes a seed.
 Expected: not confirmed.
-Records:  deft-wanda-sst2
+Records:  deft_wanda-sst2
 """
 
 import ml_collections

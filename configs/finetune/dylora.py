@@ -18,7 +18,7 @@ Time:     small: minutes a seed, SST-2 three.
 Expected: abstract only: 4 to 7 times faster than a search over ranks without a
           significant loss; the tables are not confirmed.
 Measured: RoBERTa-base: not run.
-Records:  dylora-sst2, dylora-rte
+Records:  dylora-sst2-small, dylora-rte-small
 """
 
 import ml_collections

@@ -26,7 +26,8 @@ Expected: RoBERTa-base, CoLA, STS-B, MRPC, RTE, SST-2, MNLI, QNLI, QQP, mean:
   GaLore r=8   60.06 90.82 92.01 79.78 94.38 87.17 92.20 91.11  85.94
   LoRA r=8     61.83 90.80 91.90 79.06 93.46 86.94 92.25 91.22  85.93
 Measured: roberta-base: not run.
-Records:  galore-sst2, galore-sst2-natural, galore-memory, galore-time
+Records:  galore-sst2-small, galore-sst2-small-natural, galore-memory,
+          galore-time
 """
 
 import ml_collections

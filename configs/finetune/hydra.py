@@ -17,7 +17,7 @@ Expected: 84.3 on average over the development sets (a third party's summary,
           not confirmed), 0.8 above BERT (the abstract). Figures by task aren't
           published.
 Measured: not run at this scale.
-Records:  hydra-rte-tiny
+Records:  hydra-rte
 """
 
 import ml_collections

@@ -18,7 +18,8 @@ Time:     minutes a seed.
 Expected: abstract only: up to 17.7 times fewer updated parameters and 1.32
           times less peak memory; tables not confirmed.
 Measured: rank 64: not run.
-Records:  lamda-sst2, lamda-rte
+Records:  lamda-sst2-small, lamda-sst2-small-156,
+          lamda-sst2-small-156-4e-3, lamda-rte-small
 """
 
 import ml_collections

@@ -12,7 +12,8 @@ Hardware: 2 CPU cores.
 Time:     minutes a seed.
 Expected: not confirmed; see configs/finetune/lamda.py.
 Measured: mean rank 32: not run.
-Records:  lamda-sst2, lamda-rte
+Records:  lamda-sst2-small, lamda-sst2-small-156,
+          lamda-sst2-small-156-4e-3, lamda-rte-small
 """
 
 import os

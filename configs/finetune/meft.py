@@ -20,7 +20,8 @@ Time:     small: minutes a seed.
 Expected: abstract: the GLUE score of full fine-tuning with up to 84 % less
           activation memory; the table of scores is not confirmed.
 Measured: bert-base-uncased: not run.
-Records:  meft-sst2, meft-rte, meft-memory, meft-time
+Records:  meft-sst2-small, meft-sst2-small-plain, meft-rte-small,
+          meft-rte-small-plain, meft-memory, meft-time
 """
 
 import ml_collections

@@ -12,7 +12,7 @@ Hardware: small: 2 CPU cores; base: one accelerator.
 Time:     small: minutes a seed, SST-2 three.
 Expected: not confirmed; the paper reports this suite only in part.
 Measured: base: not run.
-Records:  parallel-adapter-sst2
+Records:  parallel_adapter-sst2
 """
 
 import ml_collections

@@ -15,7 +15,7 @@ Hardware: one accelerator; small: 2 CPU cores.
 Time:     not known.
 Expected: not confirmed.
 Measured: pretrained: not run.
-Records:  ponet-imdb-256, ponet-imdb-2048
+Records:  ponet-imdb-small-256, ponet-imdb-small-2048
 """
 
 import os

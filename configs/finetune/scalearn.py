@@ -32,7 +32,7 @@ Expected: averages (validation; GLUE, SuperGLUE): adapter 83.83, 73.19;
           AdapterFusion 85.01, 73.60; ScaLearn 85.36, 75.55; Uniform 85.02,
           74.20; ++ 85.35, 75.74; Uniform++ 85.14, 74.93.
 Measured: not run at this scale.
-Records:  scalearn-transfer
+Records:  scalearn-small
 """
 
 import os

@@ -18,7 +18,12 @@ Expected: accuracy 0.2 below full fine-tuning on average and 0.4 at most, with
           2.2 times less memory on average and 3.1 at best (abstract); figures
           by task are not confirmed.
 Measured: bert-base-cased: not run.
-Records:  slimfit-sst2, slimfit-mrpc, slimfit-rte, slimfit-memory
+Records:  slimfit-sst2-small, slimfit-sst2-small-full,
+          slimfit-sst2-small-warmup, slimfit-sst2-small-95,
+          slimfit-sst2-small-95-full, slimfit-mrpc-small,
+          slimfit-mrpc-small-full, slimfit-mrpc-small-warmup,
+          slimfit-rte-small, slimfit-rte-small-full, slimfit-rte-small-warmup,
+          slimfit-memory
 """
 
 import ml_collections

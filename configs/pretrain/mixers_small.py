@@ -13,7 +13,8 @@ block has no FFN, so it gets four blocks (the published model has 23 for 12).
 Hardware: 2 CPU cores.
 Time:     not known.
 Expected: nothing is published at this size.
-Records:  mixers-bert, mixers-fnet, mixers-hydra, mixers-ponet
+Records:  mixers-small-bert, mixers-small-fnet, mixers-small-hydra,
+          mixers-small-ponet
 """
 
 import os

@@ -29,8 +29,9 @@ Time:     not known.
 Expected: PUBLISHED.
 Measured: not run: neither these encoders nor most of the data were at hand;
           small: its search was not run to its end.
-Records:  lepiszcze-cdsc-e, lepiszcze-wccrs-hotels, lepiszcze-8tags,
-          lepiszcze-nkjp-ner, lepiszcze-punctuation-restoration
+Records:  lepiszcze-small-cdsc-e, lepiszcze-small-wccrs-hotels,
+          lepiszcze-small-8tags, lepiszcze-small-nkjp-ner,
+          lepiszcze-small-punctuation-restoration
 """
 
 import os

@@ -16,7 +16,7 @@ are one for each part, not tuned for each cell.
 Hardware: 2 CPU cores.
 Time:     half a minute a cell; minilm minutes.
 Expected: nothing is published of such combinations.
-Records:  matrix-covering, matrix-minilm
+Records:  matrix-covering, matrix-minilm, matrix-lamda-2e-3
 """
 
 from collections.abc import Mapping
