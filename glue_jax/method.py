@@ -120,61 +120,68 @@ class Hook:
 class Method:
   """A frozen record of pure functions; what is absent is the identity.
 
+  The fields stand in the order in which a run calls them; methods/README.md
+  says by whom and where.
+
   Attributes:
     name: shown in messages and the run record.
-    surgery: (rng, params) -> params, once, before the split.
     plugs: wrappers at named places inside the model; their leaves are added.
-    reparam: (params, step, rng) -> params, inside the step, differentiated
-      through; `rng` is None outside training.
-    wrap_loss: (Loss) -> Loss.
-    labels: (params, variant) -> tree of 'train' / 'frozen'.
+    surgery: (rng, params) -> params, once, before the split.
     wrap_tx: (tx) -> tx, an optax transform.
     revisits: frozen leaves may learn again. The optimizer's state of frozen
       leaves is kept meanwhile, and counts its steps leaf by leaf.
-    init_frozen: (rng) -> {name: tree}; read as `apply.frozen[name]`.
+    labels: (params, variant) -> tree of 'train' / 'frozen'.
     init_extra: (rng, params) -> {name: tree}; read as `apply.extra[name]`.
-    update_extra: (extra, params, metrics) -> extra, after the update, inside
-      the step; `params` is the whole updated tree.
+    init_frozen: (rng) -> {name: tree}; read as `apply.frozen[name]`.
+    hooks: host code between steps.
     prepare: (apply, params, batch, rng) -> batch, inside the step, before the
       gradient; no gradient flows through it.
-    hooks: host code between steps.
+    reparam: (params, step, rng) -> params, inside the step, differentiated
+      through; `rng` is None outside training.
+    wrap_loss: (Loss) -> Loss.
+    update_extra: (extra, params, metrics) -> extra, after the update, inside
+      the step; `params` is the whole updated tree.
     truncate: (params, rank) -> params of the same shapes; what a smaller rank
       of the finished low-rank leaves stands for.
     export: (params) -> params; the tree of the plain model.
   """
 
   name: str
-  surgery: Callable | None = None
   plugs: tuple[Plug, ...] = ()
-  reparam: Callable | None = None
-  wrap_loss: Callable[[Loss], Loss] | None = None
-  labels: Callable | None = None
+  surgery: Callable | None = None
   wrap_tx: Callable | None = None
   revisits: bool = False
-  init_frozen: Callable | None = None
+  labels: Callable | None = None
   init_extra: Callable | None = None
-  update_extra: Callable | None = None
-  prepare: Callable | None = None
+  init_frozen: Callable | None = None
   hooks: tuple[Hook, ...] = ()
+  prepare: Callable | None = None
+  reparam: Callable | None = None
+  wrap_loss: Callable[[Loss], Loss] | None = None
+  update_extra: Callable | None = None
   truncate: Callable | None = None
   export: Callable | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-  """What tests and studies know of a method: `FACTS` in its file.
+  """What is true of a method: the record `FACTS` in its file.
+
+  The laws, the matrix and the folders of `peft` read it; a run doesn't.
 
   Attributes:
     small: arguments for a model of width 16; capitals stand for files that
       tests/laws_test.py makes.
     needs: {section of the config: settings} that it works with only.
     identity: the model is the plain one before the first step.
-    still: patterns of learning leaves that rightly don't move.
+    still: patterns of learning leaves that rightly don't move in the first
+      steps.
     sizes: ((arguments, encoder's config -> size of what learns beside the
       head), ...).
-    axis, cell: of configs/suites/matrix.py, and the arguments there.
+    axis, cell: axis of configs/suites/matrix.py ('tune', 'regularizer'; '' =
+      none), and the arguments there.
     refuses: {words of the error, a pattern: parts that it doesn't go with}.
-    peft_type: its name in folders of `peft`.
+    peft_type: its name in folders of `peft`; see export/peft_forms/<name>.py.
   """
 
   small: Mapping[str, Any]
