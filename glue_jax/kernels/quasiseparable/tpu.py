@@ -4,14 +4,11 @@ The channels of a program are whole heads of one group (two of P = 64); a
 product with one head's matrix is taken for all 128 lanes, which costs the
 matrix unit nothing more, and lanes of other heads are left out. Programs run
 with the heads innermost, so that a chunk's B, C and decays are read once and
-the products C B^T are kept for a group. Scalars of a token lie in rows (a head
-on a sublane) where a matrix varies by column, and in columns (a head on a lane,
-picked by a masked sum) where it varies by row: nothing is transposed but
-Q x Q matrices.
+the products C B^T are kept for a group. Scalars of a token lie in rows and in
+columns (tpu_layout.py), so that nothing is transposed but Q x Q matrices.
 
 Both directions walk their chunks through the index maps; nothing is flipped in
-memory. States are held as (N, channels), full lanes for any N. The file is
-longer than 400 lines: the three kernels share scalars and layout.
+memory. States are held as (N, channels), full lanes for any N.
 
 VMEM (`vmem_bytes`, of the gradients, the largest), at D = 1024 (H = 32, P = N =
 64): Q = 128 2.9 MiB in bfloat16, 3.3 in float32; Q = 256 7.3 and 8.1. It does
@@ -19,7 +16,6 @@ not grow with the length; every chip has 16 MiB or more.
 """
 
 import functools
-import math
 from typing import Any
 
 import jax
@@ -28,11 +24,24 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from glue_jax.kernels.quasiseparable.decays import Decays
+from glue_jax.kernels.quasiseparable.tpu_layout import (
+  LANES,
+  NT,
+  Plan,
+  Scalars,
+  block_of,
+  div,
+  dot,
+  floats,
+  iota,
+  owner_of,
+  rem,
+  to_lanes,
+  wide,
+)
 from glue_jax.kernels.quasiseparable.xla import Gradients
 
-LANES = 128
 CHUNKS = (128, 256)
-_NT = (((1,), (1,)), ((), ()))
 
 
 def vmem_bytes(
@@ -54,14 +63,14 @@ def vmem_bytes(
     Bytes of VMEM: each block twice, scratch, and the dozen Q x Q values that
     are alive at once.
   """
-  _, lanes = _layout(heads // groups, head_dim)
+  _, lanes = block_of(heads // groups, head_dim)
   whole = lambda n, multiple: -(-n // multiple) * multiple
-  wide = lambda n: whole(n, LANES)
+  lane = lambda n: whole(n, LANES)
   tokens = 3 * chunk * lanes * itemsize
-  group = 4 * chunk * wide(state_size) * (itemsize + 4)
+  group = 4 * chunk * lane(state_size) * (itemsize + 4)
   states = 4 * whole(state_size, 8) * lanes * 4
   rows = (6 + 4) * whole(heads, 8) * chunk * 4
-  columns = chunk * (wide(7 * heads) + wide(5 * heads)) * 4
+  columns = chunk * (lane(7 * heads) + lane(5 * heads)) * 4
   squares = (2 + 12) * chunk * chunk * 4
   return 2 * (tokens + group + states + rows + columns) + squares
 
@@ -79,13 +88,13 @@ def states(
 ) -> tuple[jax.Array, jax.Array]:
   """See xla.py; states come as (2, B, K, blocks, N, 128)."""
   size, groups, heads = x.shape[3], b.shape[3], x.shape[2]
-  each, lanes = _layout(heads // groups, size)
-  x = _wide(x, lanes // each)
+  each, lanes = block_of(heads // groups, size)
+  x = wide(x, lanes // each)
   batch, blocks, width = x.shape[0], x.shape[2] // lanes, b.shape[-1]
   count = kept.shape[-1]
-  kept = _to_lanes(jnp.moveaxis(kept, 3, 2), blocks, lanes)
+  kept = to_lanes(jnp.moveaxis(kept, 3, 2), blocks, lanes)
   start = jnp.moveaxis(start, 4, 2)  # (2, B, N, H, P)
-  start = _wide(start, lanes // each).reshape(2, batch, width, blocks, lanes)
+  start = wide(start, lanes // each).reshape(2, batch, width, blocks, lanes)
 
   def at(d, c):  # the chunk that direction d comes to in step c
     ahead = d == (1 if backward else 0)
@@ -101,7 +110,7 @@ def states(
       ),
       pl.BlockSpec(
         (1, 1, 1, width, chunk),
-        lambda d, z, c, j: (d, z, _div(j, blocks // groups), 0, at(d, c)),
+        lambda d, z, c, j: (d, z, div(j, blocks // groups), 0, at(d, c)),
       ),
       pl.BlockSpec((1, chunk, lanes), lambda d, z, c, j: (z, at(d, c), j)),
       pl.BlockSpec(
@@ -116,8 +125,8 @@ def states(
       ),
     ],
     out_shape=[
-      _floats(2, batch, count, blocks, width, lanes),
-      _floats(2, batch, blocks, width, lanes),
+      floats(2, batch, count, blocks, width, lanes),
+      floats(2, batch, blocks, width, lanes),
     ],
     compiler_params=_params('parallel', 'parallel', 'arbitrary', 'arbitrary'),
     interpret=interpret,
@@ -138,7 +147,7 @@ def outputs(
   interpret: Any,
 ) -> jax.Array:
   """See xla.py; `states` as ours."""
-  plan = _Plan(x, decays, b, c, delta, chunk)
+  plan = Plan(x, decays, b, c, delta, chunk)
   kernel = functools.partial(_outputs_kernel, plan=plan)
   y = pl.pallas_call(
     kernel,
@@ -167,7 +176,7 @@ def gradients(
   interpret: Any,
 ) -> Gradients:
   """See xla.py; `states` and `later` as ours."""
-  plan = _Plan(x, decays, b, c, delta, chunk)
+  plan = Plan(x, decays, b, c, delta, chunk)
   batch, length, heads = x.shape[:3]
   square = pltpu.VMEM((chunk, chunk), jnp.float32)
   d_x, d_b, d_c, rows, columns, kept = pl.pallas_call(
@@ -186,15 +195,15 @@ def gradients(
     ],
     out_shape=[
       jax.ShapeDtypeStruct(plan.x.shape, x.dtype),
-      *[_floats(2, batch, plan.groups, length, plan.width)] * 2,
-      _floats(4, batch, heads, length),
-      _floats(batch, length, 5 * heads),
-      _floats(*later.shape[:4], 1, plan.lanes),
+      *[floats(2, batch, plan.groups, length, plan.width)] * 2,
+      floats(4, batch, heads, length),
+      floats(batch, length, 5 * heads),
+      floats(*later.shape[:4], 1, plan.lanes),
     ],
     scratch_shapes=[square, square],
     compiler_params=_params('parallel', 'parallel', 'arbitrary'),
     interpret=interpret,
-  )(_wide(cotangent, plan.size), plan.x, *plan.arrays, states, later)
+  )(wide(cotangent, plan.size), plan.x, *plan.arrays, states, later)
   columns = columns.reshape(batch, length, 5, heads).transpose(2, 0, 3, 1)
   kept = kept.reshape(2, batch, -1, heads, plan.size).sum(-1)
   return Gradients(
@@ -210,88 +219,6 @@ def gradients(
   )
 
 
-class _Plan:
-  """Arrays and blocks that the two kernels over single chunks share."""
-
-  def __init__(self, x, decays, b, c, delta, chunk):
-    batch, length, self.heads, self.head_dim = x.shape
-    self.groups, self.width = b.shape[3:]
-    self.each, self.lanes = _layout(self.heads // self.groups, self.head_dim)
-    self.size = self.lanes // self.each
-    self.x, self.chunk = _wide(x, self.size), chunk
-    blocks = self.x.shape[2] // self.lanes
-    self.grid = (batch, length // chunk, blocks)
-    self.per_group = blocks // self.groups
-    rows = jnp.concatenate([decays.dt, *decays.read_by])
-    columns = jnp.concatenate(
-      [
-        *decays.read,
-        delta.astype(jnp.float32).swapaxes(1, 2)[None],
-        decays.carried,
-      ]
-    )  # (7, B, H, L)
-    columns = columns.transpose(1, 3, 0, 2).reshape(batch, length, -1)
-    self.arrays = rows, columns, b.swapaxes(2, 3), c.swapaxes(2, 3)
-    per_group = self.per_group
-    self.tokens = pl.BlockSpec(
-      (1, chunk, self.lanes), lambda z, k, j: (z, k, j)
-    )
-    self.group = pl.BlockSpec(
-      (2, 1, 1, chunk, self.width),
-      lambda z, k, j: (0, z, _div(j, per_group), k, 0),
-    )
-    self.specs = [
-      pl.BlockSpec((6, 1, self.heads, chunk), lambda z, k, _: (0, z, 0, k)),
-      pl.BlockSpec((1, chunk, columns.shape[2]), lambda z, k, _: (z, k, 0)),
-      self.group,
-      self.group,
-    ]
-    self.state = pl.BlockSpec(
-      (2, 1, 1, 1, self.width, self.lanes), lambda z, k, j: (0, z, k, j, 0, 0)
-    )
-
-  def narrow(self, y):
-    """Back to (B, L, H, P)."""
-    y = y.reshape(*y.shape[:2], self.heads, self.size)
-    return y[..., : self.head_dim]
-
-
-class _Scalars:
-  """A chunk's scalars of one head inside a kernel.
-
-  `row(i)` is (1, Q): dt, then the high and low parts of the sums with the own
-  decay, each of both directions; `column(i)` is (Q, 1): high and low parts of
-  the sums before, delta, carried.
-  """
-
-  def __init__(self, rows, columns, head, heads):
-    self.row = lambda i: rows[i, 0, pl.ds(head, 1), :]
-    table = columns[0]
-    lane = jax.lax.broadcasted_iota(jnp.int32, table.shape, 1)
-    self.column = lambda i: jnp.sum(
-      jnp.where(lane == i * heads + head, table, 0.0), axis=1, keepdims=True
-    )
-    self.delta = self.column(4)
-    pairs = [(self.column(d), self.column(d + 2)) for d in (0, 1)]
-    self.read = [jnp.exp(high + low) for high, low in pairs]
-    size = table.shape[0]
-    i, j = (_iota((size, size), axis) for axis in (0, 1))
-    self.lower, self.upper = i > j, i < j
-    logs = [
-      (high - self.row(2 + d)) + (low - self.row(4 + d))
-      for d, (high, low) in enumerate(pairs)
-    ]
-    log = jnp.where(self.lower, logs[0], jnp.where(self.upper, logs[1], 0.0))
-    self.decay = jnp.where(i == j, 0.0, jnp.exp(log))
-    self.steps = jnp.where(self.lower, self.row(0), self.row(1))
-    self.diagonal = i == j
-
-  def matrix(self, scores):
-    """M (Q, Q)."""
-    m = scores * self.decay * self.steps
-    return jnp.where(self.diagonal, self.delta, m)
-
-
 def _states_kernel(weight, b, x, kept, start, out, state, *, each):
   j = pl.program_id(3)
 
@@ -301,29 +228,29 @@ def _states_kernel(weight, b, x, kept, start, out, state, *, each):
 
   h = state[0, 0, j]
   out[0, 0, 0, 0] = h
-  owner = _owner(h.shape, each)
+  owner = owner_of(h.shape, each)
   added = jnp.zeros(h.shape, jnp.float32)
   for k in range(each):
     share = weight[0, 0, pl.ds(j * each + k, 1), :]
     weighted = (b[0, 0, 0].astype(jnp.float32) * share).astype(x.dtype)
-    added = jnp.where(owner == k, _dot(weighted, x[0]), added)
+    added = jnp.where(owner == k, dot(weighted, x[0]), added)
   state[0, 0, j] = kept[0, 0, 0, 0] * h + added
 
 
 def _outputs_kernel(x, rows, columns, b, c, states, y, scores, *, plan):
   j, kind = pl.program_id(2), x.dtype
 
-  @pl.when(_rem(j, plan.per_group) == 0)
+  @pl.when(rem(j, plan.per_group) == 0)
   def _():
     scores[...] = _scores(b, c)
 
   values = x[0]
-  owner = _owner(values.shape, plan.each)
+  owner = owner_of(values.shape, plan.each)
   total = jnp.zeros(values.shape, jnp.float32)
-  apart = [_dot(c[d, 0, 0], states[d, 0, 0, 0].astype(kind)) for d in (0, 1)]
+  apart = [dot(c[d, 0, 0], states[d, 0, 0, 0].astype(kind)) for d in (0, 1)]
   for k in range(plan.each):
-    head = _Scalars(rows, columns, j * plan.each + k, plan.heads)
-    part = _dot(head.matrix(scores[...]).astype(kind), values)
+    head = Scalars(rows, columns, j * plan.each + k, plan.heads)
+    part = dot(head.matrix(scores[...]).astype(kind), values)
     part += head.read[0] * apart[0] + head.read[1] * apart[1]
     total = jnp.where(owner == k, part, total)
   y[0] = total.astype(kind)
@@ -339,7 +266,7 @@ def _gradients_kernel(
   def _():
     column_out[...] = jnp.zeros(column_out.shape, jnp.float32)
 
-  @pl.when(_rem(j, plan.per_group) == 0)
+  @pl.when(rem(j, plan.per_group) == 0)
   def _():
     scores[...] = _scores(b, c)
     d_scores[...] = jnp.zeros(d_scores.shape, jnp.float32)
@@ -348,22 +275,22 @@ def _gradients_kernel(
 
   g, values = cotangent[0], x[0]
   g_float, x_float = g.astype(jnp.float32), values.astype(jnp.float32)
-  owner = _owner(g.shape, plan.each)
+  owner = owner_of(g.shape, plan.each)
   h = [states[d, 0, 0, 0].astype(kind) for d in (0, 1)]
   after = [later[d, 0, 0, 0].astype(kind) for d in (0, 1)]
-  reads = [_dot(c[d, 0, 0], h[d]) for d in (0, 1)]
-  adds = [_dot(b[d, 0, 0], after[d]) for d in (0, 1)]
+  reads = [dot(c[d, 0, 0], h[d]) for d in (0, 1)]
+  adds = [dot(b[d, 0, 0], after[d]) for d in (0, 1)]
   nothing = jnp.zeros(g.shape, jnp.float32)
   total, read, carried = nothing, [nothing] * 2, [nothing] * 2
-  slot = _iota(column_out.shape[1:], 1)
+  slot = iota(column_out.shape[1:], 1)
   for k in range(plan.each):
     index = j * plan.each + k
-    head = _Scalars(rows, columns, index, heads)
+    head = Scalars(rows, columns, index, heads)
     mine = owner == k
     ours = jnp.where(mine, g_float, 0.0)
     _pairs(head, ours.astype(kind), values, scores, d_scores, row_out, index)
     m = head.matrix(scores[...])
-    part = _dot(m.T.astype(kind), g)
+    part = dot(m.T.astype(kind), g)
     found = [None] * 5
     for d in (0, 1):
       weight = head.column(5 + d)
@@ -379,24 +306,24 @@ def _gradients_kernel(
       column_out[0] = jnp.where(here, value, column_out[0])
   d_x[0] = total.astype(kind)
   for d in (0, 1):
-    d_c[d, 0, 0] += _dot((g_float * read[d]).astype(kind), h[d], _NT)
-    d_b[d, 0, 0] += _dot((x_float * carried[d]).astype(kind), after[d], _NT)
+    d_c[d, 0, 0] += dot((g_float * read[d]).astype(kind), h[d], NT)
+    d_b[d, 0, 0] += dot((x_float * carried[d]).astype(kind), after[d], NT)
     product = states[d, 0, 0, 0] * later[d, 0, 0, 0]
     kept[d, 0, 0, 0] = jnp.sum(product, axis=0, keepdims=True)
 
-  @pl.when(_rem(j, plan.per_group) == plan.per_group - 1)
+  @pl.when(rem(j, plan.per_group) == plan.per_group - 1)
   def _():
     size = d_scores.shape
-    lower = _iota(size, 0) > _iota(size, 1)
+    lower = iota(size, 0) > iota(size, 1)
     for d, inside in enumerate((lower, jnp.logical_not(lower))):
       part = jnp.where(inside, d_scores[...], 0.0)
-      d_c[d, 0, 0] += _dot(part.astype(kind), b[d, 0, 0])
-      d_b[d, 0, 0] += _dot(part.T.astype(kind), c[d, 0, 0])
+      d_c[d, 0, 0] += dot(part.astype(kind), b[d, 0, 0])
+      d_b[d, 0, 0] += dot(part.T.astype(kind), c[d, 0, 0])
 
 
 def _pairs(head, ours, values, scores, d_scores, row_out, index):
   """Gradients through pairs of tokens of the chunk, of one head."""
-  inside = _dot(ours, values, _NT) * head.decay
+  inside = dot(ours, values, NT) * head.decay
   d_scores[...] += inside * head.steps
   per_dt = inside * scores[...]
   logs = (per_dt * head.steps).astype(values.dtype)
@@ -405,7 +332,7 @@ def _pairs(head, ours, values, scores, d_scores, row_out, index):
   ):
     row_out[d, 0, pl.ds(index, 1), :] = _sum(mine, per_dt, 0)
     # Of pairs (i, j) on both sides of t: see xla.crossing.
-    begun = _dot(logs, other.astype(jnp.float32).astype(values.dtype))
+    begun = dot(logs, other.astype(jnp.float32).astype(values.dtype))
     row_out[2 + d, 0, pl.ds(index, 1), :] = _sum(mine, begun, 0)
 
 
@@ -414,65 +341,9 @@ def _sum(mask, y, axis):
 
 
 def _scores(b, c):
-  both = [_dot(c[d, 0, 0], b[d, 0, 0], _NT) for d in (0, 1)]
+  both = [dot(c[d, 0, 0], b[d, 0, 0], NT) for d in (0, 1)]
   shape = both[0].shape
-  return jnp.where(_iota(shape, 0) > _iota(shape, 1), *both)
-
-
-def _dot(one, two, dimensions=(((1,), (0,)), ((), ()))):
-  """A product with float32 sums, in full precision for float32 inputs."""
-  full = one.dtype == jnp.float32
-  return jax.lax.dot_general(
-    one,
-    two,
-    dimensions,
-    precision=jax.lax.Precision.HIGHEST if full else None,
-    preferred_element_type=jnp.float32,
-  )
-
-
-def _owner(shape, each):
-  """Which of the block's heads a lane belongs to."""
-  return _div(_iota(shape, 1), shape[1] // each)
-
-
-def _iota(shape, axis):
-  return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
-
-
-def _div(a, b):
-  # `//` and `%` look at signs, which takes operations that chips differ in.
-  return jax.lax.div(a, jnp.int32(b))
-
-
-def _rem(a, b):
-  return jax.lax.rem(a, jnp.int32(b))
-
-
-def _layout(per_group, size):
-  """Heads of a block, all of one group, and its lanes, a multiple of 128."""
-  if size > LANES:
-    return 1, -(-size // LANES) * LANES
-  each = math.gcd(per_group, LANES)
-  while LANES // each < size:
-    each //= 2
-  return each, LANES
-
-
-def _wide(x, size):
-  """(..., H, P) to (..., H * size), each head filled with zeros."""
-  x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, size - x.shape[-1])])
-  return x.reshape(*x.shape[:-2], -1)
-
-
-def _to_lanes(y, blocks, lanes):
-  """(..., H) to (..., blocks, 1, lanes), each head's value on its lanes."""
-  y = jnp.repeat(y, blocks * lanes // y.shape[-1], axis=-1)
-  return y.reshape(*y.shape[:-1], blocks, 1, lanes)
-
-
-def _floats(*shape):
-  return jax.ShapeDtypeStruct(shape, jnp.float32)
+  return jnp.where(iota(shape, 0) > iota(shape, 1), *both)
 
 
 def _params(*semantics):
