@@ -3,7 +3,16 @@
 import pytest
 
 from configs import argument
-from configs.finetune import comet, deft, galore, lora, meft, ponet, slimfit
+from configs.finetune import (
+  comet,
+  deft,
+  galore,
+  lamda,
+  lora,
+  meft,
+  ponet,
+  slimfit,
+)
 from configs.suites import lepiszcze
 
 FORMS = {'': None, 'small': None, 'small,topk': None, 'base': ('rte', 'mnli')}
@@ -69,6 +78,8 @@ def test_forms_change_what_they_say():
   assert galore.get_config('rte,small').optimizer.name == 'galore'
   natural = galore.get_config('rte,small,natural').optimizer
   assert natural.name == 'natural_galore' and natural.args.rank == 8
+  assert lamda.get_config('rte').methods[0][1]['rank'] == 64
+  assert lamda.get_config('rte,small').methods[0][1]['rank'] == 8
   assert meft.get_config('rte,small,plain').methods[0][0] == 'houlsby'
   variant = meft.get_config('rte,small,meft3').model.options.reversible.variant
   assert variant == 'meft3'

@@ -60,6 +60,16 @@ def written(path):
   return sorted(set(re.findall(rf'{place}:([\w,]*\w)', header(path))))
 
 
+def with_weights(config):
+  """Fills in the folder of weights that a user's environment would name."""
+  if isinstance(config, dict):
+    config = {key: with_weights(value) for key, value in config.items()}
+    return config | ({'weights': 'DIR'} if config.get('weights') == '' else {})
+  if isinstance(config, list):
+    return [with_weights(value) for value in config]
+  return config
+
+
 def header(path):
   return re.match(r'"""(.*?)"""', path.read_text(), re.DOTALL).group(1)
 
@@ -70,7 +80,7 @@ def test_config_has_no_unread_key(path):
   for argument in arguments(path):
     config = get_config(argument) if argument else get_config()
     assert isinstance(config, ml_collections.ConfigDict), argument
-    schema.check(config)
+    schema.check(with_weights(config_lib.plain(config)))
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: p.stem)

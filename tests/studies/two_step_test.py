@@ -180,7 +180,8 @@ def test_sequence_labelling_is_searched_by_micro_f1():
 
 
 @pytest.mark.parametrize('arg', ['cdsc_e', 'cdsc_e,small'])
-def test_the_spaces_of_the_configs_fit_their_configs(arg):
+def test_the_spaces_of_the_configs_fit_their_configs(monkeypatch, arg):
+  monkeypatch.setenv('GLUE_JAX_WEIGHTS', 'DIR')
   base = f'--config={ROOT}/configs/suites/lepiszcze.py:{arg}'
   space = sweep.parse_random(sweep_flags.space(base))
   for field, (kind, values) in space.items():
