@@ -5,7 +5,10 @@ import torch
 import transformers
 
 from glue_jax.models import model as models
-from glue_jax.weights import huggingface
+from glue_jax.weights import (
+  huggingface,
+  huggingface_tensors,
+)
 
 FAMILIES = ('bert', 'roberta', 'electra', 'fnet')
 KINDS = {
@@ -44,7 +47,7 @@ def save(model, folder):
 
 
 def read(folder):
-  return safetensors.numpy.load_file(folder / huggingface.WEIGHTS)
+  return safetensors.numpy.load_file(folder / huggingface_tensors.WEIGHTS)
 
 
 def load(folder, kind='classification', num_outputs=3, **kwargs):
@@ -56,7 +59,7 @@ def load(folder, kind='classification', num_outputs=3, **kwargs):
 def rewrite(folder, change):
   tensors = read(folder)
   change(tensors)
-  safetensors.numpy.save_file(tensors, folder / huggingface.WEIGHTS)
+  safetensors.numpy.save_file(tensors, folder / huggingface_tensors.WEIGHTS)
 
 
 QUERY = 'bert.encoder.layer.1.attention.self.query.weight'

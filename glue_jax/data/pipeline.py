@@ -14,6 +14,7 @@ from glue_jax.data import (
   load,
   sentence_pairs,
   tokenizing,
+  wordpiece,
 )
 from glue_jax.data.examples import Examples
 from glue_jax.data.readers import texts
@@ -120,9 +121,7 @@ def build(
     tables[train_split].labels()  # raises: there is nothing to learn from
   if tokenizer == 'train':
     lines = _training_texts(tables, files_of, train_split)
-    tokenizer = tokenizing.train_wordpiece(
-      lines, vocab_size, lowercase=lowercase
-    )
+    tokenizer = wordpiece.train(lines, vocab_size, lowercase=lowercase)
   elif not isinstance(tokenizer, Tokenizer):
     tokenizer = tokenizing.get_tokenizer(tokenizer)
   windows = features.Windows(doc_stride, max_query_length)

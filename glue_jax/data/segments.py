@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from glue_jax.data.tokenizing import Encoded
+from glue_jax.data.encoded import Encoded
 
 KINDS = ('sentence', 'paragraph')
 EXTRAS = ('offsets', 'sequence_ids')

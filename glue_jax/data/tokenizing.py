@@ -1,70 +1,23 @@
-"""Tokenizers: folders, hub names, and WordPiece training.
+"""Tokenizers: texts become token arrays.
 
 Folders are read by the `tokenizers` library alone; only a hub name needs
 `transformers`, which is slow to import and may use the network.
 """
 
-import collections
-import dataclasses
 import functools
 import hashlib
 import itertools
-import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import tokenizers as hf
 
-_ROLES = {
-  'pad': ('[PAD]', '<pad>'),
-  'unk': ('[UNK]', '<unk>'),
-  'cls': ('[CLS]', '<s>'),
-  'sep': ('[SEP]', '</s>'),
-  'mask': ('[MASK]', '<mask>'),
-}
-_BERT = tuple(names[0] for names in _ROLES.values())
-_FILES = (
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'vocab.txt',
-  'vocab.json',
-  'merges.txt',
-)
+from glue_jax.data import tokenizer_files
+from glue_jax.data.encoded import Encoded
+
 _CHUNK = 4096  # texts encoded at a time: bounds the memory of Encodings
-
-
-@dataclasses.dataclass
-class Encoded:
-  """Token arrays of n texts or pairs; sequence i is bounds[i]:bounds[i + 1].
-
-  Attributes:
-    ids, type_ids: (T,) int32.
-    bounds: (n + 1,) int64.
-    truncated: how many sequences lost tokens.
-    offsets: (T, 2) characters in the token's own text, (0, 0) for special
-      tokens; None unless asked for (also the next two).
-    word_ids: (T,) word in the token's own text, -1 for special tokens.
-    sequence_ids: (T,) 0 first text, 1 second, -1 special.
-    source: (n,) which input a sequence is a window of.
-  """
-
-  ids: np.ndarray
-  type_ids: np.ndarray
-  bounds: np.ndarray
-  truncated: int
-  offsets: np.ndarray | None = None
-  word_ids: np.ndarray | None = None
-  sequence_ids: np.ndarray | None = None
-  source: np.ndarray | None = None
-
-  @property
-  def lengths(self) -> np.ndarray:
-    return np.diff(self.bounds)
 
 
 class Tokenizer:
@@ -83,7 +36,7 @@ class Tokenizer:
     backend.no_truncation()
     self.backend = backend
     self.source = source
-    self.tokens = _special_tokens(backend, source)
+    self.tokens = tokenizer_files.special_tokens(backend, source)
     ids = {r: backend.token_to_id(t) for r, t in self.tokens.items()}
     self.pad_id, self.unk_id = ids['pad'], ids['unk']
     self.cls_id, self.sep_id = ids['cls'], ids['sep']
@@ -179,29 +132,37 @@ class Tokenizer:
 
   def save(self, folder: str | os.PathLike) -> None:
     """Writes the tokenizer as a Hugging Face folder holds it."""
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    if self.source is not None:
-      for name in _FILES:
-        if (self.source / name).is_file():
-          shutil.copyfile(self.source / name, folder / name)
-    if not (folder / 'tokenizer.json').exists():
-      self.backend.save(str(folder / 'tokenizer.json'))
-    names = {f'{role}_token': token for role, token in self.tokens.items()}
-    if not (folder / 'tokenizer_config.json').exists():
-      config: dict[str, Any] = {
-        'tokenizer_class': 'PreTrainedTokenizerFast',
-        **names,
-      }
-      if isinstance(self.backend.model, hf.models.WordPiece):
-        lower = getattr(self.backend.normalizer, 'lowercase', True)
-        config |= {'tokenizer_class': 'BertTokenizer', 'do_lower_case': lower}
-        (folder / 'vocab.txt').write_text(
-          ''.join(f'{t}\n' for t in sorted(self.vocab, key=self.vocab.get)),
-          encoding='utf-8',
-        )
-      text = json.dumps(config, indent=2, sort_keys=True)
-      (folder / 'tokenizer_config.json').write_text(text + '\n')
+    tokenizer_files.write(folder, self.backend, self.tokens, self.source)
+
+
+def get_tokenizer(path_or_name: str | os.PathLike) -> Tokenizer:
+  """Reads a tokenizer folder, or asks `transformers` for a hub name.
+
+  Args:
+    path_or_name: folder with tokenizer.json, or vocab.txt (WordPiece), or
+      vocab.json and merges.txt (byte-level BPE); the workdir of a run, which
+      has one in its folder model/; or a name on the hub.
+
+  Raises:
+    FileNotFoundError: neither a folder nor a name the hub gives.
+    ValueError: the folder has no tokenizer files.
+  """
+  folder = pathlib.Path(path_or_name).expanduser()
+  if folder.is_dir():
+    inner = folder / 'model'
+    folder = inner if (inner / 'tokenizer.json').is_file() else folder
+    return Tokenizer(tokenizer_files.read(folder), folder)
+  try:
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(path_or_name))
+  except (OSError, ValueError, ImportError) as error:
+    raise FileNotFoundError(
+      f'tokenizer {str(path_or_name)!r} is not a folder here and the hub did '
+      f'not give it ({str(error).splitlines()[0]}); expected a folder with '
+      f'tokenizer.json or vocab.txt'
+    ) from error
+  return Tokenizer(tokenizer.backend_tokenizer)
 
 
 def _minus_one(value: int | None) -> int:
@@ -248,140 +209,3 @@ def _join(parts: list[dict], extras: Sequence[str]) -> Encoded:
   bounds = np.concatenate([[0], np.cumsum(joined.pop('lengths'))])
   truncated = sum(part['truncated'] for part in parts)
   return Encoded(bounds=bounds.astype(np.int64), truncated=truncated, **joined)
-
-
-def _special_tokens(backend, source) -> dict[str, str]:
-  named = {}
-  for name in ('special_tokens_map.json', 'tokenizer_config.json'):
-    path = source / name if source else None
-    if path and path.is_file():
-      for role in _ROLES:
-        value = json.loads(path.read_text()).get(f'{role}_token')
-        text = value.get('content') if isinstance(value, dict) else value
-        named[role] = named.get(role) or text
-  tokens = {}
-  for role, usual in _ROLES.items():
-    fitting = (named.get(role), *usual)
-    known = [t for t in fitting if t and backend.token_to_id(t) is not None]
-    if not known:
-      raise ValueError(
-        f'tokenizer {source or ""} has no {role} token; expected one of '
-        f'{usual} or an entry in tokenizer_config.json'
-      )
-    tokens[role] = known[0]
-  return tokens
-
-
-def get_tokenizer(path_or_name: str | os.PathLike) -> Tokenizer:
-  """Reads a tokenizer folder, or asks `transformers` for a hub name.
-
-  Args:
-    path_or_name: folder with tokenizer.json, or vocab.txt (WordPiece), or
-      vocab.json and merges.txt (byte-level BPE); the workdir of a run, which
-      has one in its folder model/; or a name on the hub.
-
-  Raises:
-    FileNotFoundError: neither a folder nor a name the hub gives.
-    ValueError: the folder has no tokenizer files.
-  """
-  folder = pathlib.Path(path_or_name).expanduser()
-  if folder.is_dir():
-    inner = folder / 'model'
-    folder = inner if (inner / 'tokenizer.json').is_file() else folder
-    return Tokenizer(_from_folder(folder), folder)
-  try:
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(path_or_name))
-  except (OSError, ValueError, ImportError) as error:
-    raise FileNotFoundError(
-      f'tokenizer {str(path_or_name)!r} is not a folder here and the hub did '
-      f'not give it ({str(error).splitlines()[0]}); expected a folder with '
-      f'tokenizer.json or vocab.txt'
-    ) from error
-  return Tokenizer(tokenizer.backend_tokenizer)
-
-
-def _from_folder(folder: pathlib.Path) -> hf.Tokenizer:
-  if (folder / 'tokenizer.json').is_file():
-    return hf.Tokenizer.from_file(str(folder / 'tokenizer.json'))
-  if (folder / 'vocab.txt').is_file():
-    words = (folder / 'vocab.txt').read_text(encoding='utf-8').split('\n')
-    vocab = {word: i for i, word in enumerate(words) if word}
-    config = folder / 'tokenizer_config.json'
-    settings = json.loads(config.read_text()) if config.is_file() else {}
-    return _wordpiece(vocab, settings.get('do_lower_case', True))
-  if (folder / 'merges.txt').is_file():
-    backend = hf.Tokenizer(
-      hf.models.BPE.from_file(
-        str(folder / 'vocab.json'), str(folder / 'merges.txt')
-      )
-    )
-    backend.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = hf.decoders.ByteLevel()
-    names = [names[1] for names in _ROLES.values()]
-    backend.add_special_tokens(
-      [hf.AddedToken(n, lstrip=n == '<mask>', special=True) for n in names]
-    )
-    sep, cls = (backend.token_to_id(t) for t in ('</s>', '<s>'))
-    backend.post_processor = hf.processors.RobertaProcessing(
-      ('</s>', sep), ('<s>', cls), add_prefix_space=False
-    )
-    return backend
-  raise ValueError(
-    f'{folder} has no tokenizer: expected tokenizer.json, vocab.txt, or '
-    f'vocab.json with merges.txt'
-  )
-
-
-def _wordpiece(vocab: dict[str, int], lowercase: bool) -> hf.Tokenizer:
-  backend = hf.Tokenizer(hf.models.WordPiece(vocab, unk_token='[UNK]'))
-  backend.normalizer = hf.normalizers.BertNormalizer(lowercase=lowercase)
-  backend.pre_tokenizer = hf.pre_tokenizers.BertPreTokenizer()
-  backend.decoder = hf.decoders.WordPiece()
-  present = [token for token in _BERT if token in vocab]
-  backend.add_special_tokens(present)
-  return backend
-
-
-def train_wordpiece(
-  texts: Iterable[str],
-  vocab_size: int,
-  folder: str | os.PathLike | None = None,
-  lowercase: bool = True,
-) -> Tokenizer:
-  """Trains WordPiece on texts; equal texts give an equal vocabulary.
-
-  Args:
-    texts: lines of text (use readers.texts.read_lines for files).
-    vocab_size: most entries; fewer when the texts have no more pieces.
-    folder: where to save it.
-    lowercase: lower case and strip accents, as the uncased BERT does.
-  """
-  base = _wordpiece({'[UNK]': 0}, lowercase)
-  counts = collections.Counter()
-  for text in texts:
-    text = base.normalizer.normalize_str(text)
-    pieces = base.pre_tokenizer.pre_tokenize_str(text)
-    counts.update(word for word, _ in pieces)
-  letters = sorted({letter for word in counts for letter in word})
-  # The trainer numbers pieces in the order of a hash map; naming every
-  # letter beforehand and sorting the rest makes the ids repeatable.
-  first = [*_BERT, *letters, *(f'##{letter}' for letter in letters)]
-  trainer = hf.trainers.WordPieceTrainer(
-    vocab_size=max(vocab_size, len(first)),
-    special_tokens=first,
-    show_progress=False,
-  )
-  backend = hf.Tokenizer(hf.models.WordPiece(unk_token='[UNK]'))
-  backend.pre_tokenizer = hf.pre_tokenizers.WhitespaceSplit()
-  ordered = sorted(counts)
-  backend.train_from_iterator(
-    (f'{word} ' * counts[word] for word in ordered), trainer
-  )
-  learnt = sorted(backend.get_vocab(), key=backend.get_vocab().get)
-  vocab = {piece: i for i, piece in enumerate(learnt)}
-  tokenizer = Tokenizer(_wordpiece(vocab, lowercase))
-  if folder is not None:
-    tokenizer.save(folder)
-  return tokenizer

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from glue_jax.data import tokenizer_files
 from glue_jax.merging import average, dare, fisher, regmean, stream, ties
 from glue_jax.merging.sources import Group
 from glue_jax.reporting import files
-from glue_jax.weights import huggingface, saved_model
+from glue_jax.weights import huggingface_tensors, saved_model
 
 METHODS = ('average', 'task_arithmetic', 'ties', 'fisher', 'regmean')
 NEED_BASE = ('task_arithmetic', 'ties')
@@ -143,10 +144,10 @@ def write(
 
 def _write_model(folder, source, tensors) -> None:
   hf = source.layout == 'hf'
-  file = huggingface.WEIGHTS if hf else saved_model.PARAMS
+  file = huggingface_tensors.WEIGHTS if hf else saved_model.PARAMS
   named = {source.files[n]: t for n, t in tensors.items()}
   stream.write(folder / file, named, {'format': 'pt'} if hf else None)
   config = 'config.json' if hf else saved_model.MODEL
-  for name in (*huggingface.TOKENIZER_FILES, 'generation_config.json', config):
+  for name in (*tokenizer_files.FILES, 'generation_config.json', config):
     if (source.folder / name).is_file():
       shutil.copyfile(source.folder / name, folder / name)

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from glue_jax import tree
+from glue_jax.data import tokenizer_files
 from glue_jax.inference import open_run
 from glue_jax.merging import average, merge, stream, tasks
 from glue_jax.merging import sources as sources_lib
 from glue_jax.models import model as models_lib
 from glue_jax.training import checkpoint
-from glue_jax.weights import huggingface, run_folder, saved_model
+from glue_jax.weights import run_folder, saved_model
 
 
 def greedy(
@@ -107,7 +108,7 @@ def checkpoints(run: str, folder: pathlib.Path) -> list[str]:
     names = models_lib.shapes(opened.model)
     plain, rest = tree.partition(opened.params, names.__contains__)
     saved_model.save(home, opened.model, plain, tree.flatten(rest))
-    for name in huggingface.TOKENIZER_FILES:
+    for name in tokenizer_files.FILES:
       if (workdir / 'model' / name).is_file():
         shutil.copyfile(workdir / 'model' / name, home / name)
     folders.append(str(home))

@@ -15,7 +15,7 @@ from typing import Any
 from glue_jax.merging import stream
 from glue_jax.models import model as models_lib
 from glue_jax.models import names as names_lib
-from glue_jax.weights import huggingface, saved_model
+from glue_jax.weights import huggingface, huggingface_tensors, saved_model
 
 # What each model keeps, in the names of each layout; matched from the start.
 HEADS = {'native': ('head/',), 'hf': ('.*classifier.*',)}
@@ -102,9 +102,9 @@ def open_source(path: str | os.PathLike, name: str) -> Source:
   if not (folder / 'config.json').is_file():
     raise FileNotFoundError(
       f'{folder} is no model: expected a run with a folder model/, or a '
-      f'Hugging Face folder with config.json and {huggingface.WEIGHTS}'
+      f'Hugging Face folder with config.json and {huggingface_tensors.WEIGHTS}'
     )
-  stored = stream.open_files(huggingface.weight_files(folder))
+  stored = stream.open_files(huggingface_tensors.weight_files(folder))
   raw = json.loads((folder / 'config.json').read_text(encoding='utf-8'))
   try:
     family, config, _ = huggingface.read_hf_config(folder)

@@ -18,39 +18,31 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import safetensors
 import safetensors.numpy
 from absl import logging
 
 from glue_jax import tree
-from glue_jax.models import model as model_lib
+from glue_jax.data import tokenizer_files
+from glue_jax.models import model as models
 from glue_jax.models import names
 from glue_jax.models.encoder import EncoderConfig
 from glue_jax.models.model import Model
-from glue_jax.models.names import Target
 from glue_jax.reporting.files import replace_text, whole
-
-WEIGHTS = 'model.safetensors'
-INDEX = WEIGHTS + '.index.json'
-PICKLES = ('*.bin', '*.pt', '*.pth', '*.ckpt', '*.pkl')
-TOKENIZER_FILES = (
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.txt',
-  'vocab.json',
-  'merges.txt',
-  'spiece.model',
+from glue_jax.weights.huggingface_tensors import (
+  WEIGHTS,
+  check,
+  missing_heads,
+  open_tensors,
+  unused,
 )
-CASTABLE = ('F16', 'BF16', 'F64')
 
+CONFIG = 'config.json'
 # Fields of EncoderConfig that don't change what is computed from the weights.
 RUNTIME = ('dtype', 'remat', 'stack', 'options')
 
@@ -68,7 +60,7 @@ def read_hf_config(
     FileNotFoundError: there is no such file.
     ValueError: it isn't JSON, or of a model that isn't known here.
   """
-  path = Path(folder) / 'config.json'
+  path = Path(folder) / CONFIG
   if not path.is_file():
     raise FileNotFoundError(
       f'{path} not found; expected a folder with config.json and {WEIGHTS}'
@@ -79,7 +71,7 @@ def read_hf_config(
     raise ValueError(f'{path}: not JSON ({error})') from None
   name = str(raw.get('model_type'))
   try:
-    return name, model_lib.family(name).config_from_hf(raw), raw
+    return name, models.family(name).config_from_hf(raw), raw
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from None
 
@@ -109,14 +101,14 @@ def load_hf(
   """
   folder = Path(folder)
   raw = read_hf_config(folder)[2]
-  wanted = names.targets(model, model_lib.shapes(model))
+  wanted = names.targets(model, models.shapes(model))
   # Several tasks call their head `classifier`; another task's isn't ours.
   foreign = names.foreign_head(model, raw.get('architectures') or ())
   with contextlib.ExitStack() as files:
-    found = _open(folder, files, model)
-    missing = _missing_heads(wanted, found, new_head or foreign)
+    found = open_tensors(folder, files, model)
+    missing = missing_heads(wanted, found, new_head or foreign)
     used = {n: t for n, t in wanted.items() if n not in missing}
-    left_out = _check(folder, used, found, cast, model)
+    left_out = check(folder, used, found, cast, model)
     params = {}
     for name, target in used.items():
       value = found[target.name].read().astype(np.float32, copy=False)
@@ -136,7 +128,7 @@ def fill_missing(
   Raises:
     ValueError: params and missing together aren't the model's parameters.
   """
-  flat, expected = tree.flatten(params), model_lib.shapes(model)
+  flat, expected = tree.flatten(params), models.shapes(model)
   given = flat | {name: expected[name] for name in missing if name in expected}
   gap = tree.diff(tree.unflatten(expected), tree.unflatten(given))
   unknown = sorted(set(missing) - set(expected))
@@ -144,7 +136,7 @@ def fill_missing(
     raise ValueError(f'not the parameters of the model: {unknown}\n{gap}')
   if not missing:
     return params
-  batch = model_lib.example_batch(model)
+  batch = models.example_batch(model)
 
   def fresh(rng):
     leaves = tree.flatten(model.init(rng, batch)['params'])
@@ -179,9 +171,9 @@ def save_hf(
   """
   folder = Path(folder)
   config = _hf_config(model, labels)
-  wanted = names.targets(model, model_lib.shapes(model))
+  wanted = names.targets(model, models.shapes(model))
   flat = tree.flatten(params)
-  gap = tree.diff(tree.unflatten(model_lib.shapes(model)), params)
+  gap = tree.diff(tree.unflatten(models.shapes(model)), params)
   if gap:
     raise ValueError(f'not the parameters of the model:\n{gap}')
   tensors = {}
@@ -191,7 +183,7 @@ def save_hf(
     # safetensors writes the buffer as it lies, so a view would be wrong.
     tensors[target.name] = np.ascontiguousarray(value)
   if source is not None:
-    tensors |= _unused(Path(source), tensors, model)
+    tensors |= unused(Path(source), tensors, model)
     kept = read_hf_config(source)[2]
     for key in ('id2label', 'label2id', 'problem_type'):
       kept.pop(key, None)
@@ -200,151 +192,13 @@ def save_hf(
   with whole(folder / WEIGHTS) as part:
     safetensors.numpy.save_file(tensors, part, metadata={'format': 'pt'})
   text = json.dumps(config, indent=2, sort_keys=True) + '\n'
-  replace_text(folder / 'config.json', text)
+  replace_text(folder / CONFIG, text)
   if tokenizer is not None:
     tokenizer.save(folder)
   elif source is not None:
-    for name in TOKENIZER_FILES:
+    for name in tokenizer_files.FILES:
       if (Path(source) / name).is_file():
         shutil.copy(Path(source) / name, folder / name)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Tensor:
-  """A tensor in an open file."""
-
-  file: Any
-  name: str
-  shape: tuple[int, ...]
-  dtype: str
-
-  def read(self) -> np.ndarray:
-    return self.file.get_tensor(self.name)
-
-
-def _open(
-  folder: Path, files: contextlib.ExitStack, model: Model
-) -> dict[str, _Tensor]:
-  """Returns {canonical name: tensor} of a folder's weights, values unread."""
-  found = {}
-  for path in weight_files(folder):
-    try:
-      file = files.enter_context(safetensors.safe_open(path, 'numpy'))
-    except (safetensors.SafetensorError, OSError) as error:
-      raise ValueError(
-        f'{path} ({path.stat().st_size} bytes) is truncated or damaged: '
-        f'{error}; fetch it again'
-      ) from None
-    for name in file.keys():  # noqa: SIM118 - not a mapping
-      info = file.get_slice(name)
-      shape, dtype = tuple(info.get_shape()), info.get_dtype()
-      found[names.canonical(name, model)] = _Tensor(file, name, shape, dtype)
-  return found
-
-
-def weight_files(folder: Path) -> list[Path]:
-  """Returns the safetensors files of a folder: one, or the index's shards.
-
-  Raises:
-    FileNotFoundError: there are none, or only pickles.
-  """
-  if (folder / WEIGHTS).is_file():
-    return [folder / WEIGHTS]
-  if (folder / INDEX).is_file():
-    index = json.loads((folder / INDEX).read_text(encoding='utf-8'))
-    paths = [folder / n for n in sorted(set(index['weight_map'].values()))]
-    absent = [str(path) for path in paths if not path.is_file()]
-    if absent:
-      raise FileNotFoundError(f'{folder / INDEX} names absent files: {absent}')
-    return paths
-  pickles = sorted(p.name for glob in PICKLES for p in folder.glob(glob))
-  if pickles:
-    raise FileNotFoundError(
-      f'{folder} has no {WEIGHTS}, only {pickles}. Pickle files can run any '
-      'code and are never opened here. Convert it once, where PyTorch is: '
-      'python -c "import torch, safetensors.torch as s; s.save_file({k: '
-      "v.clone().contiguous() for k, v in torch.load('"
-      f"{pickles[0]}', weights_only=True).items()}}, '{WEIGHTS}', "
-      "metadata={'format': 'pt'})\""
-    )
-  raise FileNotFoundError(f'{folder / WEIGHTS} not found')
-
-
-def _missing_heads(
-  wanted: Mapping[str, Target], found: Mapping[str, _Tensor], new_head: bool
-) -> list[str]:
-  """Returns names under head/ and pooler/ that the folder has nothing for."""
-  missing = []
-  for part in ('pooler/', 'head/'):
-    mine = [name for name in wanted if name.startswith(part)]
-    fresh = part == 'head/' and new_head
-    if fresh or not any(wanted[name].name in found for name in mine):
-      missing += mine
-  return missing
-
-
-def _check(
-  folder: Path,
-  used: Mapping[str, Target],
-  found: Mapping[str, _Tensor],
-  cast: bool,
-  model: Model,
-) -> list[str]:
-  """Compares names, shapes and types; returns the names that are left out.
-
-  Raises:
-    ValueError: something doesn't fit.
-  """
-  lines, hints = [], set()
-  for name, target in used.items():
-    tensor = found.get(target.name)
-    if tensor is None:
-      lines.append(f'- {target.name} {target.shape}')
-    elif tensor.shape != target.shape:
-      lines.append(
-        f'! {target.name} found {tensor.shape}, expected {target.shape}'
-      )
-      if name.startswith('head/'):
-        hints.add('new_head=True leaves the head out')
-    elif tensor.dtype != 'F32' and not (cast and tensor.dtype in CASTABLE):
-      lines.append(f'! {target.name} found {tensor.dtype}, expected F32')
-      if tensor.dtype in CASTABLE:
-        hints.add('model.cast=True converts to float32')
-  extra = sorted(set(found) - {target.name for target in used.values()})
-  known = names.tolerated(model)
-  originals = names.originals(model)
-  for name in extra:
-    original = found.get(originals.get(name))
-    if name not in known:
-      lines.append(f'+ {name} {found[name].shape}')
-    elif original and not _equal(found[name], original):
-      lines.append(f'! {name} differs from {originals[name]}: not tied')
-  if lines:
-    raise ValueError(
-      f'{folder}: the weights do not fit {model.family} ({model.kind}); '
-      'nothing was loaded (- missing, + not expected, ! differs)\n'
-      + '\n'.join(sorted(lines))
-      + ''.join(f'\n{hint}' for hint in sorted(hints))
-    )
-  return extra
-
-
-def _equal(a: _Tensor, b: _Tensor) -> bool:
-  return a.shape == b.shape and np.array_equal(a.read(), b.read())
-
-
-def _unused(
-  source: Path, tensors: Mapping[str, np.ndarray], model: Model
-) -> dict[str, np.ndarray]:
-  """Returns the source folder's tensors that the model doesn't write."""
-  with contextlib.ExitStack() as files:
-    found = _open(source, files, model)
-    copies = names.originals(model)
-    return {
-      name: tensor.read()
-      for name, tensor in found.items()
-      if name not in tensors and name not in copies
-    }
 
 
 def _hf_config(model: Model, labels: Sequence[str] | None) -> dict[str, Any]:

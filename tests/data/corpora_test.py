@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from glue_jax.data import corpora, tokenizing
+from glue_jax.data import corpora, wordpiece
 from glue_jax.data.readers import texts
 
 
@@ -22,7 +22,7 @@ def folder(tmp_path):
 @pytest.fixture
 def tokenizer(folder):
   lines = texts.read_lines(texts.find([folder]))
-  return tokenizing.train_wordpiece(lines, 40)
+  return wordpiece.train(lines, 40)
 
 
 def test_find(folder):

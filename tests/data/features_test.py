@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from glue_jax.data import features, load, tokenizing
+from glue_jax.data import features, load, tokenizing, wordpiece
 from glue_jax.data.table import Table
 from glue_jax.data.tasks import by_name
 
@@ -18,7 +18,7 @@ TEXTS = [
 
 @pytest.fixture(scope='module')
 def tokenizer():
-  return tokenizing.train_wordpiece(TEXTS * 3, 70)
+  return wordpiece.train(TEXTS * 3, 70)
 
 
 def table(task, rows, labelled=True, split='train'):
@@ -212,7 +212,7 @@ def test_cache(tokenizer, tmp_path, monkeypatch, caplog):
 
 
 def test_cache_key_follows_rows_tokenizer_and_settings(tokenizer, tmp_path):
-  other = tokenizing.train_wordpiece(TEXTS, 50)
+  other = wordpiece.train(TEXTS, 50)
   hidden = sentences(labelled=False)
   for rows, tok, length in (
     (sentences(), tokenizer, 6),

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from glue_jax.data import features, segments, sentence_pairs, tokenizing
+from glue_jax.data import (
+  features,
+  segments,
+  sentence_pairs,
+  tokenizing,
+  wordpiece,
+)
 from glue_jax.data.load import from_records
 from glue_jax.data.tasks import by_name
 
@@ -12,7 +18,7 @@ TEXT = 'He met Dr. Who. "No!" she said.\nIt is 3 p.m. now. Really?'
 
 @pytest.fixture(scope='module')
 def tokenizer():
-  return tokenizing.train_wordpiece([TEXT, 'one two three four five six'], 90)
+  return wordpiece.train([TEXT, 'one two three four five six'], 90)
 
 
 def test_sentences_and_paragraphs_are_cut_by_the_rule():

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from glue_jax.data import tokenizing
+from glue_jax.data import tokenizer_files, tokenizing, wordpiece
 
 WORDS = ['the', 'cat', 'sat', '##s', 'mat', 'on', '.', 'a']
 TEXTS = ['the cats sat on the mat .', 'unknownword on a mat', 'The CAT.']
@@ -15,7 +15,7 @@ TEXTS = ['the cats sat on the mat .', 'unknownword on a mat', 'The CAT.']
 @pytest.fixture
 def folder(tmp_path):
   (tmp_path / 'vocab.txt').write_text(
-    '\n'.join([*tokenizing._BERT, *WORDS]) + '\n'
+    '\n'.join([*tokenizer_files.BERT, *WORDS]) + '\n'
   )
   return tmp_path
 
@@ -89,12 +89,12 @@ def test_saved_folder_is_the_same_tokenizer(folder, tmp_path):
 
 def test_training_is_repeatable_in_another_process(tmp_path):
   texts = ['lower lowest newer newest widest', 'low new wide cat sat'] * 5
-  mine = tokenizing.train_wordpiece(texts, 40, tmp_path / 'mine')
+  mine = wordpiece.train(texts, 40, tmp_path / 'mine')
   assert mine.vocab_size == 40
   assert mine.backend.encode('[MASK] lowest').tokens[1] == '[MASK]'
   code = (
-    'from glue_jax.data import tokenizing as t;'
-    f'print(t.train_wordpiece({texts!r}, 40).fingerprint)'
+    'from glue_jax.data import wordpiece as t;'
+    f'print(t.train({texts!r}, 40).fingerprint)'
   )
   other = subprocess.run(
     [sys.executable, '-c', code], capture_output=True, text=True, check=True
@@ -108,7 +108,7 @@ def test_training_is_repeatable_in_another_process(tmp_path):
 def test_trained_folder_loads_in_transformers(tmp_path):
   transformers = pytest.importorskip('transformers')
   texts = ['the cat sat on the mat .', 'a cat is not a mat']
-  mine = tokenizing.train_wordpiece(texts, 60, tmp_path)
+  mine = wordpiece.train(texts, 60, tmp_path)
   theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
   for text in (*texts, 'The MAT sat, not on it'):
     ids = mine.encode([text], max_length=32).ids.tolist()

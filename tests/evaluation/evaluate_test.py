@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax.data import batching, features, load, tokenizing
+from glue_jax.data import batching, features, load, wordpiece
 from glue_jax.data.load import Table
 from glue_jax.data.tasks import by_name
 from glue_jax.evaluation import evaluate
@@ -262,7 +262,7 @@ def test_spans_found_by_the_model_become_answers():
     }
     for gold in golds
   ]
-  words = tokenizing.train_wordpiece([context, 'where ?'] * 9, 120)
+  words = wordpiece.train([context, 'where ?'] * 9, 120)
   table = load.from_records(task, rows)
   table.labelled = True
   examples = features.tokenize(table, words, 14, windows=features.Windows(4, 8))

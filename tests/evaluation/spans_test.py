@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glue_jax.data import features, tokenizing
+from glue_jax.data import features, wordpiece
 from glue_jax.data.table import Table
 from glue_jax.data.tasks import by_name
 from glue_jax.evaluation import spans as squad
@@ -14,7 +14,7 @@ CONTEXT = 'Ann met Bob in Rome on a hot day , and Bob met Cid .'
 @pytest.fixture(scope='module')
 def windows():
   """Two questions of two windows each, with their table."""
-  tokenizer = tokenizing.train_wordpiece([CONTEXT.lower()] * 3, 90)
+  tokenizer = wordpiece.train([CONTEXT.lower()] * 3, 90)
   row = {
     'question': 'Who met ?',
     'context': CONTEXT,

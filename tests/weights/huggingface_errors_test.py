@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from glue_jax.models import model as models
-from glue_jax.weights import huggingface
+from glue_jax.weights import (
+  huggingface,
+  huggingface_tensors,
+)
 from tests.hf_folders import QUERY, load, rewrite, save, theirs
 
 
@@ -55,7 +58,7 @@ def test_weights_that_do_not_fit_are_listed(tmp_path, change, lines):
 @pytest.mark.parametrize('keep', [0, 4, 100, 3000, -1])
 def test_a_truncated_file_is_an_error(tmp_path, keep):
   folder = save(theirs('bert'), tmp_path)
-  path = folder / huggingface.WEIGHTS
+  path = folder / huggingface_tensors.WEIGHTS
   path.write_bytes(path.read_bytes()[:keep])
   with pytest.raises(ValueError, match='truncated or damaged'):
     load(folder)
@@ -64,7 +67,7 @@ def test_a_truncated_file_is_an_error(tmp_path, keep):
 def test_pickles_are_refused_and_the_advice_works(tmp_path, monkeypatch):
   peer = theirs('bert')
   folder = save(peer, tmp_path)
-  (folder / huggingface.WEIGHTS).unlink()
+  (folder / huggingface_tensors.WEIGHTS).unlink()
   torch.save(peer.state_dict(), folder / 'pytorch_model.bin')
   with pytest.raises(FileNotFoundError, match='never opened here') as error:
     load(folder)

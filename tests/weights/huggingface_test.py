@@ -12,7 +12,9 @@ import torch
 import transformers
 
 from glue_jax import tree
+from glue_jax.data import tokenizer_files
 from glue_jax.models import model as models
+from glue_jax.models import names
 from glue_jax.weights import huggingface
 from tests.hf_folders import (
   FAMILIES,
@@ -96,7 +98,7 @@ def test_same_outputs_and_same_bytes(tmp_path, name, kind):
   huggingface.save_hf(back, model, params)
   before, after = read(folder), read(back)
   idle = {n for n in before if 'pooler.' in n} - after.keys()
-  copies = set(huggingface.names.originals(model))
+  copies = set(names.originals(model))
   assert_same_bytes(
     {n: v for n, v in before.items() if n not in idle | copies}, after
   )
@@ -200,7 +202,7 @@ def test_minilm_round_trip_is_identical_with_pooler_and_buffers(tmp_path):
   before = read(folder)
   assert 'embeddings.position_ids' in before
   assert_same_bytes(before, read(tmp_path))
-  kept = set(huggingface.TOKENIZER_FILES) & {p.name for p in folder.iterdir()}
+  kept = set(tokenizer_files.FILES) & {p.name for p in folder.iterdir()}
   for name in kept:
     assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 

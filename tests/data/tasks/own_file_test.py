@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from glue_jax.data import features, load, tokenizing
+from glue_jax.data import features, load, wordpiece
 from glue_jax.data.tasks import by_name
 from launch import data as command
 
@@ -123,7 +123,7 @@ seq_mode: strict
     (['Anna', 'sings'], [1, 0], (3,)),
     (['in', 'Rome'], [0, 3], (6,)),
   ]
-  tokenizer = tokenizing.train_wordpiece(['Anna sings in Rome'], 60)
+  tokenizer = wordpiece.train(['Anna sings in Rome'], 60)
   found = features.tokenize(tables[0], tokenizer)
   kept = found.token_labels[found.token_labels != -100]
   assert kept.tolist() == tables[0].rows[0]['label']
