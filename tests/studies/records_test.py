@@ -1,6 +1,7 @@
 """Records: read with clear errors, drawn as tables, and the pages hold them."""
 
 import json
+import re
 
 import pytest
 
@@ -129,3 +130,14 @@ def test_every_record_stands_on_its_page():
       r.name for r in records.read(records.ROOT / folder / 'records.json')
     ]
     assert sorted(shown) == sorted(names), folder
+
+
+def test_headers_name_records_that_there_are():
+  found, seen = records.load(), 0
+  for path in sorted((records.ROOT / 'configs').rglob('*.py')):
+    text = path.read_text()
+    for names in re.findall(r'^Records: +((?:.+,\n)*.+)$', text, re.MULTILINE):
+      for name in re.split(r',\s*', names):
+        assert name in found, f'{path}: no record {name!r}'
+        seen += 1
+  assert seen > 30
