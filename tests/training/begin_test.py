@@ -1,4 +1,4 @@
-"""What a config builds, and what it refuses before any training."""
+"""What a config builds and refuses, and the first steps by hand."""
 
 import jax
 import numpy as np
@@ -7,6 +7,7 @@ import pytest
 from glue_jax import tree
 from glue_jax.devices import sharding
 from glue_jax.training import begin, schema
+from glue_jax.training.train import train
 from glue_jax.weights import saved_model
 from tests.conftest import tiny_config
 
@@ -77,3 +78,61 @@ def test_mistakes_are_named_before_training(changes, message):
 def test_equal_seeds_build_equal_parameters():
   first, second = parts().params, parts().params
   jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+@pytest.fixture(scope='module')
+def run():
+  """A run whose hook unfreezes a layer an epoch; none of its steps is taken."""
+  return begin.begin(tiny_config(methods=(('gradual_unfreezing', {}),)), 0)
+
+
+def leaves(params):
+  return {n: np.asarray(x) for n, x in tree.flatten(params).items()}
+
+
+def test_steps_by_hand_are_those_of_the_loop(run, tmp_path):
+  methods = (('gradual_unfreezing', {}),)
+  train(tiny_config(methods=methods, train=dict(epochs=2)), tmp_path, 0)
+  again = run.afresh()
+  with sharding.enter(run.parts.mesh):
+    for rows in run.parts.train_data().iterate(0, 8):
+      again.prepare()
+      again.step(rows)
+  assert again.host.step == run.parts.total_steps == 8
+  expected = leaves(saved_model.load(tmp_path)[1])
+  for name, value in leaves(again.host.state.all_params()).items():
+    np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def test_what_begins_again_has_a_state_of_its_own(run):
+  start = leaves(run.parts.params)
+  one, other = run.afresh(), run.afresh(step=4)
+  with sharding.enter(run.parts.mesh):
+    one.prepare()
+    metrics = one.step(run.parts.train_data().batch(0))
+  assert bool(metrics['finite'])
+  assert (one.host.step, other.host.step, run.host.step) == (1, 4, 0)
+  assert other.host.epoch == 1 and one.programs is other.programs
+  for state in (run.host.state, other.host.state):
+    for name, value in leaves(state.all_params()).items():
+      np.testing.assert_array_equal(value, start[name], err_msg=name)
+
+
+def test_a_program_is_traced_without_a_step(run):
+  again = run.afresh()
+  with sharding.enter(run.parts.mesh):
+    again.prepare()
+    traced = again.traced(run.parts.train_data().batch(0))
+  assert traced.jaxpr.eqns and again.host.step == 0
+  assert not again.host.state.step.is_deleted()
+
+
+def test_without_a_training_split_a_run_begins_but_does_not_train(run):
+  tokenizer = run.parts.bundle.tokenizer
+  made = begin.begin(
+    tiny_config(), 0, total=1,
+    tokenizer=tokenizer, train_split='', eval_splits=(),
+  )  # fmt: skip
+  assert made.host.train_data is None and made.host.total_steps == 1
+  with pytest.raises(ValueError, match='has no split to train on'):
+    made.parts.train_data()

@@ -97,17 +97,15 @@ def test_a_model_with_unmerged_adapters_is_not_taken_for_a_plain_one(tmp_path):
     saved_model.load(tmp_path)
 
 
-def test_a_run_that_gets_no_better_ends_early(tmp_path):
+def test_a_run_that_gets_no_better_ends_early_and_stays_ended(tmp_path):
+  changes = dict(optimizer=dict(lr=0.0), train=dict(epochs=9, patience=2))
   # Only the first evaluation is better than all before it.
-  result = run(
-    tmp_path, optimizer=dict(lr=0.0), train=dict(epochs=9, patience=2)
-  )
+  result = run(tmp_path, **changes)
   assert result['step'] == 3 * 4
+  # Killed after its last checkpoint: it is exported, not trained on.
+  (tmp_path / 'done.json').unlink()
+  assert run(tmp_path, **changes) == result
   assert (tmp_path / 'done.json').is_file()
-  assert (
-    run(tmp_path, optimizer=dict(lr=0.0), train=dict(epochs=9, patience=2))
-    == result
-  )
 
 
 def test_bootstrapping_changes_labels_by_the_current_parameters(

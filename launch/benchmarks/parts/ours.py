@@ -1,7 +1,5 @@
 """The side of this project: its model, step, optimizer and compiler options."""
 
-import types
-
 from launch.benchmarks.parts import worker
 
 
@@ -23,56 +21,37 @@ def main() -> None:
 
 
 class Side:
-  """MiniLM-L6 with a classification head, in the project's own step."""
+  """MiniLM-L6 with a classification head, begun as every run is."""
 
   def __init__(self, settings):
     import jax
-    import jax.numpy as jnp
 
-    from glue_jax import plugs, tree
+    from glue_jax import config as config_lib
     from glue_jax.devices import cpu, sharding
-    from glue_jax.models import model as models
-    from glue_jax.objectives import task
-    from glue_jax.optim import build as optim
-    from glue_jax.training import compose, step
-    from glue_jax.training.state import TrainState
-    from glue_jax.weights import huggingface
+    from glue_jax.training.begin import begin
 
     self.jax, self.cpu, self.sharding = jax, cpu, sharding
-    model = models.build(
-      'bert',
-      'minilm_l6',
-      kind='classification',
-      num_outputs=2,
-      # As in configs/glue.py.
-      stack='first_token',
+    weights = settings['weights']
+    network = dict(name='bert', preset='minilm_l6', vocab_size=30522)
+    if weights:
+      network = dict(weights=weights)
+    config = config_lib.complete(
+      dict(
+        # Two classes; its rows are not trained on, but those of the parent.
+        task=dict(name='mini_sentiment'),
+        data=dict(tokenizer=weights or 'train', train_limit=32, eval_splits=()),
+        # As in configs/glue.py.
+        model=network | {'stack': 'first_token'},
+        optimizer=dict(warmup=0),
+        train=dict(steps=10**6),
+      )
     )
-    apply = plugs.Apply(model)
-    self.mesh = sharding.make_mesh()
-    self.key = jax.random.key(0)
-    if settings['weights']:
-      found, missing = huggingface.load_hf(settings['weights'], model)
-      params = huggingface.fill_missing(found, missing, model, self.key)
-    else:
-      params = apply.init(self.key, models.example_batch(model))
-    context = types.SimpleNamespace(
-      task=types.SimpleNamespace(kind='classification')
-    )
-    objective = task.make(context)
-    tx, _ = optim.make(total_steps=10**6, names=tree.flatten(params), warmup=0)
-    build = lambda _: step.make_step(apply, objective, compose.compose([]), tx)
-    self.programs = step.Programs(build)
-    params = jax.tree.map(jnp.array, params)
-    self.state = TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      frozen={'params': {}},
-      opt_state=tx.init(params),
-      extra={},
-    )
-    self.state = sharding.put_state(self.state, (), self.mesh)
+    self.run = begin(config, 0)
+    self.mesh, apply = self.run.parts.mesh, self.run.parts.apply
     self.predict = jax.jit(
-      lambda params, batch: objective.predict(apply, params, batch),
+      lambda params, batch: self.run.parts.objective.predict(
+        apply, params, batch
+      ),
       compiler_options=cpu.compiler_options(),
     )
 
@@ -80,16 +59,15 @@ class Side:
     """Returns the seconds of training steps on batches."""
 
     def run(batch):
-      batch = self.sharding.put_batch(batch, self.mesh)
-      self.state, metrics = self.programs({}, self.state, batch, self.key)
-      self.jax.block_until_ready((self.state, metrics))
+      metrics = self.run.step(batch)
+      self.jax.block_until_ready((self.run.host.state, metrics))
 
     with self.sharding.enter(self.mesh):
       return worker.timed(run, worker.load_batches(paths), repeat)
 
   def infer(self, paths: list[str], repeat: int = 1) -> float:
     """Returns the seconds of forward passes on batches."""
-    params = self.state.params
+    params = self.run.host.state.params
 
     def run(batch):
       batch = self.sharding.put_batch(batch, self.mesh)
@@ -103,7 +81,7 @@ class Side:
     jax, result = self.jax, []
     options = self.cpu.compiler_options()
     for count, left, right, spec in worker.product_shapes(rows, sizes):
-      x, y = (jax.random.normal(self.key, shape) for shape in (left, right))
+      x, y = (jax.random.normal(self.run.key, shape) for shape in (left, right))
       product = lambda a, b, spec=spec: jax.numpy.einsum(spec, a, b)
       fn = jax.jit(product, compiler_options=options)
       seconds = worker.best_time(lambda: fn(x, y).block_until_ready())  # noqa: B023
