@@ -147,7 +147,7 @@ def _record(entry: Mapping[str, Any], path: pathlib.Path) -> Record:
           f'{place}: {key} has {unknown}; there are {sorted(known)}'
         )
     figures.append(Figure(**item))
-  record = Record(**(entry | {'figures': tuple(figures)}))
+  record = Record(**{**entry, 'figures': tuple(figures)})
   cells = [(figure.row, figure.column) for figure in figures]
   if len(set(cells)) < len(cells) or not cells:
     raise ValueError(f'{where}: expected figures, one a row and column')
