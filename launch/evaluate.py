@@ -6,10 +6,9 @@
 
 Prints a table and writes, into <workdir>/evaluation/<which> or --output,
 metrics.json, the predictions of each split and their figure. A run of several
-stages or seeds is scored for each of them (seeds: mean and standard deviation)
-unless --stage or --seed is given. With --ranks the low-rank update of the run
-(DyLoRA, LoRA) is cut to each of them in turn: a row of the table and a folder
-rank_<b> for each.
+seeds is scored for each seed (mean and standard deviation) unless --seed is
+given. With --ranks the low-rank update of the run (DyLoRA, LoRA) is cut to each
+of them in turn: a row of the table and a folder rank_<b> for each.
 """
 
 import pathlib
@@ -23,7 +22,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """The flags of this command."""
-  command.define_run('stage', 'which', 'data_dir')
+  command.define_run('which', 'data_dir')
   flags.DEFINE_list(
     'split', [], "Splits, with commas; by default the task's evaluation splits."
   )
@@ -53,7 +52,6 @@ def main(argv: list[str]) -> None:
     FLAGS.split,
     FLAGS.data_dir,
     ranks,
-    FLAGS.stage,
   )
   print(tables.metrics_table(scores))
   print(f'written to {output}')

@@ -23,7 +23,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """The flags of this command."""
-  command.define_run('stage', 'which')
+  command.define_run('which')
   flags.DEFINE_enum('format', 'hf', ['hf', 'stablehlo'], 'Form.')
   flags.DEFINE_string('output', None, 'Folder to write.')
   flags.DEFINE_integer('rank', None, 'Rank to merge; default: whole.')
@@ -42,12 +42,13 @@ def main(argv: list[str]) -> None:
   from glue_jax.export import huggingface, stablehlo
   from glue_jax.inference import open_run
   from glue_jax.reporting import files
-  from glue_jax.weights import run_folder
 
-  folder = run_folder.one(FLAGS.workdir, FLAGS.stage, FLAGS.seed).path
-  run = open_run.open_run(folder, FLAGS.which)
+  run = open_run.open_run(FLAGS.workdir, FLAGS.which, FLAGS.seed)
   if FLAGS.rank is not None:
     run = run.at_rank(FLAGS.rank)
+  folder = pathlib.Path(FLAGS.workdir)
+  if FLAGS.seed is not None and list(folder.glob('seed_*')):
+    folder = folder / f'seed_{FLAGS.seed}'
   hf = FLAGS.format == 'hf'
   card = huggingface.card(run, folder, 'transformers' if hf else 'jax')
   if hf:
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> None:
       run, FLAGS.output, batch=FLAGS.batch, length=FLAGS.length
     )
     files.replace_text(pathlib.Path(FLAGS.output) / 'README.md', card)
-  print(f'step {run.step} of {folder} written to {FLAGS.output}')
+  print(f'step {run.step} of {FLAGS.workdir} written to {FLAGS.output}')
 
 
 if __name__ == '__main__':

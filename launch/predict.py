@@ -28,7 +28,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """The flags of this command."""
-  command.define_run('stage', 'which', 'data_dir')
+  command.define_run('which', 'data_dir')
   flags.DEFINE_string('split', None, 'Split of the task to predict.')
   flags.DEFINE_string('input', None, "File of own texts, '-' = stdin.")
   flags.DEFINE_string('output', '-', "File to write, '-' = stdout.")
@@ -53,12 +53,7 @@ def main(argv: list[str]) -> None:
 
   splits = (FLAGS.split,) if FLAGS.split else ()
   run = open_run.open_run(
-    FLAGS.workdir,
-    FLAGS.which,
-    FLAGS.seed,
-    splits,
-    FLAGS.data_dir,
-    FLAGS.stage,
+    FLAGS.workdir, FLAGS.which, FLAGS.seed, splits, FLAGS.data_dir
   )
   if FLAGS.split:
     predictions = predict.predict_split(run, FLAGS.split)
@@ -86,7 +81,7 @@ def contribute(predictions: Any) -> None:
   from glue_jax.leaderboard.contribution import write
   from glue_jax.reporting import files
 
-  folder = write.find_runs([FLAGS.workdir], FLAGS.seed, FLAGS.stage)[0]
+  folder = write.find_runs([FLAGS.workdir], FLAGS.seed)[0]
   record = json.loads((folder / 'run.json').read_text())
   run = write.Run(
     predictions.task.name,

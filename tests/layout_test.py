@@ -1,6 +1,7 @@
 """The layout's rules, read from the source: imports, names, sizes, docs."""
 
 import ast
+import fnmatch
 import functools
 import pathlib
 import re
@@ -8,6 +9,8 @@ import subprocess
 import sys
 
 import pytest
+
+from tests.covered import COVERED
 
 ROOT = pathlib.Path(__file__).parents[1]
 LOOP = ROOT / 'glue_jax' / 'training' / 'train.py'
@@ -59,6 +62,7 @@ def module_name(path):
 
 PACKAGE = {module_name(path): path for path in sources('glue_jax')}
 CODE = sources('glue_jax', 'launch', 'configs')
+PROJECT = {module_name(path): path for path in CODE}
 
 
 def imported(path, inside_functions=True):
@@ -274,3 +278,73 @@ def test_tests_are_named_so_that_they_run():
     defines = [n.name for n in functions(path) if n.name.startswith('test_')]
     if defines:
       assert path.name.endswith('_test.py'), f'{path} is never collected'
+
+
+def has_public_functions(path):
+  kinds = ast.FunctionDef | ast.ClassDef
+  return any(
+    isinstance(node, kinds) and not node.name.startswith('_')
+    for node in parsed(path).body
+  )
+
+
+def names_of(path):
+  """Modules of the project that a file imports, or starts by name in a test."""
+  names = set()
+  for node in ast.walk(parsed(path)):
+    if isinstance(node, ast.Import):
+      names |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      names |= {f'{node.module}.{alias.name}' for alias in node.names}
+      names.add(node.module)
+  if path.name.endswith('_test.py'):
+    names |= set(re.findall(r'\blaunch\.\w+', path.read_text()))
+  return names & set(PROJECT)
+
+
+@functools.cache
+def reached(test, folder):
+  """Modules that a test runs: those it imports, itself or through them.
+
+  Parts that a config names are not imported: of `folder`, a test reaches those
+  whose name it has as a word.
+  """
+  text = test.read_text()
+  left, seen = names_of(test), set()
+  left |= {
+    name
+    for name in PACKAGE
+    if name.rpartition('.')[0] == folder
+    and re.search(rf'\b{name.rpartition(".")[2]}\b', text)
+  }
+  while left:
+    name = left.pop()
+    if name not in seen:
+      seen.add(name)
+      left |= names_of(PROJECT[name])
+  return seen
+
+
+def test_every_module_has_a_test_or_the_list_says_which_covers_it():
+  used, wrong = set(), []
+  for name, path in PACKAGE.items():
+    if path.name == '__init__.py' or not has_public_functions(path):
+      continue
+    place = '/'.join(name.split('.')[1:])
+    own = ROOT / 'tests' / f'{place}_test.py'
+    if own.exists() and name in names_of(own):
+      continue
+    keys = [key for key in COVERED if fnmatch.fnmatch(place, key)]
+    if not keys:
+      wrong.append(f'{place}: no tests/{place}_test.py that imports it')
+      continue
+    key = max(keys, key=lambda key: (key == place, len(key)))
+    used.add(key)
+    test = ROOT / 'tests' / f'{COVERED[key][0]}.py'
+    listed = key == 'methods/*'  # the laws read the folder
+    if not test.exists():
+      wrong.append(f'{place}: no {test.relative_to(ROOT)}')
+    elif not (listed or name in reached(test, name.rpartition('.')[0])):
+      wrong.append(f'{place}: {test.relative_to(ROOT)} does not reach it')
+  assert wrong == []
+  assert set(COVERED) - used == set(), 'entries of modules with own tests'

@@ -59,6 +59,11 @@ def test_the_python_shows_lora_as_it_is_and_runs(monkeypatch, tmp_path):
   assert (shown.reparam, shown.hooks) == (made.reparam, made.hooks)
 
 
+def test_linked_files_exist():
+  for path in re.findall(r'\]\((?!https?:)([^)]+)\)', TEXT):
+    assert (ROOT / path).exists(), path
+
+
 def test_exactly_two_setup_commands():
   main, tests = SETUP
   assert 'python -m launch.train' in main

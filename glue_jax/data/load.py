@@ -205,8 +205,7 @@ def find_file(
     f'(and {len(wanted) - 1} other names, with and without .gz) in '
     f'{", ".join(map(str, places))}, where there is '
     f'{_names_in(places[0])}. Other names: data.files='
-    f'{{{split!r}: "FILE"}}, of launch.data --files={split}=FILE; other '
-    'splits alone: --splits'
+    f'{{{split!r}: "FILE"}}'
   )
 
 

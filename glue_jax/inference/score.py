@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from glue_jax.evaluation import evaluate
 from glue_jax.inference import open_run
 from glue_jax.reporting import files, plots, tables
-from glue_jax.weights import run_folder
 
 Scores = dict[str, dict[str, float]]
 
@@ -39,51 +38,44 @@ def score_workdir(
   splits: Sequence[str] = (),
   data_dir: str | None = None,
   ranks: Sequence[int] = (),
-  stage: str | None = None,
 ) -> dict:
-  """Scores a run, every stage and seed of it unless one is named.
+  """Scores a run, every seed of it unless one is named.
 
   Args:
     workdir: of the run.
-    output: folder to write to; several stages or seeds have folders in it.
+    output: folder to write to; with several seeds each has a folder in it.
     which: checkpoint; None = the one that the config selects.
     seed: of several; None = all.
     splits: to score; () = the task's evaluation splits.
     data_dir: data folder, if not that of the run.
     ranks: of the low-rank update; () = the whole.
-    stage: of several; None = all.
 
   Returns:
-    {split: {metric: value}}, of several stages {'<stage>, <split>': ...}; of
-    several seeds the values are those of `tables.aggregate`.
-
-  Raises:
-    ValueError: no such run, stage or seed, or see `score_ranks`.
+    {split: {metric: value}}, the values as text (mean and standard deviation)
+    where there are several seeds.
   """
-  runs = run_folder.list_runs(workdir, stage, seed)
-  stages = list(dict.fromkeys(run.stage for run in runs))
-  table = {}
-  for name in stages:
-    seeds = [run for run in runs if run.stage == name]
-    every = []
-    for one in seeds:
-      run = open_run.open_run(
-        one.path, which, None, tuple(splits) or None, data_dir
-      )
-      folder = output / name if len(stages) > 1 else output
-      folder = folder / f'seed_{one.seed}' if len(seeds) > 1 else folder
-      every.append(score_ranks(run, one.seed, folder, ranks))
-    for split in every[0]:
-      key = f'{name}, {split}' if len(stages) > 1 else split
-      table[key] = every[0][split]
-      if len(every) > 1:
-        table[key] = tables.aggregate([metrics[split] for metrics in every])
-  return table
+  folders = sorted(pathlib.Path(workdir).glob('seed_*'))
+  seeds = [int(f.name.removeprefix('seed_')) for f in folders] or [None]
+  if seed is not None:
+    seeds = [seed]
+  every = []
+  for one in seeds:
+    run = open_run.open_run(
+      workdir, which, one, tuple(splits) or None, data_dir
+    )
+    folder = output / f'seed_{one}' if len(seeds) > 1 else output
+    every.append(score_ranks(run, one, folder, ranks))
+  if len(every) == 1:
+    return every[0]
+  return {
+    split: tables.aggregate([metrics[split] for metrics in every])
+    for split in every[0]
+  }
 
 
 def score_ranks(
   run: open_run.Run,
-  seed: int,
+  seed: int | None,
   output: pathlib.Path,
   ranks: Sequence[int] = (),
 ) -> Scores:
@@ -91,7 +83,7 @@ def score_ranks(
 
   Args:
     run: opened with the splits to score.
-    seed: of the run, for the record.
+    seed: of several; None for the only one.
     output: folder to write to; that of a rank is rank_<b> in it.
     ranks: of the low-rank update; () = the whole.
 
@@ -118,12 +110,12 @@ def score_ranks(
   }
 
 
-def score(run: open_run.Run, seed: int, output: pathlib.Path) -> Scores:
+def score(run: open_run.Run, seed: int | None, output: pathlib.Path) -> Scores:
   """Scores a run and writes metrics, predictions and their figures.
 
   Args:
     run: opened with the splits to score.
-    seed: of the run, for the record.
+    seed: of several, for the record.
     output: folder to write to.
 
   Returns:

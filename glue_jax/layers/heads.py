@@ -1,11 +1,8 @@
 """Heads: from an encoder's outputs to a task's logits.
 
-A head is called as `head(outputs, attend, train)` and returns what it adds to
-`outputs`. Those are the encoder's: last_hidden (B, L, D), hidden_states, and
-pooled (B, D) where the family has a pooler. `attend` scores the word table as a
-tied decoder, (B, L, E) to (B, L, V), for heads over the vocabulary. Which head
-a kind of task gets is the family's to say (`HeadSpec` in glue_jax/models).
-Logits are float32.
+Every head is called as `head(outputs, attend, train)` with the encoder's
+outputs so far (last_hidden (B, L, D), pooled (B, D) where there) and the tied
+decoder, and returns what it adds to them. Logits are float32.
 """
 
 import dataclasses

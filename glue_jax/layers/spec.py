@@ -2,10 +2,7 @@
 
 Every slot is a folder: the name of a mixer, feed-forward part or stack is the
 name of a file in glue_jax/layers/mixers, ffn or stacks that defines `Mixer`,
-`FFN` or `stack`. A new part is a new file; nothing else changes. Mixers and
-feed-forward parts are called as `part(x, context, train)`, stacks as
-`stack(layers, x, context, train)`, with what the blocks know of the batch
-(layers/context.py).
+`FFN` or `stack`. A new part is a new file; nothing else changes.
 """
 
 import dataclasses
@@ -49,7 +46,8 @@ class EncoderConfig:
     init_range: standard deviation of fresh matrices and tables.
     mixer: file of glue_jax/layers/mixers, or one for each layer.
     ffn: file of glue_jax/layers/ffn, or one for each layer; '' leaves it out,
-      and its LayerNorm.
+    and
+      its LayerNorm.
     stack: file of glue_jax/layers/stacks that runs the blocks.
     projection: a dense layer after the embeddings' LayerNorm (FNet); also
       there when `embedding_size` differs from `hidden_size`.
@@ -150,9 +148,9 @@ def part(slot: str, name: str) -> Any:
   files = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
   module = f'glue_jax.layers.{folder}.'
   if name in files:
-    fills = getattr(importlib.import_module(module + name), attribute, None)
-    if fills is not None:
-      return fills
+    found = getattr(importlib.import_module(module + name), attribute, None)
+    if found is not None:
+      return found
   # A file beside the parts holds what several of them share.
   fitting = [
     file

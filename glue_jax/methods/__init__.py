@@ -2,4 +2,6 @@
 
 A file takes parts of the maths below and returns a `Method`; a config names it.
 Imported by name from `training`; no method imports the loop.
+
+.. include:: README.md
 """

@@ -184,12 +184,10 @@ def define_run(*others: str) -> None:
   """Flags of a command that opens a finished run.
 
   Args:
-    others: of 'stage', 'which' and 'data_dir', those that it also reads.
+    others: of 'which' and 'data_dir', those that it also reads.
   """
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
   flags.DEFINE_integer('seed', None, 'Which seed of several.')
-  if 'stage' in others:
-    flags.DEFINE_string('stage', None, 'Which stage of several.')
   if 'which' in others:
     define_which()
   if 'data_dir' in others:

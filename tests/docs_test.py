@@ -1,0 +1,41 @@
+"""The reference is built from the docstrings, with a page for each wing."""
+
+import pathlib
+import re
+
+import pdoc
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope='module')
+def pages(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('docs')
+  pdoc.render.configure(docformat='google')
+  # The wings' own pages and the seam's; their files are rendered alike.
+  pdoc.pdoc('glue_jax', r'!glue_jax\.\w+\.', output_directory=folder)
+  return folder / 'glue_jax'
+
+
+def test_each_wing_has_a_page_that_says_what_lives_there(pages):
+  for path in (ROOT / 'glue_jax').glob('*/__init__.py'):
+    text = (pages / f'{path.parent.name}.html').read_text()
+    assert re.search(r'\bimport', text), path
+
+
+def test_records_and_functions_are_there_with_their_arguments(pages):
+  text = (pages / 'method.html').read_text()
+  assert 'id="Method"' in text
+  assert 'id="Method.plugs"' in text and 'id="train_only"' in text
+
+
+def test_how_a_method_is_written_is_on_the_page_of_methods(pages):
+  page = (ROOT / 'glue_jax' / 'methods' / 'README.md').read_text()
+  title = next(x for x in page.splitlines() if x.startswith('#')).lstrip('# ')
+  assert title in (pages / 'methods.html').read_text()
+
+
+def test_the_command_is_the_one_that_contributing_names():
+  text = (ROOT / 'glue_jax' / 'CONTRIBUTING.md').read_text()
+  assert 'pdoc ./glue_jax --docformat google' in text
