@@ -40,6 +40,7 @@ def define_flags() -> None:
   text('workdir', None, 'write: folder of the run.')
   command.define_which()
   flags.DEFINE_integer('seed', None, 'write: which seed of several.')
+  text('stage', None, 'write: which stage of several.')
   text('out', None, 'Folder, or file of predictions, to write.')
   text('bundle', None, 'Folder of a bundle.')
   text('backbone', None, 'Folder of the weights.')
@@ -64,7 +65,9 @@ def write() -> str:
   from glue_jax.export import bundle
   from glue_jax.inference import open_run
 
-  run = open_run.open_run(FLAGS.workdir, FLAGS.which, FLAGS.seed)
+  run = open_run.open_run(
+    FLAGS.workdir, FLAGS.which, FLAGS.seed, stage=FLAGS.stage
+  )
   made = bundle.write(run, FLAGS.out)
   size = sum(x.nbytes for x in made.leaves.values())
   return f'{len(made.leaves)} leaves, {size:,} bytes written to {FLAGS.out}'

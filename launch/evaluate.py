@@ -7,8 +7,10 @@
 Prints a table and writes, into <workdir>/evaluation/<which> or --output,
 metrics.json, the predictions of each split and their figure. A run of several
 seeds is scored for each seed (mean and standard deviation) unless --seed is
-given. With --ranks the low-rank update of the run (DyLoRA, LoRA) is cut to each
-of them in turn: a row of the table and a folder rank_<b> for each.
+given, one of several stages for each stage unless --stage is; each has a folder
+then, <stage>/seed_<s>. With --ranks the low-rank update of the run (DyLoRA,
+LoRA) is cut to each of them in turn: a row of the table and a folder rank_<b>
+for each.
 """
 
 import pathlib
@@ -35,7 +37,7 @@ def define_flags() -> None:
 
 
 def main(argv: list[str]) -> None:
-  """Scores every seed asked for and prints the table."""
+  """Scores every stage and seed asked for and prints the table."""
   del argv
   # Imported here so that --help and a wrong flag answer at once.
   from glue_jax.inference import score
@@ -49,6 +51,7 @@ def main(argv: list[str]) -> None:
     output,
     FLAGS.which,
     FLAGS.seed,
+    FLAGS.stage,
     FLAGS.split,
     FLAGS.data_dir,
     ranks,

@@ -43,14 +43,13 @@ def main(argv: list[str]) -> None:
   from glue_jax.inference import open_run
   from glue_jax.reporting import files
 
-  run = open_run.open_run(FLAGS.workdir, FLAGS.which, FLAGS.seed)
+  run = open_run.open_run(
+    FLAGS.workdir, FLAGS.which, FLAGS.seed, stage=FLAGS.stage
+  )
   if FLAGS.rank is not None:
     run = run.at_rank(FLAGS.rank)
-  folder = pathlib.Path(FLAGS.workdir)
-  if FLAGS.seed is not None and list(folder.glob('seed_*')):
-    folder = folder / f'seed_{FLAGS.seed}'
   hf = FLAGS.format == 'hf'
-  card = huggingface.card(run, folder, 'transformers' if hf else 'jax')
+  card = huggingface.card(run, run.workdir, 'transformers' if hf else 'jax')
   if hf:
     huggingface.save_hf(run, FLAGS.output, card)
   else:
@@ -58,7 +57,7 @@ def main(argv: list[str]) -> None:
       run, FLAGS.output, batch=FLAGS.batch, length=FLAGS.length
     )
     files.replace_text(pathlib.Path(FLAGS.output) / 'README.md', card)
-  print(f'step {run.step} of {FLAGS.workdir} written to {FLAGS.output}')
+  print(f'step {run.step} of {run.workdir} written to {FLAGS.output}')
 
 
 if __name__ == '__main__':

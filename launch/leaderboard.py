@@ -51,6 +51,7 @@ def define_flags() -> None:
   text('data_dir', None, 'gold: data folder; default $GLUE_JAX_DATA')
   names('compare', [], 'score: two methods')
   names('runs', [], 'contribute: folders of finished runs')
+  text('stage', None, 'contribute: which stage; default every one')
   text('split', None, 'contribute: the split, where a run predicted several')
   author_flags.define()
   text('image', None, 'reproduce: a local container image')
@@ -76,7 +77,7 @@ def contribute(paths: list[str]) -> int:
   from glue_jax.leaderboard.contribution import write
 
   _none(paths)
-  folders = write.find_runs(FLAGS.runs)
+  folders = write.find_runs(FLAGS.runs, stage=FLAGS.stage)
   runs = [write.read_run(folder, FLAGS.split) for folder in folders]
   folder = pathlib.Path(FLAGS.board) / 'contributions' / FLAGS.method
   written = write.write(folder, runs, author_flags.author())

@@ -17,6 +17,7 @@ adds a task or a seed to one; metadata comes from the run's record.
 """
 
 import json
+import pathlib
 from typing import Any
 
 from absl import app, flags
@@ -53,7 +54,12 @@ def main(argv: list[str]) -> None:
 
   splits = (FLAGS.split,) if FLAGS.split else ()
   run = open_run.open_run(
-    FLAGS.workdir, FLAGS.which, FLAGS.seed, splits, FLAGS.data_dir
+    FLAGS.workdir,
+    FLAGS.which,
+    FLAGS.seed,
+    splits,
+    FLAGS.data_dir,
+    FLAGS.stage,
   )
   if FLAGS.split:
     predictions = predict.predict_split(run, FLAGS.split)
@@ -61,7 +67,7 @@ def main(argv: list[str]) -> None:
     rows = predict.read_texts(FLAGS.input, run.task)
     predictions = predict.predict_rows(run, rows, FLAGS.input)
   if FLAGS.contribution:
-    contribute(predictions)
+    contribute(predictions, run.workdir)
     return
   by_ending = 'tsv' if FLAGS.output.endswith('.tsv') else 'jsonl'
   predict.write(predictions, FLAGS.output, FLAGS.format or by_ending)
@@ -69,11 +75,12 @@ def main(argv: list[str]) -> None:
     print(f'{len(predictions)} predictions written to {FLAGS.output}')
 
 
-def contribute(predictions: Any) -> None:
+def contribute(predictions: Any, workdir: pathlib.Path) -> None:
   """Writes the predictions of a split as a contribution.
 
   Args:
     predictions: `predict.Predictions`.
+    workdir: folder of the run that made them.
 
   Raises:
     ValueError: the run left no record, or the contribution can't be extended.
@@ -81,7 +88,7 @@ def contribute(predictions: Any) -> None:
   from glue_jax.leaderboard.contribution import write
   from glue_jax.reporting import files
 
-  folder = write.find_runs([FLAGS.workdir], FLAGS.seed)[0]
+  (folder,) = write.find_runs([workdir])
   record = json.loads((folder / 'run.json').read_text())
   run = write.Run(
     predictions.task.name,

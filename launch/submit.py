@@ -8,7 +8,8 @@
 GLUE: each run gives the files of its task (MNLI's also AX.tsv, from the same
 model). Tasks without a run are filled with a constant, because the board takes
 complete zips only; the table printed and written beside the zip says which.
-Instead of a run, --predictions=RTE.tsv=FILE takes what launch.predict wrote.
+A run of several stages gives those of every stage, or of --stage. Instead of a
+run, --predictions=RTE.tsv=FILE takes what launch.predict wrote.
 SQuAD: {id: text} of --split; with SQuAD 2.0 also <output>_odds.json.
 """
 
@@ -27,7 +28,7 @@ def define_flags() -> None:
     'predictions', [], 'FILE_IN_ZIP=PATH.jsonl; may be repeated.'
   )
   command.define_which()
-  flags.DEFINE_integer('seed', None, 'Which seed of several.')
+  command.define_choice()
   flags.DEFINE_string('split', 'validation', 'Split for SQuAD.')
   flags.DEFINE_string('output', None, 'File to write.')
   flags.DEFINE_string('data_dir', None, 'Data folder, if not that of the run.')
@@ -47,16 +48,19 @@ def main(argv: list[str]) -> None:
 
   def opener(workdir, splits):
     return open_run.open_run(
-      workdir, FLAGS.which, FLAGS.seed, splits, FLAGS.data_dir
+      workdir, FLAGS.which, splits=splits, data_dir=FLAGS.data_dir
     )
 
+  folders = submit_runs.folders(FLAGS.run, FLAGS.seed, FLAGS.stage)
   if squad:
+    if len(folders) > 1:
+      raise ValueError(f'{FLAGS.run[0]} has several stages; choose --stage')
     said = submit_runs.write_squad(
-      FLAGS.output, FLAGS.run[0], FLAGS.split, opener
+      FLAGS.output, folders[0], FLAGS.split, opener
     )
   else:
     records = submit_runs.glue_records(
-      FLAGS.run, FLAGS.predictions, opener, FLAGS.data_dir, FLAGS.seed
+      folders, FLAGS.predictions, opener, FLAGS.data_dir
     )
     said = submit_runs.write_glue(FLAGS.output, records)
   print(said)

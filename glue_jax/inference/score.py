@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from glue_jax.evaluation import evaluate
 from glue_jax.inference import open_run
 from glue_jax.reporting import files, plots, tables
+from glue_jax.weights import run_folder
 
 Scores = dict[str, dict[str, float]]
 
@@ -35,42 +36,53 @@ def score_workdir(
   output: pathlib.Path,
   which: str | None = None,
   seed: int | None = None,
+  stage: str | None = None,
   splits: Sequence[str] = (),
   data_dir: str | None = None,
   ranks: Sequence[int] = (),
 ) -> dict:
-  """Scores a run, every seed of it unless one is named.
+  """Scores a run, every stage and seed of it unless one is named.
 
   Args:
     workdir: of the run.
-    output: folder to write to; with several seeds each has a folder in it.
+    output: folder to write to; several stages have a folder each in it, and
+      several seeds one in that.
     which: checkpoint; None = the one that the config selects.
     seed: of several; None = all.
+    stage: of several; None = all.
     splits: to score; () = the task's evaluation splits.
     data_dir: data folder, if not that of the run.
     ranks: of the low-rank update; () = the whole.
 
   Returns:
-    {split: {metric: value}}, the values as text (mean and standard deviation)
-    where there are several seeds.
+    {split: {metric: value}}, of several seeds see `tables.aggregate`; of
+    several stages {'<stage>: <split>': ...}.
+
+  Raises:
+    ValueError: no such run, seed, stage or split.
   """
-  folders = sorted(pathlib.Path(workdir).glob('seed_*'))
-  seeds = [int(f.name.removeprefix('seed_')) for f in folders] or [None]
-  if seed is not None:
-    seeds = [seed]
-  every = []
-  for one in seeds:
-    run = open_run.open_run(
-      workdir, which, one, tuple(splits) or None, data_dir
-    )
-    folder = output / f'seed_{one}' if len(seeds) > 1 else output
-    every.append(score_ranks(run, one, folder, ranks))
-  if len(every) == 1:
-    return every[0]
-  return {
-    split: tables.aggregate([metrics[split] for metrics in every])
-    for split in every[0]
-  }
+  stages: dict[str, list[run_folder.RunFolder]] = {}
+  for folder in run_folder.list_runs(workdir, stage, seed):
+    stages.setdefault(folder.stage, []).append(folder)
+  several = len(stages) > 1
+  result = {}
+  for name, folders in stages.items():
+    every = []
+    for folder in folders:
+      run = open_run.open_run(
+        folder.path, which, splits=tuple(splits) or None, data_dir=data_dir
+      )
+      home = output / name if several else output
+      home = home / f'seed_{folder.seed}' if len(folders) > 1 else home
+      own = folder.seed if len(folders) > 1 or seed is not None else None
+      every.append(score_ranks(run, own, home, ranks))
+    for split in every[0]:
+      result[f'{name}: {split}' if several else split] = (
+        tables.aggregate([metrics[split] for metrics in every])
+        if len(every) > 1
+        else every[0][split]
+      )
+  return result
 
 
 def score_ranks(

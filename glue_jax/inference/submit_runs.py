@@ -10,24 +10,43 @@ from glue_jax.reporting import files, tables
 from glue_jax.weights import run_folder
 
 # Opens a workdir's run with the splits named.
-Opener = Callable[[str, tuple[str, ...]], Any]
+Opener = Callable[[pathlib.Path, tuple[str, ...]], Any]
+
+
+def folders(
+  workdirs: Sequence[str], seed: int | None = None, stage: str | None = None
+) -> list[pathlib.Path]:
+  """Returns the folder of each run, one for each stage of a workdir.
+
+  Args:
+    workdirs: of the runs.
+    seed: which of several.
+    stage: only this one; None = every stage.
+
+  Raises:
+    ValueError: no such run, or several seeds to choose from.
+  """
+  paths = []
+  for workdir in workdirs:
+    runs = run_folder.list_runs(workdir, stage, seed)
+    for name in dict.fromkeys(run.stage for run in runs):
+      paths.append(run_folder.one(workdir, name or None, seed).path)
+  return paths
 
 
 def glue_records(
-  runs: Sequence[str],
+  runs: Sequence[pathlib.Path],
   predictions: Sequence[str],
   opener: Opener,
   data_dir: str | None = None,
-  seed: int | None = None,
 ) -> dict[str, list[dict]]:
   """Records by file of GLUE's zip.
 
   Args:
-    runs: workdirs, one a task.
+    runs: folders of single runs, one a task; see `folders`.
     predictions: 'FILE_IN_ZIP=PATH' of records that were written before.
     opener: opens a run.
     data_dir: of the diagnostic set AX; None = that of MNLI's run.
-    seed: which of several.
 
   Raises:
     ValueError: a run of no GLUE task, or two sources for one file.
@@ -45,8 +64,7 @@ def glue_records(
       raise ValueError(f'--predictions={item}: expected FILE_IN_ZIP=PATH')
     add(file, files.read_lines(path))
   for workdir in runs:
-    folder = run_folder.list_runs(workdir, seed=seed)[0].path
-    name = run_folder.read_config(folder).task['name']
+    name = run_folder.read_config(workdir).task['name']
     if name not in submit.GLUE_TASKS:
       raise ValueError(f'{workdir}: {name} is none of {submit.GLUE_TASKS}')
     parts = {
@@ -90,12 +108,14 @@ def write_glue(output: str, records: dict[str, list[dict]]) -> str:
   return text
 
 
-def write_squad(output: str, workdir: str, split: str, opener: Opener) -> str:
+def write_squad(
+  output: str, workdir: pathlib.Path, split: str, opener: Opener
+) -> str:
   """Writes the answers of a run, with SQuAD 2.0 the odds beside them too.
 
   Args:
     output: file of the answers.
-    workdir: of the run.
+    workdir: the run's own folder.
     split: whose questions are answered.
     opener: opens a run.
 

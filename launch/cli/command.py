@@ -187,7 +187,7 @@ def define_run(*others: str) -> None:
     others: of 'which' and 'data_dir', those that it also reads.
   """
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
-  flags.DEFINE_integer('seed', None, 'Which seed of several.')
+  define_choice()
   if 'which' in others:
     define_which()
   if 'data_dir' in others:
@@ -195,6 +195,12 @@ def define_run(*others: str) -> None:
       'data_dir', None, 'Data folder, if not that of the run.'
     )
   flags.mark_flag_as_required('workdir')
+
+
+def define_choice() -> None:
+  """The flags --seed and --stage: which run of a workdir of several."""
+  flags.DEFINE_integer('seed', None, 'Which seed of several.')
+  flags.DEFINE_string('stage', None, 'Which stage of several.')
 
 
 def define_which() -> None:

@@ -29,9 +29,11 @@ def main(argv: list[str]) -> None:
   del argv
   from glue_jax.probes import activation_density
   from glue_jax.reporting import tables
+  from glue_jax.weights import run_folder
 
+  run = run_folder.one(FLAGS.workdir, FLAGS.stage, FLAGS.seed)
   density = activation_density.of_run(
-    FLAGS.workdir, FLAGS.split, FLAGS.seed, FLAGS.data_dir, FLAGS.threshold
+    run.path, FLAGS.split, None, FLAGS.data_dir, FLAGS.threshold
   )
   shares = density['layers'] | {
     'all layers': density['density'],

@@ -30,9 +30,11 @@ def main(argv: list[str]) -> None:
   del argv
   # Imported here so that a wrong flag answers at once.
   from glue_jax.probes import neuron_importance
+  from glue_jax.weights import run_folder
 
+  run = run_folder.one(FLAGS.workdir, FLAGS.stage, FLAGS.seed)
   scores, count = neuron_importance.of_run(
-    FLAGS.workdir, FLAGS.split, FLAGS.seed, FLAGS.limit, FLAGS.data_dir
+    run.path, FLAGS.split, None, FLAGS.limit, FLAGS.data_dir
   )
   arrays.write(scores)
   print(f'{count} examples of {FLAGS.split}, written to {FLAGS.output}')

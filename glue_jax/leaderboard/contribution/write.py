@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -122,7 +123,7 @@ def gold_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_runs(
-  folders: Sequence[str],
+  folders: Sequence[str | os.PathLike],
   seed: int | None = None,
   stage: str | None = None,
 ) -> list[pathlib.Path]:
