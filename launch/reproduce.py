@@ -1,7 +1,8 @@
 """Runs the commands of measured figures again and compares.
 
   python -m launch.reproduce --list
-  python -m launch.reproduce lamda-memory dylora-sst2 --data_dir=DIR --out=OUT
+  python -m launch.reproduce miniature-lamda miniature-dsir --out=OUT
+  python -m launch.reproduce glue-rte --data_dir=DIR --weights=DIR
   python -m launch.reproduce --max_minutes=5
   python -m launch.reproduce --smoke
   python -m launch.reproduce --write
@@ -10,7 +11,8 @@ Figures are records: configs/records.json, and one file beside each of the other
 pages. For every record the command is run, in OUT/<name>, and published,
 recorded and new values are printed with the band that holds them. Exits 1 if a
 figure is outside its band, a command fails, or a record that was named can't be
-run. Finished records are kept in OUT/reproduced.json and not run again.
+run. Finished records are kept in OUT/reproduced.json and not run again; what
+they gave is held to the records as they are now.
 --smoke runs each command with a few steps, only to see that it still runs;
 --write makes the tables of all pages anew from the records.
 """
@@ -20,6 +22,7 @@ import json
 import os
 import pathlib
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +34,7 @@ from launch.cli import command
 
 FLAGS = flags.FLAGS
 KEPT = 'reproduced.json'
+WIDTH = 80  # of the list, in columns
 
 
 def define_flags() -> None:
@@ -67,9 +71,10 @@ def listing(picked: Sequence[records.Record]) -> None:
     minutes = 'minutes not recorded'
     if record.minutes is not None:
       minutes = f'{record.minutes:g} min'
-    print(f'{record.name} ({minutes}): {record.measures}')
+    print(f'{record.name} ({minutes})')
+    print(textwrap.indent(textwrap.fill(record.measures, WIDTH - 2), '  '))
     for figure in record.figures:
-      print(f'  {figure.row}; {figure.column}: {records.cell(figure)}')
+      print(f'    {figure.row}; {figure.column}: {records.cell(figure)}')
   count = sum(len(record.figures) for record in picked)
   print(f'{len(picked)} records, {count} figures')
 
@@ -141,7 +146,11 @@ def one(
     home: folder of the runs.
   """
   if kept.get('commands') == _commands(record):
-    return reproduce.Outcome(**kept['outcome'])
+    outcome = reproduce.Outcome(**kept['outcome'])
+    if FLAGS.smoke:
+      return outcome
+    if len(outcome.values) == len(record.figures):
+      return reproduce.judged(record, outcome.values, outcome.minutes)
   if FLAGS.max_minutes is not None and not FLAGS.smoke:
     if record.minutes is None:
       return reproduce.Outcome('not run', 'its minutes are not recorded')

@@ -5,8 +5,8 @@ beside it in `records.json`, a list of objects with the fields of `Record`;
 `None` (null) says that something isn't known. Between the lines
 `<!-- record: NAME ... -->` and `<!-- end -->` of a page stands what `text`
 makes of the records, in one table, and between
-`<!-- figure: NAME; ROW; COLUMN -->` and `<!-- end -->` one figure; `rewritten`
-renews both.
+`<!-- figure: NAME; ROW; COLUMN -->` and `<!-- end -->` one figure, with as many
+decimals as it has, or with three after `; 3 decimals`; `rewritten` renews both.
 """
 
 import dataclasses
@@ -30,7 +30,9 @@ READS = {'file', 'where', 'key', 'times', 'over', 'output', 'count'}
 _RECORD = re.compile(
   r'(<!-- record: ([^>]+) -->\n).*?(<!-- end -->)', re.DOTALL
 )
-_FIGURE = re.compile(r'(<!-- figure: ([^;]+); ([^;]+); (.+?) -->).*?(<!-- end)')
+_FIGURE = re.compile(
+  r'(<!-- figure: ([^;]+); ([^>]+?)(?:; (\d) decimals)? -->).*?(<!-- end)'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,13 +283,14 @@ def rewritten(page: str, found: Mapping[str, Record]) -> str:
     return f'{start}\n{made}\n\n{end}'
 
   def one(match: re.Match) -> str:
-    start, name, row, column, end = match.groups()
+    start, name, place, decimals, end = match.groups()
+    digits = None if decimals is None else int(decimals)
     figures = found[name].figures if name in found else ()
     for figure in figures:
-      if (figure.row, figure.column) == (row, column):
-        shown = number(figure.value)
+      if f'{figure.row}; {figure.column}' == place:
+        shown = number(figure.value, digits)
         if figure.spread is not None:
-          shown += f' ± {number(figure.spread)}'
+          shown += f' ± {number(figure.spread, digits)}'
         return f'{start}{shown}{end}'
     raise ValueError(f'{start}: there is no such figure')
 

@@ -40,6 +40,13 @@ PLACES: dict[str, tuple[str | None, str]] = {
   'wikitext': (None, 'folder of WikiText-2'),
   'out': (None, 'folder for what the commands leave'),
 }
+# Band -> how a person reads it beside the figure.
+BANDS = {
+  'within': '± {:g}',
+  'relative': '± {:.0%}',
+  'at_least': '>= {:g}',
+  'at_most': '<= {:g}',
+}
 _PLACE = re.compile(r'\{(\w+)\}')
 
 
@@ -123,7 +130,18 @@ def run(
       reasons.append(f'{figure.row}, {figure.column}: {error}')
   if reasons and (not smoke or len(reasons) == len(values)):
     return Outcome('failed', reasons[0], values, minutes)
-  good = smoke or all(map(inside, record.figures, values))
+  if smoke:
+    return Outcome('inside', '', values, minutes)
+  return judged(record, values, minutes)
+
+
+def judged(
+  record: records.Record,
+  values: Sequence[Sequence[float] | None],
+  minutes: float,
+) -> Outcome:
+  """Returns what values, one list a figure, are beside the record's bands."""
+  good = all(map(inside, record.figures, values))
   return Outcome('inside' if good else 'outside', '', values, minutes)
 
 
@@ -251,7 +269,7 @@ def rows(record: records.Record, outcome: Outcome) -> list[dict[str, Any]]:
     recorded = f'{figure.value:.4g}'
     if figure.spread is not None:
       recorded += f' ± {figure.spread:.2g}'
-    bounds = (f'{name} {bound:g}' for name, bound in figure.band.items())
+    bounds = (BANDS[name].format(bound) for name, bound in figure.band.items())
     table.append({
       'row': figure.row,
       'column': figure.column,

@@ -1,5 +1,6 @@
 """Every record's command parses; the command runs, lists, keeps and refuses."""
 
+import dataclasses
 import importlib
 import importlib.util
 import json
@@ -125,6 +126,17 @@ def run(*arguments, **environment):
   )
 
 
+def main(*arguments):
+  """The exit status of the command in this process; its flags taken back."""
+  before = set(flags.FLAGS)
+  command.define_flags()
+  try:
+    return command.main(flags.FLAGS(['reproduce', *arguments]))
+  finally:
+    for name in set(flags.FLAGS) - before:
+      delattr(flags.FLAGS, name)
+
+
 def test_lists_every_figure():
   done = run('--list')
   assert done.returncode == 0, done.stderr
@@ -134,7 +146,8 @@ def test_lists_every_figure():
   )
   for record in FOUND.values():
     assert f'\n{record.name} (' in '\n' + done.stdout
-  assert done.stdout.count('\n  ') == count
+  assert done.stdout.count('\n    ') == count
+  assert max(map(len, done.stdout.splitlines())) <= 100
 
 
 def test_says_what_it_needs_and_what_it_does_not_know():
@@ -148,23 +161,43 @@ def test_says_what_it_needs_and_what_it_does_not_know():
   )
 
 
+def test_the_help_names_records_that_there_are():
+  examples = re.findall(r'launch.reproduce ([a-z].*)', command.__doc__)
+  names = [n for line in examples for n in line.split() if n[0] != '-']
+  assert len(names) > 2 and set(names) <= set(FOUND)
+
+
 def test_what_takes_long_is_left_out():
   done = run('quickstart', 'scalearn-small', '--max_minutes=0.1')
   assert 'quickstart: not run: takes 2.8 minutes' in done.stdout
   assert done.stdout.splitlines()[-1] == '2 not run'
 
 
-def test_a_record_is_run_once_and_kept(tmp_path):
+def test_a_record_is_run_once_and_kept(tmp_path, monkeypatch, capsys):
   done = run('miniature-peft-baselines', f'--out={tmp_path}')
   assert done.returncode == 0, done.stdout + done.stderr
   assert 'miniature-peft-baselines: inside' in done.stdout
   kept = json.loads((tmp_path / command.KEPT).read_text())
-  entry = kept['miniature-peft-baselines']
-  entry['outcome'] |= {'status': 'outside', 'minutes': 77}
+  kept['miniature-peft-baselines']['outcome']['minutes'] = 77
   (tmp_path / command.KEPT).write_text(json.dumps(kept))
-  again = run('miniature-peft-baselines', f'--out={tmp_path}')
-  assert again.returncode == 1
-  assert 'miniature-peft-baselines: outside (77.0 min)' in again.stdout
+  again = main('miniature-peft-baselines', f'--out={tmp_path}')
+  assert again == 0
+  said = capsys.readouterr().out
+  assert 'miniature-peft-baselines: inside (77.0 min)' in said
+
+  # The same values beside a record that says otherwise.
+  record = FOUND['miniature-peft-baselines']
+  first, *others = record.figures
+  first = dataclasses.replace(
+    first, value=first.value + 1, band={'within': 0.5}
+  )
+  edited = dataclasses.replace(record, figures=(first, *others))
+  monkeypatch.setattr(records, 'load', lambda: {record.name: edited})
+  assert main(f'--out={tmp_path}') == 1
+  said = capsys.readouterr().out
+  assert 'miniature-peft-baselines: outside (77.0 min)' in said
+  (line,) = [line for line in said.splitlines() if 'False' in line]
+  assert '8.28' in line and '7.28' in line and '± 0.5' in line
 
 
 # One for each kind of command: a training with stages, one from weights, a

@@ -100,11 +100,14 @@ def test_pages_are_rewritten_between_their_marks(tmp_path):
   page = (
     'before\n<!-- record: one -->\nold\n<!-- end -->\nafter '
     '<!-- figure: one; RTE; accuracy -->0.1<!-- end -->.\n'
+    '| a | <!-- figure: one; RTE; accuracy; 3 decimals --><!-- end --> |\n'
   )
   new = records.rewritten(page, found)
   assert new.startswith('before\n<!-- record: one -->\n\nWhat it is.\n\n| |')
-  assert new.endswith('\n<!-- end -->\nafter <!-- figure: one; RTE; accuracy '
-                      '-->0.58<!-- end -->.\n')  # fmt: skip
+  assert (
+    '\n<!-- end -->\nafter <!-- figure: one; RTE; accuracy -->0.58<!' in new
+  )
+  assert new.endswith('; accuracy; 3 decimals -->0.580<!-- end --> |\n')
   assert 'old' not in new and 'date not recorded; CPU; jax 0.10.2' in new
   assert records.rewritten(new, found) == new
   for wrong in ('record: two -->\n', 'figure: one; RTE; loss -->'):
