@@ -36,17 +36,17 @@ def scores(train: Table, table: Table) -> dict[str, dict[str, float]]:
       f'{task.name}: no baseline for a {task.kind} task; there are some for '
       'classification and sequence labelling'
     )
-  found = {}
+  scored = {}
   for name, predict in BASELINES[task.kind].items():
     predictions, labels = predict(train, table), table.labels()
     if task.kind == 'classification':
-      found[name] = metrics.compute(task.metrics, predictions, labels)
+      scored[name] = metrics.compute(task.metrics, predictions, labels)
       continue
     every = sequence.sequence_scores(
       predictions, [task.label_names(row) for row in labels], task.seq_mode
     )
-    found[name] = {metric: every[metric] for metric in task.metrics}
-  return found
+    scored[name] = {metric: every[metric] for metric in task.metrics}
+  return scored
 
 
 def _majority(train: Table, table: Table) -> np.ndarray:
@@ -82,7 +82,7 @@ def _own_tag(train: Table, table: Table) -> list[list[str]]:
   for row in train.rows:
     for word, tag in zip(row[column], row['label']):
       counts[word][task.labels[tag]] += 1
-  most = {word: found.most_common(1)[0][0] for word, found in counts.items()}
+  most = {word: tally.most_common(1)[0][0] for word, tally in counts.items()}
   default = _majority_tag(train, table)
   return [
     [most.get(word, other) for word, other in zip(row[column], tags)]

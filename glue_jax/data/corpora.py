@@ -41,9 +41,9 @@ def blocks(
   """
   if block_length < 8:
     raise ValueError(f'block_length={block_length}; expected at least 8')
-  found = texts.find(files)
-  key = ['blocks', texts.digest(found), tokenizer.fingerprint, block_length]
-  return cached(lambda: _blocks(found, tokenizer, block_length), key, cache_dir)
+  paths = texts.find(files)
+  key = ['blocks', texts.digest(paths), tokenizer.fingerprint, block_length]
+  return cached(lambda: _blocks(paths, tokenizer, block_length), key, cache_dir)
 
 
 def _blocks(files, tokenizer, block_length) -> Examples:

@@ -93,18 +93,18 @@ def _read(task, split, data_dir, files, bad_rows, seed) -> Table:
   folder = None if name else tfds.find(task, root)
   if folder:
     log, style = readers.Log(folder, bad_rows == 'drop'), 'tfds'
-    found = _convert_tfds(task, split, folder, log)
+    converted = _convert_tfds(task, split, folder, log)
     path = folder
   else:
     path = find_file(task, split, root, name)
     log = readers.Log(path, bad_rows == 'drop')
-    style, found = _read_file(task, split, path, log)
-  notes = (*log.all_notes(), *_count_note(task, split, len(found), path))
-  labelled = task.kind == 'span' or found[0]['label'] is not None
+    style, converted = _read_file(task, split, path, log)
+  notes = (*log.all_notes(), *_count_note(task, split, len(converted), path))
+  labelled = task.kind == 'span' or converted[0]['label'] is not None
   if task.kind == 'span':
     labelled = split not in task.test_splits
   lines = tuple(log.kept)
-  return Table(task, split, found, str(path), style, labelled, notes, lines)
+  return Table(task, split, converted, str(path), style, labelled, notes, lines)
 
 
 def from_records(
@@ -133,8 +133,8 @@ def from_records(
     blank['answers'] = {'text': [], 'answer_start': []}
     filled.append((number, {**blank, **record}))
   log = readers.Log(pathlib.Path(source))
-  found = rows.convert(hidden, 'own', filled, log, names)
-  return Table(task, 'own', found, source, 'rows', False)
+  converted = rows.convert(hidden, 'own', filled, log, names)
+  return Table(task, 'own', converted, source, 'rows', False)
 
 
 def _check_split(task, split, files) -> None:
@@ -181,25 +181,25 @@ def find_file(
   places = folders(task, root)
   if name:
     places = [*places, pathlib.Path()]
-    found = [p / name for p in places if (p / name).is_file()]
+    paths = [p / name for p in places if (p / name).is_file()]
     wanted = [name]
   else:
     stems = task.stems.get(split, (split,))
     wanted = [f'{s}{e}' for s in stems for e in _ENDINGS]
-    found = []
+    paths = []
     for place in places:
       both = [place / (w + gz) for w in wanted for gz in ('', '.gz')]
-      found = [path for path in both if path.is_file()]
-      if found:
+      paths = [path for path in both if path.is_file()]
+      if paths:
         break
-    if len(found) > 1:
+    if len(paths) > 1:
       raise ValueError(
         f'split {split!r} of {task.name} fits several files: '
-        f'{", ".join(map(str, found))}; name one with data.files='
-        f'{{{split!r}: {found[0].name!r}}}'
+        f'{", ".join(map(str, paths))}; name one with data.files='
+        f'{{{split!r}: {paths[0].name!r}}}'
       )
-  if found:
-    return found[0]
+  if paths:
+    return paths[0]
   raise FileNotFoundError(
     f'no file for split {split!r} of {task.name}: looked for {wanted[0]!r} '
     f'(and {len(wanted) - 1} other names, with and without .gz) in '
@@ -257,16 +257,16 @@ def _read_file(task, split, path, log):
   keys = records[0][1] if records else {}
   if task.kind != 'span' and 'idx' not in keys and 'id' in keys:
     names['idx'] = names['idx'].replace('idx', 'id')
-  found = rows.convert(task, split, records, log, names)
+  converted = rows.convert(task, split, records, log, names)
   if task.kind == 'span':
-    _unique_ids(found, log)
-  return style, found
+    _unique_ids(converted, log)
+  return style, converted
 
 
-def _unique_ids(found, log) -> None:
+def _unique_ids(rows, log) -> None:
   """Question ids are what predictions are keyed by."""
   seen = set()
-  for number, row in enumerate(found, 1):
+  for number, row in enumerate(rows, 1):
     if row['id'] in seen:
       raise ValueError(
         f'{log.path}:{number}: question id {row["id"]!r} occurs twice'
@@ -325,11 +325,11 @@ def part(table: Table, split: str, cuts: Mapping[str, Cut]) -> Table:
       f'{table.path}: {len(table)} rows in split {source!r} of '
       f'{table.task.name} leave none for split {split!r}; cuts: {dict(cuts)}'
     )
-  found = table.take(rows)
-  found.split = split
+  subset = table.take(rows)
+  subset.split = split
   # A count that differs from the official one is what a cut is for.
-  found.notes = tuple(n for n in table.notes if 'the official split' not in n)
-  return found
+  subset.notes = tuple(n for n in table.notes if 'the official split' not in n)
+  return subset
 
 
 def _chosen(count: int, cuts: Mapping[str, Cut]) -> dict[str, np.ndarray]:

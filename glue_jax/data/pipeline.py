@@ -132,14 +132,14 @@ def build(
     split: features.tokenize(table, tokenizer, max_length, **settings)
     for split, table in tables.items()
   }
-  for split, found in files_of.items():
+  for split, paths in files_of.items():
     if task.kind == 'sentence_structure':
       blocks = sentence_pairs.pairs(
-        found, tokenizer, max_length,
+        paths, tokenizer, max_length,
         copies=copies, sentences=sentences, seed=data_seed, cache_dir=cache_dir,
       )  # fmt: skip
     else:
-      blocks = corpora.blocks(found, tokenizer, max_length, cache_dir=cache_dir)
+      blocks = corpora.blocks(paths, tokenizer, max_length, cache_dir=cache_dir)
     kept = _limit(len(blocks), limits[split], data_seed)
     examples[split] = blocks if kept is None else _renumbered(blocks, kept)
   lengths = bucket_lengths(buckets, max_length)
@@ -248,10 +248,10 @@ def _notes(task, tables, examples, max_length) -> tuple[str, ...]:
   what = 'examples lost tokens'
   if task.kind == 'span':
     what = 'contexts were cut to windows'
-  for split, found in examples.items():
-    if found.truncated:
+  for split, encoded in examples.items():
+    if encoded.truncated:
       notes.append(
-        f'{task.name} {split}: {found.truncated} {what} at max_length='
+        f'{task.name} {split}: {encoded.truncated} {what} at max_length='
         f'{max_length}'
       )
   return tuple(notes)

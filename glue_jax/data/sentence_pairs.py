@@ -70,15 +70,18 @@ def pairs(
     raise ValueError(
       f'data.sentences={sentences!r}; expected one of {SENTENCES}'
     )
-  found = texts.find(files)
+  paths = texts.find(files)
   key: list[Any] = [
     'sentence_pairs',
-    texts.digest(found),
+    texts.digest(paths),
     tokenizer.fingerprint,
   ]
   key += [max_length, copies, sentences, seed]
   read = _READ[sentences]
-  make = lambda: _pairs(found, tokenizer, max_length, copies, read, seed)
+
+  def make():
+    return _pairs(paths, tokenizer, max_length, copies, read, seed)
+
   return cached(make, key, cache_dir)
 
 
@@ -102,7 +105,10 @@ def _pairs(files, tokenizer, max_length, copies, read, seed) -> Examples:
     raise ValueError(
       f'no two sentences fit into max_length={max_length}; raise it'
     )
-  flat = lambda k: np.concatenate([row[k] for row in rows])
+
+  def flat(k):
+    return np.concatenate([row[k] for row in rows])
+
   bounds = np.cumsum([0, *(len(row[0]) for row in rows)])
   return Examples(
     kind='sentence_structure',
@@ -118,7 +124,7 @@ def _pairs(files, tokenizer, max_length, copies, read, seed) -> Examples:
 
 
 def _by_rule(path) -> list[str]:
-  found, paragraph = [], []
+  sentences, paragraph = [], []
   log = readers.Log(path)
   for _, text in (*readers.lines_or_blank(path, log), (0, '')):
     if text:
@@ -126,8 +132,8 @@ def _by_rule(path) -> list[str]:
     elif paragraph:
       whole, paragraph = ' '.join(paragraph), []
       cuts = [*segments.starts(whole, 'sentence'), len(whole)]
-      found += [whole[a:b] for a, b in itertools.pairwise(cuts)]
-  return found
+      sentences += [whole[a:b] for a, b in itertools.pairwise(cuts)]
+  return sentences
 
 
 _READ = {
@@ -152,9 +158,10 @@ def _sentences(lines, tokenizer) -> list[Sentence]:
 
 def _chunks(document, room, rng) -> Iterator[list[Sentence]]:
   """Runs of sentences that just reach their target length."""
-  draw = lambda: (
-    int(rng.integers(2, room + 1)) if rng.random() < _SHORT else room
-  )
+
+  def draw():
+    return int(rng.integers(2, room + 1)) if rng.random() < _SHORT else room
+
   chunk, size, target = [], 0, draw()
   for sentence in document:
     chunk.append(sentence)

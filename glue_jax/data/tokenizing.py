@@ -112,22 +112,22 @@ class Tokenizer:
   def _chunk(self, inputs, start, max_length, extras, whole) -> dict:
     words = bool(inputs) and isinstance(inputs[0], list)
     encodings = self.backend.encode_batch(inputs, is_pretokenized=words)
-    found, source, cut = [], [], 0
+    kept, source, cut = [], [], 0
     for number, encoding in enumerate(encodings, start):
       full = len(encoding.ids) >= max_length
       windows = encoding.overflowing if full else []
       cut += bool(windows)
       group = [encoding, *windows] if whole else [encoding]
-      found += group
+      kept += group
       source += [number] * len(group)
     part = {
-      'ids': _flat(e.ids for e in found),
-      'type_ids': _flat(e.type_ids for e in found),
-      'lengths': np.array([len(e.ids) for e in found], np.int64),
+      'ids': _flat(e.ids for e in kept),
+      'type_ids': _flat(e.type_ids for e in kept),
+      'lengths': np.array([len(e.ids) for e in kept], np.int64),
       'truncated': cut,
     }
     for name in extras:
-      part[name] = _EXTRAS[name](found, source)
+      part[name] = _EXTRAS[name](kept, source)
     return part
 
   def save(self, folder: str | os.PathLike) -> None:
@@ -173,18 +173,18 @@ def _flat(parts: Iterable[Iterable[int]]) -> np.ndarray:
   return np.fromiter(itertools.chain.from_iterable(parts), np.int32)
 
 
-def _offsets(found: list, _source: list) -> np.ndarray:
-  pairs = (itertools.chain.from_iterable(e.offsets) for e in found)
+def _offsets(encodings: list, _source: list) -> np.ndarray:
+  pairs = (itertools.chain.from_iterable(e.offsets) for e in encodings)
   return _flat(pairs).reshape(-1, 2)
 
 
 _EXTRAS = {
   'offsets': _offsets,
-  'word_ids': lambda found, _: _flat(
-    map(_minus_one, e.word_ids) for e in found
+  'word_ids': lambda encodings, _: _flat(
+    map(_minus_one, e.word_ids) for e in encodings
   ),
-  'sequence_ids': lambda found, _: _flat(
-    map(_minus_one, e.sequence_ids) for e in found
+  'sequence_ids': lambda encodings, _: _flat(
+    map(_minus_one, e.sequence_ids) for e in encodings
   ),
   'source': lambda _, source: np.array(source, np.int64),
 }

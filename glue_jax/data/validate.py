@@ -35,18 +35,18 @@ def splits(tables: Mapping[str, Table], train: str = 'train') -> list[Finding]:
     train: name of the split that is trained on.
   """
   texts = {split: _texts(table) for split, table in tables.items()}
-  found = [
+  findings = [
     f for split in tables for f in _repeated(tables[split], texts[split])
   ]
   names = list(tables)
   for i, one in enumerate(names):
     for other in names[i + 1 :]:
-      found += _shared(tables[one], texts[one], tables[other], texts[other])
+      findings += _shared(tables[one], texts[one], tables[other], texts[other])
   if train in tables and tables[train].labelled:
     for split, table in tables.items():
       if split != train and table.labelled:
-        found += _unseen(tables[train], table)
-  return found
+        findings += _unseen(tables[train], table)
+  return findings
 
 
 def _texts(table: Table) -> list[tuple[str, ...]]:
@@ -90,18 +90,18 @@ def _unseen(train: Table, table: Table) -> list[Finding]:
   if not names:
     return []
   known = {label for row in train.rows for label in _ids(row['label'])}
-  found = {}
+  first = {}
   for number, row in enumerate(table.rows):
     for label in _ids(row['label']):
       if label not in known:
-        found.setdefault(label, number)
+        first.setdefault(label, number)
   return [
     Finding(
       True,
       f'{table.split}: {table.place(row)} has the label {names[label]!r}, '
       f'which no row of {train.split} has',
     )
-    for label, row in sorted(found.items())
+    for label, row in sorted(first.items())
   ]
 
 

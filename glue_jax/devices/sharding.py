@@ -140,9 +140,9 @@ def like_params(opt_state: Any, specs: tree.Tree, mesh: Mesh) -> Any:
   def spec(path, leaf):
     keys = tree.path_keys(path)
     for i in range(len(keys)):
-      found = flat.get('/'.join(keys[i:]))
-      if found is not None and len(found.spec) <= len(leaf.shape):
-        axes = _dividing(tuple(found.spec), tuple(leaf.shape), mesh)
+      named = flat.get('/'.join(keys[i:]))
+      if named is not None and len(named.spec) <= len(leaf.shape):
+        axes = _dividing(tuple(named.spec), tuple(leaf.shape), mesh)
         return NamedSharding(mesh, P(*axes))
     return _fallback(tuple(leaf.shape), mesh)
 

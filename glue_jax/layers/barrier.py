@@ -30,7 +30,10 @@ def apart(fn: Callable[..., Any], *operands: Any) -> Any:
 
 def _branch(fn, operands):
   shapes = jax.eval_shape(fn, *operands)
-  zeros = lambda *_: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+  def zeros(*_):
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
   some = next(
     leaf
     for leaf in jax.tree.leaves(operands)

@@ -99,12 +99,12 @@ class Board:
     """Methods with this task, best first; equal ones by name."""
     if task not in self._ranked:
       sign = -1 if self.registry.tasks[task].higher_is_better else 1
-      found = [m for m in self.methods.values() if task in m.cells]
-      found.sort(key=lambda m: (sign * m.cells[task].score, m.name))
-      values = [-sign * m.cells[task].score for m in found]
-      places = ranks.places(np.array(values)) if found else ()
-      names = [m.name for m in found]
-      self._ranked[task] = found, dict(zip(names, map(int, places)))
+      methods = [m for m in self.methods.values() if task in m.cells]
+      methods.sort(key=lambda m: (sign * m.cells[task].score, m.name))
+      values = [-sign * m.cells[task].score for m in methods]
+      places = ranks.places(np.array(values)) if methods else ()
+      names = [m.name for m in methods]
+      self._ranked[task] = methods, dict(zip(names, map(int, places)))
     return self._ranked[task][0]
 
   def extent(self, task: str) -> tuple[float, float]:
@@ -222,37 +222,39 @@ def _assess(work) -> tuple[pathlib.Path, Method | None, list[str], bool]:
 
 
 def _scored(path, registry, cache, limits):
-  found = check.read(path, limits)
-  if found.problems:
-    return path, None, found.problems, True
-  key = _key(found, registry)
+  contribution = check.read(path, limits)
+  if contribution.problems:
+    return path, None, contribution.problems, True
+  key = _key(contribution, registry)
   stored = pathlib.Path(cache) / f'{key}.npz' if cache else None
   cells = _load(stored) if stored else None
   fresh = cells is None
   if fresh:
-    runs = check.load(found, registry, limits)
-    if found.problems:
-      return path, None, found.problems, True
+    runs = check.load(contribution, registry, limits)
+    if contribution.problems:
+      return path, None, contribution.problems, True
     cells = {
       task: scoring.score(registry.tasks[task], check.gold(registry, task), r)
       for task, r in sorted(runs.items())
     }
     if stored:
       _save(stored, cells)
-  method = Method(found.method, found.metadata, found.scripts, cells)
+  method = Method(
+    contribution.method, contribution.metadata, contribution.scripts, cells
+  )
   return path, method, [], fresh
 
 
-def _key(found: check.Contribution, registry: Registry) -> str:
+def _key(contribution: check.Contribution, registry: Registry) -> str:
   digest = hashlib.sha256()
   top = pathlib.Path(metrics.__file__).parents[1]
   for name in _CODE:
     digest.update((top / name).read_bytes())
-  for task in sorted(found.files):
+  for task in sorted(contribution.files):
     entry = registry.tasks.get(task)
     fields = dataclasses.asdict(entry) if entry else None
     digest.update(json.dumps([task, fields]).encode())
-  digest.update(f'{found.method} {found.digest}'.encode())
+  digest.update(f'{contribution.method} {contribution.digest}'.encode())
   return digest.hexdigest()
 
 
@@ -315,9 +317,9 @@ def _rank(board: Board) -> None:
     }
     for name in ('glue', 'superglue'):
       members = [t for t in board.tasks if name in entries[t].boards]
-      found = scoring.average(name, means, members)
-      if found is not None:
-        method.averages[name] = found
+      average = scoring.average(name, means, members)
+      if average is not None:
+        method.averages[name] = average
     # A mean of scores and errors would mean nothing.
     if method.complete and all(
       entries[t].higher_is_better for t in board.tasks

@@ -59,9 +59,10 @@ def rows(task: Task, table: Any) -> list[dict[str, Any]]:
       for row in table.rows
     ]
   table.labels()  # refuses hidden ones
-  name = lambda row: (
-    task.labels[row['label']] if task.labels else float(row['label'])
-  )
+
+  def name(row):
+    return task.labels[row['label']] if task.labels else float(row['label'])
+
   return [
     write.gold_row({'idx': row['idx'], 'label': name(row)})
     for row in table.rows
@@ -84,11 +85,11 @@ def make(
     ValueError, FileNotFoundError: unknown task, no data, hidden labels.
   """
   listed: list[Entry] = []
-  found: dict[str, Sequence[Mapping[str, Any]]] = {}
+  gold: dict[str, Sequence[Mapping[str, Any]]] = {}
   for name in names:
     task = by_name.get(name)
     for split, entry in entries(task).items():
       table = load.load(task, split, data_dir)
       listed.append(entry)
-      found[entry.name] = rows(task, table)
-  return registry.write(folder, listed, found)
+      gold[entry.name] = rows(task, table)
+  return registry.write(folder, listed, gold)

@@ -185,11 +185,11 @@ def load(folder: str | os.PathLike) -> Registry:
     )
   data = path.read_bytes()
   limits = safety.DEFAULT
-  found = safety.parse_document(data, str(path), limits)
-  if not isinstance(found, dict) or found.get('schema_version') != VERSION:
+  content = safety.parse_document(data, str(path), limits)
+  if not isinstance(content, dict) or content.get('schema_version') != VERSION:
     raise ValueError(f'{path}:1: expected schema_version {VERSION}')
   tasks = {}
-  for fields in found.get('tasks', []):
+  for fields in content.get('tasks', []):
     if not isinstance(fields, dict):
       raise ValueError(f'{path}:1: task {fields!r}; expected an object')
     line = safety.line_of(data, str(fields.get('name', 'name')))

@@ -236,12 +236,12 @@ def listing(values: Sequence[object], limits: Limits) -> str:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  found = dict(pairs)
-  if len(found) < len(pairs):
+  fields = dict(pairs)
+  if len(fields) < len(pairs):
     counts = collections.Counter(key for key, _ in pairs)
     twice = next(key for key, count in counts.items() if count > 1)
     raise ValueError(f'key {shown(twice)} occurs twice in one object')
-  return found
+  return fields
 
 
 def _integer(text: str) -> int:

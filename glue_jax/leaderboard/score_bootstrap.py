@@ -22,10 +22,10 @@ def multiplicities(n: int) -> np.ndarray:
   rng = np.random.default_rng(SEED)
   # A byte is enough: with n < 256 a count can't exceed it, and with more
   # examples 256 draws of one of them have a chance below 1e-500.
-  found = np.empty((DRAWS, n), np.uint8)
-  for row in found:
+  counts = np.empty((DRAWS, n), np.uint8)
+  for row in counts:
     row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
-  return found
+  return counts
 
 
 def totals(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -46,9 +46,9 @@ def confusion(
   cells, at = np.unique(labels * classes + predictions, return_inverse=True)
   # Counts below 2^24 are exact in float32.
   columns = np.eye(len(cells), dtype=np.float32)[at]
-  found = np.zeros((len(weights), classes * classes))
-  found[:, cells] = totals(columns, weights)
-  return found.reshape(-1, classes, classes)
+  matrices = np.zeros((len(weights), classes * classes))
+  matrices[:, cells] = totals(columns, weights)
+  return matrices.reshape(-1, classes, classes)
 
 
 def _divide(above, below):
@@ -143,14 +143,14 @@ def regression(
     columns = np.stack([x, y, x * x, y * y, x * y], axis=1)
     sums = totals(columns, weights) / len(labels)
     return _correlation(*sums.T)
-  found = []
+  correlations = []
   block = max(1, _BLOCK // len(labels))
   for start in range(0, DRAWS, block):
     part = weights[start : start + block].astype(np.float64)
     x, y = _ranks(predictions, part), _ranks(labels, part)
     sums = [(part * c).mean(1) for c in (x, y, x * x, y * y, x * y)]
-    found.append(_correlation(*sums))
-  return np.concatenate(found)
+    correlations.append(_correlation(*sums))
+  return np.concatenate(correlations)
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

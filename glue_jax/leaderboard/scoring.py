@@ -122,14 +122,14 @@ def text_rows(
   texts = dict(zip(keys, predictions))
   if entry.rule == 'squad_v2':
     em, f1 = squad.squad_v2_scores(answers, texts)
-    found = [(em[key], f1[key]) for key in keys]
+    values = [(em[key], f1[key]) for key in keys]
   else:
     scale = 100 if entry.rule == 'squad_v1' else 1
-    found = []
+    values = []
     for key in keys:
       one = rules[entry.rule]({key: answers[key]}, {key: texts[key]})
-      found.append((one['exact_match'] / scale, one['f1'] / scale))
-  em, f1 = np.asarray(found, np.float64).T
+      values.append((one['exact_match'] / scale, one['f1'] / scale))
+  em, f1 = np.asarray(values, np.float64).T
   return {'exact_match': em, 'f1': f1}
 
 
@@ -155,7 +155,7 @@ def score(entry: Entry, gold: Gold, runs: Mapping[int, Any]) -> Cell:
     runs: {seed: predictions as in `score_one`}.
   """
   seeds = tuple(sorted(runs))
-  found = [score_one(entry, gold, runs[seed]) for seed in seeds]
+  metrics = [score_one(entry, gold, runs[seed]) for seed in seeds]
   draws = np.mean([draws_of(entry, gold, runs[s]) for s in seeds], axis=0)
   first = runs[seeds[0]]
   right = table = None
@@ -168,7 +168,7 @@ def score(entry: Entry, gold: Gold, runs: Mapping[int, Any]) -> Cell:
       for predictions in runs.values():
         np.add.at(counts, (gold.labels, predictions), 1)
       table = tuple(map(tuple, counts.tolist()))
-  values = {m: tuple(one[m] for one in found) for m in entry.metrics}
+  values = {m: tuple(one[m] for one in metrics) for m in entry.metrics}
   return Cell(seeds, values, entry.primary, draws, right, table)
 
 
@@ -224,7 +224,7 @@ def board_columns(
     means: {task: {metric: value}} by the registry's names; MNLI stands there
       as mnli_matched and mnli_mismatched.
   """
-  found = {}
+  columns = {}
   for task, names in _BOARDS[board][1].items():
     row = dict(means.get(task, {}))
     if task == 'mnli':
@@ -233,8 +233,8 @@ def board_columns(
         if 'accuracy' in part:
           row[f'{half}_accuracy'] = part['accuracy']
     if all(name in row for name in names):
-      found[task] = {name: row[name] for name in names}
-  return found
+      columns[task] = {name: row[name] for name in names}
+  return columns
 
 
 def average(

@@ -50,17 +50,17 @@ def _parts(tag: str) -> tuple[str, str]:
 
 
 def _lenient(tags: list[str]) -> list[Chunk]:
-  found, begin = [], 0
+  spans, begin = [], 0
   before, type_before = OUTSIDE, OUTSIDE
   for place, tag in enumerate([*tags, OUTSIDE]):
     prefix, type_ = _parts(tag)
     changed = type_ != type_before
     if _ends(before, prefix, changed):
-      found.append((type_before, begin, place - 1))
+      spans.append((type_before, begin, place - 1))
     if _begins(before, prefix, changed):
       begin = place
     before, type_before = prefix, type_
-  return found
+  return spans
 
 
 def _ends(before: str, prefix: str, changed: bool) -> bool:
@@ -82,7 +82,7 @@ def _begins(before: str, prefix: str, changed: bool) -> bool:
 
 
 def _iob2(tags: list[str]) -> list[Chunk]:
-  found = []
+  spans = []
   open_: Chunk | None = None
   for place, tag in enumerate(tags):
     if tag != OUTSIDE and tag[:2] not in ('B-', 'I-'):
@@ -94,9 +94,9 @@ def _iob2(tags: list[str]) -> list[Chunk]:
       open_ = (type_, open_[1], place)
       continue
     if open_:
-      found.append(open_)
+      spans.append(open_)
     open_ = (type_, place, place) if tag[:2] == 'B-' else None
-  return [*found, open_] if open_ else found
+  return [*spans, open_] if open_ else spans
 
 
 def _units(tags: list[str]) -> list[Chunk]:
@@ -171,10 +171,10 @@ def class_scores(predictions: Iterable, labels: Iterable) -> dict[str, Any]:
   if len(predictions) != len(labels) or not labels:
     raise ValueError(f'{len(predictions)} predictions for {len(labels)} labels')
   right = collections.Counter(b for a, b in zip(predictions, labels) if a == b)
-  found = _averages(
+  averages = _averages(
     right, collections.Counter(predictions), collections.Counter(labels)
   )
-  return {'accuracy': sum(right.values()) / len(labels), **found}
+  return {'accuracy': sum(right.values()) / len(labels), **averages}
 
 
 def _averages(
@@ -191,16 +191,16 @@ def _averages(
     'macro': table.mean(0) if names else none,
     'weighted': support @ table / support.sum() if support.any() else none,
   }
-  found = {
+  scores = {
     f'{average}_{part}': float(value)
     for average in AVERAGES
     for part, value in zip(PARTS, averaged[average])
   }
-  found['classes'] = {
+  scores['classes'] = {
     name: dict(zip(PARTS, map(float, row))) | {'support': gold[name]}
     for name, row in zip(names, table)
   }
-  return found
+  return scores
 
 
 def _prf(right: int, guessed: int, gold: int) -> tuple[float, float, float]:

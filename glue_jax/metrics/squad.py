@@ -135,11 +135,14 @@ def squad_v2(
   def part(keys, prefix=''):
     if not keys:
       return {}
-    mean = lambda scores: (
-      100
-      * sum(float(not has[k]) if cut[k] else scores[k] for k in keys)
-      / len(keys)
-    )
+
+    def mean(scores):
+      return (
+        100
+        * sum(float(not has[k]) if cut[k] else scores[k] for k in keys)
+        / len(keys)
+      )
+
     return {
       f'{prefix}exact': mean(em),
       f'{prefix}f1': mean(f1),

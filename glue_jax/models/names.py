@@ -38,14 +38,14 @@ def targets(model: Any, shapes: Mapping[str, Any]) -> dict[str, Target]:
   start = prefix(model)
   table = {ours: start + theirs for ours, theirs in tables.NAMES.items()}
   table |= tables.HEAD_NAMES.get(model.kind, {})
-  found, nameless = {}, []
+  places, nameless = {}, []
   for name, leaf in shapes.items():
     layer = re.search(r'layer_(\d+)', name)
     whole = re.sub(r'layer_\d+', 'layer_{i}', name)
     key, _, last = whole.rpartition('/')
     if whole in table:  # a parameter of the module itself, not of a part of it
       theirs = table[whole].replace('{i}', layer[1] if layer else '')
-      found[name] = Target(theirs, leaf.shape, False)
+      places[name] = Target(theirs, leaf.shape, False)
       continue
     if key not in table:
       nameless.append(name)
@@ -54,13 +54,13 @@ def targets(model: Any, shapes: Mapping[str, Any]) -> dict[str, Target]:
     kernel = last == 'kernel'
     shape = leaf.shape[::-1] if kernel else leaf.shape
     suffix = 'bias' if last == 'bias' else 'weight'
-    found[name] = Target(f'{theirs}.{suffix}', shape, kernel)
+    places[name] = Target(f'{theirs}.{suffix}', shape, kernel)
   if nameless:
     raise ValueError(
       f'a Hugging Face {model.family} has no place for '
       + ', '.join(sorted(nameless))
     )
-  return found
+  return places
 
 
 def prefix(model: Any) -> str:

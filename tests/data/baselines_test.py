@@ -8,7 +8,9 @@ from glue_jax.data.tasks import by_name
 
 
 def table(task, split, rows):
-  ids = lambda x: [task.label_id(y) for y in x] if isinstance(x, list) else x
+  def ids(x):
+    return [task.label_id(y) for y in x] if isinstance(x, list) else x
+
   made = [row | {'label': ids(row['label'])} for row in rows]
   return Table(task, split, made, 'rows', 'generated', True)
 

@@ -22,14 +22,16 @@ def tokenizer():
 
 
 def test_sentences_and_paragraphs_are_cut_by_the_rule():
-  cut = lambda text, kind: [
-    text[a:b].strip()
-    for a, b in zip(
-      segments.starts(text, kind),
-      [*segments.starts(text, kind)[1:], None],
-      strict=True,
-    )
-  ]
+  def cut(text, kind):
+    return [
+      text[a:b].strip()
+      for a, b in zip(
+        segments.starts(text, kind),
+        [*segments.starts(text, kind)[1:], None],
+        strict=True,
+      )
+    ]
+
   # The rule knows no abbreviations.
   assert cut(TEXT, 'sentence') == [
     'He met Dr.', 'Who.', '"No!" she said.', 'It is 3 p.m. now.', 'Really?',

@@ -32,7 +32,10 @@ NAMES = ('x', 'dt', 'a', 'b', 'c', 'delta', 'start')
 
 def draw(batch, length, heads, size, groups, width, dtype='float32', seed=0):
   rng = np.random.default_rng(seed)
-  normal = lambda *shape: jnp.asarray(rng.normal(size=shape), dtype)
+
+  def normal(*shape):
+    return jnp.asarray(rng.normal(size=shape), dtype)
+
   dt = np.exp(rng.uniform(-5, 2, (2, batch, length, heads)))
   return (
     normal(batch, length, heads, size),
@@ -199,9 +202,9 @@ def test_strong_decay_is_exact_for_any_chunk(chunk):
     y = kernel.quasiseparable(*args, chunk=chunk)
     return jnp.sum(jnp.sin(jnp.arange(y.size)).reshape(y.shape) * y)
 
-  gradients = lambda chunk: jit(
-    jax.grad(functools.partial(loss, chunk), tuple(range(7)))
-  )(*args)
+  def gradients(chunk):
+    return jit(jax.grad(functools.partial(loss, chunk), tuple(range(7))))(*args)
+
   ours, whole = gradients(chunk), gradients(20)
   y = mix(args, chunk=chunk)
   assert np.isfinite(np.asarray(y)).all()

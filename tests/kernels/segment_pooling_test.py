@@ -55,7 +55,10 @@ def sample(shape, contiguous, dtype, seed):
     [reference.PAD, 1, 1, 1, reference.SPECIAL], (batch, length)
   )
   kinds[0] = reference.PAD if seed % 2 else kinds[0]
-  draw = lambda *size: jnp.asarray(rng.integers(-4, 5, size) / 4, dtype)
+
+  def draw(*size):
+    return jnp.asarray(rng.integers(-4, 5, size) / 4, dtype)
+
   arrays = draw(batch, width), *(draw(*shape) for _ in range(3))
   return arrays, jnp.asarray(ids), jnp.asarray(kinds), draw(*shape)
 
@@ -176,9 +179,10 @@ def test_permuting_a_segment_changes_nothing_and_labels_are_only_names():
 def test_ties_split_evenly_or_go_to_the_first():
   x = jnp.asarray([[[1.0], [3.0], [3.0], [2.0]]])
   ids = jnp.zeros((1, 4), int)
-  grad = lambda ties: jax.grad(
-    lambda x: reference.segment_max(x, ids, ties).sum()
-  )(x)
+
+  def grad(ties):
+    return jax.grad(lambda x: reference.segment_max(x, ids, ties).sum())(x)
+
   np.testing.assert_array_equal(grad('even')[0, :, 0], [0, 2, 2, 0])
   np.testing.assert_array_equal(grad('first')[0, :, 0], [0, 4, 0, 0])
   window = jax.grad(lambda x: reference.local_max(x).sum())(x)

@@ -23,7 +23,10 @@ def sample(shape, dtype, seed, scale=0.5):
   """Random arguments and cotangents of weights, entropy, index and top."""
   tokens, width, n, k = shape
   rng = np.random.default_rng(seed)
-  draw = lambda *size: jnp.asarray(rng.normal(size=size) * scale, jnp.float32)
+
+  def draw(*size):
+    return jnp.asarray(rng.normal(size=size) * scale, jnp.float32)
+
   x = (draw(tokens, width) / scale).astype(dtype)
   soft = jax.nn.softmax(draw(k, n, n) * 4)
   hard = jnp.eye(n)[np.stack([rng.permutation(n) for _ in range(k)])]

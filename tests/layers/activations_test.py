@@ -43,7 +43,10 @@ def test_gradient_is_multiplied_by_the_cotangent():
 def test_second_derivative():
   x = X[:4801:16]
   second = jax.vmap(jax.grad(jax.grad(activations.gelu)))(x)
-  plain = lambda x: jax.nn.gelu(x, approximate=False)
+
+  def plain(x):
+    return jax.nn.gelu(x, approximate=False)
+
   expected = jax.vmap(jax.grad(jax.grad(plain)))(x)
   np.testing.assert_allclose(second, expected, atol=1e-6)
 

@@ -127,9 +127,10 @@ def test_glue_average_is_that_of_the_boards_tasks(home):
     boards.change(method / 'metadata.json', runs=runs)
   board = board_lib.evaluate(home)
   method = board.methods['method-0']
-  mean = lambda task, *metrics: np.mean(
-    [method.cells[task].mean(metric) for metric in metrics]
-  )
+
+  def mean(task, *metrics):
+    return np.mean([method.cells[task].mean(metric) for metric in metrics])
+
   expected = np.mean(
     [
       mean('cola', 'matthews'),

@@ -72,7 +72,10 @@ def overlapping_bomb(path, members, member_bytes):
   common = struct.pack(
     '<5H3L2H', 20, 0, 8, 0, 33, crc, len(zeros), member_bytes, 0, 0
   )
-  name = lambda i: f'task-{i}/predictions.jsonl'.encode()
+
+  def name(i):
+    return f'task-{i}/predictions.jsonl'.encode()
+
   first = name(0)
   sized = common[:-4] + struct.pack('<2H', len(first), 0)
   body = b'PK\3\4' + sized + first + zeros

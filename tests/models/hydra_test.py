@@ -28,7 +28,10 @@ def initial(model):
   init = jit(lambda: model.init(jax.random.key(0), batch))
   params = init()['params']
   rng = np.random.default_rng(0)
-  noise = lambda y: np.asarray(y + 0.1 * rng.normal(size=y.shape), np.float32)
+
+  def noise(y):
+    return np.asarray(y + 0.1 * rng.normal(size=y.shape), np.float32)
+
   return jax.tree.map(noise, params)
 
 

@@ -55,12 +55,12 @@ def read_punctuation(
     )
   for (number, line), (_, text) in zip(bare, marked):
     idx, _, words = line.partition('\t')
-    found = words.split()
-    tags = _marks_after(found, text)
+    sequence = words.split()
+    tags = _marks_after(sequence, text)
     if tags is None:
       log.bad(number, f'{idx}: the words are not those of {name}')
       continue
-    yield number, {'idx': idx, tokens: found, label: tags}
+    yield number, {'idx': idx, tokens: sequence, label: tags}
 
 
 def _marks_after(words: list[str], text: str) -> list[str] | None:

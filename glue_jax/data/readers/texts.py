@@ -45,7 +45,7 @@ def read_lines(files: Sequence[pathlib.Path]) -> Iterator[str]:
 
 def digest(files: Sequence[pathlib.Path]) -> str:
   """Hash of the files' contents, in hex digits."""
-  found = hashlib.sha256()
+  sha = hashlib.sha256()
   for path in files:
-    found.update(readers.read_bytes(path) + b'\0')
-  return found.hexdigest()
+    sha.update(readers.read_bytes(path) + b'\0')
+  return sha.hexdigest()

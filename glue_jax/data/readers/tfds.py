@@ -32,8 +32,8 @@ def find(task: Task, data_dir: pathlib.Path) -> pathlib.Path | None:
   if not task.tfds:
     return None
   folders = data_dir.glob(f'{task.tfds}/*/dataset_info.json')
-  found = sorted(folders, key=lambda path: _version(path.parent.name))
-  return found[-1].parent if found else None
+  infos = sorted(folders, key=lambda path: _version(path.parent.name))
+  return infos[-1].parent if infos else None
 
 
 def _version(name: str) -> tuple[int, ...]:

@@ -70,9 +70,9 @@ def run(
       break
     except Exception as error:
       # Runners wrap what a worker raised into a text of their own.
-      found = re.findall(r'^ValueError: (.*)$', str(error), re.MULTILINE)
-      if found:
-        message = re.sub(r' \[while running.*', '', found[-1])
+      messages = re.findall(r'^ValueError: (.*)$', str(error), re.MULTILINE)
+      if messages:
+        message = re.sub(r' \[while running.*', '', messages[-1])
         raise ValueError(message) from error
       # Clusters replace a dead worker; the local runner gives up.
       if not left or _LOST_WORKER not in str(error):
@@ -202,9 +202,9 @@ def _unique(item) -> None:
 
 def _weigh(piece, settings, plan, model):
   """A piece with its weights; `taken` is 0 where a document isn't valid."""
-  found = selection_pieces.scan(piece, settings, storage.open_file)
+  scans = selection_pieces.scan(piece, settings, storage.open_file)
   weights, valid, checks = [], [], []
-  for part in found:
+  for part in scans:
     weights.append(dsir.log_weights(part.ids, part.sizes, model.log_diff))
     valid.append(part.valid)
     checks.append(np.array(part.batch.checks, np.uint32))
@@ -284,11 +284,11 @@ def _ties(chosen, run, model, decided, cuts) -> dict[str, np.ndarray]:
 
 
 def _join(parts: Iterable[dict]) -> dict[str, np.ndarray]:
-  found: dict[str, list] = {}
+  lists: dict[str, list] = {}
   for part in parts:
     for name, ids in part.items():
-      found.setdefault(name, []).append(ids)
-  return {name: np.concatenate(ids) for name, ids in found.items()}
+      lists.setdefault(name, []).append(ids)
+  return {name: np.concatenate(ids) for name, ids in lists.items()}
 
 
 def _decide(_, decided, cuts, ties) -> tuple:
@@ -351,10 +351,10 @@ def _figures(chosen, run, taken) -> dict[str, np.ndarray]:
     wanted = np.logical_or.reduce(list(members.values()))
     if not wanted.any():
       continue
-    found = hasher(batch.texts[i] for i in np.flatnonzero(wanted))
+    features = hasher(batch.texts[i] for i in np.flatnonzero(wanted))
     vectors = {
       name: selection_pieces.figure_vector(
-        found, best[block][wanted], mask[wanted], run.settings
+        features, best[block][wanted], mask[wanted], run.settings
       )
       for name, mask in members.items()
     }
@@ -364,7 +364,7 @@ def _figures(chosen, run, taken) -> dict[str, np.ndarray]:
 
 def _report(_, run, out, plan, model, vectors) -> None:
   selection_run.check_unchanged(run, storage.describe, storage.open_file)
-  found = selection_run.report(run, plan, model, vectors)
+  report = selection_run.report(run, plan, model, vectors)
   systems, _ = storage.filesystems()
   with storage.whole(systems.join(out, 'report.json')) as file:
-    file.write(json.dumps(found, indent=2).encode() + b'\n')
+    file.write(json.dumps(report, indent=2).encode() + b'\n')

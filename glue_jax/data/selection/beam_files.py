@@ -47,15 +47,15 @@ def find(patterns: Sequence[str]) -> list[files.Source]:
     ValueError: a file is given twice.
   """
   systems, _ = filesystems()
-  found = []
+  sources = []
   for pattern in patterns:
     endings = [f'{pattern.rstrip("/")}/**{s}' for s in files.SUFFIXES]
     matched = _matches(systems, [pattern]) or _matches(systems, endings)
     if not matched:
       raise files.not_found(pattern)
-    found += sorted(set(matched))
-  files.check_once([source.path for source in found])
-  return found
+    sources += sorted(set(matched))
+  files.check_once([source.path for source in sources])
+  return sources
 
 
 def _matches(systems, globs: list[str]) -> list[files.Source]:

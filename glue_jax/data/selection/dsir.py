@@ -77,8 +77,8 @@ class Hasher(dict):
   def __missing__(self, gram: str) -> int:
     if len(self) >= self.limit:
       self.clear()
-    self[gram] = found = bucket(gram, self.buckets)
-    return found
+    self[gram] = feature = bucket(gram, self.buckets)
+    return feature
 
   def __call__(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the documents' features.
@@ -90,13 +90,13 @@ class Hasher(dict):
       (ids, sizes): buckets of all n-grams, document after document, int32;
       (D,) number of n-grams of each document, int64.
     """
-    found, sizes = [], []
+    ids, sizes = [], []
     lookup, n = self.__getitem__, self.n
     for text in texts:
       grams = ngrams(tokens(text), n)
       sizes.append(len(grams))
-      found += map(lookup, grams)
-    return np.array(found, np.int32), np.array(sizes, np.int64)
+      ids += map(lookup, grams)
+    return np.array(ids, np.int32), np.array(sizes, np.int64)
 
 
 def token_counts(sizes: np.ndarray, n: int) -> np.ndarray:

@@ -137,11 +137,11 @@ class Local:
     targets = [files.cut(corpus, self.workers.count) for corpus in run.targets]
     totals, raw = self._scan(pieces)
     parts = [p for corpus in targets for p in corpus]
-    found = self.workers.map(
+    sums = self.workers.map(
       selection_pieces.total, [(p, run.target_settings) for p in parts]
     )
     plan = selection_run.Plan(pieces, totals)
-    done = iter(found)
+    done = iter(sums)
     counts = [sum(next(done).counts for _ in corpus) for corpus in targets]
     model = selection_run.fit(run, raw, np.stack(counts))
     if run.settings.documents.id_key:
@@ -158,16 +158,16 @@ class Local:
     totals, raw = [], np.zeros(run.settings.buckets, np.int64)
     for start in range(0, len(pieces), _PIECES):
       some = pieces[start : start + _PIECES]
-      found = self.workers.map(
+      sums = self.workers.map(
         spool.scan_piece,
         [(p, run.settings, self._spool(p.index)) for p in some],
       )
       calls = []
-      for piece, total in zip(some, found):
+      for piece, total in zip(some, sums):
         calls.append((piece, run.settings, total, grams, run.fit_limit))
         grams += total.grams
       raw += sum(self.workers.map(selection_pieces.fitted_counts, calls))
-      totals += [selection_pieces.without_counts(total) for total in found]
+      totals += [selection_pieces.without_counts(total) for total in sums]
     return totals, raw
 
   def _check_names(self, plan) -> None:

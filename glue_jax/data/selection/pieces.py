@@ -121,15 +121,15 @@ class Adder:
       piece.index, 0, 0, 0, 0, 0, np.zeros(settings.buckets, np.int64)
     )
 
-  def __call__(self, found: Scan) -> None:
+  def __call__(self, part: Scan) -> None:
     totals, n = self.totals, self._settings.n
-    totals.lines += len(found.batch.lines)
-    totals.documents += len(found.sizes)
-    totals.grams += len(found.ids)
-    totals.valid += int(found.valid.sum())
-    lengths = dsir.token_counts(found.sizes, n)
+    totals.lines += len(part.batch.lines)
+    totals.documents += len(part.sizes)
+    totals.grams += len(part.ids)
+    totals.valid += int(part.valid.sum())
+    lengths = dsir.token_counts(part.sizes, n)
     totals.short += int((lengths < self._settings.min_length).sum())
-    totals.counts += dsir.bucket_counts(found.ids, self._settings.buckets)
+    totals.counts += dsir.bucket_counts(part.ids, self._settings.buckets)
 
 
 def total(
@@ -139,8 +139,8 @@ def total(
 ) -> Totals:
   """Returns the sums over a piece."""
   add = Adder(piece, settings)
-  for found in scan(piece, settings, opener):
-    add(found)
+  for part in scan(piece, settings, opener):
+    add(part)
   return add.totals
 
 
@@ -170,18 +170,18 @@ def fitted_counts(
   if limit is None or before + totals.grams <= limit:
     return totals.counts
   counts = np.zeros(settings.buckets, np.int64)
-  for found in scan(piece, settings, opener):
+  for part in scan(piece, settings, opener):
     if before > limit:
       break
-    starts = before + np.cumsum(found.sizes) - found.sizes
-    read = int(found.sizes[starts <= limit].sum())
-    counts += dsir.bucket_counts(found.ids[:read], settings.buckets)
-    before += len(found.ids)
+    starts = before + np.cumsum(part.sizes) - part.sizes
+    read = int(part.sizes[starts <= limit].sum())
+    counts += dsir.bucket_counts(part.ids[:read], settings.buckets)
+    before += len(part.ids)
   return counts
 
 
 def figure_vector(
-  found: tuple[np.ndarray, np.ndarray],
+  features: tuple[np.ndarray, np.ndarray],
   weights: np.ndarray,
   members: np.ndarray,
   settings: Settings,
@@ -189,7 +189,7 @@ def figure_vector(
   """Sums that describe a set of documents; vectors of parts may be added.
 
   Args:
-    found: (ids, sizes) of D documents.
+    features: (ids, sizes) of D documents.
     weights: (D,) their log weights.
     members: (D,) bool, which are in the set.
     settings: the features' settings.
@@ -198,7 +198,7 @@ def figure_vector(
     (B + LENGTH_BINS + 3,) float64: bucket counts, histogram of lengths,
     documents, tokens, sum of log weights.
   """
-  ids, sizes = found
+  ids, sizes = features
   kept = ids[np.repeat(members, sizes)]
   lengths = dsir.token_counts(sizes[members], settings.n)
   bins = np.ceil(2 * np.log2(np.maximum(lengths, 1))).astype(np.int64)
@@ -289,12 +289,12 @@ def _record(batch, i: int, line: int, form: str, jsonl: bool) -> bytes:
 def _check(chosen: Chosen, batch: files.Batch, number: int) -> None:
   start = number - chosen.line
   expected = chosen.checks[start : start + len(batch.checks)]
-  found = np.array(batch.checks, np.uint32)
-  differ = np.flatnonzero(found[: len(expected)] != expected)
+  checks = np.array(batch.checks, np.uint32)
+  differ = np.flatnonzero(checks[: len(expected)] != expected)
   path = chosen.piece.path
   if len(differ):
     raise ValueError(changed(path, number + int(differ[0]), 'is another one'))
-  if len(found) > len(expected):
+  if len(checks) > len(expected):
     raise ValueError(changed(path, number + len(expected), 'was added'))
 
 

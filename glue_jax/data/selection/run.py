@@ -103,20 +103,20 @@ class Plan:
     self.totals = totals
     self.places, self.documents = [], 0
     lines: dict[str, int] = {}
-    for piece, found in zip(pieces, totals):
+    for piece, total in zip(pieces, totals):
       line = 1 + lines.get(piece.path, 0)
-      count = found.documents
+      count = total.documents
       self.places.append(Place(piece, self.documents, line, count))
       self.documents += count
-      lines[piece.path] = line - 1 + found.lines
+      lines[piece.path] = line - 1 + total.lines
 
   def sum(self, name: str) -> int:
     """Sum of a number over all pieces: grams, valid, short, ..."""
-    return sum(getattr(found, name) for found in self.totals)
+    return sum(getattr(total, name) for total in self.totals)
 
   def grams_before(self) -> list[int]:
     """Number of n-grams before each piece."""
-    grams = [found.grams for found in self.totals]
+    grams = [total.grams for total in self.totals]
     return list(itertools.accumulate(grams, initial=0))[:-1]
 
 
@@ -240,7 +240,7 @@ def report(
     against all raw texts, and a histogram of lengths.
   """
   valid, short = plan.sum('valid'), plan.sum('short')
-  found = {
+  record = {
     'k': run.k,
     'seed': run.seed,
     'draw': run.draw,
@@ -260,7 +260,7 @@ def report(
     counts, lengths, sums = np.split(vector, [buckets, buckets + bins])
     documents, tokens, weight = sums
     q = dsir.probabilities(counts)
-    found['sets'][name] = {
+    record['sets'][name] = {
       'documents': int(documents),
       'tokens': int(tokens),
       'mean_tokens': tokens / documents,
@@ -269,7 +269,7 @@ def report(
       'kl_reduction': dsir.kl_reduction(model.targets, model.raw, q),
       'lengths': lengths.astype(int).tolist(),
     }
-  return found
+  return record
 
 
 def name_hash(name: str) -> int:

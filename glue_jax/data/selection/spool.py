@@ -97,13 +97,13 @@ def scan_piece(
   # Opened anew: what a killed worker left is overwritten.
   outputs = {name: spool.path(name).open('wb') for name in names}
   try:
-    for found in pieces.scan(piece, settings):
-      add(found)
-      batch = found.batch
+    for part in pieces.scan(piece, settings):
+      add(part)
+      batch = part.batch
       columns = (
-        found.ids,
-        found.sizes,
-        found.valid,
+        part.ids,
+        part.sizes,
+        part.valid,
         batch.checks,
         [selection_run.name_hash(name) for name in batch.names],
       )

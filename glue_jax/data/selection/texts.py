@@ -113,8 +113,8 @@ def open_local(path: str) -> BinaryIO:
 
 def describe(path: str) -> Source:
   """Returns what a file of this machine is now."""
-  found = os.stat(path)
-  return Source(path, found.st_size, found.st_mtime)
+  stat = os.stat(path)
+  return Source(path, stat.st_size, stat.st_mtime)
 
 
 def find(patterns: Sequence[str | os.PathLike]) -> list[Source]:
@@ -130,16 +130,16 @@ def find(patterns: Sequence[str | os.PathLike]) -> list[Source]:
   for pattern in map(str, patterns):
     path = pathlib.Path(pattern)
     if path.is_dir():
-      found = sorted(
+      paths = sorted(
         str(p) for p in path.rglob('*') if p.name.endswith(SUFFIXES)
       )
     elif path.is_file():
-      found = [pattern]
+      paths = [pattern]
     else:
-      found = sorted(glob.glob(pattern, recursive=True))
-    if not found:
+      paths = sorted(glob.glob(pattern, recursive=True))
+    if not paths:
       raise not_found(pattern)
-    files += found
+    files += paths
   check_once(files)
   return [describe(path) for path in files]
 
@@ -206,10 +206,10 @@ def batches(
     for line in lines(piece, opener):
       number += 1
       text, name = parse(line, piece, documents)
-      found = documents.split(text)
-      batch.texts += found
+      parts = documents.split(text)
+      batch.texts += parts
       batch.lines.append(line)
-      batch.spread.append(len(found))
+      batch.spread.append(len(parts))
       batch.checks.append(zlib.crc32(line))
       if documents.id_key:
         batch.names.append(name)

@@ -201,6 +201,6 @@ def _check(task: Task) -> None:
       f'{task.columns}, leaving at least one for the context',
     ),
   ]
-  found = [text for wrong, text in problems if wrong]
-  if found:
-    raise ValueError(f'task {task.name!r}: ' + '; '.join(found))
+  errors = [text for wrong, text in problems if wrong]
+  if errors:
+    raise ValueError(f'task {task.name!r}: ' + '; '.join(errors))

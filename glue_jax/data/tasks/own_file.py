@@ -188,16 +188,16 @@ def _one_of(key: str, value: Any, known) -> str:
 def _columns(kind: str, columns: Any) -> dict[str, Any]:
   roles = _ROLES.get(kind, ('text', 'text_pair'))
   needed = roles if kind in _ROLES else roles[:1]
-  found = columns if isinstance(columns, dict) else {}
-  if not set(needed) <= set(found) <= set(roles):
+  given = columns if isinstance(columns, dict) else {}
+  if not set(needed) <= set(given) <= set(roles):
     raise _Wrong(
       'columns',
       f'{columns!r}: a {kind} task has {{{": ..., ".join(needed)}: ...}}',
     )
   names = []
   for role in roles:
-    if role in found:
-      value = found[role]
+    if role in given:
+      value = given[role]
       names += value if isinstance(value, list) else [value]
   fields = {'columns': tuple(str(name) for name in names)}
   if kind == 'multiple_choice':
@@ -212,13 +212,13 @@ def _label_names(kind: str, names: Any) -> tuple[str, ...]:
   wrong = [name for name in names if isinstance(name, (bool, dict, list))]
   if wrong:
     raise _Wrong('label_names', f'{wrong[0]!r} is no name; put it in quotes')
-  found = tuple(str(name) for name in names)
-  if KIND_NAMES[kind] in _CLASSED and len(found) < 2:
+  labels = tuple(str(name) for name in names)
+  if KIND_NAMES[kind] in _CLASSED and len(labels) < 2:
     raise _Wrong('label_names', f'{names!r}: expected two names or more')
-  twice = [name for name in found if found.count(name) > 1]
+  twice = [name for name in labels if labels.count(name) > 1]
   if twice:
     raise _Wrong('label_names', f'{twice[0]!r} is given twice')
-  return found
+  return labels
 
 
 def _metrics(kind: str, given: Any) -> dict[str, Any]:
@@ -271,7 +271,7 @@ def _splits(given: Any) -> tuple[dict[str, str], dict[str, Cut]]:
 def _named(sources: dict[str, str], cuts: dict[str, Cut]) -> dict[str, Any]:
   """The fields that say what the splits are for."""
   for split, source in sources.items():
-    twin = next(s for s, found in sources.items() if found == source)
+    twin = next(s for s, other in sources.items() if other == source)
     if twin != split:
       raise _Wrong('splits', f'{twin} and {split} are both {source}')
   return {
@@ -309,14 +309,14 @@ def _file_splits(
   names, cuts = _splits(given)
   sources = {}
   for split, name in names.items():
-    found = _find(base, name, endings)
-    if not found:
+    path = _find(base, name, endings)
+    if not path:
       raise _Wrong(
         'splits',
         f'{split}: no file {name!r} with ending {" or ".join(endings)} in '
         f'{base}',
       )
-    sources[split] = str(found)
+    sources[split] = str(path)
   return _named(sources, cuts)
 
 

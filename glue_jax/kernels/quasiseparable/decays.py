@@ -43,9 +43,15 @@ def sums(dt: jax.Array, a: jax.Array, chunk: int) -> Decays:
   with_own = running_sum(jnp.stack([parts[0], parts[1, ..., ::-1]]))
   total = with_own[..., -1]
   read = _moved(with_own, 1)
-  turn = lambda y: jnp.stack([y[:, 0], y[:, 1, ..., ::-1]], axis=1)
+
+  def turn(y):
+    return jnp.stack([y[:, 0], y[:, 1, ..., ::-1]], axis=1)
+
   with_own, read = turn(with_own), turn(read)
-  flat = lambda y: y.reshape(*y.shape[:-2], -1)
+
+  def flat(y):
+    return y.reshape(*y.shape[:-2], -1)
+
   carried = dt * flat(exponent(total[..., None], with_own))
   kept = jnp.exp(total[0] + total[1])
   return Decays(dt, flat(read), flat(with_own), total, carried, kept)

@@ -112,7 +112,7 @@ def gradients(
   parts = per_group // each
   partial_sums = _floats(2, batch, length, groups * parts, b.shape[4])
   scalars = _floats(9, batch, heads, length)
-  d_x, d_b, d_c, found, kept = pl.pallas_call(
+  d_x, d_b, d_c, d_scalars, kept = pl.pallas_call(
     functools.partial(
       _gradients_kernel, chunk=chunk, each=each, per_group=per_group
     ),
@@ -130,16 +130,19 @@ def gradients(
     cotangent, x, *_scalars(decays, delta), decays.carried, scores, b, c,
     states, later,
   )  # fmt: skip
-  whole = lambda y: y.reshape(*y.shape[:3], groups, parts, -1).sum(4)
+
+  def whole(y):
+    return y.reshape(*y.shape[:3], groups, parts, -1).sum(4)
+
   return Gradients(
     x=d_x[..., :size],
     b=whole(d_b)[..., :width],
     c=whole(d_c)[..., :width],
-    delta=found[8],
-    log=found[:2],
-    read=found[2:4],
-    within=found[4:6],
-    carried=found[6:8],
+    delta=d_scalars[8],
+    log=d_scalars[:2],
+    read=d_scalars[2:4],
+    within=d_scalars[4:6],
+    carried=d_scalars[6:8],
     kept=kept,
   )
 
@@ -150,7 +153,10 @@ class _Head:
   def __init__(self, at, dt, read, read_by, delta, scores, group):
     z, k, head, rows = at
     size = rows.size
-    vector = lambda ref, *i: _load(ref, *i, z, head, rows)
+
+    def vector(ref, *i):
+      return _load(ref, *i, z, head, rows)
+
     i, j = jnp.arange(size)[:, None], jnp.arange(size)[None]
     self.lower, self.upper = i > j, i < j
     self.read, logs, steps = [], [], []
@@ -216,20 +222,31 @@ def _outputs_kernel(
 
 def _gradients_kernel(
   cotangent, x, dt, read, read_by, delta, carried, scores, b, c, states, later,
-  d_x, d_b, d_c, found, kept, *, chunk, each, per_group,
+  d_x, d_b, d_c, d_scalars, kept, *, chunk, each, per_group,
 ):  # fmt: skip
   k, part, z = (pl.program_id(i) for i in range(3))
   rows, kind = pl.ds(k * chunk, chunk), x.dtype
   group = _div(part * each, per_group)
   keys = [_load(b, d, z, rows, group, _ALL) for d in (0, 1)]
   queries = [_load(c, d, z, rows, group, _ALL) for d in (0, 1)]
-  tokens = lambda ref, head: _load(ref, z, rows, head, _ALL)
-  state = lambda ref, d, head: _load(ref, d, z, k, head, _ALL, _ALL)
+
+  def tokens(ref, head):
+    return _load(ref, z, rows, head, _ALL)
+
+  def state(ref, d, head):
+    return _load(ref, d, z, k, head, _ALL, _ALL)
+
+  def scaled(ref, head, weight):
+    by_token = tokens(ref, head).astype(jnp.float32) * weight[:, None]
+    return by_token.astype(kind)
 
   def one(n, d_scores):
     head = part * each + n
     own = _Head((z, k, head, rows), dt, read, read_by, delta, scores, group)
-    keep = lambda i, y: _store(found, (i, z, head, rows), y)
+
+    def keep(i, y):
+      return _store(d_scalars, (i, z, head, rows), y)
+
     g, values = tokens(cotangent, head), tokens(x, head)
     g_float, x_float = g.astype(jnp.float32), values.astype(jnp.float32)
     d_scores += _pairs(own, g, values, keep)
@@ -256,11 +273,8 @@ def _gradients_kernel(
       head = part * each + n
       high, low = (_load(read, i, d, z, head, rows) for i in (0, 1))
       share = _load(carried, d, z, head, rows)
-      scaled = lambda ref, weight: (
-        tokens(ref, head).astype(jnp.float32) * weight[:, None]
-      ).astype(kind)
-      g = scaled(cotangent, jnp.exp(high + low))
-      values = scaled(x, share)
+      g = scaled(cotangent, head, jnp.exp(high + low))
+      values = scaled(x, head, share)
       h, after = (state(ref, d, head).astype(kind) for ref in (states, later))
       return sums[0] + _dot(g, h), sums[1] + _dot(values, after)
 
@@ -288,7 +302,10 @@ def _pairs(head, g, values, keep):
 
 def _scores(b, c, chunk):
   """C B^T of each chunk and group (B, K, G, Q, Q) float32."""
-  cut = lambda y: y.reshape(2, -1, chunk, *y.shape[3:])
+
+  def cut(y):
+    return y.reshape(2, -1, chunk, *y.shape[3:])
+
   scores = reference.scores(cut(b), cut(c[..., : b.shape[-1]]))
   return scores.reshape(b.shape[1], -1, *scores.shape[1:])
 

@@ -136,8 +136,13 @@ def causal(
     x (B, L + 1, H, P), dt, a, b, c (shifted) and delta; the backward direction
     and the diagonal are zero, row t + 1 is row t of the scan.
   """
-  longer = lambda y: chunked.padded(y, y.shape[1] + 1)
-  both = lambda y: jnp.stack([y, jnp.zeros_like(y)])
+
+  def longer(y):
+    return chunked.padded(y, y.shape[1] + 1)
+
+  def both(y):
+    return jnp.stack([y, jnp.zeros_like(y)])
+
   later = both(reference.shifted(longer(c), 1))
   dt = longer(dt)
   return longer(x), both(dt), a, both(longer(b)), later, jnp.zeros_like(dt)

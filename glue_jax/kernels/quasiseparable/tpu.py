@@ -64,8 +64,13 @@ def vmem_bytes(
     are alive at once.
   """
   _, lanes = block_of(heads // groups, head_dim)
-  whole = lambda n, multiple: -(-n // multiple) * multiple
-  lane = lambda n: whole(n, LANES)
+
+  def whole(n, multiple):
+    return -(-n // multiple) * multiple
+
+  def lane(n):
+    return whole(n, LANES)
+
   tokens = 3 * chunk * lanes * itemsize
   group = 4 * chunk * lane(state_size) * (itemsize + 4)
   states = 4 * whole(state_size, 8) * lanes * 4
@@ -291,17 +296,17 @@ def _gradients_kernel(
     _pairs(head, ours.astype(kind), values, scores, d_scores, row_out, index)
     m = head.matrix(scores[...])
     part = dot(m.T.astype(kind), g)
-    found = [None] * 5
+    d_columns = [None] * 5
     for d in (0, 1):
       weight = head.column(5 + d)
       part += weight * adds[d]
       read[d] = jnp.where(mine, head.read[d], read[d])
       carried[d] = jnp.where(mine, weight, carried[d])
-      found[d] = head.read[d] * _sum(mine, reads[d] * g_float, 1)
-      found[2 + d] = _sum(mine, adds[d] * x_float, 1)
-    found[4] = _sum(mine, g_float * x_float, 1)
+      d_columns[d] = head.read[d] * _sum(mine, reads[d] * g_float, 1)
+      d_columns[2 + d] = _sum(mine, adds[d] * x_float, 1)
+    d_columns[4] = _sum(mine, g_float * x_float, 1)
     total = jnp.where(mine, part, total)
-    for i, value in enumerate(found):
+    for i, value in enumerate(d_columns):
       here = slot == i * heads + index
       column_out[0] = jnp.where(here, value, column_out[0])
   d_x[0] = total.astype(kind)

@@ -67,7 +67,10 @@ def states(
   """
   del interpret
   groups = b.shape[3]
-  parts = lambda y: _split(y, y.ndim - 1, chunk)
+
+  def parts(y):
+    return _split(y, y.ndim - 1, chunk)
+
   xs = _grouped(_split(x, 1, chunk), groups, 3)
   weight = _grouped(parts(weight), groups, 2).astype(x.dtype)
   # (2, B, G, R, K, Q) times (B, K, Q, G, R, P).
@@ -77,7 +80,9 @@ def states(
   )
   added = added.reshape(added.shape[0], *start.shape)
   kept = jnp.moveaxis(kept, -1, 0)[..., None, None]
-  flip = lambda y: _flip_one(y, 0 if backward else 1)
+
+  def flip(y):
+    return _flip_one(y, 0 if backward else 1)
 
   def step(h, chunk):
     share, new = chunk
@@ -138,17 +143,17 @@ def gradients(
   del interpret
   parts = _parts(x, decays, b, c, delta, states, chunk)
   parts = (_lead(cotangent, 1, chunk), later, *parts)
-  found = jax.lax.map(_chunk_gradients, parts)
+  by_chunk = jax.lax.map(_chunk_gradients, parts)
   return Gradients(
-    x=_joined(found.x, 1),
-    b=_joined(found.b, 2),
-    c=_joined(found.c, 2),
-    delta=_joined(found.delta, 2),
-    log=_joined(found.log, 3),
-    read=_joined(found.read, 3),
-    within=_joined(found.within, 3),
-    carried=_joined(found.carried, 3),
-    kept=jnp.moveaxis(found.kept, 0, -1),
+    x=_joined(by_chunk.x, 1),
+    b=_joined(by_chunk.b, 2),
+    c=_joined(by_chunk.c, 2),
+    delta=_joined(by_chunk.delta, 2),
+    log=_joined(by_chunk.log, 3),
+    read=_joined(by_chunk.read, 3),
+    within=_joined(by_chunk.within, 3),
+    carried=_joined(by_chunk.carried, 3),
+    kept=jnp.moveaxis(by_chunk.kept, 0, -1),
   )
 
 
@@ -165,14 +170,20 @@ def _chunk_gradients(part):
   per_dt = inside * reference.scores(b, c)[:, :, None]
   per_dt = per_dt.reshape(products.shape)
   below = reference.lower(x.shape[1])
-  halves = lambda y: jnp.stack([jnp.where(below, y, 0), jnp.where(below, 0, y)])
+
+  def halves(y):
+    return jnp.stack([jnp.where(below, y, 0), jnp.where(below, 0, y)])
+
   d_scores = halves(d_scores).astype(kind)
   # Through the states: read by rows, added to by columns.
   read = jnp.exp(decays.read[0] + decays.read[1])
   reads = reference.dot('dzhpn,zihp->dzihn', h.astype(kind), cotangent)
   d_c = _to_groups(reads, read, groups)
   d_c += reference.dot('dzgij,dzjgn->dzign', d_scores, b)
-  repeated = lambda y: jnp.repeat(y, x.shape[2] // groups, axis=3)
+
+  def repeated(y):
+    return jnp.repeat(y, x.shape[2] // groups, axis=3)
+
   d_read = read * jnp.moveaxis((reads * repeated(c)).sum(-1), 2, 3)
   adds = reference.dot('dzhpn,zjhp->dzjhn', later.astype(kind), x)
   d_b = _to_groups(adds, decays.carried, groups)

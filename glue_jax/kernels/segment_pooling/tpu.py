@@ -122,7 +122,10 @@ def backward(
     compiler_params=_params(gate),
     interpret=interpret,
   )(count, cotangent, _padded_lanes(token[:, None]), gate, segment, code)
-  cut = lambda x: x[:, : shape[1], : shape[2]]
+
+  def cut(x):
+    return x[:, : shape[1], : shape[2]]
+
   return cut(d_gate), cut(d_segment)
 
 
@@ -156,7 +159,10 @@ def _backward_kernel(
 ):  # fmt: skip
   length = gate.shape[1]
   low = jnp.finfo(jnp.float32).min
-  read = lambda rows: _values(segment, code, rows, low)
+
+  def read(rows):
+    return _values(segment, code, rows, low)
+
   reduce = functools.partial(
     _segment_reduce,
     code=code,
@@ -284,9 +290,10 @@ def _scan_runs(value, label, op, left):
 def _window_max(local, code, i, length, low):
   """Maximum over a tile's tokens and their neighbours."""
   tiles = length // TILE
-  hidden = lambda j: _values(
-    local, code, pl.ds(j * TILE, TILE), low, ordinary_only=True
-  )
+
+  def hidden(j):
+    return _values(local, code, pl.ds(j * TILE, TILE), low, ordinary_only=True)
+
   here = hidden(i)
   # Neighbouring tiles are clamped at the ends, and hidden there.
   before = hidden(jnp.maximum(i - 1, 0))[TILE - 1 :]

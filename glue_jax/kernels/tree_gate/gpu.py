@@ -92,12 +92,12 @@ def _forward_kernel(
   a = _linear(x, maps, bias, rows, live, splits, leaves)
   _store(values, u, rows, live, 0)
   _store(values, a, rows, live, splits)
-  found, spread = math.combine(shape, LAYOUT, u, a, _block(matrix))
-  columns = jnp.arange(found.shape[1])
+  combined, spread = math.combine(shape, LAYOUT, u, a, _block(matrix))
+  columns = jnp.arange(combined.shape[1])
   real = live[:, None] & (columns < shape.experts)[None]
-  plt.store(weights.at[rows[:, None], columns[None]], found, mask=real)
+  plt.store(weights.at[rows[:, None], columns[None]], combined, mask=real)
   plt.store(entropy.at[rows], _flat(spread), mask=live)
-  for i, (at, value) in enumerate(math.best(LAYOUT, found, keep)):
+  for i, (at, value) in enumerate(math.best(LAYOUT, combined, keep)):
     plt.store(index.at[rows, i], _flat(at), mask=live)
     plt.store(top.at[rows, i], _flat(value), mask=live)
 
@@ -176,7 +176,10 @@ def _flat(column):
 
 def _split(block, count):
   column = jax.lax.broadcasted_iota(jnp.int32, block.shape, 1)
-  take = lambda i: jnp.where(column == i, block, 0.0)
+
+  def take(i):
+    return jnp.where(column == i, block, 0.0)
+
   return [jnp.sum(take(i), axis=1) for i in range(count)]
 
 

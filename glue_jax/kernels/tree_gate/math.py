@@ -209,10 +209,10 @@ def best(
   """The `count` largest weights with their indices; the first at ties."""
   size = weights.shape[layout.axis]
   index = jax.lax.broadcasted_iota(jnp.int32, weights.shape, layout.axis)
-  found, left = [], weights
+  largest, left = [], weights
   for _ in range(count):
     top = layout.max(left)
     at = -layout.max(jnp.where(left == top, -index, -size))
-    found.append((at, top))
+    largest.append((at, top))
     left = jnp.where(index == at, -1.0, left)
-  return found
+  return largest

@@ -35,10 +35,10 @@ def gate(
 
 def _forward(static, x, maps, bias, matrix):
   platform, interpret, shape, keep = static
-  *found, values = _FORMS[platform].forward(
+  *outputs, values = _FORMS[platform].forward(
     shape, keep, x, maps, bias, matrix, interpret=interpret
   )
-  return tuple(found), (x, maps, matrix, values, found[2])
+  return tuple(outputs), (x, maps, matrix, values, outputs[2])
 
 
 def _backward(static, saved, cotangents):

@@ -91,7 +91,10 @@ def forward(
     compiler_params=pltpu.CompilerParams(dimension_semantics=('parallel',)),
     interpret=interpret,
   )(x, maps, bias[:, None], matrix)
-  cut = lambda block, rows: block[:rows, :tokens].T
+
+  def cut(block, rows):
+    return block[:rows, :tokens].T
+
   return (
     cut(weights, shape.experts), entropy[0, :tokens], cut(index, keep),
     cut(top, keep), values,
@@ -142,11 +145,11 @@ def _forward_kernel(
   product = _dot(maps[...], x[...].astype(jnp.float32), 1, 1) + bias[...]
   values[...] = product
   splits = sizes(shape)[0]
-  found, entropy[...] = math.combine(
+  combined, entropy[...] = math.combine(
     shape, LAYOUT, product[:splits], product[splits:], matrix[...]
   )
-  weights[...] = found
-  for i, (at, value) in enumerate(math.best(LAYOUT, found, keep)):
+  weights[...] = combined
+  for i, (at, value) in enumerate(math.best(LAYOUT, combined, keep)):
     index[i : i + 1, :] = at
     top[i : i + 1, :] = value
 

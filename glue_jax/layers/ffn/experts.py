@@ -138,8 +138,12 @@ class FFN(nn.Module):
     base.capture(self, 'experts_per_token', count)
 
   def _dispatch(self, compute, params, rows, weights, routing, train):
-    run_dense = lambda: dense(compute, params, rows, weights)
-    run_sparse = lambda: sparse(compute, params, rows, weights, routing.keep)
+    def run_dense():
+      return dense(compute, params, rows, weights)
+
+    def run_sparse():
+      return sparse(compute, params, rows, weights, routing.keep)
+
     if self.is_initializing() or routing.keep == self.experts:
       return run_dense()
     if self.dispatch != 'auto':
@@ -273,7 +277,10 @@ def sparse(
   def local(params, x, top, index):
     held = params['experts_in']['kernel'].shape[0]
     index = index - jax.lax.axis_index('expert') * held
-    join = lambda y: jax.lax.psum(y, 'tensor')
+
+    def join(y):
+      return jax.lax.psum(y, 'tensor')
+
     compute_here = compute
     if 'dropout' in compute.keywords:  # rows elsewhere have other masks
       key, rate = compute.keywords['dropout']

@@ -139,7 +139,9 @@ def _tiled_backward(tile, saved, cotangent):
   d_x = _tiled_dot(tile, cotangent, kernels.swapaxes(1, 2), owners, used)
 
   def one(i, total):
-    at = lambda array: jax.lax.dynamic_slice_in_dim(array, i * tile, tile)
+    def at(array):
+      return jax.lax.dynamic_slice_in_dim(array, i * tile, tile)
+
     return total.at[owners[i]].add(at(x).T @ at(cotangent))
 
   zeros = jnp.zeros(kernels.shape, kernels.dtype)

@@ -122,7 +122,10 @@ def balance_loss(
   """
   axes = tuple(range(weight.ndim))
   count = jnp.maximum(weight.sum(), 1.0)
-  share = lambda x: (x * weight[..., None]).sum(axes) / count
+
+  def share(x):
+    return (x * weight[..., None]).sum(axes) / count
+
   fraction = jax.lax.stop_gradient(share(assigned))
   return probabilities.shape[-1] * (share(probabilities) * fraction).sum()
 

@@ -85,7 +85,10 @@ def entropy(soft: jax.Array) -> jax.Array:
   is 1e-4.
   """
   rows = soft / soft.sum(-1, keepdims=True)
-  term = lambda r: -(r * jnp.log(r + _EPSILON)).sum((-2, -1)).mean()
+
+  def term(r):
+    return -(r * jnp.log(r + _EPSILON)).sum((-2, -1)).mean()
+
   return term(soft) + term(rows)
 
 

@@ -62,9 +62,10 @@ def by_fft(x: jax.Array) -> jax.Array:
 
 def by_matrices(x: jax.Array) -> jax.Array:
   """Two matrix products a side, in full float32 precision."""
-  product = lambda equation, a, b: jnp.einsum(
-    equation, a, b, precision=jax.lax.Precision.HIGHEST
-  )
+
+  def product(equation, a, b):
+    return jnp.einsum(equation, a, b, precision=jax.lax.Precision.HIGHEST)
+
   cos_l, sin_l = dft_matrices(x.shape[-2])
   cos_d, sin_d = dft_matrices(x.shape[-1])
   even = product('ml,bld->bmd', cos_l, product('bld,de->ble', x, cos_d))

@@ -167,7 +167,10 @@ class Vandermonde(Matrix):
       m = jnp.cos(2 * math.pi / size * turns) / math.sqrt(size)
       return jnp.broadcast_to(m, (1, self.heads, length, length))
     query, key = self.queries_and_keys(features, length)
-    waves = lambda y: jnp.cos(2e-3 * math.pi * y[..., None] * position).sum(-2)
+
+    def waves(y):
+      return jnp.cos(2e-3 * math.pi * y[..., None] * position).sum(-2)
+
     m = waves(query) - waves(key).swapaxes(-1, -2)
     return m / math.sqrt(2 * size * self.qk_dim)
 

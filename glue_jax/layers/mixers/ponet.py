@@ -85,9 +85,12 @@ class Mixer(nn.Module):
       )
     mask = context.mask
     ids, special, contiguous = self.cut(context)
-    project = lambda name, inputs=x: nn.with_logical_constraint(
-      dense(c, c.hidden_size, name=name)(inputs), ('batch', 'length', 'heads')
-    )
+
+    def project(name, inputs=x):
+      return nn.with_logical_constraint(
+        dense(c, c.hidden_size, name=name)(inputs), ('batch', 'length', 'heads')
+      )
+
     nothing = jnp.zeros(x.shape, c.dtype)
     token = nothing[:, 0]
     if self.global_pooling:

@@ -130,7 +130,7 @@ def errors(
   For each segment the largest difference between its first streams and those
   made from its last, over the largest value of the first.
   """
-  found = []
+  distances = []
   for start in range(0, len(pairs), segment):
     part = pairs[start : start + segment]
     end = ordinary(part, streams, coupling)
@@ -140,9 +140,11 @@ def errors(
       back = coupling.inverse(pair, back)
     differ = jnp.stack([jnp.abs(a - b).max() for a, b in zip(back, streams)])
     size = jnp.stack([jnp.abs(x).max() for x in streams])
-    found.append(differ.max() / size.max())
+    distances.append(differ.max() / size.max())
     streams = end
-  return jnp.stack(found) if found else jnp.zeros((0,), streams[0].dtype)
+  return (
+    jnp.stack(distances) if distances else jnp.zeros((0,), streams[0].dtype)
+  )
 
 
 def _traced(fn: Callable, x: jax.Array) -> core.ClosedJaxpr:
@@ -160,7 +162,9 @@ def _call(jaxpr: core.Jaxpr, consts: Sequence[Any], x: jax.Array) -> jax.Array:
 
 
 def _pairs(program, consts) -> list[Pair]:
-  bound = lambda jaxpr, values: lambda x: _call(jaxpr, values, x)
+  def bound(jaxpr, values):
+    return lambda x: _call(jaxpr, values, x)
+
   return [
     tuple(map(bound, jaxprs, values))
     for jaxprs, values in zip(program, consts, strict=True)
@@ -180,10 +184,12 @@ class _Learns:
 
 
 def _forward(program, coupling, segment, consts, streams):
-  primal = lambda x: isinstance(x, CustomVJPPrimal)
-  get = lambda name, tree: jax.tree.map(
-    lambda x: getattr(x, name), tree, is_leaf=primal
-  )
+  def primal(x):
+    return isinstance(x, CustomVJPPrimal)
+
+  def get(name, tree):
+    return jax.tree.map(lambda x: getattr(x, name), tree, is_leaf=primal)
+
   learns = _Learns(get('perturbed', consts))
   consts, streams = get('value', consts), get('value', streams)
   ends = []
@@ -201,7 +207,7 @@ def _backward(program, coupling, segment, kept, gradients):
     jnp.zeros(g.shape, g.dtype) if isinstance(g, SymbolicZero) else g
     for g in gradients
   )
-  own, found = (), []
+  own, by_layer = (), []
   for index in reversed(range(len(layers))):
     if (index + 1) % segment == 0 or index + 1 == len(layers):
       streams = ends[index // segment]
@@ -209,10 +215,10 @@ def _backward(program, coupling, segment, kept, gradients):
     undo = functools.partial(_undo, coupling, jaxprs, flags)
     streams = _after(streams, gradients, own)
     streams, gradients, own = apart(undo, streams, gradients, values)
-    found.append(own)
+    by_layer.append(own)
   spread = [
     tuple(map(_spread, flags, own))
-    for flags, own in zip(learns.flags, reversed(found), strict=True)
+    for flags, own in zip(learns.flags, reversed(by_layer), strict=True)
   ]
   return spread, gradients
 

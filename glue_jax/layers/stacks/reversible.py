@@ -119,10 +119,10 @@ def options(config: spec.EncoderConfig) -> Options:
       f"model.options['reversible']: nothing reads {unknown}; it takes "
       f'{sorted(known)}'
     )
-  found = Options(**given)
-  if (found.layers or 0) > config.num_layers:
+  chosen = Options(**given)
+  if (chosen.layers or 0) > config.num_layers:
     raise ValueError(
-      f"model.options['reversible']: layers={found.layers} exceeds the "
+      f"model.options['reversible']: layers={chosen.layers} exceeds the "
       f'{config.num_layers} layers of the model'
     )
   if config.remat:
@@ -136,7 +136,7 @@ def options(config: spec.EncoderConfig) -> Options:
       f"model.stack='reversible' needs a feed-forward part in every block; "
       f'layers {bare} have model.ffn={config.ffn!r}'
     )
-  return found
+  return chosen
 
 
 def stack(
@@ -209,16 +209,16 @@ def pairs(
     context: see `BatchContext`.
     train: turns dropout on.
   """
-  found = []
+  functions = []
   for layer in layers:
     key = layer.make_rng('dropout') if layer.has_rng('dropout') else None
-    found.append(
+    functions.append(
       tuple(
         _pure(layer, which, context, train, key, index)
         for index, which in enumerate(parts)
       )
     )
-  return found
+  return functions
 
 
 def _pure(layer, which, context, train, key, index):
@@ -240,9 +240,9 @@ def _pure(layer, which, context, train, key, index):
 
 
 def _refuse_captured(variables, path):
-  found = variables.get(_CAPTURED)
-  if found:
-    names = sorted('/'.join(k.key for k in p) for p, _ in _leaves(found))
+  captured = variables.get(_CAPTURED)
+  if captured:
+    names = sorted('/'.join(k.key for k in p) for p, _ in _leaves(captured))
     raise ValueError(
       f"model.stack='reversible' cannot hand {names} out of "
       f'{"/".join(path)}: its blocks are run again in the backward pass. Use '

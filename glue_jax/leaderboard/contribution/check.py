@@ -68,27 +68,29 @@ def read(
   """
   path = pathlib.Path(path)
   method = path.stem if path.suffix == '.zip' else path.name
-  found = Contribution(shown(method, 100).strip("'"), path)
+  contribution = Contribution(shown(method, 100).strip("'"), path)
   try:
-    found.method = safety.check_name(method, f'{shown(str(path), 200)}:0: name')
+    contribution.method = safety.check_name(
+      method, f'{shown(str(path), 200)}:0: name'
+    )
     source = archive.open_source(path, limits)
-    _read_files(found, source, limits)
+    _read_files(contribution, source, limits)
   except Refused as error:
-    found.problems.append(str(error))
+    contribution.problems.append(str(error))
   except OSError as error:
-    found.problems.append(f'{shown(str(path), 200)}:0: {error.strerror}')
-  found.problems[:] = map(safety.printable, found.problems)
-  return found
+    contribution.problems.append(f'{shown(str(path), 200)}:0: {error.strerror}')
+  contribution.problems[:] = map(safety.printable, contribution.problems)
+  return contribution
 
 
-def _read_files(found, source, limits) -> None:
+def _read_files(contribution, source, limits) -> None:
   digest = hashlib.sha256()
   for name in source.names:
-    where = f'{found.path}/{name}'
+    where = f'{contribution.path}/{name}'
     match = _FILE.fullmatch(name)
     if not match and name not in ('metadata.json', *SCRIPTS):
-      found.problems.append(
-        f'{found.path}/{shown(name).strip(chr(39))}:0: unexpected file; '
+      contribution.problems.append(
+        f'{contribution.path}/{shown(name).strip(chr(39))}:0: unexpected file; '
         f'expected metadata.json, {", ".join(SCRIPTS)}, '
         '<task>/predictions.jsonl or <task>/seeds/<k>/predictions.jsonl'
       )
@@ -99,21 +101,26 @@ def _read_files(found, source, limits) -> None:
     digest.update(data)
     try:
       if match:
-        _add_file(found, match, name, data)
+        _add_file(contribution, match, name, data)
       elif name == 'metadata.json':
-        found.metadata = schema.parse(data, where, found.method, limits)
+        contribution.metadata = schema.parse(
+          data, where, contribution.method, limits
+        )
       else:
-        found.scripts[name] = _script(data, where)
+        contribution.scripts[name] = _script(data, where)
     except Refused as error:
-      found.problems.append(str(error))
-  found.digest = digest.hexdigest()
+      contribution.problems.append(str(error))
+  contribution.digest = digest.hexdigest()
   for name, there in (
     ('metadata.json', 'metadata.json' in source.names),
-    (' or '.join(SCRIPTS), found.scripts or set(SCRIPTS) & set(source.names)),
-    ('<task>/predictions.jsonl', found.files),
+    (
+      ' or '.join(SCRIPTS),
+      contribution.scripts or set(SCRIPTS) & set(source.names),
+    ),
+    ('<task>/predictions.jsonl', contribution.files),
   ):
     if not there:
-      found.problems.append(f'{found.path}:0: no {name}')
+      contribution.problems.append(f'{contribution.path}:0: no {name}')
 
 
 def _script(data: bytes, where: str) -> str:
@@ -125,26 +132,28 @@ def _script(data: bytes, where: str) -> str:
   return text
 
 
-def _add_file(found, match, name, data) -> None:
+def _add_file(contribution, match, name, data) -> None:
   task, seed = match.group(1), match.group(2)
-  safety.check_name(task, f'{found.path}:0: task')
-  runs = found.files.setdefault(task, {})
+  safety.check_name(task, f'{contribution.path}:0: task')
+  runs = contribution.files.setdefault(task, {})
   seed = None if seed is None else int(seed)
   if seed in runs or (runs and (seed is None) != (None in runs)):
     raise Refused(
-      f'{found.path}/{name}:0: {task} has predictions twice; give one file, '
-      'or one a seed in seeds/<k>/'
+      f'{contribution.path}/{name}:0: {task} has predictions twice; give '
+      'one file, or one a seed in seeds/<k>/'
     )
   runs[seed] = (name, data)
 
 
 def load(
-  found: Contribution, registry: Registry, limits: Limits = safety.DEFAULT
+  contribution: Contribution,
+  registry: Registry,
+  limits: Limits = safety.DEFAULT,
 ) -> dict[str, dict[int, Any]]:
-  """Reads all predictions against the gold; adds to `found.problems`.
+  """Reads all predictions against the gold; adds to its `problems`.
 
   Args:
-    found: from `read`.
+    contribution: from `read`.
     registry: the leaderboard's tasks.
     limits: see safety.Limits.
 
@@ -153,34 +162,37 @@ def load(
     problems.
   """
   parsed: dict[str, dict[int, Any]] = {}
-  for task, runs in found.files.items():
-    first = found.path / next(iter(runs.values()))[0]
+  for task, runs in contribution.files.items():
+    first = contribution.path / next(iter(runs.values()))[0]
     try:
       entry = registry.task(task)
       gold_rows = gold(registry, task)
-      seeds = _seeds(found, entry, runs)
+      seeds = _seeds(contribution, entry, runs)
     except FileNotFoundError as error:
-      found.problems.append(f'{first}:1: gold of {task}: {error}')
+      contribution.problems.append(f'{first}:1: gold of {task}: {error}')
       continue
     except ValueError as error:
       text = str(error)
-      known = text.startswith(str(found.path))
-      found.problems.append(text if known else f'{first}:1: {text}')
+      known = text.startswith(str(contribution.path))
+      contribution.problems.append(text if known else f'{first}:1: {text}')
       continue
     for seed, (name, data) in zip(seeds, runs.values()):
-      where = f'{found.path}/{name}'
+      where = f'{contribution.path}/{name}'
       values, problems = predictions.parse(
         entry, gold_rows, data, where, limits
       )
-      found.problems += problems
+      contribution.problems += problems
       if not problems:
         parsed.setdefault(task, {})[seed] = values
-  missing = sorted(set(found.metadata.get('runs', ())) - set(found.files))
+  missing = sorted(
+    set(contribution.metadata.get('runs', ())) - set(contribution.files)
+  )
   if missing:
-    found.problems.append(
-      f'{found.path}/metadata.json:1: runs without predictions: {missing}'
+    contribution.problems.append(
+      f'{contribution.path}/metadata.json:1: runs without predictions: '
+      f'{missing}'
     )
-  found.problems[:] = map(safety.printable, found.problems)
+  contribution.problems[:] = map(safety.printable, contribution.problems)
   return parsed
 
 
@@ -196,12 +208,14 @@ def gold(registry: Registry, task: str) -> Gold:
 _GOLD: dict[str, dict[str, tuple[str, Gold]]] = {}
 
 
-def _seeds(found: Contribution, entry: Entry, runs: Mapping) -> list[int]:
+def _seeds(
+  contribution: Contribution, entry: Entry, runs: Mapping
+) -> list[int]:
   """Numbers of the runs; compares them with the metadata."""
-  if not found.metadata:
+  if not contribution.metadata:
     return [0 if seed is None else seed for seed in runs]
-  where = f'{found.path}/metadata.json'
-  run = found.metadata['runs'].get(entry.name)
+  where = f'{contribution.path}/metadata.json'
+  run = contribution.metadata['runs'].get(entry.name)
   if run is None:
     raise Refused(f'{where}:1: runs lacks {entry.name}')
   dataset = run['dataset']

@@ -129,10 +129,10 @@ def _contact(value, what):
 def _date(value, what):
   check_text(value, what, 10)
   try:
-    found = datetime.date.fromisoformat(value)
+    date = datetime.date.fromisoformat(value)
   except ValueError:
-    found = None
-  if found is None or found.isoformat() != value:
+    date = None
+  if date is None or date.isoformat() != value:
     raise Refused(f'{what} is {shown(value)}; expected YYYY-MM-DD')
 
 
@@ -216,15 +216,15 @@ def parse(
   Raises:
     Refused: malformed, with file and line.
   """
-  found = safety.parse_document(data, where, limits)
+  metadata = safety.parse_document(data, where, limits)
   try:
-    _METADATA(found, 'metadata')
-    if found['method'] != method:
+    _METADATA(metadata, 'metadata')
+    if metadata['method'] != method:
       raise Refused(
-        f'metadata.method is {shown(found["method"])}, but the folder is '
+        f'metadata.method is {shown(metadata["method"])}, but the folder is '
         f'{shown(method)}'
       )
-    for task, run in found['runs'].items():
+    for task, run in metadata['runs'].items():
       if run['params_trainable'] > run['params_total']:
         raise Refused(
           f'metadata.runs.{task}: {run["params_trainable"]} parameters '
@@ -233,7 +233,7 @@ def parse(
   except Refused as error:
     line = _line(data, str(error))
     raise Refused(f'{where}:{line}: {error}') from None
-  return found
+  return metadata
 
 
 def _line(data: bytes, message: str) -> int:

@@ -67,9 +67,9 @@ def command(
   for path in (*paths, *paths.values(), target):
     if ':' in path or ',' in path:
       raise ValueError(f'{path!r} has a colon or comma; a mount cannot name it')
-  found = [engine, 'run', '--rm', '--network=none', '--pull=never']
-  found += ['--read-only', '--cap-drop=ALL', '--security-opt=no-new-privileges']
-  found += [
+  argv = [engine, 'run', '--rm', '--network=none', '--pull=never']
+  argv += ['--read-only', '--cap-drop=ALL', '--security-opt=no-new-privileges']
+  argv += [
     f'--memory={container.memory_mb}m',
     f'--memory-swap={container.memory_mb}m',
     f'--cpus={container.cpus:g}',
@@ -77,11 +77,11 @@ def command(
     '--user=65534:65534',
     '--tmpfs=/tmp:rw,noexec,nosuid,size=1g',
   ]
-  found += [f'--volume={here}:{inside}:ro' for inside, here in paths.items()]
-  found += [f'--volume={target}:/out:rw', '--workdir=/out']
-  found += ['--entrypoint=timeout', container.image]
+  argv += [f'--volume={here}:{inside}:ro' for inside, here in paths.items()]
+  argv += [f'--volume={target}:/out:rw', '--workdir=/out']
+  argv += ['--entrypoint=timeout', container.image]
   return [
-    *found,
+    *argv,
     '--signal=KILL',
     str(container.seconds),
     'sh',
@@ -110,10 +110,10 @@ def run(
     ValueError: the contribution is refused or has no run.sh.
     FileNotFoundError: no container engine.
   """
-  found = check.read(contribution)
-  if found.problems:
-    raise ValueError('\n'.join(found.problems))
-  if 'run.sh' not in found.scripts or pathlib.Path(contribution).is_file():
+  checked = check.read(contribution)
+  if checked.problems:
+    raise ValueError('\n'.join(checked.problems))
+  if 'run.sh' not in checked.scripts or pathlib.Path(contribution).is_file():
     raise ValueError(f'{contribution} is no folder with a run.sh')
   if not allow:
     raise PermissionError(

@@ -138,17 +138,17 @@ def find_runs(
     ValueError: there is no such run in one of them.
     FileNotFoundError: one has not ended.
   """
-  found = [
+  runs = [
     run.path
     for folder in folders
     for run in run_folder.list_runs(folder, stage, seed)
   ]
-  for path in found:
+  for path in runs:
     if not (path / 'run.json').is_file():
       raise FileNotFoundError(
         f'{path}/run.json is missing; expected a finished run of launch.train'
       )
-  return found
+  return runs
 
 
 def read_run(folder: pathlib.Path, split: str | None = None) -> Run:
@@ -360,5 +360,5 @@ def _command(task: str, run: Run) -> str:
   """The run's own command without the folders of the machine it ran on."""
   command = [str(part) for part in run.record['command'][1:]]
   kept = [part for part in command if not part.startswith(_MACHINE)]
-  found = shlex.join([*kept, f'--workdir=runs/{task}/seed_{run.seed}'])
-  return f'python -m launch.train {found}'
+  arguments = shlex.join([*kept, f'--workdir=runs/{task}/seed_{run.seed}'])
+  return f'python -m launch.train {arguments}'

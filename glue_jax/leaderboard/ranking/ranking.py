@@ -103,7 +103,10 @@ def rank(
     range(len(count)),
     key=lambda i: (not placed[i], -count[i], table.systems[i]),
   )
-  at = lambda values: tuple(values[i] for i in rows)
+
+  def at(values):
+    return tuple(values[i] for i in rows)
+
   top_sizes = [k for k in TOP if k < placed.sum()]
   return Ranking(
     systems=at(table.systems),
@@ -146,14 +149,14 @@ def compare(
   parts = dict(zip(table.tasks, table.scores))
   if not table.by_instance:
     parts = {'tasks': np.concatenate(table.scores, axis=1)}
-  found = {}
+  gaps = {}
   for name, scores in parts.items():
     try:
       one, other = scores[rows]
-      found[name] = place_bootstrap.paired_bootstrap(one, other, draws, seed)
+      gaps[name] = place_bootstrap.paired_bootstrap(one, other, draws, seed)
     except ValueError as error:
       raise ValueError(f'{name}: {error}') from None
-  return found
+  return gaps
 
 
 def function(

@@ -130,12 +130,12 @@ def _read_rows(path: pathlib.Path, text: str) -> ScoreTable:
 
 
 def _read_long(path: pathlib.Path, rows: list) -> ScoreTable:
-  found: dict[str, dict[tuple[str, str], tuple[int, float]]] = {}
+  tasks: dict[str, dict[tuple[str, str], tuple[int, float]]] = {}
   systems: dict[str, int] = {}
   for line, row in rows:
     system, task, instance, score = (cell.strip() for cell in row)
     systems.setdefault(system, len(systems))
-    cells = found.setdefault(task, {})
+    cells = tasks.setdefault(task, {})
     if (system, instance) in cells:
       raise ValueError(
         f'{path}:{line}: system {system!r}, task {task!r}, instance '
@@ -143,7 +143,7 @@ def _read_long(path: pathlib.Path, rows: list) -> ScoreTable:
       )
     cells[system, instance] = line, _number(score, path, line, 'score')
   scores = []
-  for cells in found.values():
+  for cells in tasks.values():
     index = {
       name: i for i, name in enumerate(dict.fromkeys(i for _, i in cells))
     }
@@ -151,7 +151,7 @@ def _read_long(path: pathlib.Path, rows: list) -> ScoreTable:
     for (system, instance), (_, value) in cells.items():
       task_scores[systems[system], index[instance]] = value
     scores.append(task_scores)
-  return ScoreTable(tuple(systems), tuple(found), tuple(scores))
+  return ScoreTable(tuple(systems), tuple(tasks), tuple(scores))
 
 
 def _read_json(path: pathlib.Path, text: str) -> ScoreTable:
@@ -277,16 +277,16 @@ def aggregates(table: ScoreTable, names: Sequence[str]) -> dict[str, str]:
   the row's other values, to a unit of the last place shown by leaderboards.
   """
   index = {name: i for i, name in enumerate(table.tasks)}
-  found = {}
+  reasons = {}
   for name in names:
     others = [n for n in names if n != name]
     if name.strip().lower() in AGGREGATES:
-      found[name] = 'is named like an average of the others'
+      reasons[name] = 'is named like an average of the others'
     elif len(others) > 1 and not table.by_instance:
       values = table.scores[index[name]][:, 0]
       rest = np.stack([table.scores[index[n]][:, 0] for n in others])
       if np.ptp(rest) and np.allclose(
         values, rest.mean(0), rtol=1e-3, atol=0.0
       ):
-        found[name] = 'is the mean of the others'
-  return found
+        reasons[name] = 'is the mean of the others'
+  return reasons

@@ -34,7 +34,7 @@ def scatters(board: Board) -> list[dict[str, Any]]:
   methods = [m for m in board.methods.values() if m.score is not None]
   if not methods:
     return []
-  found = []
+  plots = []
   for key, title, unit in (
     ('params_trainable', 'Score and trained parameters', 'trained parameters'),
     (
@@ -49,15 +49,15 @@ def scatters(board: Board) -> list[dict[str, Any]]:
     ]
     plot = svg.scatter(points)
     front = [points[i].label for i in svg.pareto(points)]
-    found.append(
+    plots.append(
       plot | {'name': key, 'title': title, 'unit': unit, 'on_front': front}
     )
-  return found
+  return plots
 
 
 def method_plots(board: Board, method: Method) -> list[dict[str, Any]]:
   """For each task of a method its seeds' points and its confusion matrix."""
-  found = []
+  plots = []
   for task in [t for t in board.tasks if t in method.cells]:
     score = method.cells[task]
     entry = board.registry.tasks[task]
@@ -73,8 +73,8 @@ def method_plots(board: Board, method: Method) -> list[dict[str, Any]]:
       ],
       'confusion': confusion(entry, score),
     }
-    found.append(plot)
-  return found
+    plots.append(plot)
+  return plots
 
 
 def confusion(entry: Entry, score: Score) -> dict[str, Any] | None:

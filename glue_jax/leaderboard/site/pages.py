@@ -81,11 +81,11 @@ COST_COLUMNS = (
 )
 
 
-def cost_cells(found: Mapping[str, Any]) -> list[Cell]:
+def cost_cells(measured: Mapping[str, Any]) -> list[Cell]:
   """Cells of COST_COLUMNS."""
   style = {'train_seconds': seconds, 'peak_memory': size}
   return [
-    Cell(style.get(c.key, number)(found[c.key]), found[c.key])
+    Cell(style.get(c.key, number)(measured[c.key]), measured[c.key])
     for c in COST_COLUMNS
   ]
 
@@ -123,7 +123,10 @@ def index_table(board: Board, complete: bool) -> Table:
     complete: which of both tables.
   """
   methods = [m for m in board.methods.values() if m.complete == complete]
-  key = lambda m: (m.borda or 0, -(m.score or 0), m.name)
+
+  def key(m):
+    return (m.borda or 0, -(m.score or 0), m.name)
+
   methods.sort(key=key)
   averages = [b for b in BOARDS if any(b in m.averages for m in methods)]
   columns = [Column('method', 'Method')]
@@ -195,8 +198,8 @@ def _index_row(board, method, complete, averages, best) -> list[Cell]:
     mean = method.score
     row.append(Cell('–') if mean is None else _percent(mean))
   for name in averages:
-    found = method.averages.get(name)
-    row.append(_percent(found.value) if found else Cell('–'))
+    average = method.averages.get(name)
+    row.append(_percent(average.value) if average else Cell('–'))
   for task in board.tasks:
     row.append(
       score_cell(method.cells.get(task), best.get(task) == method.name)
@@ -317,28 +320,28 @@ def _against_best(entry, best: Score, score: Score, is_best: bool) -> list:
   count = 1 if entry.kind == 'regression' else 2
   if is_best:
     return [Cell('best')] + [Cell('–')] * (count - 1)
-  found = scoring.compare(score, best)
+  comparison = scoring.compare(score, best)
   metric = entry.primary
   cells = [
     Cell(
-      shown(metric, found.difference),
-      scaled(metric, found.difference),
-      f'[{shown(metric, found.low)}, {shown(metric, found.high)}]',
+      shown(metric, comparison.difference),
+      scaled(metric, comparison.difference),
+      f'[{shown(metric, comparison.low)}, {shown(metric, comparison.high)}]',
       extra={
-        'low': scaled(metric, found.low),
-        'high': scaled(metric, found.high),
-        'p': found.p,
+        'low': scaled(metric, comparison.low),
+        'high': scaled(metric, comparison.high),
+        'p': comparison.p,
       },
     )
   ]
   if count == 2:
     cells.append(
       Cell(
-        f'{found.mcnemar:.2g}',
-        found.mcnemar,
+        f'{comparison.mcnemar:.2g}',
+        comparison.mcnemar,
         extra={
-          'only_best': found.only_second,
-          'only_this': found.only_first,
+          'only_best': comparison.only_second,
+          'only_this': comparison.only_first,
         },
       )
     )

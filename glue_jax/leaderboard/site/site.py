@@ -31,16 +31,16 @@ def environment() -> Any:
     raise ImportError(
       "the leaderboard's site needs jinja2: pip install 'glue_jax[leaderboard]'"
     ) from error
-  found = jinja2.Environment(
+  jinja = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_HERE / 'templates'),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
   )
-  found.filters |= {'number': number, 'seconds': seconds, 'size': size}
-  found.globals['shown'] = pages.shown
-  return found
+  jinja.filters |= {'number': number, 'seconds': seconds, 'size': size}
+  jinja.globals['shown'] = pages.shown
+  return jinja
 
 
 def files(board: Board, title: str) -> Iterator[tuple[str, str]]:

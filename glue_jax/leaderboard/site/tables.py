@@ -74,15 +74,15 @@ class Table:
 
   def choices(self) -> dict[str, list[str]]:
     """Values of each drop-down list that has more than one."""
-    found: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = {}
     for row in self.filters:
       for name, value in row.items():
-        found.setdefault(name, set()).add(value)
-    return {name: sorted(v) for name, v in found.items() if len(v) > 1}
+        values.setdefault(name, set()).add(value)
+    return {name: sorted(v) for name, v in values.items() if len(v) > 1}
 
   def records(self) -> list[dict[str, Any]]:
     """Rows as {column: value} with full precision."""
-    found = []
+    rows = []
     for row in self.rows:
       record = {}
       for column, cell in zip(self.columns, row):
@@ -91,8 +91,8 @@ class Table:
           record[column.key] = None
         for name in column.extra:
           record[f'{column.key}_{name}'] = cell.extra.get(name)
-      found.append(record)
-    return found
+      rows.append(record)
+    return rows
 
   def csv(self) -> str:
     """CSV that no spreadsheet runs as formulas."""

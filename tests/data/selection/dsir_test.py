@@ -16,7 +16,10 @@ TEXTS = ['the cat sat', 'A cat!? 3.14', '', "don't", 'the cat the cat the cat']
 def weigh(texts, target, buckets=997, n=2, laplace=0.0):
   hasher = dsir.Hasher(n, buckets)
   ids, sizes = hasher(texts)
-  count = lambda ids: dsir.bucket_counts(ids, buckets)
+
+  def count(ids):
+    return dsir.bucket_counts(ids, buckets)
+
   p = dsir.probabilities(count(hasher(target)[0])[None], laplace)
   q = dsir.probabilities(count(ids))
   return dsir.log_weights(ids, sizes, dsir.log_ratio(p, q))[:, 0]
@@ -131,7 +134,10 @@ def test_top_one_frequencies_are_the_softmax():
   counts = np.zeros(3)
   ids, draws = np.arange(3), 20000
   for seed in range(draws):
-    noise = lambda target, ids, s=seed: dsir.gumbel(s, target, ids)
+
+    def noise(target, ids, s=seed):
+      return dsir.gumbel(s, target, ids)
+
     counts[np.argmax(weights[:, 0] + noise(0, ids))] += 1
     if seed < 50:
       taken = dsir.select(weights, np.ones(3, bool), [1], noise)
@@ -146,7 +152,10 @@ def test_equal_distributions_select_uniformly():
   np.testing.assert_array_equal(weights, 0)
   counts = np.zeros(40)
   for seed in range(400):
-    noise = lambda target, ids, s=seed: dsir.gumbel(s, target, ids)
+
+    def noise(target, ids, s=seed):
+      return dsir.gumbel(s, target, ids)
+
     counts += dsir.select(weights[:, None], np.ones(40), [10], noise) > 0
   assert counts.sum() == 4000
   # A draw without replacement varies less than this test's multinomial.
@@ -187,7 +196,10 @@ def test_the_cut_needs_enough_keys():
 def test_selection_in_blocks_of_any_size(monkeypatch):
   rng = np.random.default_rng(1)
   weights, valid = rng.normal(size=(500, 3)), rng.random(500) < 0.8
-  noise = lambda target, ids: dsir.gumbel(5, target, ids)
+
+  def noise(target, ids):
+    return dsir.gumbel(5, target, ids)
+
   results = []
   for block in (7, 100, 1 << 18):
     monkeypatch.setattr(dsir, '_BLOCK', block)

@@ -53,24 +53,31 @@ def test_one_file_or_several_give_the_same_texts(corpora, tmp_path):
   other = dataclasses.replace(run, raw=tuple(files.find([whole])))
   local.run(other, tmp_path / 'one', 1, 5)
   assert results(tmp_path / 'one')[0] == results(tmp_path / 'many')[0]
-  ids = lambda out: np.loadtxt(
-    out / 'documents.tsv', int, skiprows=1, usecols=0
-  )
+
+  def ids(out):
+    return np.loadtxt(out / 'documents.tsv', int, skiprows=1, usecols=0)
+
   np.testing.assert_array_equal(ids(tmp_path / 'one'), ids(tmp_path / 'many'))
 
 
 def test_the_files_hold_what_the_maths_gives(corpora, tmp_path):
   run = make_run(corpora)
   local.run(run, tmp_path / 'out', 1, 5)
-  read = lambda corpus: [
-    line.decode()
-    for piece in files.cut(corpus, 1)
-    for line in files.lines(piece)
-  ]
+
+  def read(corpus):
+    return [
+      line.decode()
+      for piece in files.cut(corpus, 1)
+      for line in files.lines(piece)
+    ]
+
   hasher = dsir.Hasher(2, run.settings.buckets)
   texts = read(run.raw)
   ids, sizes = hasher(texts)
-  count = lambda ids: dsir.bucket_counts(ids, run.settings.buckets)
+
+  def count(ids):
+    return dsir.bucket_counts(ids, run.settings.buckets)
+
   targets = np.stack([count(hasher(read(c))[0]) for c in run.targets])
   p = dsir.probabilities(targets, run.laplace)
   q = dsir.probabilities(count(ids))

@@ -56,9 +56,12 @@ def test_find(tmp_path):
   (tmp_path / 'in').mkdir()
   for name in ('b.jsonl', 'a.txt', 'in/c.txt.gz', 'd.csv'):
     (tmp_path / name).write_text('x')
-  names = lambda *p: [
-    source.path.removeprefix(f'{tmp_path}/') for source in files.find(p)
-  ]
+
+  def names(*p):
+    return [
+      source.path.removeprefix(f'{tmp_path}/') for source in files.find(p)
+    ]
+
   assert names(tmp_path) == ['a.txt', 'b.jsonl', 'in/c.txt.gz']
   assert names(tmp_path / '*.csv', tmp_path / 'b.jsonl') == ['d.csv', 'b.jsonl']
   with pytest.raises(FileNotFoundError, match='nothing: expected a file'):

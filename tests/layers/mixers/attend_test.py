@@ -22,7 +22,10 @@ def plain(query, key, value, bias, rng, rate):
 
 def arguments(length=7, memory=5, dtype=jnp.float32):
   rng = np.random.default_rng(0)
-  draw = lambda *shape: jnp.asarray(rng.normal(size=shape), dtype)
+
+  def draw(*shape):
+    return jnp.asarray(rng.normal(size=shape), dtype)
+
   query, g = draw(3, length, 2, 4), draw(3, length, 2, 4)
   key, value = draw(3, memory, 2, 4), draw(3, memory, 2, 4)
   # The last row has nothing but padding.
@@ -38,7 +41,10 @@ def test_value_and_gradient(sizes, rate):
   rng = jax.random.key(1) if rate else None
   results = []
   for fn in (attend, plain):
-    run = lambda *x, fn=fn: jax.vjp(lambda *y: fn(*y, rng, rate), *x)
+
+    def run(*x, fn=fn):
+      return jax.vjp(lambda *y: fn(*y, rng, rate), *x)
+
     out, vjp = jax.jit(run)(*inputs)
     results.append((out, *vjp(g)[:3]))
   for mine, theirs in zip(*results):
@@ -49,7 +55,10 @@ def test_value_and_gradient(sizes, rate):
 def test_gradient_of_a_learned_bias(shape):
   (query, key, value, _), g = arguments()
   bias = jax.random.normal(jax.random.key(2), shape)
-  loss = lambda bias, fn: (fn(query, key, value, bias, None, 0.0) * g).sum()
+
+  def loss(bias, fn):
+    return (fn(query, key, value, bias, None, 0.0) * g).sum()
+
   mine, theirs = (jax.grad(loss)(bias, fn) for fn in (attend, plain))
   assert mine.shape == shape
   np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=2e-6)
@@ -78,8 +87,11 @@ def test_bfloat16_keeps_its_type_and_is_near():
 
 def test_keeps_one_array_of_scores_for_the_backward_pass():
   inputs, _ = arguments(9, 9)
-  run = lambda *x: jax.vjp(
-    lambda *y: attend(*y, inputs[3], jax.random.key(0), 0.1), *x
-  )[1]
+
+  def run(*x):
+    return jax.vjp(
+      lambda *y: attend(*y, inputs[3], jax.random.key(0), 0.1), *x
+    )[1]
+
   kept = jax.tree.leaves(jax.eval_shape(run, *inputs[:3]))
   assert [x.shape for x in kept].count((3, 2, 9, 9)) == 1

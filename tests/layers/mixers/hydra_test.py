@@ -31,8 +31,11 @@ def setting(block, rows=3, seed=0):
   context = BatchContext(jnp.ones((rows, LENGTH), bool))
   init = jit(lambda: block.init(jax.random.key(seed), x, context, False))
   params = init()['params']
+
   # Values as after training: nothing at its neutral start.
-  noise = lambda y: y + jnp.asarray(0.3 * rng.normal(size=y.shape), y.dtype)
+  def noise(y):
+    return y + jnp.asarray(0.3 * rng.normal(size=y.shape), y.dtype)
+
   return x, context, jax.tree.map(noise, params)
 
 

@@ -34,7 +34,10 @@ def setting(mixer, length=9):
   context = BatchContext(jnp.ones((2, length), bool))
   init = jit(lambda: mixer.init(jax.random.key(0), x, context, False))
   params = init()['params']
-  noise = lambda y: y + jnp.asarray(0.3 * rng.normal(size=y.shape), y.dtype)
+
+  def noise(y):
+    return y + jnp.asarray(0.3 * rng.normal(size=y.shape), y.dtype)
+
   return x, context, jax.tree.map(noise, params)
 
 

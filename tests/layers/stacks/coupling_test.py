@@ -17,10 +17,12 @@ WIDTH = 8
 
 def block(w, mask, x):
   """Attention without heads and a feed-forward part, post-LN."""
-  norm = lambda x: (
-    (x - x.mean(-1, keepdims=True))
-    / (jnp.sqrt(jnp.var(x, -1, keepdims=True) + 1e-6))
-  )
+
+  def norm(x):
+    return (x - x.mean(-1, keepdims=True)) / (
+      jnp.sqrt(jnp.var(x, -1, keepdims=True) + 1e-6)
+    )
+
   scores = jnp.where(mask, (x @ w['query']) @ x.swapaxes(-1, -2), -1e30)
   x = norm(x + jax.nn.softmax(scores) @ x @ w['value'])
   return norm(x + jnp.tanh(x @ w['inner']) @ w['outer'] + side(w, x))
@@ -32,7 +34,10 @@ def side(w, x):
 
 def inputs(layers, dtype):
   rng = np.random.default_rng(0)
-  draw = lambda *shape: jnp.asarray(rng.normal(size=shape) * 0.2, dtype)
+
+  def draw(*shape):
+    return jnp.asarray(rng.normal(size=shape) * 0.2, dtype)
+
   square, small = (WIDTH, WIDTH), ((WIDTH, 2), (2, WIDTH))
   frozen = [
     {n: draw(*square) for n in ('query', 'value', 'inner', 'outer')}
@@ -70,12 +75,13 @@ def gradients(variant, layers, dtype, segment):
     first, second = run(pairs(variant, train, frozen, mask), (x, x), rule)
     return jnp.sum(jnp.sin(first) + second**2)
 
-  back = lambda *args: coupling.reversible(*args, segment)
+  def back(*args):
+    return coupling.reversible(*args, segment)
 
   def both(*args):
-    run = lambda fn: jax.value_and_grad(functools.partial(loss, fn), (0, 1))(
-      *args
-    )
+    def run(fn):
+      return jax.value_and_grad(functools.partial(loss, fn), (0, 1))(*args)
+
     return run(coupling.ordinary), run(back)
 
   train, frozen, mask, x = inputs(layers, dtype)
@@ -86,9 +92,12 @@ def gradients(variant, layers, dtype, segment):
 
 def worst(expected, found):
   """Largest relative error in norm of any layer's gradients."""
-  norm = lambda t: np.sqrt(
-    sum(np.square(np.float64(x)).sum() for x in jax.tree.leaves(t))
-  )
+
+  def norm(t):
+    return np.sqrt(
+      sum(np.square(np.float64(x)).sum() for x in jax.tree.leaves(t))
+    )
+
   layers = zip([*expected[0], expected[1]], [*found[0], found[1]], strict=True)
   return max(
     norm(jax.tree.map(lambda x, y: x - y, a, b)) / norm(a) for a, b in layers
@@ -117,9 +126,11 @@ def test_only_what_learns_gets_a_gradient():
     )
     return sum(streams).sum()
 
-  products = lambda which: str(
-    jax.make_jaxpr(jax.grad(loss, which))(train, frozen)
-  ).count('dot_general')
+  def products(which):
+    return str(jax.make_jaxpr(jax.grad(loss, which))(train, frozen)).count(
+      'dot_general'
+    )
+
   # A product for each frozen matrix of each layer that gets none.
   assert products((0, 1)) - products(0) >= 2 * len(frozen[0])
 

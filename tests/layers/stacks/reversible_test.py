@@ -46,7 +46,10 @@ def adapted(options=None, plugs=(), **changes):
 
 def gradients(apply, params):
   """Loss and gradients of what isn't the backbone's, with dropout."""
-  learns = lambda n: n.startswith('head/') or '/adapter_' in n or '/lora_' in n
+
+  def learns(n):
+    return n.startswith('head/') or '/adapter_' in n or '/lora_' in n
+
   train, frozen = tree.partition(params, learns)
 
   def loss(train, frozen, key):
@@ -61,7 +64,10 @@ def gradients(apply, params):
 def test_gradients_with_dropout_are_those_of_the_ordinary_pass(variant):
   # LoRA inside: plugs of other methods see the backward pass as well.
   extra = lora.plug(r'encoder/layer_\d+/mixer/value', 2, 1.0, dropout=0.2)
-  make = lambda **options: adapted(dict(variant=variant, **options), (extra,))
+
+  def make(**options):
+    return adapted(dict(variant=variant, **options), (extra,))
+
   params = make().init(jax.random.key(0), BATCH)
   params = tree.map_named(
     lambda n, x: x + 0.1 if n.endswith('lora_b') else x, params
@@ -80,20 +86,24 @@ def test_gradients_with_dropout_are_those_of_the_ordinary_pass(variant):
 
 
 def test_adapters_are_at_their_places():
-  names = lambda variant: {
-    n.split('layer_0/')[1]
-    for n in tree.flatten(
-      jax.eval_shape(
-        adapted(dict(variant=variant)).init, jax.random.key(0), BATCH
+  def names(variant):
+    return {
+      n.split('layer_0/')[1]
+      for n in tree.flatten(
+        jax.eval_shape(
+          adapted(dict(variant=variant)).init, jax.random.key(0), BATCH
+        )
       )
-    )
-    if 'layer_0/' in n and '/adapter_' in n
-  }
-  leaves = lambda place: {
-    f'{place}/adapter_{end}_{kind}'
-    for end in ('down', 'up')
-    for kind in ('kernel', 'bias')
-  }
+      if 'layer_0/' in n and '/adapter_' in n
+    }
+
+  def leaves(place):
+    return {
+      f'{place}/adapter_{end}_{kind}'
+      for end in ('down', 'up')
+      for kind in ('kernel', 'bias')
+    }
+
   assert names('meft1') == leaves('beside') | leaves('ffn')
   assert names('meft2') == names('meft1')
   assert names('meft3') == leaves('mixer') | leaves('ffn')

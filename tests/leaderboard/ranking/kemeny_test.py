@@ -25,9 +25,12 @@ def test_optima_are_those_of_all_permutations(size):
     found = kemeny.consensus(scores)
     assert (found.cost, found.exact) == (least, True)
     count = borda.borda(scores)
-    inversions = lambda order, count=count: sum(
-      count[a] < count[b] for a, b in itertools.combinations(order, 2)
-    )
+
+    def inversions(order, count=count):
+      return sum(
+        count[a] < count[b] for a, b in itertools.combinations(order, 2)
+      )
+
     assert found.order == min((inversions(o), o) for o in best)[1]
 
 

@@ -153,7 +153,10 @@ def test_a_click_on_a_heading_sorts(open_page):
 def test_the_keyboard_sorts_and_skips(open_page):
   page = open_page()
   page.keyboard.press('Tab')
-  focus = lambda: page.evaluate('document.activeElement.textContent')
+
+  def focus():
+    return page.evaluate('document.activeElement.textContent')
+
   assert focus() == 'Skip to the content'
   page.keyboard.press('Enter')
   assert page.evaluate('document.activeElement.id') == 'main'
