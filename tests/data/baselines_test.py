@@ -35,12 +35,12 @@ def test_classes():
       for i in range(count)
     ]
 
-  found = baselines.scores(
+  scores = baselines.scores(
     table(task, 'train', rows(60)), table(task, 'validation', rows(30))
   )
-  assert found['majority']['accuracy'] == pytest.approx(2 / 3)
-  assert found['majority']['macro_f1'] == pytest.approx(0.4)
-  assert found['bag of words'] == {'accuracy': 1.0, 'macro_f1': 1.0}
+  assert scores['majority']['accuracy'] == pytest.approx(2 / 3)
+  assert scores['majority']['macro_f1'] == pytest.approx(0.4)
+  assert scores['bag of words'] == {'accuracy': 1.0, 'macro_f1': 1.0}
 
 
 def test_tags():
@@ -55,12 +55,12 @@ def test_tags():
     {'tokens': ['Ann', 'Lee', 'is', 'in'], 'label': ['B-A', 'I-A', 'O', 'O']},
   ]
   gold = [{'tokens': ['Ann', 'Lee', 'Roe'], 'label': ['B-A', 'I-A', 'I-A']}]
-  found = baselines.scores(
+  scores = baselines.scores(
     table(task, 'train', train), table(task, 'validation', gold)
   )
-  assert found['majority']['micro_f1'] == found['majority']['accuracy'] == 0
-  assert found['own tag']['accuracy'] == pytest.approx(2 / 3)
-  assert found['own tag']['micro_f1'] == 0  # the chunk ends one word early
+  assert scores['majority']['micro_f1'] == scores['majority']['accuracy'] == 0
+  assert scores['own tag']['accuracy'] == pytest.approx(2 / 3)
+  assert scores['own tag']['micro_f1'] == 0  # the chunk ends one word early
 
 
 def test_other_kinds_are_refused():

@@ -48,9 +48,9 @@ def test_every_example_once_an_epoch(count):
   batches = train(count)
   assert batches.steps_per_epoch == -(-count // 8)
   for number in (0, 3):
-    found = epoch(batches, number)
-    idx = np.concatenate([b['idx'] for b in found])
-    weight = np.concatenate([b['weight'] for b in found])
+    drawn = epoch(batches, number)
+    idx = np.concatenate([b['idx'] for b in drawn])
+    weight = np.concatenate([b['weight'] for b in drawn])
     assert sorted(idx[weight > 0]) == list(range(count))
     assert (idx[weight == 0] == -1).all()
     assert weight.sum() == count
@@ -67,12 +67,12 @@ def test_order_is_a_function_of_seed_and_step():
 def test_batches_have_few_shapes_and_few_pads():
   batches = batching.train_batches(examples(2000), 16, BUCKETS, 0)
   assert batches.lengths_used() == BUCKETS
-  found = epoch(batches)
-  assert {b['input_ids'].shape for b in found} == {(16, n) for n in BUCKETS}
-  real = sum(b['attention_mask'].sum() for b in found)
-  places = sum(b['attention_mask'].size for b in found)
+  drawn = epoch(batches)
+  assert {b['input_ids'].shape for b in drawn} == {(16, n) for n in BUCKETS}
+  real = sum(b['attention_mask'].sum() for b in drawn)
+  places = sum(b['attention_mask'].size for b in drawn)
   assert real / places > 0.7  # 0.55 with batches of random lengths
-  lengths = [b['input_ids'].shape[1] for b in found]
+  lengths = [b['input_ids'].shape[1] for b in drawn]
   assert lengths != sorted(lengths)
 
 
@@ -144,12 +144,12 @@ def test_state_is_json_and_restores():
 @pytest.mark.parametrize('count, size', [(1, 4), (103, 16), (64, 16)])
 def test_evaluation_has_every_example_once(count, size):
   batches = batching.eval_batches(examples(count), size, BUCKETS)
-  found = list(batches)
-  assert len(found) == len(batches)
+  drawn = list(batches)
+  assert len(drawn) == len(batches)
   assert batches.num_examples == count
-  idx = np.concatenate([b['idx'][b['weight'] > 0] for b in found])
+  idx = np.concatenate([b['idx'][b['weight'] > 0] for b in drawn])
   assert sorted(idx) == list(range(count))
-  assert all(len(b['idx']) == size for b in found)
+  assert all(len(b['idx']) == size for b in drawn)
   parts = [
     batching.eval_batches(
       examples(count), size, BUCKETS, process_index=i, process_count=2
@@ -158,7 +158,7 @@ def test_evaluation_has_every_example_once(count, size):
   ]
   last = len(batches) - 1
   joined = np.concatenate([part[last]['idx'] for part in parts])
-  np.testing.assert_array_equal(joined, found[last]['idx'])
+  np.testing.assert_array_equal(joined, drawn[last]['idx'])
   with pytest.raises(IndexError):
     batches[len(batches)]
 

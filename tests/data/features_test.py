@@ -145,10 +145,10 @@ def span_table(context, answers, impossible=False):
 def test_span_windows(tokenizer):
   context = ' '.join(['the cat sat on the mat .'] * 6) + ' a dog did not see'
   start = context.index('dog did')
-  found = {'text': ['dog did'], 'answer_start': [start]}
+  answers = {'text': ['dog did'], 'answer_start': [start]}
   windows = features.Windows(doc_stride=4, max_query_length=3)
   examples = features.tokenize(
-    span_table(context, found), tokenizer, 20, windows=windows
+    span_table(context, answers), tokenizer, 20, windows=windows
   )
   assert len(examples) % 2 == 0 and len(examples) > 4
   assert examples.idx.tolist() == list(range(len(examples)))
@@ -242,7 +242,7 @@ def test_real_answers_are_found_again(shared):
   )
   data.rows = data.rows[:300]
   examples = features.tokenize(data, tokenizer, 384)
-  found = set()
+  answered = set()
   for i, row in enumerate(examples.example):
     if examples.starts[i]:
       chars = examples.char_offsets[examples.bounds[i] :]
@@ -250,5 +250,5 @@ def test_real_answers_are_found_again(shared):
       text = data.rows[row]['context'][begin:end]
       gold = data.rows[row]['answers']['text'][0]
       assert gold in text and len(text) - len(gold) < 12
-      found.add(row)
-  assert len(found) == sum(bool(r['answers']['text']) for r in data.rows)
+      answered.add(row)
+  assert len(answered) == sum(bool(r['answers']['text']) for r in data.rows)

@@ -50,10 +50,10 @@ def test_ids_run_from_cls_to_the_last_separator(tokenizer, kind):
     {'a': 'one', 'b': 'two'},
   ]
   table = from_records(task, rows, 'rows')
-  found = features.tokenize(table, tokenizer, 64, segments=kind)
+  examples = features.tokenize(table, tokenizer, 64, segments=kind)
   plain = features.tokenize(table, tokenizer, 64)
-  np.testing.assert_array_equal(found.ids, plain.ids)
-  batch = found.batch(np.arange(2), 64)
+  np.testing.assert_array_equal(examples.ids, plain.ids)
+  batch = examples.batch(np.arange(2), 64)
   ids, real = batch['segment_ids'], batch['attention_mask'] == 1
   special = np.isin(batch['input_ids'], (tokenizer.cls_id, tokenizer.sep_id))
   for row in range(2):
@@ -100,15 +100,17 @@ def corpus(tmp_path_factory):
 def test_pairs_are_what_their_label_says(corpus):
   folder, tokenizer = corpus
   files = [folder / 'a.txt', folder / 'b.txt']
-  found = sentence_pairs.pairs(files, tokenizer, 24, copies=8)
+  examples = sentence_pairs.pairs(files, tokenizer, 24, copies=8)
   names = {i: word for word, i in tokenizer.vocab.items()}
-  counts = np.bincount(found.labels, minlength=3)
-  assert len(found) == counts.sum() > 100 and (counts > 0.2 * len(found)).all()
-  assert found.lengths.max() <= 24
-  for row in range(len(found)):
-    low, high = found.bounds[row : row + 2]
-    words = [names[int(i)] for i in found.ids[low:high]]
-    types = found.type_ids[low:high]
+  counts = np.bincount(examples.labels, minlength=3)
+  assert (
+    len(examples) == counts.sum() > 100 and (counts > 0.2 * len(examples)).all()
+  )
+  assert examples.lengths.max() <= 24
+  for row in range(len(examples)):
+    low, high = examples.bounds[row : row + 2]
+    words = [names[int(i)] for i in examples.ids[low:high]]
+    types = examples.type_ids[low:high]
     numbers = ([], [])
     for word, side in zip(words, types, strict=True):
       if word[0] == 'n':
@@ -119,12 +121,12 @@ def test_pairs_are_what_their_label_says(corpus):
     if not a or not b or len(words) == 24:
       continue  # cut: the border sentences may have lost their first word
     following = {0: b[0] - a[-1], 1: a[0] - b[-1]}
-    if found.labels[row] in following:
-      assert following[found.labels[row]] == 1
+    if examples.labels[row] in following:
+      assert following[examples.labels[row]] == 1
     else:
       assert following != {0: 1, 1: 1}
   again = sentence_pairs.pairs(files, tokenizer, 24, copies=8)
-  np.testing.assert_array_equal(found.ids, again.ids)
+  np.testing.assert_array_equal(examples.ids, again.ids)
 
 
 def test_a_corpus_too_small_for_pairs_is_refused(corpus, tmp_path):
@@ -138,10 +140,10 @@ def test_sentences_by_rule_run_over_line_ends(corpus, tmp_path):
   _, tokenizer = corpus
   text = 'N1 x x. N2\nx. N3\n\nN4 x. N5 x x'
   (tmp_path / 'novel.txt').write_text(text)
-  found = sentence_pairs.pairs(
+  examples = sentence_pairs.pairs(
     [tmp_path / 'novel.txt'], tokenizer, 40, sentences='rule'
   )
-  ids = found.batch(np.arange(len(found)), 40)['segment_ids']
+  ids = examples.batch(np.arange(len(examples)), 40)['segment_ids']
   # Five sentences beside [CLS] and two [SEP].
   assert ids.max() + 1 == 8
   with pytest.raises(ValueError, match="data.sentences='nltk'; expected one"):

@@ -46,9 +46,9 @@ def test_optimizer_state_follows_its_parameters(monkeypatch):
   params = {'m': {'kernel': np.zeros((4, 4), np.float32)}}
   specs = sharding.param_specs(params, RULES, mesh)
   state = optax.adam(1e-3).init(params)
-  found = sharding.like_params(state, specs, mesh)
-  assert found[0].mu['m']['kernel'].spec == P('fsdp', 'tensor')
-  assert found[0].count.spec == P()
+  shardings = sharding.like_params(state, specs, mesh)
+  assert shardings[0].mu['m']['kernel'].spec == P('fsdp', 'tensor')
+  assert shardings[0].count.spec == P()
 
 
 def test_a_mesh_that_does_not_fit_the_devices_is_refused():

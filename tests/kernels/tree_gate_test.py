@@ -42,11 +42,11 @@ def run(implementation, interpret, arrays, cotangents):
   """The gate and its gradients."""
 
   def fn(*arrays):
-    found = kernel.tree_gate(
+    gate = kernel.tree_gate(
       *arrays, gamma=1.0, keep=min(2, arrays[2].shape[0]),
       implementation=implementation, interpret=interpret,
     )  # fmt: skip
-    return (found.weights, found.entropy, found.top), found.index
+    return (gate.weights, gate.entropy, gate.top), gate.index
 
   out, pull, index = jax.vjp(fn, *arrays, has_aux=True)
   return index, *out, *pull(cotangents)
@@ -143,13 +143,13 @@ def test_leaves_sum_to_one_and_weights_are_at_most_k(experts):
   np.testing.assert_allclose(p.sum(-1), 1, atol=1e-6)
   depths = np.floor(np.log2(np.array(math.leaf_order(experts)) + 1))
   assert np.ptp(depths) <= 1
-  found = kernel.tree_gate(
+  gate = kernel.tree_gate(
     x, split, leaf, leaf_bias, hard, bias, gamma=1e-6, keep=2
   )
-  assert ((found.weights > 0).sum(-1) <= 2).all()
-  np.testing.assert_allclose(found.weights.sum(-1), 1, atol=1e-6)
-  np.testing.assert_allclose(found.top.sum(-1), 1, atol=1e-6)
-  assert (found.entropy >= 0).all()
+  assert ((gate.weights > 0).sum(-1) <= 2).all()
+  np.testing.assert_allclose(gate.weights.sum(-1), 1, atol=1e-6)
+  np.testing.assert_allclose(gate.top.sum(-1), 1, atol=1e-6)
+  assert (gate.entropy >= 0).all()
 
 
 def test_the_identity_is_no_permutation():

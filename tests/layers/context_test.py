@@ -33,8 +33,8 @@ def test_what_is_fixed_stays_a_number_where_blocks_are_recomputed():
   assert hidden.shape == (2, 1, 8)
   # A traced number of queries could not cut the positions.
   for changes in (dict(remat=True), dict(remat=True, stack='first_token')):
-    ours, found = first(**changes)
-    np.testing.assert_allclose(found, hidden, atol=1e-6)
+    ours, states = first(**changes)
+    np.testing.assert_allclose(states, hidden, atol=1e-6)
     for a, b in zip(*map(jax.tree.leaves, (ours, grads)), strict=True):
       np.testing.assert_allclose(a, b, atol=1e-5)
 

@@ -112,13 +112,13 @@ def test_methods_that_lack_tasks_have_no_place(home):
 
 def test_glue_average_is_that_of_the_boards_tasks(home):
   path = home / 'registry.json'
-  found = json.loads(path.read_text())
-  for entry, name in zip(found['tasks'], ('rte', 'mrpc', 'cola', 'stsb')):
+  registry = json.loads(path.read_text())
+  for entry, name in zip(registry['tasks'], ('rte', 'mrpc', 'cola', 'stsb')):
     entry['boards'] = ['glue']
     old, entry['name'] = entry['name'], name
     for method in (home / 'contributions').iterdir():
       (method / old).rename(method / name)
-  path.write_text(json.dumps(found))
+  path.write_text(json.dumps(registry))
   for method in (home / 'contributions').iterdir():
     data = json.loads((method / 'metadata.json').read_text())
     runs = dict.fromkeys(

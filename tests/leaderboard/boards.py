@@ -23,25 +23,25 @@ def make(folder, methods=1, tasks=1, seeds=1, rows=ROWS):
 
 def problems(board, path):
   """All problems that a check of one contribution finds."""
-  found = check.read(path)
-  if not found.problems:
-    check.load(found, registry.load(board))
-  return found.problems
+  contribution = check.read(path)
+  if not contribution.problems:
+    check.load(contribution, registry.load(board))
+  return contribution.problems
 
 
 def change(path, **fields):
   """Sets keys of a JSON file; a value of None removes the key."""
-  found = json.loads(path.read_text()) | fields
-  found = {key: value for key, value in found.items() if value is not None}
-  path.write_text(json.dumps(found))
+  record = json.loads(path.read_text()) | fields
+  record = {key: value for key, value in record.items() if value is not None}
+  path.write_text(json.dumps(record))
 
 
 def change_task(board, task=0, **fields):
   """Changes fields of one task's entry in the registry."""
   path = board / 'registry.json'
-  found = json.loads(path.read_text())
-  found['tasks'][task] |= fields
-  path.write_text(json.dumps(found, indent=2))
+  content = json.loads(path.read_text())
+  content['tasks'][task] |= fields
+  path.write_text(json.dumps(content, indent=2))
 
 
 def drop_task(method, task):

@@ -13,12 +13,12 @@ def board(tmp_path):
 
 
 def test_what_was_written_is_read_back(board):
-  found = registry.load(board)
-  assert list(found.tasks) == ['task-0', 'task-1', 'task-2', 'task-3']
-  entry = found.task('task-2')
+  read = registry.load(board)
+  assert list(read.tasks) == ['task-0', 'task-1', 'task-2', 'task-3']
+  entry = read.task('task-2')
   assert entry.labels == ('no', 'yes', 'maybe') and entry.rows == boards.ROWS
   assert entry.random_guessing == pytest.approx(1 / 3)
-  gold = found.gold('task-2')
+  gold = read.gold('task-2')
   assert list(gold.ids) == list(map(str, range(boards.ROWS)))
   assert gold.labels.shape == (boards.ROWS,)
 
@@ -115,8 +115,8 @@ def test_groups_are_numbered_in_order(tmp_path):
     ('no', 'yes'),
   )  # fmt: skip
   rows = [{'idx': i, 'label': 'no', 'group': g} for i, g in enumerate('baab')]
-  found = registry.write(tmp_path, [entry], {'t': rows}).gold('t')
-  assert found.groups.tolist() == [0, 1, 1, 0]
+  gold = registry.write(tmp_path, [entry], {'t': rows}).gold('t')
+  assert gold.groups.tolist() == [0, 1, 1, 0]
 
 
 def test_direction_belongs_to_the_registry():

@@ -176,17 +176,17 @@ def test_cells_that_a_spreadsheet_would_run_get_a_quote(start):
 
 @hypothesis.given(st.text())
 def test_printable_is_one_visible_line_and_can_be_encoded(text):
-  found = safety.printable(text)
-  assert '\n' not in found and '\x1b' not in found and '\u202e' not in found
-  found.encode()
+  line = safety.printable(text)
+  assert '\n' not in line and '\x1b' not in line and '\u202e' not in line
+  line.encode()
   if text.isprintable():
-    assert found == text
+    assert line == text
 
 
 @hypothesis.given(st.text() | st.binary() | st.integers() | st.none())
 def test_shown_values_are_short_ascii(value):
-  found = safety.shown(value)
-  assert found.isascii() and found.isprintable() and len(found) <= 63
+  text = safety.shown(value)
+  assert text.isascii() and text.isprintable() and len(text) <= 63
 
 
 JSON = st.recursive(
@@ -209,10 +209,10 @@ def test_plain_json_is_parsed_as_by_the_standard_library(value):
 @hypothesis.given(st.binary(max_size=200))
 def test_any_bytes_are_parsed_or_refused(data):
   try:
-    found = safety.parse_document(data, 'f', DEFAULT)
+    document = safety.parse_document(data, 'f', DEFAULT)
   except Refused:
     return
-  assert found is None or isinstance(
-    found, bool | int | float | str | list | dict
+  assert document is None or isinstance(
+    document, bool | int | float | str | list | dict
   )
-  assert not isinstance(found, float) or math.isfinite(found)
+  assert not isinstance(document, float) or math.isfinite(document)

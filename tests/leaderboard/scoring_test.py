@@ -134,19 +134,23 @@ def test_a_comparison_is_paired():
   first, second = (
     scoring.score(task, gold(labels), {0: p}) for p in (good, bad)
   )
-  found = scoring.compare(first, second)
+  comparison = scoring.compare(first, second)
   lost = int(np.sum(good[:30] == labels[:30]))
-  assert (found.only_first, found.only_second) == (lost, 0)
-  assert found.difference == pytest.approx(lost / 400)
-  assert 0 < found.low < found.difference < found.high
-  assert found.p == 0 and found.mcnemar == pytest.approx(2 * 0.5**lost)
+  assert (comparison.only_first, comparison.only_second) == (lost, 0)
+  assert comparison.difference == pytest.approx(lost / 400)
+  assert 0 < comparison.low < comparison.difference < comparison.high
+  assert comparison.p == 0 and comparison.mcnemar == pytest.approx(
+    2 * 0.5**lost
+  )
   back = scoring.compare(second, first)
-  assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+  assert (back.low, back.high) == pytest.approx(
+    (-comparison.high, -comparison.low)
+  )
   same = scoring.compare(first, first)
   assert (same.difference, same.p, same.mcnemar) == (0, 1, 1)
   # The same draws for both: narrower than from draws of their own.
   widths = [high - low for low, high in (first.interval, second.interval)]
-  assert found.high - found.low < 0.9 * math.hypot(*widths)
+  assert comparison.high - comparison.low < 0.9 * math.hypot(*widths)
 
 
 def test_numbers_have_no_mcnemar():
@@ -156,8 +160,8 @@ def test_numbers_have_no_mcnemar():
     scoring.score(task, gold(labels), {0: labels + RNG.normal(size=N) * s})
     for s in (0.1, 2.0)
   ]
-  found = scoring.compare(*cells)
-  assert found.mcnemar is None and found.low > 0
+  comparison = scoring.compare(*cells)
+  assert comparison.mcnemar is None and comparison.low > 0
   assert cells[0].confusion is None and cells[0].right is None
 
 
@@ -199,9 +203,9 @@ def test_superglue_average_is_the_mean_of_its_tasks_means():
     task: dict(zip(names, SUPERGLUE[task].values()))
     for task, names in columns.items()
   }
-  found = scoring.average('superglue', means, list(columns))
+  average = scoring.average('superglue', means, list(columns))
   expected = np.mean([np.mean(list(row.values())) for row in means.values()])
-  assert found.value == pytest.approx(expected, rel=1e-12)
+  assert average.value == pytest.approx(expected, rel=1e-12)
   del means['cb']
   assert scoring.average('superglue', means, list(columns)) is None
   part = scoring.average('superglue', means, [t for t in columns if t != 'cb'])
@@ -214,7 +218,7 @@ def test_mnli_is_one_column_of_two_registered_tasks():
     'mnli_mismatched': {'accuracy': 0.9},
     'rte': {'accuracy': 0.6},
   }
-  found = scoring.average('glue', means, list(means))
-  assert found.value == pytest.approx((0.85 + 0.6) / 2)
+  average = scoring.average('glue', means, list(means))
+  assert average.value == pytest.approx((0.85 + 0.6) / 2)
   del means['mnli_mismatched']
   assert scoring.average('glue', means, ['mnli_matched', 'rte']) is None

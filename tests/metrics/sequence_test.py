@@ -65,26 +65,26 @@ def test_chunks(tags, mode, expected):
 
 
 def test_a_word_without_a_tag_is_outside_and_never_right():
-  found = sequence.sequence_scores([['B-A', None]], [['B-A', 'I-A']])
-  assert found['accuracy'] == 0.5 and found['micro_f1'] == 0
-  found = sequence.sequence_scores([['B-A', None]], [['B-A', 'O']])
-  assert found['accuracy'] == 0.5 and found['micro_f1'] == 1
+  scores = sequence.sequence_scores([['B-A', None]], [['B-A', 'I-A']])
+  assert scores['accuracy'] == 0.5 and scores['micro_f1'] == 0
+  scores = sequence.sequence_scores([['B-A', None]], [['B-A', 'O']])
+  assert scores['accuracy'] == 0.5 and scores['micro_f1'] == 1
 
 
 @given(rows, st.sampled_from(sequence.MODES))
 def test_perfect_predictions_score_one(gold, mode):
-  found = sequence.sequence_scores(gold, gold, mode)
+  scores = sequence.sequence_scores(gold, gold, mode)
   has_chunk = any(sequence.chunks(row, mode) for row in gold)
-  assert found['accuracy'] == 1
+  assert scores['accuracy'] == 1
   for average in sequence.AVERAGES:
-    assert found[f'{average}_f1'] == has_chunk
+    assert scores[f'{average}_f1'] == has_chunk
 
 
 @given(rows, st.sampled_from(sequence.MODES))
 def test_all_outside_scores_zero_and_not_nan(gold, mode):
   nothing = [['O'] * len(row) for row in gold]
-  found = sequence.sequence_scores(nothing, gold, mode)
-  assert all(found[f'{a}_f1'] == 0 for a in sequence.AVERAGES)
+  scores = sequence.sequence_scores(nothing, gold, mode)
+  assert all(scores[f'{a}_f1'] == 0 for a in sequence.AVERAGES)
 
 
 @given(pairs(), st.sampled_from(sequence.MODES), st.randoms())
@@ -102,9 +102,9 @@ def test_unit_micro_f1_is_plain_f1_over_the_tags_that_are_not_o(pair):
   flat = [(a, b) for x, y in zip(*pair) for a, b in zip(x, y)]
   right = sum(a == b != 'O' for a, b in flat)
   ours, gold = (sum(t[i] != 'O' for t in flat) for i in (0, 1))
-  found = sequence.sequence_scores(*pair, 'unit')
+  scores = sequence.sequence_scores(*pair, 'unit')
   expected = 2 * right / (ours + gold) if ours + gold else 0
-  assert found['micro_f1'] == pytest.approx(expected, abs=1e-12)
+  assert scores['micro_f1'] == pytest.approx(expected, abs=1e-12)
 
 
 def test_strict_equals_conll_on_valid_iob2():
@@ -127,9 +127,9 @@ def test_strict_equals_conll_on_valid_iob2():
 
 
 def test_a_type_that_is_only_predicted_lowers_macro_not_weighted():
-  found = sequence.sequence_scores([['B-A', 'B-B']], [['B-A', 'O']])
-  assert found['macro_f1'] == 0.5 and found['weighted_f1'] == 1
-  assert found['classes']['B']['support'] == 0
+  scores = sequence.sequence_scores([['B-A', 'B-B']], [['B-A', 'O']])
+  assert scores['macro_f1'] == 0.5 and scores['weighted_f1'] == 1
+  assert scores['classes']['B']['support'] == 0
 
 
 def test_bad_input_is_named():
@@ -147,7 +147,9 @@ def test_bad_input_is_named():
 
 def test_averages_are_metrics_of_classification():
   labels, ours = np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])
-  found = metrics.compute(['macro_f1', 'weighted_f1', 'micro_f1'], ours, labels)
+  computed = metrics.compute(
+    ['macro_f1', 'weighted_f1', 'micro_f1'], ours, labels
+  )
   scores = sequence.class_scores(ours, labels)
-  assert found == pytest.approx({name: scores[name] for name in found})
-  assert found['micro_f1'] == 0.75
+  assert computed == pytest.approx({name: scores[name] for name in computed})
+  assert computed['micro_f1'] == 0.75

@@ -35,11 +35,11 @@ def test_a_folder_is_read_back(gate, tmp_path):
     family, kind='classification', num_outputs=2, config=config
   )
   assert again == model
-  found, missing = huggingface.load_hf(tmp_path, again)
+  loaded, missing = huggingface.load_hf(tmp_path, again)
   assert not missing
   ours = tree.flatten(params)
-  assert ours.keys() == tree.flatten(found).keys()
-  for name, value in tree.flatten(found).items():
+  assert ours.keys() == tree.flatten(loaded).keys()
+  for name, value in tree.flatten(loaded).items():
     np.testing.assert_array_equal(value, ours[name], err_msg=name)
 
 

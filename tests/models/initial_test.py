@@ -32,9 +32,9 @@ def test_the_same_leaves_and_nothing_else(family, changes):
   apply, key = Apply(model, plugs), jax.random.key(3)
   whole = tree.flatten(jit(apply.init)(key, BATCH))
   for names in (set(whole), {n for n in whole if n.endswith('lora_a')}):
-    found = initial.draw(apply.init, names, key, BATCH)
-    assert found.keys() == names
-    for name, value in found.items():
+    leaves = initial.draw(apply.init, names, key, BATCH)
+    assert leaves.keys() == names
+    for name, value in leaves.items():
       np.testing.assert_allclose(value, whole[name], rtol=1e-6, err_msg=name)
 
 

@@ -87,8 +87,8 @@ def test_heads_give_float32_logits_of_their_shape(kind):
 @pytest.mark.parametrize('name', [*FAMILIES, 'hydra', 'comet'])
 def test_the_structure_head_has_the_names_of_the_familys_own_mlm(name):
   tables = models.family(name)
-  found = tables.HEAD_NAMES['sentence_structure']
-  assert found.items() > tables.HEAD_NAMES['mlm'].items()
+  names = tables.HEAD_NAMES['sentence_structure']
+  assert names.items() > tables.HEAD_NAMES['mlm'].items()
 
 
 @pytest.mark.parametrize('name', FAMILIES)

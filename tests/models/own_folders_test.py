@@ -26,13 +26,13 @@ def test_a_folder_gives_back_sizes_and_weights(name, kind, tmp_path):
   again = models.build(
     family, config=config, kind=kind, num_outputs=model.num_outputs
   )
-  found, _ = huggingface.load_hf(tmp_path, again)
-  flat = tree.flatten(found)
+  loaded, _ = huggingface.load_hf(tmp_path, again)
+  flat = tree.flatten(loaded)
   for leaf, value in tree.flatten(params).items():
     np.testing.assert_array_equal(flat[leaf], value, err_msg=leaf)
   batch = make_batch(model)
   np.testing.assert_array_equal(
-    forward(again, found, batch)['logits'],
+    forward(again, loaded, batch)['logits'],
     forward(model, params, batch)['logits'],
   )
 
@@ -41,8 +41,8 @@ def test_a_pre_training_folder_gives_its_masked_language_model(tmp_path):
   whole, part = (make('ponet', kind) for kind in ('sentence_structure', 'mlm'))
   params = start(whole)
   huggingface.save_hf(tmp_path, whole, params)
-  found, missing = huggingface.load_hf(tmp_path, part)
+  loaded, missing = huggingface.load_hf(tmp_path, part)
   assert missing == []
   flat = tree.flatten(params)
-  for leaf, value in tree.flatten(found).items():
+  for leaf, value in tree.flatten(loaded).items():
     np.testing.assert_array_equal(value, flat[leaf], err_msg=leaf)

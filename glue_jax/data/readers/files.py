@@ -300,11 +300,11 @@ def _squad_row(title, context, question, number, log) -> Record | None:
   starts = [int(answer['answer_start']) for answer in question['answers']]
   impossible = bool(question.get('is_impossible', False))
   for text, start in zip(texts, starts):
-    found = context[start : start + len(text)]
-    if found != text:
+    there = context[start : start + len(text)]
+    if there != text:
       return log.bad(
         number,
-        f'question {question["id"]}: the context has {found!r} at {start}, '
+        f'question {question["id"]}: the context has {there!r} at {start}, '
         f'expected the answer {text!r}',
       )
   if not texts and not impossible and 'is_impossible' in question:

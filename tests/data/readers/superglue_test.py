@@ -127,11 +127,11 @@ def test_all_eight_tasks_and_the_diagnostics_are_here():
 def test_lines_become_rows(tmp_path, name):
   line, expected = LINES[name]
   table = read(tmp_path, name, line)
-  found = [
+  rows = [
     (*(row[c] for c in table.task.columns), row['label'], row['idx'])
     for row in table.rows
   ]
-  assert found == expected and table.labelled
+  assert rows == expected and table.labelled
 
 
 def test_the_folder_of_the_benchmark_may_be_given_itself(tmp_path):

@@ -58,10 +58,10 @@ def test_mrpc_takes_its_splits_from_a_list_of_ids(tmp_path):
   write(raw / 'mrpc_dev_ids.tsv', '1\t51\n4\t54\n')
   task = by_name.get('mrpc')
   tfds.prepare(task, tmp_path, raw.parent)
-  found = {s: load.load(task, s, tmp_path) for s in task.splits}
-  assert [row['idx'] for row in found['validation'].rows] == [1, 4]
-  assert [row['idx'] for row in found['train'].rows] == [0, 2, 3, 5]
-  assert not found['test'].labelled
+  tables = {s: load.load(task, s, tmp_path) for s in task.splits}
+  assert [row['idx'] for row in tables['validation'].rows] == [1, 4]
+  assert [row['idx'] for row in tables['train'].rows] == [0, 2, 3, 5]
+  assert not tables['test'].labelled
 
 
 def test_squad_builder(tmp_path):

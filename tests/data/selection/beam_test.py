@@ -20,14 +20,14 @@ from glue_jax.data.selection import beam_files
 PROCESSES = ('--direct_running_mode=multi_processing', '--direct_num_workers=2')
 
 
-def found(sources):
+def described(sources):
   return tuple(beam_files.find([s.path for s in sources]))
 
 
 def on_beam(run):
   """The run with its files as Beam's file system describes them."""
-  targets = tuple(found(corpus) for corpus in run.targets)
-  return dataclasses.replace(run, raw=found(run.raw), targets=targets)
+  targets = tuple(described(corpus) for corpus in run.targets)
+  return dataclasses.replace(run, raw=described(run.raw), targets=targets)
 
 
 def one_target(run):
@@ -133,7 +133,7 @@ def test_errors_are_those_of_the_local_path(tmp_path):
   target.write_text('word one two\n')
   rows = [{'text': f'word {i}', 'id': i % 11} for i in range(12)]
   text = ''.join(json.dumps(row) + '\n' for row in rows)
-  base = dict(targets=(found(files.find([target])),), k=2, report=False)
+  base = dict(targets=(described(files.find([target])),), k=2, report=False)
   name = pieces.Settings(files.Documents(id_key='id'), min_length=1)
   plain = pieces.Settings(min_length=1)
   for data, settings, k, message in (
@@ -143,7 +143,7 @@ def test_errors_are_those_of_the_local_path(tmp_path):
   ):
     raw.write_text(data)
     run = runs.Run(
-      raw=found(files.find([raw])), settings=settings, **(base | {'k': k})
+      raw=described(files.find([raw])), settings=settings, **(base | {'k': k})
     )
     with pytest.raises(ValueError, match=message):
       selection_beam.run(run, str(tmp_path / 'out'), (), 3)

@@ -51,8 +51,8 @@ def test_bucket_is_sha256_of_utf8():
   for gram in ('hello', 'naïve', '', 'a b'):
     number = int(hashlib.sha256(gram.encode()).hexdigest(), 16)
     assert dsir.bucket(gram, 10000) == number % 10000
-  found = [dsir.bucket(g, 10000) for g in ('hello', 'Hello', 'the cat')]
-  assert found == [7620, 5049, 143]
+  buckets = [dsir.bucket(g, 10000) for g in ('hello', 'Hello', 'the cat')]
+  assert buckets == [7620, 5049, 143]
 
 
 def test_a_full_table_changes_nothing():
@@ -75,9 +75,11 @@ def test_lengths_are_token_counts(n):
 def test_probabilities_sum_to_one_and_reject_nothing():
   counts = np.array([[1, 0, 3], [0, 0, 2]])
   for laplace in (0.0, 0.5):
-    found = dsir.probabilities(counts, laplace)
-    np.testing.assert_allclose(found.sum(-1), 1)
-  np.testing.assert_allclose(found[0], [1.5 / 5.5, 0.5 / 5.5, 3.5 / 5.5])
+    probabilities = dsir.probabilities(counts, laplace)
+    np.testing.assert_allclose(probabilities.sum(-1), 1)
+  np.testing.assert_allclose(
+    probabilities[0], [1.5 / 5.5, 0.5 / 5.5, 3.5 / 5.5]
+  )
   with pytest.raises(ValueError, match='laplace=-1'):
     dsir.probabilities(counts, -1)
   with pytest.raises(ValueError, match='without a single token'):
@@ -120,11 +122,11 @@ def test_noise_is_a_function_of_seed_target_and_id():
 
 
 def test_noise_is_gumbel():
-  found = dsir.gumbel(0, 0, np.arange(50000) + (1 << 40))
-  assert np.isfinite(found).all()
-  assert stats.kstest(found, 'gumbel_r').pvalue > 1e-3
+  noise = dsir.gumbel(0, 0, np.arange(50000) + (1 << 40))
+  assert np.isfinite(noise).all()
+  assert stats.kstest(noise, 'gumbel_r').pvalue > 1e-3
   # Neighbouring ids and seeds are not alike.
-  assert abs(np.corrcoef(found[1:], found[:-1])[0, 1]) < 0.02
+  assert abs(np.corrcoef(noise[1:], noise[:-1])[0, 1]) < 0.02
   seeds = [dsir.gumbel(s, 0, np.array([7]))[0] for s in range(3000)]
   assert stats.kstest(seeds, 'gumbel_r').pvalue > 1e-3
 
@@ -236,7 +238,7 @@ def test_kl():
   p, q = np.array([0.5, 0.5, 0.0]), np.array([0.25, 0.25, 0.5])
   assert dsir.kl_divergence(p, q) == pytest.approx(np.log(2), abs=1e-6)
   assert dsir.kl_divergence(p, p) == 0
-  found = dsir.kl_reduction(np.stack([p, q]), q, p)
+  reduction = dsir.kl_reduction(np.stack([p, q]), q, p)
   one = dsir.kl_divergence(p, q)
   other = -dsir.kl_divergence(q, p)
-  assert found == pytest.approx((one + other) / 2)
+  assert reduction == pytest.approx((one + other) / 2)

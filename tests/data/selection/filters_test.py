@@ -6,9 +6,9 @@ from glue_jax.data.selection import filters
 
 
 def test_figures():
-  found = filters.quality(['the', 'cat', '.', '3', 'cat'])
-  assert found == filters.Quality(5, 0.4, 0.6, 0.8)
-  assert not found.good
+  quality = filters.quality(['the', 'cat', '.', '3', 'cat'])
+  assert quality == filters.Quality(5, 0.4, 0.6, 0.8)
+  assert not quality.good
   assert filters.quality([]).good is False
 
 

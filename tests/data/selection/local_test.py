@@ -148,12 +148,12 @@ def test_the_fit_stops_at_the_same_document(corpora, tmp_path, limit):
       if total <= limit:
         counts += dsir.bucket_counts(ids, run.settings.buckets)
       total += len(ids)
-  found, before = 0, 0
+  fitted, before = 0, 0
   for piece in files.cut(run.raw, 7):
     totals = pieces.total(piece, run.settings)
-    found += pieces.fitted_counts(piece, run.settings, totals, before, limit)
+    fitted += pieces.fitted_counts(piece, run.settings, totals, before, limit)
     before += totals.grams
-  np.testing.assert_array_equal(found, counts)
+  np.testing.assert_array_equal(fitted, counts)
 
 
 def die_once(marker, value):

@@ -96,11 +96,11 @@ def test_scores_are_those_of_sets(tmp_path):
   def predict(batch):
     return {'logits': logits[np.maximum(batch['idx'], 0)]}
 
-  found, predictions = evaluate.evaluate(predict, batches, SECTORS, table)
-  assert found['exact_accuracy'] == pytest.approx(2 / 3)
-  assert next(iter(found)) == 'macro_f1' and found['loss'] > 0
+  metrics, predictions = evaluate.evaluate(predict, batches, SECTORS, table)
+  assert metrics['exact_accuracy'] == pytest.approx(2 / 3)
+  assert next(iter(metrics)) == 'macro_f1' and metrics['loss'] > 0
   # Three classes of eleven are ever right; the others count 0.
-  assert found['macro_f1'] == pytest.approx(3 / 11)
+  assert metrics['macro_f1'] == pytest.approx(3 / 11)
   records = list(predictions.records())
   assert records[0]['prediction'] == ['Food Security', 'WASH']
   assert records[1]['prediction'] == records[1]['label'] == []

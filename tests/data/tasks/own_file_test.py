@@ -124,8 +124,8 @@ seq_mode: strict
     (['in', 'Rome'], [0, 3], (6,)),
   ]
   tokenizer = wordpiece.train(['Anna sings in Rome'], 60)
-  found = features.tokenize(tables[0], tokenizer)
-  kept = found.token_labels[found.token_labels != -100]
+  examples = features.tokenize(tables[0], tokenizer)
+  kept = examples.token_labels[examples.token_labels != -100]
   assert kept.tolist() == tables[0].rows[0]['label']
   with pytest.raises(ValueError, match="task.yaml:8: seq_mode: 'loose'"):
     make(tmp_path, text.replace('strict', 'loose'))

@@ -70,7 +70,7 @@ def test_every_gate_is_here():
 @pytest.mark.parametrize('inside', [True, False])
 def test_sparse_dispatch_is_dense_dispatch(inside):
   x, context = inputs()
-  found = {}
+  gradients = {}
   params = initialised(layer(inside=inside), x, context)
   for dispatch in ('dense', 'sparse'):
     ffn = layer(dispatch=dispatch, inside=inside)
@@ -78,8 +78,8 @@ def test_sparse_dispatch_is_dense_dispatch(inside):
     def loss(params, x, ffn=ffn):
       return jnp.sum(jnp.sin(run(ffn, params, x, context)[0]))
 
-    found[dispatch] = jax.jit(jax.value_and_grad(loss, (0, 1)))(params, x)
-  for a, b in zip(*(jax.tree.leaves(v) for v in found.values())):
+    gradients[dispatch] = jax.jit(jax.value_and_grad(loss, (0, 1)))(params, x)
+  for a, b in zip(*(jax.tree.leaves(v) for v in gradients.values())):
     np.testing.assert_allclose(a, b, atol=2e-5, rtol=1e-5)
 
 

@@ -52,19 +52,19 @@ def inputs(layers, dtype):
 
 
 def pairs(variant, train, frozen, mask):
-  found = []
+  functions = []
   for learns, fixed in zip(train, frozen):
     w = learns | fixed
     whole, beside = (
       functools.partial(block, w, mask),
       functools.partial(side, w),
     )
-    found.append(
+    functions.append(
       {'meft1': (whole, beside), 'meft2': (beside, whole)}.get(
         variant, (whole, whole)
       )
     )
-  return found
+  return functions
 
 
 def gradients(variant, layers, dtype, segment):
@@ -85,12 +85,12 @@ def gradients(variant, layers, dtype, segment):
     return run(coupling.ordinary), run(back)
 
   train, frozen, mask, x = inputs(layers, dtype)
-  (theirs, expected), (ours, found) = both(train, x, frozen, mask)
+  (theirs, expected), (ours, actual) = both(train, x, frozen, mask)
   np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-  return expected, found
+  return expected, actual
 
 
-def worst(expected, found):
+def worst(expected, actual):
   """Largest relative error in norm of any layer's gradients."""
 
   def norm(t):
@@ -98,7 +98,9 @@ def worst(expected, found):
       sum(np.square(np.float64(x)).sum() for x in jax.tree.leaves(t))
     )
 
-  layers = zip([*expected[0], expected[1]], [*found[0], found[1]], strict=True)
+  layers = zip(
+    [*expected[0], expected[1]], [*actual[0], actual[1]], strict=True
+  )
   return max(
     norm(jax.tree.map(lambda x, y: x - y, a, b)) / norm(a) for a, b in layers
   )

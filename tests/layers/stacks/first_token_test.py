@@ -42,11 +42,11 @@ def test_logits_and_gradients_are_those_of_the_whole_stack(fused):
 
   run = jax.jit(jax.value_and_grad(loss, 1, has_aux=True), static_argnums=0)
   (_, theirs), gradients = run(plain, params)
-  (_, ours), found = run(first, params)
+  (_, ours), by_leaf = run(first, params)
   np.testing.assert_allclose(ours, theirs, atol=1e-6)
-  found = tree.flatten(found)
+  by_leaf = tree.flatten(by_leaf)
   for name, value in tree.flatten(gradients).items():
-    np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(by_leaf[name], value, atol=1e-5, err_msg=name)
 
 
 def test_only_one_position_of_the_last_block_is_computed():

@@ -56,8 +56,10 @@ def gradients(apply, params):
     logits = apply(tree.merge(train, frozen), BATCH, True, key)['logits']
     return (logits.astype(jnp.float32) * jnp.arange(6.0).reshape(2, 3)).sum()
 
-  value, found = jit(jax.value_and_grad(loss))(train, frozen, jax.random.key(3))
-  return value, tree.flatten(found)
+  value, by_leaf = jit(jax.value_and_grad(loss))(
+    train, frozen, jax.random.key(3)
+  )
+  return value, tree.flatten(by_leaf)
 
 
 @pytest.mark.parametrize('variant', VARIANTS)
@@ -74,14 +76,14 @@ def test_gradients_with_dropout_are_those_of_the_ordinary_pass(variant):
   )
   value, expected = gradients(make(layers=0), params)
   for options in (dict(), dict(layers=1)):
-    again, found = gradients(make(**options), params)
+    again, actual = gradients(make(**options), params)
     assert again == value
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     for name, x in expected.items():
       scale = float(jnp.abs(x).max())
       assert scale > 0, name
       np.testing.assert_allclose(
-        found[name], x, atol=1e-3 * scale, err_msg=name
+        actual[name], x, atol=1e-3 * scale, err_msg=name
       )
 
 
@@ -124,8 +126,8 @@ def test_bfloat16_blocks_keep_float32_streams():
   assert error.dtype == jnp.float32 and error.shape == (1,)
   # With streams in bfloat16 the first of two layers would be off by 0.04 x 10.
   assert float(error[0]) < 0.02
-  _, found = gradients(apply, params)
-  assert all(np.isfinite(x).all() for x in found.values())
+  _, by_leaf = gradients(apply, params)
+  assert all(np.isfinite(x).all() for x in by_leaf.values())
 
 
 @pytest.mark.parametrize(

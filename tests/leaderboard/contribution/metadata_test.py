@@ -14,19 +14,21 @@ def valid():
   return json.loads(json.dumps(invented_board.metadata('m', ['t'], [0, 1])))
 
 
-def parse(found, method='m'):
-  text = found if isinstance(found, str) else json.dumps(found, indent=1)
+def parse(document, method='m'):
+  text = (
+    document if isinstance(document, str) else json.dumps(document, indent=1)
+  )
   return metadata.parse(text.encode(), 'm.json', method, safety.DEFAULT)
 
 
-def put(found, path, value):
+def put(document, path, value):
   *parents, last = path.split('.')
   for part in parents:
-    found = found[part]
+    document = document[part]
   if value is None:
-    del found[last]
+    del document[last]
   else:
-    found[last] = value
+    document[last] = value
 
 
 def test_valid_metadata_is_returned_as_it_stands():
@@ -35,18 +37,18 @@ def test_valid_metadata_is_returned_as_it_stands():
 
 def test_every_key_is_required_but_the_named_ones():
   for key in valid():
-    found = valid()
-    del found[key]
+    document = valid()
+    del document[key]
     with pytest.raises(Refused, match=f'lacks {key}'):
-      parse(found)
+      parse(document)
   for key in valid()['runs']['t']:
-    found = valid()
-    del found['runs']['t'][key]
+    document = valid()
+    del document['runs']['t'][key]
     with pytest.raises(Refused, match=f'metadata.runs.t lacks {key}'):
-      parse(found)
-  found = valid()
-  del found['runs']['t']['train']['peak_memory_bytes']
-  parse(found)
+      parse(document)
+  document = valid()
+  del document['runs']['t']['train']['peak_memory_bytes']
+  parse(document)
 
 
 @pytest.mark.parametrize(
@@ -95,17 +97,17 @@ def test_every_key_is_required_but_the_named_ones():
   ],
 )
 def test_odd_values_are_refused_with_their_key(path, value, what):
-  found = valid()
-  put(found, path, value)
+  document = valid()
+  put(document, path, value)
   with pytest.raises(Refused, match=what) as error:
-    parse(found)
+    parse(document)
   assert str(error.value).startswith('m.json:')
 
 
 def test_the_line_of_a_problem_is_named():
-  found = valid()
-  found['date'] = 'yesterday'
-  text = json.dumps(found, indent=1)
+  document = valid()
+  document['date'] = 'yesterday'
+  text = json.dumps(document, indent=1)
   line = text[: text.index('"date"')].count('\n') + 1
   with pytest.raises(Refused, match=f'm.json:{line}: metadata.date'):
     parse(text)

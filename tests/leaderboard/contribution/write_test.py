@@ -72,12 +72,12 @@ def test_a_run_becomes_a_contribution_without_problems(home):
   files = write.write(folder, [a_run()], AUTHOR)
   assert files == ['metadata.json', 'rte/seeds/0/predictions.jsonl', 'run.sh']
   assert boards.problems(home, folder) == []
-  found = json.loads((folder / 'metadata.json').read_text())
-  assert found['base_checkpoint'] == 'minilm'
-  assert found['date'] == '2026-02-03' and found['packages'] == {
+  metadata = json.loads((folder / 'metadata.json').read_text())
+  assert metadata['base_checkpoint'] == 'minilm'
+  assert metadata['date'] == '2026-02-03' and metadata['packages'] == {
     'jax': '0.10.2'
   }
-  run = found['runs']['rte']
+  run = metadata['runs']['rte']
   assert run['params_total'] == 1000 and run['params_trainable'] == 50
   assert run['params_stored_per_task'] == 50
   assert run['train'] == {
@@ -110,8 +110,8 @@ def test_a_method_grows_by_seeds(home):
   assert run['train']['seconds'] == pytest.approx(11.0)  # the mean of one seed
   assert run['train']['peak_memory_bytes'] == 10**9 + 2
   assert (folder / 'run.sh').read_text().count('python -m launch.train') == 3
-  found = check.read(folder)
-  parsed = check.load(found, registry.load(home))
+  contribution = check.read(folder)
+  parsed = check.load(contribution, registry.load(home))
   assert list(parsed['rte']) == [0, 1, 2]
   assert parsed['rte'][1].tolist() != parsed['rte'][0].tolist()
 
@@ -167,13 +167,13 @@ def test_predictions_of_other_rows_are_refused_by_the_check(home):
 def test_metadata_that_contradicts_the_files_is_refused(home, fields, what):
   folder = home / 'contributions/tiny'
   write.write(folder, [a_run()], AUTHOR)
-  found = json.loads((folder / 'metadata.json').read_text())
-  found['runs']['rte'] |= fields
-  boards.change(folder / 'metadata.json', runs=found['runs'])
+  metadata = json.loads((folder / 'metadata.json').read_text())
+  metadata['runs']['rte'] |= fields
+  boards.change(folder / 'metadata.json', runs=metadata['runs'])
   (problem,) = boards.problems(home, folder)
   assert what in problem
-  found['runs'] = {'mrpc': found['runs']['rte']}
-  boards.change(folder / 'metadata.json', runs=found['runs'])
+  metadata['runs'] = {'mrpc': metadata['runs']['rte']}
+  boards.change(folder / 'metadata.json', runs=metadata['runs'])
   problems = boards.problems(home, folder)
   assert any('runs lacks rte' in line for line in problems)
   assert any("without predictions: ['mrpc']" in line for line in problems)
@@ -186,8 +186,8 @@ def test_runs_are_found_by_seed_and_a_missing_one_is_named(tmp_path):
     (folder / 'run.json').write_text('{}')
     begun = {'config': {}, 'seed': seed}
     (folder / 'config.json').write_text(json.dumps(begun))
-  found = write.find_runs([tmp_path / 'rte'])
-  assert [path.name for path in found] == ['seed_0', 'seed_1']
+  runs = write.find_runs([tmp_path / 'rte'])
+  assert [path.name for path in runs] == ['seed_0', 'seed_1']
   assert len(write.find_runs([tmp_path / 'rte'], 1)) == 1
   with pytest.raises(ValueError, match='no workdir of a run'):
     write.find_runs([tmp_path])
@@ -197,8 +197,8 @@ def test_runs_are_found_by_seed_and_a_missing_one_is_named(tmp_path):
 
 
 def test_entries_follow_the_task_records():
-  found = gold.entries(by_name.get('mnli'))
-  assert [entry.name for entry in found.values()] == [
+  entries = gold.entries(by_name.get('mnli'))
+  assert [entry.name for entry in entries.values()] == [
     'mnli_matched',
     'mnli_mismatched',
   ]

@@ -22,8 +22,8 @@ def test_optima_are_those_of_all_permutations(size):
     least = min(costs.values())
     best = sorted(order for order in costs if costs[order] == least)
     assert kemeny.optima(scores) == best
-    found = kemeny.consensus(scores)
-    assert (found.cost, found.exact) == (least, True)
+    consensus = kemeny.consensus(scores)
+    assert (consensus.cost, consensus.exact) == (least, True)
     count = borda.borda(scores)
 
     def inversions(order, count=count):
@@ -31,7 +31,7 @@ def test_optima_are_those_of_all_permutations(size):
         count[a] < count[b] for a, b in itertools.combinations(order, 2)
       )
 
-    assert found.order == min((inversions(o), o) for o in best)[1]
+    assert consensus.order == min((inversions(o), o) for o in best)[1]
 
 
 def test_the_cost_counts_the_votes_against():
@@ -53,11 +53,11 @@ def test_a_condorcet_winner_is_first_where_borda_fails():
 def test_never_worse_than_borda(size):
   scores = np.random.default_rng(size).normal(size=(size, 9))
   wins = kemeny.pairwise_wins(scores)
-  found = kemeny.consensus(scores)
-  assert sorted(found.order) == list(range(size))
-  assert found.exact == (size <= kemeny.EXACT)
-  assert found.cost == kemeny.cost(wins, found.order)
-  assert found.cost <= kemeny.cost(wins, np.argsort(-borda.borda(scores)))
+  consensus = kemeny.consensus(scores)
+  assert sorted(consensus.order) == list(range(size))
+  assert consensus.exact == (size <= kemeny.EXACT)
+  assert consensus.cost == kemeny.cost(wins, consensus.order)
+  assert consensus.cost <= kemeny.cost(wins, np.argsort(-borda.borda(scores)))
 
 
 def test_the_local_search_finds_the_optimum_of_small_tables(monkeypatch):
@@ -66,8 +66,8 @@ def test_the_local_search_finds_the_optimum_of_small_tables(monkeypatch):
   exact = [kemeny.consensus(scores).cost for scores in tables]
   monkeypatch.setattr(kemeny, 'EXACT', 2)
   near = [kemeny.consensus(scores) for scores in tables]
-  assert not any(found.exact for found in near)
-  gaps = [found.cost - cost for found, cost in zip(near, exact)]
+  assert not any(local.exact for local in near)
+  gaps = [local.cost - cost for local, cost in zip(near, exact)]
   assert min(gaps) >= 0 and np.mean(np.array(gaps) == 0) >= 0.75
   with pytest.raises(ValueError, match='at most 2'):
     kemeny.optima(tables[0])

@@ -116,14 +116,14 @@ def test_unknown_columns_and_missing_file(write, tmp_path):
 
 def test_incomplete_systems_stand_below_the_line(write):
   table = score_table.read(write(CSV), lower=['loss'])
-  found = ranking.rank(table, draws=50)
-  assert found.systems == ('good', 'fair', 'poor', 'odd')
-  assert found.place == (1, 2, 3, None)
-  assert found.kemeny == (1, 2, 3, None) and found.kemeny_exact
-  assert found.missing[-1] == ('mrpc',)
-  assert found.interval[0] == (1, 1) and found.interval[-1] is None
-  assert found.tau == pytest.approx(1)
-  shown = ranking.text(found).splitlines()
+  ranked = ranking.rank(table, draws=50)
+  assert ranked.systems == ('good', 'fair', 'poor', 'odd')
+  assert ranked.place == (1, 2, 3, None)
+  assert ranked.kemeny == (1, 2, 3, None) and ranked.kemeny_exact
+  assert ranked.missing[-1] == ('mrpc',)
+  assert ranked.interval[0] == (1, 1) and ranked.interval[-1] is None
+  assert ranked.tau == pytest.approx(1)
+  shown = ranking.text(ranked).splitlines()
   assert shown[4] == 'incomplete:' and shown[5].endswith('lacks mrpc')
   everyone = ranking.rank(table, draws=0, rank_incomplete=True)
   assert None not in everyone.place and set(everyone.interval) == {None}
@@ -141,11 +141,11 @@ def test_instances(write, level, order):
     for q in (0, 1, 2)
   }
   table = score_table.read(write(json.dumps(data), 'scores.json'))
-  found = ranking.rank(table, level, order, draws=100)
-  assert found.systems == ('2', '1', '0')
-  assert found.place == found.kemeny == found.mean_place == (1, 2, 3)
+  ranked = ranking.rank(table, level, order, draws=100)
+  assert ranked.systems == ('2', '1', '0')
+  assert ranked.place == ranked.kemeny == ranked.mean_place == (1, 2, 3)
   assert all(
-    low <= p <= high for (low, high), p in zip(found.interval, (1, 2, 3))
+    low <= p <= high for (low, high), p in zip(ranked.interval, (1, 2, 3))
   )
 
 
@@ -157,9 +157,9 @@ def test_two_systems_are_compared_task_by_task(write):
     'y': {t: values.tolist() for t, values in base.items()},
   }
   table = score_table.read(write(json.dumps(data), 'scores.json'))
-  found = ranking.compare(table, 'x', 'y', draws=50)
-  assert list(found) == ['t', 'u']
-  for gap in found.values():
+  gaps = ranking.compare(table, 'x', 'y', draws=50)
+  assert list(gaps) == ['t', 'u']
+  for gap in gaps.values():
     assert gap.low == pytest.approx(1) and gap.high == pytest.approx(1)
     assert gap.not_better == 0
   plain = score_table.read(write(CSV), columns=['rte', 'mrpc'])

@@ -75,13 +75,13 @@ def test_intervals_hold_the_place_and_shrink_with_data():
   widths = []
   for size in (10, 1000):
     tasks = [quality[:, None] + rng.normal(size=(3, size)) for _ in range(3)]
-    found = place_bootstrap.place_intervals(tasks, draws=200)
+    intervals = place_bootstrap.place_intervals(tasks, draws=200)
     place = borda.places(robustness.two_level(tasks))
-    assert np.all(found.low <= place) and np.all(place <= found.high)
-    assert found.first.sum() >= 1
-    widths.append((found.high - found.low).sum())
+    assert np.all(intervals.low <= place) and np.all(place <= intervals.high)
+    assert intervals.first.sum() >= 1
+    widths.append((intervals.high - intervals.low).sum())
   assert widths[1] < widths[0]
-  assert found.high[2] == found.low[2] == 3
+  assert intervals.high[2] == intervals.low[2] == 3
 
 
 @pytest.mark.parametrize('level', ['one', 'two'])
@@ -98,20 +98,20 @@ def test_drawn_counts_are_those_of_the_drawn_ballots(level, monkeypatch):
     yield np.bincount(used[-1], minlength=size)[:, None].astype(float)
 
   monkeypatch.setattr(place_bootstrap, '_multiplicities', once)
-  found = place_bootstrap.place_intervals(tasks, level, draws=1)
+  intervals = place_bootstrap.place_intervals(tasks, level, draws=1)
   if level == 'one':
     count = borda.borda(np.concatenate(tasks, axis=1)[:, used[0]])
   else:
     count = robustness.two_level([t[:, d] for t, d in zip(tasks, used)])
-  np.testing.assert_array_equal(found.low, borda.places(count))
+  np.testing.assert_array_equal(intervals.low, borda.places(count))
 
 
 def test_gaps_in_the_bootstrap():
   scores = np.array([[3.0, 3, 3, 3], [2, np.nan, 2, 2], [1, 1, 1, 1]])
   tasks = [column[:, None] for column in scores.T]
   complete = np.array([True, False, True])
-  found = place_bootstrap.place_intervals(tasks, draws=50, among=complete)
-  assert found.low.tolist() == [1, 2] and found.high.tolist() == [1, 2]
+  intervals = place_bootstrap.place_intervals(tasks, draws=50, among=complete)
+  assert intervals.low.tolist() == [1, 2] and intervals.high.tolist() == [1, 2]
   scores[1, 1:] = np.nan
   tasks = [column[:, None] for column in scores.T]
   with pytest.raises(ValueError, match=r'systems \[1\] have no score'):
@@ -122,13 +122,13 @@ def test_paired_bootstrap():
   rng = np.random.default_rng(0)
   first = rng.normal(size=500)
   second = first - 0.1 + 0.05 * rng.normal(size=500)
-  found = place_bootstrap.paired_bootstrap(first, second)
-  assert found.low < found.value < found.high
-  assert found.low > 0 and found.not_better == 0
+  gap = place_bootstrap.paired_bootstrap(first, second)
+  assert gap.low < gap.value < gap.high
+  assert gap.low > 0 and gap.not_better == 0
   error = 1.96 * (first - second).std() / np.sqrt(500)
-  assert found.high - found.value == pytest.approx(error, rel=0.2)
+  assert gap.high - gap.value == pytest.approx(error, rel=0.2)
   swapped = place_bootstrap.paired_bootstrap(second, first)
-  assert swapped.value == -found.value and swapped.not_better == 1
+  assert swapped.value == -gap.value and swapped.not_better == 1
   with pytest.raises(ValueError, match='shapes'):
     place_bootstrap.paired_bootstrap(first, second[:3])
   with pytest.raises(ValueError, match='finite'):

@@ -32,20 +32,20 @@ def texts(board, title='Leaderboard'):
 
 
 def pages(board):
-  found = texts(board)
-  return {n: markup.Page(t) for n, t in found.items() if n.endswith('.html')}
+  files = texts(board)
+  return {n: markup.Page(t) for n, t in files.items() if n.endswith('.html')}
 
 
 def test_there_is_a_page_for_every_task_and_method(built):
   _, board = built
-  found = texts(board)
+  files = texts(board)
   for name in ('index', 'about', 'refused'):
-    assert f'{name}.html' in found
+    assert f'{name}.html' in files
   for i in range(4):
-    assert f'tasks/task-{i}.html' in found
-    assert f'methods/method-{i}.html' in found
-    assert f'tasks/task-{i}-methods.csv' in found
-    assert f'methods/method-{i}-scores.json' in found
+    assert f'tasks/task-{i}.html' in files
+    assert f'methods/method-{i}.html' in files
+    assert f'tasks/task-{i}-methods.csv' in files
+    assert f'methods/method-{i}-scores.json' in files
 
 
 def test_a_rebuild_writes_nothing_and_removes_what_went(built, tmp_path):
@@ -85,7 +85,7 @@ def test_folders_in_another_order_give_the_same_bytes(built, tmp_path):
 
 def test_every_link_leads_to_a_file_and_an_id(built):
   _, board = built
-  found, read = texts(board), pages(board)
+  files, read = texts(board), pages(board)
   count = 0
   for name, page in read.items():
     assert len(page.ids) == len(set(page.ids)), name
@@ -96,7 +96,7 @@ def test_every_link_leads_to_a_file_and_an_id(built):
       path, _, anchor = href.partition('#')
       target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
       target = target if path else name
-      assert target in found, (name, href)
+      assert target in files, (name, href)
       assert not anchor or anchor in read[target].ids, (name, href)
       count += 1
   assert count > 100
@@ -150,8 +150,8 @@ def test_tables_are_sorted_by_score_without_javascript(built):
 
 def test_downloads_have_full_precision_and_costs(built):
   _, board = built
-  found = texts(board)
-  (first, *_) = csv.DictReader(io.StringIO(found['index-methods.csv']))
+  files = texts(board)
+  (first, *_) = csv.DictReader(io.StringIO(files['index-methods.csv']))
   cell = board.methods['method-0'].cells['task-0']
   assert float(first['task-0']) == 100 * cell.score
   assert first['task-0_spread'] == 'sd' and first['task-0_seeds'] == '2'
@@ -159,7 +159,7 @@ def test_downloads_have_full_precision_and_costs(built):
   assert first['params_stored'] == '10000000'
   assert first['peak_memory'] == '1000000000'
   assert float(first['train_seconds']) == 400.0  # four tasks of 100 s
-  page = markup.Page(found['index.html']).text
+  page = markup.Page(files['index.html']).text
   for text in ('10M', '1 GB', '6 min 40 s'):
     assert text in page
 
@@ -179,8 +179,8 @@ def test_errors_as_scores_have_no_mean_and_stop_nothing(tmp_path):
 def test_an_empty_board_is_a_site_too(tmp_path):
   home = boards.make(tmp_path / 'board')
   shutil.rmtree(home / 'contributions/method-0')
-  found = texts(board_lib.evaluate(home))
-  assert '0 methods on 1 task' in markup.Page(found['index.html']).text
+  files = texts(board_lib.evaluate(home))
+  assert '0 methods on 1 task' in markup.Page(files['index.html']).text
 
 
 def test_a_site_is_written_to_a_folder_of_its_own_only(built, tmp_path):

@@ -47,10 +47,10 @@ def test_points_stay_inside_and_labels_clear_of_each_other(points):
 
 @pytest.mark.parametrize('low, high', [(0, 100), (0, 1), (-3, 7), (82, 85.5)])
 def test_ticks_are_few_round_and_inside(low, high):
-  found = svg.ticks(low, high)
-  assert 2 <= len(found) <= 6
-  assert all(low - 1e-9 <= t <= high + 1e-9 for t in found)
-  steps = {round(b - a, 9) for a, b in zip(found, found[1:])}
+  ticks = svg.ticks(low, high)
+  assert 2 <= len(ticks) <= 6
+  assert all(low - 1e-9 <= t <= high + 1e-9 for t in ticks)
+  steps = {round(b - a, 9) for a, b in zip(ticks, ticks[1:])}
   assert len(steps) == 1 and float(f'{steps.pop():.1g}') in (
     0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50,
   )  # fmt: skip
