@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from glue_jax.data.table import Table
-from glue_jax.metrics import scores as metrics
 from glue_jax.metrics import sequence
+from glue_jax.metrics.scores import compute
 
 
 def scores(train: Table, table: Table) -> dict[str, dict[str, float]]:
@@ -40,7 +40,7 @@ def scores(train: Table, table: Table) -> dict[str, dict[str, float]]:
   for name, predict in BASELINES[task.kind].items():
     predictions, labels = predict(train, table), table.labels()
     if task.kind == 'classification':
-      scored[name] = metrics.compute(task.metrics, predictions, labels)
+      scored[name] = compute(task.metrics, predictions, labels)
       continue
     every = sequence.sequence_scores(
       predictions, [task.label_names(row) for row in labels], task.seq_mode

@@ -22,7 +22,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from glue_jax.data.readers import conll, polish, rows, superglue, tfds
-from glue_jax.data.readers import files as readers
+from glue_jax.data.readers.files import (
+  Log,
+  read_csv,
+  read_jsonl,
+  read_squad,
+  read_tsv,
+)
 from glue_jax.data.table import Table
 from glue_jax.data.tasks import synthetic
 from glue_jax.data.tasks.task import Cut, Task
@@ -92,12 +98,12 @@ def _read(task, split, data_dir, files, bad_rows, seed) -> Table:
   name = named.get(split)
   folder = None if name else tfds.find(task, root)
   if folder:
-    log, style = readers.Log(folder, bad_rows == 'drop'), 'tfds'
+    log, style = Log(folder, bad_rows == 'drop'), 'tfds'
     converted = _convert_tfds(task, split, folder, log)
     path = folder
   else:
     path = find_file(task, split, root, name)
-    log = readers.Log(path, bad_rows == 'drop')
+    log = Log(path, bad_rows == 'drop')
     style, converted = _read_file(task, split, path, log)
   notes = (*log.all_notes(), *_count_note(task, split, len(converted), path))
   labelled = task.kind == 'span' or converted[0]['label'] is not None
@@ -132,7 +138,7 @@ def from_records(
     blank = {'id': str(number - 1), 'title': '', 'is_impossible': False}
     blank['answers'] = {'text': [], 'answer_start': []}
     filled.append((number, {**blank, **record}))
-  log = readers.Log(pathlib.Path(source))
+  log = Log(pathlib.Path(source))
   converted = rows.convert(hidden, 'own', filled, log, names)
   return Table(task, 'own', converted, source, 'rows', False)
 
@@ -239,15 +245,15 @@ def _read_file(task, split, path, log):
       needed = tuple(names[n] for n in task.columns)
       if split not in task.test_splits:
         needed, headerless = (*needed, task.tsv.label), task.tsv.headerless
-    records = readers.read_tsv(path, log, needed, headerless)
+    records = read_tsv(path, log, needed, headerless)
   elif style == 'jsonl' and task.style in superglue.LAYOUTS:
     records = superglue.read(path, log, task.style)
   elif style == 'csv':
-    records = readers.read_csv(path, log, needed)
+    records = read_csv(path, log, needed)
   elif style == 'jsonl' and task.kind != 'span':
-    records = readers.read_jsonl(path, log, needed)
+    records = read_jsonl(path, log, needed)
   elif style == 'json' and task.kind == 'span':
-    style, records = 'squad', readers.read_squad(path, log)
+    style, records = 'squad', read_squad(path, log)
   else:
     raise ValueError(
       f'{path}: no reader for {style!r} files of a {task.kind} task; expected '

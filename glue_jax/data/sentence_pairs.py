@@ -18,8 +18,8 @@ import numpy as np
 from glue_jax.data import segments
 from glue_jax.data.cache import cached
 from glue_jax.data.examples import Examples
-from glue_jax.data.readers import files as readers
 from glue_jax.data.readers import texts
+from glue_jax.data.readers.files import Log, lines_or_blank
 from glue_jax.data.tokenizing import Tokenizer
 
 LABELS = ('next', 'swapped', 'other')
@@ -125,8 +125,8 @@ def _pairs(files, tokenizer, max_length, copies, read, seed) -> Examples:
 
 def _by_rule(path) -> list[str]:
   sentences, paragraph = [], []
-  log = readers.Log(path)
-  for _, text in (*readers.lines_or_blank(path, log), (0, '')):
+  log = Log(path)
+  for _, text in (*lines_or_blank(path, log), (0, '')):
     if text:
       paragraph.append(text.strip())
     elif paragraph:

@@ -24,11 +24,10 @@ import numpy as np
 from glue_jax.leaderboard import registry as registry_lib
 from glue_jax.leaderboard import safety, scoring
 from glue_jax.leaderboard.contribution import check
-from glue_jax.leaderboard.ranking import borda as ranks
-from glue_jax.leaderboard.ranking import kemeny
+from glue_jax.leaderboard.ranking import borda, kemeny
 from glue_jax.leaderboard.registry import Registry
-from glue_jax.leaderboard.scoring import Cell
-from glue_jax.metrics import scores as metrics
+from glue_jax.leaderboard.scoring import Score
+from glue_jax.metrics import scores
 from glue_jax.reporting import files
 
 _CODE = (
@@ -52,9 +51,9 @@ class Method:
 
   Attributes:
     name: folder name.
-    metadata: as of `schema.parse`; it holds no score.
+    metadata: as of `metadata.parse`; it holds no score.
     scripts: {file name: text}, only shown.
-    cells: {task: Cell}.
+    cells: {task: Score}.
     complete: it has every task of the leaderboard.
     averages: {board: Average} where it has the board's tasks.
     score: mean over tasks of the primary metric; None if incomplete, or if
@@ -65,9 +64,9 @@ class Method:
   name: str
   metadata: Mapping[str, Any]
   scripts: Mapping[str, str]
-  cells: Mapping[str, Cell]
+  cells: Mapping[str, Score]
   complete: bool = False
-  averages: dict[str, metrics.Average] = dataclasses.field(default_factory=dict)
+  averages: dict[str, scores.Average] = dataclasses.field(default_factory=dict)
   score: float | None = None
   borda: int | None = None
   kemeny: int | None = None
@@ -102,7 +101,7 @@ class Board:
       methods = [m for m in self.methods.values() if task in m.cells]
       methods.sort(key=lambda m: (sign * m.cells[task].score, m.name))
       values = [-sign * m.cells[task].score for m in methods]
-      places = ranks.places(np.array(values)) if methods else ()
+      places = borda.places(np.array(values)) if methods else ()
       names = [m.name for m in methods]
       self._ranked[task] = methods, dict(zip(names, map(int, places)))
     return self._ranked[task][0]
@@ -247,7 +246,7 @@ def _scored(path, registry, cache, limits):
 
 def _key(contribution: check.Contribution, registry: Registry) -> str:
   digest = hashlib.sha256()
-  top = pathlib.Path(metrics.__file__).parents[1]
+  top = pathlib.Path(scores.__file__).parents[1]
   for name in _CODE:
     digest.update((top / name).read_bytes())
   for task in sorted(contribution.files):
@@ -258,7 +257,7 @@ def _key(contribution: check.Contribution, registry: Registry) -> str:
   return digest.hexdigest()
 
 
-def _save(path: pathlib.Path, cells: Mapping[str, Cell]) -> None:
+def _save(path: pathlib.Path, cells: Mapping[str, Score]) -> None:
   """Keeps cells as arrays and JSON."""
   records: list[dict] = []
   arrays: dict[str, Any] = {}
@@ -282,7 +281,7 @@ def _save(path: pathlib.Path, cells: Mapping[str, Cell]) -> None:
     np.savez(file, records=np.frombuffer(text, np.uint8), **arrays)
 
 
-def _load(path: pathlib.Path) -> dict[str, Cell] | None:
+def _load(path: pathlib.Path) -> dict[str, Score] | None:
   """Kept cells; None if there are none or the file is damaged."""
   if not path.is_file():
     return None
@@ -291,7 +290,7 @@ def _load(path: pathlib.Path) -> dict[str, Cell] | None:
       arrays = {name: file[name] for name in file.files}
     records = json.loads(arrays['records'].tobytes())
     return {
-      record['task']: Cell(
+      record['task']: Score(
         seeds=tuple(record['seeds']),
         values={k: tuple(v) for k, v in record['values'].items()},
         primary=record['primary'],
@@ -324,8 +323,9 @@ def _rank(board: Board) -> None:
     if method.complete and all(
       entries[t].higher_is_better for t in board.tasks
     ):
-      scores = [method.cells[task].score for task in board.tasks]
-      method.score = float(np.mean(scores))
+      method.score = float(
+        np.mean([method.cells[task].score for task in board.tasks])
+      )
   complete = [m for m in board.methods.values() if m.complete]
   if not complete:
     return
@@ -336,7 +336,7 @@ def _rank(board: Board) -> None:
       for m in complete
     ]
   )
-  for method, place in zip(complete, ranks.places(ranks.borda(points))):
+  for method, place in zip(complete, borda.places(borda.borda(points))):
     method.borda = int(place)
   consensus = kemeny.consensus(points)
   board.kemeny_exact = bool(consensus.exact)

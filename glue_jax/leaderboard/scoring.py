@@ -15,14 +15,13 @@ import numpy as np
 
 from glue_jax.leaderboard import score_bootstrap
 from glue_jax.leaderboard.registry import Entry, Gold
-from glue_jax.metrics import scores as metrics
-from glue_jax.metrics import squad
+from glue_jax.metrics import scores, squad
 
 LARGEST_CONFUSION = 6  # classes of a matrix that is shown
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Cell:
+class Score:
   """What one method reaches on one task, S seeds, n examples.
 
   Attributes:
@@ -105,7 +104,7 @@ def score_one(entry: Entry, gold: Gold, predictions: Any) -> dict[str, float]:
     return {name: float(np.mean(rows[name])) for name in entry.metrics}
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', UserWarning)  # constant: 0, as documented
-    return metrics.compute(entry.metrics, predictions, gold.labels, gold.groups)
+    return scores.compute(entry.metrics, predictions, gold.labels, gold.groups)
 
 
 def text_rows(
@@ -146,7 +145,7 @@ def draws_of(entry: Entry, gold: Gold, predictions: Any) -> np.ndarray:
   )
 
 
-def score(entry: Entry, gold: Gold, runs: Mapping[int, Any]) -> Cell:
+def score(entry: Entry, gold: Gold, runs: Mapping[int, Any]) -> Score:
   """Scores all seeds of a method on a task.
 
   Args:
@@ -169,10 +168,10 @@ def score(entry: Entry, gold: Gold, runs: Mapping[int, Any]) -> Cell:
         np.add.at(counts, (gold.labels, predictions), 1)
       table = tuple(map(tuple, counts.tolist()))
   values = {m: tuple(one[m] for one in metrics) for m in entry.metrics}
-  return Cell(seeds, values, entry.primary, draws, right, table)
+  return Score(seeds, values, entry.primary, draws, right, table)
 
 
-def compare(first: Cell, second: Cell) -> Comparison:
+def compare(first: Score, second: Score) -> Comparison:
   """Compares two methods on one task, example by example."""
   differences = first.draws - second.draws
   low, high = score_bootstrap.interval(differences)
@@ -209,8 +208,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 _BOARDS: dict[str, tuple[Callable, Mapping[str, tuple[str, ...]]]] = {
-  'glue': (metrics.glue_average, metrics.GLUE_COLUMNS),
-  'superglue': (metrics.superglue_average, metrics.SUPERGLUE_COLUMNS),
+  'glue': (scores.glue_average, scores.GLUE_COLUMNS),
+  'superglue': (scores.superglue_average, scores.SUPERGLUE_COLUMNS),
 }
 
 
@@ -241,7 +240,7 @@ def average(
   board: str,
   means: Mapping[str, Mapping[str, float]],
   registered: Sequence[str],
-) -> metrics.Average | None:
+) -> scores.Average | None:
   """A benchmark's average over the tasks that the registry has.
 
   Args:
@@ -258,8 +257,8 @@ def average(
     name.removesuffix('_matched').removesuffix('_mismatched')
     for name in registered
   }
-  scores = board_columns(board, means)
+  by_column = board_columns(board, means)
   wanted = [task for task in columns if task in has]
-  if not wanted or any(task not in scores for task in wanted):
+  if not wanted or any(task not in by_column for task in wanted):
     return None
-  return function(scores, [task for task in columns if task not in has])
+  return function(by_column, [task for task in columns if task not in has])

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from glue_jax.data.selection import texts as files
+from glue_jax.data.selection import corpus_files
 from launch.benchmarks.parts import rows
 
 FLAGS = flags.FLAGS
@@ -74,10 +74,10 @@ def generated(count: int, length: int, seed: int) -> Iterator[str]:
 
 def chunks(paths: Sequence[str], length: int) -> Iterator[str]:
   """Yields the words of text files, `length` at a time; rests are dropped."""
-  for source in files.find(paths):
+  for source in corpus_files.find(paths):
     words: list[str] = []
-    (piece,) = files.cut([source], 1)
-    for batch in files.batches(piece, files.Documents()):
+    (piece,) = corpus_files.cut([source], 1)
+    for batch in corpus_files.batches(piece, corpus_files.Documents()):
       for text in batch.texts:
         words += text.split()
       whole = len(words) - len(words) % length

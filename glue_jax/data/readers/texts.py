@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from glue_jax.data.readers import files as readers
+from glue_jax.data.readers.files import Log, lines_or_blank, read_bytes
 
 NO_LIMIT = 1 << 30  # tokens: more than any line has
 
@@ -37,8 +37,8 @@ def read_lines(files: Sequence[pathlib.Path]) -> Iterator[str]:
     ValueError: NUL or invalid UTF-8, with file and line; an empty file.
   """
   for path in files:
-    log = readers.Log(path)
-    for _, text in readers.lines_or_blank(path, log):
+    log = Log(path)
+    for _, text in lines_or_blank(path, log):
       if text:
         yield text
 
@@ -47,5 +47,5 @@ def digest(files: Sequence[pathlib.Path]) -> str:
   """Hash of the files' contents, in hex digits."""
   sha = hashlib.sha256()
   for path in files:
-    sha.update(readers.read_bytes(path) + b'\0')
+    sha.update(read_bytes(path) + b'\0')
   return sha.hexdigest()

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from glue_jax.data.selection import beam_files as storage
-from glue_jax.data.selection import dsir
+from glue_jax.data.selection import corpus_files, dsir
 from glue_jax.data.selection import pieces as selection_pieces
 from glue_jax.data.selection import run as selection_run
-from glue_jax.data.selection import texts as files
 
 # Beam's default runner would look for a program to download.
 LOCAL = '--runner=FnApiRunner'
@@ -85,7 +84,7 @@ def build(pipeline: Any, run: selection_run.Run, out: str, shards: int) -> None:
   """Adds the selection to a pipeline."""
   beam = storage.import_beam()
   one, many = beam.pvalue.AsSingleton, beam.pvalue.AsList
-  pieces = files.cut(run.raw, shards)
+  pieces = corpus_files.cut(run.raw, shards)
   start = pipeline | 'start' >> beam.Create([None])
   raw = pipeline | 'raw' >> beam.Create(pieces) | beam.Reshuffle()
   totals = raw | 'scan' >> beam.Map(_total, run.settings)
@@ -126,15 +125,15 @@ def build(pipeline: Any, run: selection_run.Run, out: str, shards: int) -> None:
   )
 
 
-def _target_pieces(run, shards: int) -> list[tuple[int, files.Piece]]:
+def _target_pieces(run, shards: int) -> list[tuple[int, corpus_files.Piece]]:
   return [
     (target, piece)
     for target, corpus in enumerate(run.targets)
-    for piece in files.cut(corpus, shards)
+    for piece in corpus_files.cut(corpus, shards)
   ]
 
 
-def _total(piece: files.Piece, settings):
+def _total(piece: corpus_files.Piece, settings):
   return piece, selection_pieces.total(piece, settings, storage.open_file)
 
 
@@ -344,7 +343,7 @@ def _figures(chosen, run, taken) -> dict[str, np.ndarray]:
   sums: dict[str, np.ndarray] = {}
   at, hasher = 0, run.settings.hasher()
   documents = run.settings.documents
-  for batch in files.batches(chosen.piece, documents, storage.open_file):
+  for batch in corpus_files.batches(chosen.piece, documents, storage.open_file):
     block = slice(at, at + len(batch.texts))
     at = block.stop
     members = {name: marks[block] > 0 for name, marks in taken.items()}

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from glue_jax.data.selection import texts as files
+from glue_jax.data.selection import corpus_files
 
 
 def import_beam() -> Any:
@@ -37,8 +37,8 @@ def open_file(path: str) -> Any:
   return systems.open(path, compression_type=plain)
 
 
-def find(patterns: Sequence[str]) -> list[files.Source]:
-  """Files of a corpus on any of Beam's file systems; see `selection_io.find`.
+def find(patterns: Sequence[str]) -> list[corpus_files.CorpusFile]:
+  """Files of a corpus on any of Beam's file systems; see `corpus_files.find`.
 
   A folder stands for the files in it with the usual endings.
 
@@ -49,25 +49,25 @@ def find(patterns: Sequence[str]) -> list[files.Source]:
   systems, _ = filesystems()
   sources = []
   for pattern in patterns:
-    endings = [f'{pattern.rstrip("/")}/**{s}' for s in files.SUFFIXES]
+    endings = [f'{pattern.rstrip("/")}/**{s}' for s in corpus_files.SUFFIXES]
     matched = _matches(systems, [pattern]) or _matches(systems, endings)
     if not matched:
-      raise files.not_found(pattern)
+      raise corpus_files.not_found(pattern)
     sources += sorted(set(matched))
-  files.check_once([source.path for source in sources])
+  corpus_files.check_once([source.path for source in sources])
   return sources
 
 
-def _matches(systems, globs: list[str]) -> list[files.Source]:
+def _matches(systems, globs: list[str]) -> list[corpus_files.CorpusFile]:
   return [
-    files.Source(m.path, m.size_in_bytes, m.last_updated_in_seconds)
+    corpus_files.CorpusFile(m.path, m.size_in_bytes, m.last_updated_in_seconds)
     for matched in systems.match(globs)
     for m in matched.metadata_list
     if not systems.exists(f'{m.path}/')
   ]
 
 
-def describe(path: str) -> files.Source:
+def describe(path: str) -> corpus_files.CorpusFile:
   """Returns what a file is now."""
   return _matches(filesystems()[0], [path])[0]
 

@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from glue_jax.data.selection import dsir, spool
+from glue_jax.data.selection import corpus_files, dsir, spool
 from glue_jax.data.selection import pieces as selection_pieces
 from glue_jax.data.selection import run as selection_run
-from glue_jax.data.selection import texts as files
 from glue_jax.reporting.files import whole
 
 _RETRIES = 3
@@ -133,8 +132,10 @@ class Local:
 
   def _fit(self):
     run = self.run
-    pieces = files.cut(run.raw, self.shards)
-    targets = [files.cut(corpus, self.workers.count) for corpus in run.targets]
+    pieces = corpus_files.cut(run.raw, self.shards)
+    targets = [
+      corpus_files.cut(corpus, self.workers.count) for corpus in run.targets
+    ]
     totals, raw = self._scan(pieces)
     parts = [p for corpus in targets for p in corpus]
     sums = self.workers.map(
@@ -251,7 +252,7 @@ class Local:
         for p, names in zip(plan.places, parts)
       ],
     )
-    selection_run.check_unchanged(self.run, files.describe)
+    selection_run.check_unchanged(self.run, corpus_files.describe)
     texts, tables = zip(*parts)
     _join(out / f'selected.{form}', b'', texts)
     header = selection_pieces.COLUMNS.encode()
@@ -301,7 +302,7 @@ def run(
     The report, see `selection_run.report`, with the seconds of each stage.
 
   Raises:
-    ValueError: bad input; see `selection_io.batches`, `selection_run.check`
+    ValueError: bad input; see `corpus_files.batches`, `run.check`
       and `selection_pieces.write`.
   """
   out = pathlib.Path(out)

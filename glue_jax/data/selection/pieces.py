@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from glue_jax.data.selection import dsir, filters
-from glue_jax.data.selection import texts as files
+from glue_jax.data.selection import corpus_files, dsir, filters
 
 FORMATS = ('txt', 'jsonl', 'txt.gz', 'jsonl.gz')
 LENGTH_BINS = 32  # upper edges: 2, 2 sqrt 2, 4, ... tokens
@@ -34,7 +33,7 @@ class Settings:
     quality: whether it must also pass the paper's quality filter.
   """
 
-  documents: files.Documents = files.Documents()
+  documents: corpus_files.Documents = corpus_files.Documents()
   n: int = 2
   buckets: int = 10000
   min_length: int = 100
@@ -60,7 +59,7 @@ class Scan:
     valid: (D,) bool, whether a document may be selected.
   """
 
-  batch: files.Batch
+  batch: corpus_files.Batch
   ids: np.ndarray
   sizes: np.ndarray
   valid: np.ndarray
@@ -93,17 +92,17 @@ def without_counts(totals: Totals) -> Totals:
 
 
 def scan(
-  piece: files.Piece,
+  piece: corpus_files.Piece,
   settings: Settings,
-  opener: files.Opener = files.open_local,
+  opener: corpus_files.Opener = corpus_files.open_local,
 ) -> Iterator[Scan]:
   """Yields the features of a piece's documents, batch after batch.
 
   Raises:
-    ValueError: see `selection_io.batches`.
+    ValueError: see `corpus_files.batches`.
   """
   hasher = settings.hasher()
-  for batch in files.batches(piece, settings.documents, opener):
+  for batch in corpus_files.batches(piece, settings.documents, opener):
     ids, sizes = hasher(batch.texts)
     valid = dsir.token_counts(sizes, settings.n) >= settings.min_length
     if settings.quality:
@@ -115,7 +114,7 @@ def scan(
 class Adder:
   """Adds up scans to the totals of their piece."""
 
-  def __init__(self, piece: files.Piece, settings: Settings):
+  def __init__(self, piece: corpus_files.Piece, settings: Settings):
     self._settings = settings
     self.totals = Totals(
       piece.index, 0, 0, 0, 0, 0, np.zeros(settings.buckets, np.int64)
@@ -133,9 +132,9 @@ class Adder:
 
 
 def total(
-  piece: files.Piece,
+  piece: corpus_files.Piece,
   settings: Settings,
-  opener: files.Opener = files.open_local,
+  opener: corpus_files.Opener = corpus_files.open_local,
 ) -> Totals:
   """Returns the sums over a piece."""
   add = Adder(piece, settings)
@@ -145,12 +144,12 @@ def total(
 
 
 def fitted_counts(
-  piece: files.Piece,
+  piece: corpus_files.Piece,
   settings: Settings,
   totals: Totals,
   before: int,
   limit: int | None,
-  opener: files.Opener = files.open_local,
+  opener: corpus_files.Opener = corpus_files.open_local,
 ) -> np.ndarray:
   """The part of a piece's counts that the raw distribution is fitted on.
 
@@ -223,7 +222,7 @@ class Chosen:
     checks: (L,) CRC-32 of the lines when they were weighed, uint32.
   """
 
-  piece: files.Piece
+  piece: corpus_files.Piece
   first: int
   line: int
   taken: np.ndarray
@@ -233,11 +232,11 @@ class Chosen:
 
 def write(
   chosen: Chosen,
-  documents: files.Documents,
+  documents: corpus_files.Documents,
   form: str,
   texts: io.BufferedIOBase,
   table: io.BufferedIOBase,
-  opener: files.Opener = files.open_local,
+  opener: corpus_files.Opener = corpus_files.open_local,
 ) -> None:
   """Reads a piece again and writes its selected documents in order.
 
@@ -257,7 +256,7 @@ def write(
   path = piece.path.encode()
   # Without a time and a name, the same documents give the same bytes.
   out = gzip.GzipFile('', 'wb', 6, texts, 0) if '.gz' in form else texts
-  for batch in files.batches(piece, documents, opener):
+  for batch in corpus_files.batches(piece, documents, opener):
     _check(chosen, batch, number)
     spread = np.array(batch.spread)
     line_of = np.repeat(np.arange(len(spread)), spread)
@@ -286,7 +285,7 @@ def _record(batch, i: int, line: int, form: str, jsonl: bool) -> bytes:
   return json.dumps({'text': text}, ensure_ascii=False).encode() + b'\n'
 
 
-def _check(chosen: Chosen, batch: files.Batch, number: int) -> None:
+def _check(chosen: Chosen, batch: corpus_files.Batch, number: int) -> None:
   start = number - chosen.line
   expected = chosen.checks[start : start + len(batch.checks)]
   checks = np.array(batch.checks, np.uint32)
@@ -313,13 +312,13 @@ def part_names(piece: int, pieces: int, form: str) -> tuple[str, str]:
 
 
 def names_of(
-  piece: files.Piece,
-  documents: files.Documents,
-  opener: files.Opener = files.open_local,
+  piece: corpus_files.Piece,
+  documents: corpus_files.Documents,
+  opener: corpus_files.Opener = corpus_files.open_local,
 ) -> Iterator[tuple[str, int]]:
   """Yields (own id, nth line of the piece from 1) of each record."""
   nth = 0
-  for batch in files.batches(piece, documents, opener):
+  for batch in corpus_files.batches(piece, documents, opener):
     for name in batch.names:
       nth += 1
       yield name, nth

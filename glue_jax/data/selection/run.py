@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from glue_jax.data.selection import dsir
+from glue_jax.data.selection import corpus_files, dsir
 from glue_jax.data.selection import pieces as selection_pieces
-from glue_jax.data.selection import texts as files
 
 DRAWS = ('weighted', 'top_k', 'random')
 
@@ -38,8 +37,8 @@ class Run:
     report: describe the selection beside a random one and top-k.
   """
 
-  raw: tuple[files.Source, ...]
-  targets: tuple[tuple[files.Source, ...], ...]
+  raw: tuple[corpus_files.CorpusFile, ...]
+  targets: tuple[tuple[corpus_files.CorpusFile, ...], ...]
   k: int
   settings: selection_pieces.Settings = selection_pieces.Settings()
   laplace: float = 0.0
@@ -81,7 +80,7 @@ class Run:
 class Place:
   """Where a piece's documents lie: id of the first, number of its line."""
 
-  piece: files.Piece
+  piece: corpus_files.Piece
   first: int
   line: int
   documents: int
@@ -97,7 +96,7 @@ class Plan:
 
   def __init__(
     self,
-    pieces: Sequence[files.Piece],
+    pieces: Sequence[corpus_files.Piece],
     totals: Sequence[selection_pieces.Totals],
   ):
     self.totals = totals
@@ -174,15 +173,19 @@ def check(run: Run, plan: Plan) -> None:
 
 def check_unchanged(
   run: Run,
-  describe: Callable[[str], files.Source],
-  opener: files.Opener = files.open_local,
+  describe: Callable[[str], corpus_files.CorpusFile],
+  opener: corpus_files.Opener = corpus_files.open_local,
 ) -> None:
   """Raises ValueError if a file isn't what it was when the run began."""
   for source in itertools.chain(run.raw, *run.targets):
     now = describe(source.path)
     if now != source:
-      end = files.Piece(0, source.path, source.size, source.size)
-      line = files.line_number(end, 1, opener) if now.size > source.size else 1
+      end = corpus_files.Piece(0, source.path, source.size, source.size)
+      line = (
+        corpus_files.line_number(end, 1, opener)
+        if now.size > source.size
+        else 1
+      )
       what = f'has {now.size} bytes, it had {source.size},'
       if now.size == source.size:
         what = 'was written to'

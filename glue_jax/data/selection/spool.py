@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from glue_jax.data.selection import dsir, pieces
+from glue_jax.data.selection import corpus_files, dsir, pieces
 from glue_jax.data.selection import run as selection_run
-from glue_jax.data.selection import texts as files
 
 _GRAMS = 1 << 20  # n-grams weighed at a time
 
@@ -89,7 +88,7 @@ class Spool:
 
 
 def scan_piece(
-  piece: files.Piece, settings: pieces.Settings, spool: Spool
+  piece: corpus_files.Piece, settings: pieces.Settings, spool: Spool
 ) -> pieces.Totals:
   """Scans a piece into its spool; returns the sums over it."""
   add = pieces.Adder(piece, settings)

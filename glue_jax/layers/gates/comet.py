@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
-from glue_jax.kernels.tree_gate import tree_gate as kernel
+from glue_jax.kernels.tree_gate.tree_gate import tree_gate
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import uniform
 from glue_jax.layers.gates import base
@@ -57,7 +57,7 @@ class Gate(nn.Module):
     if permutation is not None:
       permutation = jnp.broadcast_to(permutation, (k, n, n))
     gate = functools.partial(
-      kernel.tree_gate, gamma=self.gamma, keep=k,
+      tree_gate, gamma=self.gamma, keep=k,
       implementation=self.implementation,
     )  # fmt: skip
     mesh = jax.sharding.get_abstract_mesh()

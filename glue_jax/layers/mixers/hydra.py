@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from glue_jax.kernels.quasiseparable import quasiseparable as kernel
+from glue_jax.kernels.quasiseparable.quasiseparable import quasiseparable
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.mixers import gated_parts
@@ -121,7 +121,7 @@ class Block(nn.Module):
 
   def mix(self, *arguments: Any) -> jax.Array:
     """Applies the matrix: (B, L, H, P); see `kernels.quasiseparable`."""
-    return kernel.quasiseparable(
+    return quasiseparable(
       *arguments, chunk=self.chunk, implementation=self.implementation
     )
 

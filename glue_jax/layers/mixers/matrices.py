@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from glue_jax.kernels.quasiseparable import quasiseparable as kernel
+from glue_jax.kernels.quasiseparable.quasiseparable import quasiseparable, ssd
 from glue_jax.layers.mixers import gated_parts
 
 
@@ -285,7 +285,7 @@ class Semiseparable(Matrix):
       b, c: (B, L, 1, N).
       skip: D (H,).
     """
-    y, _ = kernel.ssd(
+    y, _ = ssd(
       v, dt[0], a, b, c,
       chunk=self.chunk, implementation=self.implementation,
     )  # fmt: skip
@@ -312,7 +312,7 @@ class Quasiseparable(Semiseparable):
     delta = nn.Dense(
       self.heads, use_bias=False, kernel_init=init, dtype=v.dtype, name='fc_D'
     )(flat)
-    return kernel.quasiseparable(
+    return quasiseparable(
       v, dt, a, jnp.stack([b, b]), jnp.stack([c, c]),
       delta.astype(jnp.float32) + skip,
       chunk=self.chunk, implementation=self.implementation,

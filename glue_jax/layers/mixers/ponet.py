@@ -16,8 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from glue_jax.kernels.segment_pooling import reference
-from glue_jax.kernels.segment_pooling import segment_pooling as kernel
+from glue_jax.kernels.segment_pooling import reference, segment_pooling
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
@@ -99,7 +98,7 @@ class Mixer(nn.Module):
       query, key = project('query', mean.astype(x.dtype)), project('key')
       token, _ = global_token(query[:, 0], key, mask, c.num_heads)
     kind = jnp.where(special, reference.SPECIAL, reference.ORDINARY)
-    pooled = kernel.segment_pooling(
+    pooled = segment_pooling.segment_pooling(
       token,
       project('gate'),
       # The maximum of zeros is zero.

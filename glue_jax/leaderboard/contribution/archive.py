@@ -198,7 +198,7 @@ class Archive:
     return data
 
 
-def open_source(path: str | os.PathLike, limits: Limits) -> Folder | Archive:
+def open_files(path: str | os.PathLike, limits: Limits) -> Folder | Archive:
   """Opens a contribution: a folder, or a file that ends in .zip."""
   path = pathlib.Path(path)
   if path.suffix == '.zip' and path.is_symlink():

@@ -2,7 +2,7 @@
 
 Layout of `contributions/<method>/` (or `<method>.zip` with the same inside):
 
-  metadata.json                           see schema
+  metadata.json                           see metadata.py
   run.sh, config.py, config.json          one of them at least; only shown
   <task>/predictions.jsonl                one run, or
   <task>/seeds/<k>/predictions.jsonl      one folder a seed
@@ -20,8 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glue_jax.leaderboard import safety
-from glue_jax.leaderboard.contribution import archive, predictions
-from glue_jax.leaderboard.contribution import metadata as schema
+from glue_jax.leaderboard.contribution import archive, metadata, predictions
 from glue_jax.leaderboard.registry import Entry, Gold, Registry
 from glue_jax.leaderboard.safety import Limits, Refused, shown
 
@@ -73,7 +72,7 @@ def read(
     contribution.method = safety.check_name(
       method, f'{shown(str(path), 200)}:0: name'
     )
-    source = archive.open_source(path, limits)
+    source = archive.open_files(path, limits)
     _read_files(contribution, source, limits)
   except Refused as error:
     contribution.problems.append(str(error))
@@ -95,7 +94,7 @@ def _read_files(contribution, source, limits) -> None:
         '<task>/predictions.jsonl or <task>/seeds/<k>/predictions.jsonl'
       )
       continue
-    most = None if match else limits.json_bytes + 1  # schema says which
+    most = None if match else limits.json_bytes + 1  # metadata.py says which
     data = source.read(name, _SCRIPT_BYTES if name in SCRIPTS else most)
     digest.update(f'{name}\0{len(data)}\0'.encode())
     digest.update(data)
@@ -103,7 +102,7 @@ def _read_files(contribution, source, limits) -> None:
       if match:
         _add_file(contribution, match, name, data)
       elif name == 'metadata.json':
-        contribution.metadata = schema.parse(
+        contribution.metadata = metadata.parse(
           data, where, contribution.method, limits
         )
       else:

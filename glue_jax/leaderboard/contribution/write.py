@@ -21,8 +21,7 @@ import numpy as np
 
 from glue_jax.data.tasks import by_name
 from glue_jax.leaderboard import registry, safety
-from glue_jax.leaderboard.contribution import metadata as schema
-from glue_jax.leaderboard.contribution import predictions
+from glue_jax.leaderboard.contribution import metadata, predictions
 from glue_jax.weights import run_folder
 
 REPRODUCE = """#!/bin/sh
@@ -181,7 +180,7 @@ def read_run(folder: pathlib.Path, split: str | None = None) -> Run:
 def costs(
   runs: Sequence[Run], sha256: str, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-  """The part of the metadata for one task: see schema, 'runs'.
+  """The part of the metadata for one task: see metadata.py, 'runs'.
 
   Args:
     runs: new seeds of one task.
@@ -286,11 +285,11 @@ def write(
       )
       name = f'{task}/seeds/{run.seed}/predictions.jsonl'
       files[name] = predictions.text(rows)
-  metadata = _metadata(method, author, runs, before)
-  metadata['runs'] = dict(sorted(parts.items()))
-  text = json.dumps(metadata, indent=2, ensure_ascii=False) + '\n'
+  document = _metadata(method, author, runs, before)
+  document['runs'] = dict(sorted(parts.items()))
+  text = json.dumps(document, indent=2, ensure_ascii=False) + '\n'
   # What a check would refuse is refused before anything is written.
-  schema.parse(text.encode(), str(path), method, safety.DEFAULT)
+  metadata.parse(text.encode(), str(path), method, safety.DEFAULT)
   files['metadata.json'] = text
   files['run.sh'] = _script(folder / 'run.sh', groups)
   for name, content in files.items():
@@ -316,7 +315,7 @@ def _metadata(method, author, runs, before) -> dict[str, Any]:
       '(--authors=NAME,NAME --contact=ADDRESS)'
     )
   return {
-    'schema_version': schema.VERSION,
+    'schema_version': metadata.VERSION,
     'method': method,
     **said,
     'code': {

@@ -4,7 +4,7 @@ from typing import Any
 
 from glue_jax.leaderboard.board import Board, Method
 from glue_jax.leaderboard.registry import Entry
-from glue_jax.leaderboard.scoring import Cell as Score
+from glue_jax.leaderboard.scoring import Score
 from glue_jax.leaderboard.site import pages, svg
 
 MOST_BARS = 30

@@ -10,7 +10,7 @@ from typing import Any
 from glue_jax.leaderboard import scoring
 from glue_jax.leaderboard.board import Board, Method
 from glue_jax.leaderboard.registry import LOWER_IS_BETTER
-from glue_jax.leaderboard.scoring import Cell as Score
+from glue_jax.leaderboard.scoring import Score
 from glue_jax.leaderboard.site.tables import (
   Cell,
   Column,

@@ -8,9 +8,8 @@ import signal
 
 import pytest
 
-from glue_jax.data.selection import local, pieces
+from glue_jax.data.selection import corpus_files, local, pieces
 from glue_jax.data.selection import run as runs
-from glue_jax.data.selection import texts as files
 from tests.data.selection.corpora import make_run, write_corpora
 
 pytest.importorskip('apache_beam', reason="needs pip install 'glue_jax[beam]'")
@@ -133,8 +132,10 @@ def test_errors_are_those_of_the_local_path(tmp_path):
   target.write_text('word one two\n')
   rows = [{'text': f'word {i}', 'id': i % 11} for i in range(12)]
   text = ''.join(json.dumps(row) + '\n' for row in rows)
-  base = dict(targets=(described(files.find([target])),), k=2, report=False)
-  name = pieces.Settings(files.Documents(id_key='id'), min_length=1)
+  base = dict(
+    targets=(described(corpus_files.find([target])),), k=2, report=False
+  )
+  name = pieces.Settings(corpus_files.Documents(id_key='id'), min_length=1)
   plain = pieces.Settings(min_length=1)
   for data, settings, k, message in (
     (text, name, 2, r"raw.jsonl:12: the id '0' is also that of .*jsonl:1;"),
@@ -143,7 +144,9 @@ def test_errors_are_those_of_the_local_path(tmp_path):
   ):
     raw.write_text(data)
     run = runs.Run(
-      raw=described(files.find([raw])), settings=settings, **(base | {'k': k})
+      raw=described(corpus_files.find([raw])),
+      settings=settings,
+      **(base | {'k': k}),
     )
     with pytest.raises(ValueError, match=message):
       selection_beam.run(run, str(tmp_path / 'out'), (), 3)
@@ -155,7 +158,7 @@ def test_find(tmp_path):
     (tmp_path / name).write_bytes(gzip.compress(b'x'))
   for given in ([str(tmp_path)], [f'{tmp_path}/*.csv', f'{tmp_path}/a.txt']):
     mine = [source[:2] for source in beam_files.find(given)]
-    assert mine == [source[:2] for source in files.find(given)]
+    assert mine == [source[:2] for source in corpus_files.find(given)]
   with pytest.raises(FileNotFoundError, match='nothing: expected a file'):
     beam_files.find([str(tmp_path / 'nothing')])
   with pytest.raises(ValueError, match='given twice'):

@@ -3,9 +3,8 @@
 import gzip
 import random
 
-from glue_jax.data.selection import pieces
+from glue_jax.data.selection import corpus_files, pieces
 from glue_jax.data.selection import run as runs
-from glue_jax.data.selection import texts as files
 
 
 def sentences(words, count, seed):
@@ -44,7 +43,9 @@ def make_run(folder, **changes):
     seed=3,
   )
   return runs.Run(
-    tuple(files.find(raw)),
-    tuple(tuple(files.find([folder / f'target{i}.txt'])) for i in range(2)),
+    tuple(corpus_files.find(raw)),
+    tuple(
+      tuple(corpus_files.find([folder / f'target{i}.txt'])) for i in range(2)
+    ),
     **(settings | changes),
   )

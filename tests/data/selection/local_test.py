@@ -10,9 +10,8 @@ import signal
 import numpy as np
 import pytest
 
-from glue_jax.data.selection import dsir, local, pieces, spool
+from glue_jax.data.selection import corpus_files, dsir, local, pieces, spool
 from glue_jax.data.selection import run as runs
-from glue_jax.data.selection import texts as files
 from tests.data.selection.corpora import make_run, write_corpora
 
 NAMES = ('selected.txt', 'documents.tsv')
@@ -50,7 +49,7 @@ def test_one_file_or_several_give_the_same_texts(corpora, tmp_path):
       text = file.read()
     data += gzip.decompress(text) if source.path.endswith('.gz') else text
   whole.write_bytes(data)
-  other = dataclasses.replace(run, raw=tuple(files.find([whole])))
+  other = dataclasses.replace(run, raw=tuple(corpus_files.find([whole])))
   local.run(other, tmp_path / 'one', 1, 5)
   assert results(tmp_path / 'one')[0] == results(tmp_path / 'many')[0]
 
@@ -67,8 +66,8 @@ def test_the_files_hold_what_the_maths_gives(corpora, tmp_path):
   def read(corpus):
     return [
       line.decode()
-      for piece in files.cut(corpus, 1)
-      for line in files.lines(piece)
+      for piece in corpus_files.cut(corpus, 1)
+      for line in corpus_files.lines(piece)
     ]
 
   hasher = dsir.Hasher(2, run.settings.buckets)
@@ -99,8 +98,8 @@ def test_the_files_hold_what_the_maths_gives(corpora, tmp_path):
     assert (int(number), int(chunk)) == (i, 0)
     assert int(target) == taken[i] - 1
     assert float(weight) == weights[i, taken[i] - 1]
-    piece = files.cut([files.describe(path)], 1)[0]
-    assert list(files.lines(piece))[int(line) - 1].decode() == texts[i]
+    piece = corpus_files.cut([corpus_files.describe(path)], 1)[0]
+    assert list(corpus_files.lines(piece))[int(line) - 1].decode() == texts[i]
 
 
 def test_chunks_records_and_formats(tmp_path):
@@ -109,11 +108,11 @@ def test_chunks_records_and_formats(tmp_path):
   raw.write_text(''.join(json.dumps(row) + '\n' for row in rows))
   (tmp_path / 'target.txt').write_text('a1 b c d\n')
   whole = runs.Run(
-    tuple(files.find([raw])),
-    (tuple(files.find([tmp_path / 'target.txt'])),),
+    tuple(corpus_files.find([raw])),
+    (tuple(corpus_files.find([tmp_path / 'target.txt'])),),
     k=5,
     settings=pieces.Settings(
-      files.Documents(id_key='id'), buckets=70000, min_length=1
+      corpus_files.Documents(id_key='id'), buckets=70000, min_length=1
     ),
     form='jsonl',
   )
@@ -143,13 +142,13 @@ def test_the_fit_stops_at_the_same_document(corpora, tmp_path, limit):
   # Documents are read until their sum exceeds the limit.
   counts, total = np.zeros(run.settings.buckets, int), 0
   for source in run.raw:
-    for line in files.lines(files.cut([source], 1)[0]):
+    for line in corpus_files.lines(corpus_files.cut([source], 1)[0]):
       ids, _ = run.settings.hasher()([line.decode()])
       if total <= limit:
         counts += dsir.bucket_counts(ids, run.settings.buckets)
       total += len(ids)
   fitted, before = 0, 0
-  for piece in files.cut(run.raw, 7):
+  for piece in corpus_files.cut(run.raw, 7):
     totals = pieces.total(piece, run.settings)
     fitted += pieces.fitted_counts(piece, run.settings, totals, before, limit)
     before += totals.grams
@@ -225,12 +224,12 @@ def test_corpora_without_text(corpora, tmp_path):
   run = make_run(corpora)
   blank = tmp_path / 'blank.txt'
   blank.write_text('\n \n')
-  sources = tuple(files.find([blank]))
+  sources = tuple(corpus_files.find([blank]))
   for change in ({'raw': sources}, {'targets': (sources,)}):
     with pytest.raises(ValueError, match='blank.txt:1: .* not a single token'):
       local.run(dataclasses.replace(run, **change), tmp_path / 'out', 1, 2)
   blank.write_text('')
-  sources = tuple(files.find([blank]))
+  sources = tuple(corpus_files.find([blank]))
   with pytest.raises(ValueError, match='blank.txt:1: the corpus is empty'):
     local.run(dataclasses.replace(run, raw=sources), tmp_path / 'out', 1, 2)
 
@@ -241,10 +240,10 @@ def test_ids_must_be_unique(tmp_path, monkeypatch):
   raw.write_text(''.join(json.dumps(row) + '\n' for row in rows))
   monkeypatch.setattr(local, '_NAMES', 5)
   run = runs.Run(
-    tuple(files.find([raw])),
-    (tuple(files.find([raw])),),
+    tuple(corpus_files.find([raw])),
+    (tuple(corpus_files.find([raw])),),
     k=2,
-    settings=pieces.Settings(files.Documents(id_key='id'), min_length=1),
+    settings=pieces.Settings(corpus_files.Documents(id_key='id'), min_length=1),
   )
   message = r"raw.jsonl:12: the id '0' is also that of .*raw.jsonl:1;"
   with pytest.raises(ValueError, match=message):

@@ -11,8 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from glue_jax.leaderboard.contribution import archive as sources
-from glue_jax.leaderboard.contribution import check
+from glue_jax.leaderboard.contribution import archive, check
 from glue_jax.leaderboard.safety import DEFAULT, Limits, Refused
 from tests.leaderboard import boards
 
@@ -28,7 +27,7 @@ def method(board):
 
 
 def read_all(path, limits=DEFAULT):
-  source = sources.open_source(path, limits)
+  source = archive.open_files(path, limits)
   return {name: source.read(name) for name in source.names}
 
 
@@ -74,7 +73,7 @@ def test_zip_and_folder_give_the_same_files(board, method, tmp_path):
 def test_member_names_that_lead_elsewhere_are_refused(tmp_path, name):
   path = write_zip(tmp_path / 'm.zip', {name: b'x'})
   with pytest.raises(Refused, match='name .* refused'):
-    sources.open_source(path, DEFAULT)
+    archive.open_files(path, DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ def test_links_and_devices_in_a_zip_are_refused(tmp_path, kind):
     tmp_path / 'm.zip', {'a': b'/etc/passwd'}, external_attr=kind << 16
   )
   with pytest.raises(Refused, match='a link or device'):
-    sources.open_source(path, DEFAULT)
+    archive.open_files(path, DEFAULT)
 
 
 def test_encrypted_members_are_refused(tmp_path):
@@ -94,7 +93,7 @@ def test_encrypted_members_are_refused(tmp_path):
   data[data.index(b'PK\1\2') + 8] |= 1
   path.write_bytes(data)
   with pytest.raises(Refused, match='encrypted'):
-    sources.open_source(path, DEFAULT)
+    archive.open_files(path, DEFAULT)
 
 
 def test_archives_in_archives_are_refused_by_name_and_by_content(tmp_path):
@@ -102,7 +101,7 @@ def test_archives_in_archives_are_refused_by_name_and_by_content(tmp_path):
   for name in ('a.zip', 'a.tar.gz', 'A.ZIP', 'a.7z'):
     path = write_zip(tmp_path / 'm.zip', {name: inner})
     with pytest.raises(Refused, match='an archive inside an archive'):
-      sources.open_source(path, DEFAULT)
+      archive.open_files(path, DEFAULT)
   path = write_zip(tmp_path / 'm.zip', {'run.sh': inner})
   with pytest.raises(Refused, match='an archive inside an archive'):
     read_all(path)
@@ -115,13 +114,13 @@ def test_a_name_twice_is_refused(tmp_path):
     file.writestr('run.sh', 'good')
     file.writestr('run.sh', 'evil')
   with pytest.raises(Refused, match='two members have the same name'):
-    sources.open_source(path, DEFAULT)
+    archive.open_files(path, DEFAULT)
 
 
 def test_only_64_members_are_allowed(tmp_path):
   names = {f'a{i}': b'x' for i in range(65)}
   with pytest.raises(Refused, match='65 members .* at most 64'):
-    sources.open_source(write_zip(tmp_path / 'm.zip', names), DEFAULT)
+    archive.open_files(write_zip(tmp_path / 'm.zip', names), DEFAULT)
   del names['a0']
   assert len(read_all(write_zip(tmp_path / 'm.zip', names))) == 64
 
@@ -131,7 +130,7 @@ def test_methods_that_unpack_without_bound_are_refused(tmp_path):
   with zipfile.ZipFile(path, 'w', zipfile.ZIP_BZIP2) as file:
     file.writestr('a', bytes(1000))
   with pytest.raises(Refused, match='method 12; expected deflate'):
-    sources.open_source(path, DEFAULT)
+    archive.open_files(path, DEFAULT)
 
 
 def test_bytes_are_counted_as_they_are_read(tmp_path):
@@ -141,13 +140,13 @@ def test_bytes_are_counted_as_they_are_read(tmp_path):
   with pytest.raises(Refused, match='over 4999 bytes'):
     read_all(path, Limits(file_bytes=4999))
   size = path.stat().st_size
-  source = sources.open_source(path, Limits(total_bytes=size))
+  source = archive.open_files(path, Limits(total_bytes=size))
   assert source.read('a') == noise
   source.read('b')
   with pytest.raises(Refused, match=f'a:0: over {size - 10_000} bytes'):
     source.read('a')
   with pytest.raises(Refused, match=f'over {size - 1} bytes'):
-    sources.open_source(path, Limits(total_bytes=size - 1))
+    archive.open_files(path, Limits(total_bytes=size - 1))
   assert read_all(path)['b'] == noise
 
 
@@ -175,7 +174,7 @@ from glue_jax.leaderboard import safety
 from glue_jax.leaderboard.contribution import archive
 start, text = time.perf_counter(), ''
 try:
-  source = archive.open_source(sys.argv[1], safety.DEFAULT)
+  source = archive.open_files(sys.argv[1], safety.DEFAULT)
   for name in source.names:
     source.read(name)
 except safety.Refused as error:
@@ -234,9 +233,9 @@ def test_bytes_around_a_zip_are_refused(method, tmp_path, where):
   )
   if where:
     with pytest.raises(Refused):
-      sources.open_source(path, DEFAULT)
+      archive.open_files(path, DEFAULT)
   else:
-    assert sources.open_source(path, DEFAULT).names
+    assert archive.open_files(path, DEFAULT).names
 
 
 def test_any_damage_to_a_zip_is_a_problem_and_no_crash(method, tmp_path):
@@ -263,7 +262,7 @@ def test_symbolic_links_in_a_folder_are_refused(method, target, place):
   path = path.rename(path.with_name('moved')) and path
   path.symlink_to(target)
   with pytest.raises(Refused, match='symbolic link'):
-    sources.open_source(method, DEFAULT)
+    archive.open_files(method, DEFAULT)
 
 
 def test_a_contribution_that_is_a_link_is_refused(board, method, tmp_path):
@@ -276,7 +275,7 @@ def test_a_contribution_that_is_a_link_is_refused(board, method, tmp_path):
 
 
 def test_a_folder_that_becomes_a_link_while_read_is_refused(method, tmp_path):
-  source = sources.open_source(method, DEFAULT)
+  source = archive.open_files(method, DEFAULT)
   (method / 'task-0').rename(tmp_path / 'task-0')
   (method / 'task-0').symlink_to(tmp_path / 'task-0')
   with pytest.raises(Refused, match='leads out of the contribution'):
@@ -285,7 +284,7 @@ def test_a_folder_that_becomes_a_link_while_read_is_refused(method, tmp_path):
 
 @pytest.mark.parametrize('name', ['../x', '/etc/passwd', 'a/../../x', 'a\\b'])
 def test_names_that_leave_a_folder_are_refused(method, name):
-  source = sources.open_source(method, DEFAULT)
+  source = archive.open_files(method, DEFAULT)
   with pytest.raises(Refused, match='refused'):
     source.read(name)
 
@@ -293,9 +292,9 @@ def test_names_that_leave_a_folder_are_refused(method, name):
 def test_pipes_and_sockets_neither_pass_nor_stop_the_reader(method, tmp_path):
   os.mkfifo(method / 'run.pipe')
   with pytest.raises(Refused, match='neither file nor folder'):
-    sources.open_source(method, DEFAULT)
+    archive.open_files(method, DEFAULT)
   (method / 'run.pipe').unlink()
-  source = sources.open_source(method, DEFAULT)
+  source = archive.open_files(method, DEFAULT)
   (method / 'run.sh').unlink()
   os.mkfifo(method / 'run.sh')  # after the listing
   with pytest.raises(Refused, match='no plain file'):
@@ -306,7 +305,7 @@ def test_pipes_and_sockets_neither_pass_nor_stop_the_reader(method, tmp_path):
     with socket.socket(socket.AF_UNIX) as unix:
       unix.bind('socket')
       with pytest.raises(Refused, match='neither file nor folder'):
-        sources.open_source(method, DEFAULT)
+        archive.open_files(method, DEFAULT)
   finally:
     os.chdir(here)
 
@@ -315,24 +314,24 @@ def test_folders_have_bounds_too(method):
   deep = method / 'a/b/c/d/e'
   deep.mkdir(parents=True)
   with pytest.raises(Refused, match='more than 4 folders deep'):
-    sources.open_source(method, DEFAULT)
+    archive.open_files(method, DEFAULT)
   deep.rmdir()
   deep.parent.rmdir()
   with pytest.raises(Refused, match='over 3 entries'):
-    sources.open_source(method, Limits(entries=3))
+    archive.open_files(method, Limits(entries=3))
   for part in ('a', 'a/b'):  # 4 + 4 + 4 + 1, in no folder more than 4
     for i in range(3):
       (method / part / str(i)).mkdir()
-  sources.open_source(method, Limits(entries=4))
+  archive.open_files(method, Limits(entries=4))
   for part in ('a/0', 'a/1'):
     for i in range(3):
       (method / part / str(i)).mkdir()
   with pytest.raises(Refused, match='over 16 files and folders'):
-    sources.open_source(method, Limits(entries=4))
+    archive.open_files(method, Limits(entries=4))
 
 
 def test_bytes_of_a_folder_are_counted_as_they_are_read(method):
-  source = sources.open_source(method, Limits(total_bytes=20))
+  source = archive.open_files(method, Limits(total_bytes=20))
   with pytest.raises(Refused, match='run.sh:0: over 3 bytes'):
     source.read('run.sh', 3)
   assert len(source.read('run.sh')) == 17

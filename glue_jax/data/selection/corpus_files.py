@@ -25,7 +25,7 @@ _BATCH_BYTES = 1 << 18
 Opener = Callable[[str], BinaryIO]
 
 
-class Source(NamedTuple):
+class CorpusFile(NamedTuple):
   """A file as it was found: path, bytes, time of the last change."""
 
   path: str
@@ -111,13 +111,13 @@ def open_local(path: str) -> BinaryIO:
   return open(path, 'rb')
 
 
-def describe(path: str) -> Source:
+def describe(path: str) -> CorpusFile:
   """Returns what a file of this machine is now."""
   stat = os.stat(path)
-  return Source(path, stat.st_size, stat.st_mtime)
+  return CorpusFile(path, stat.st_size, stat.st_mtime)
 
 
-def find(patterns: Sequence[str | os.PathLike]) -> list[Source]:
+def find(patterns: Sequence[str | os.PathLike]) -> list[CorpusFile]:
   """Files of a corpus: files, folders (searched to the bottom) and globs.
 
   Files of one folder or glob are sorted by name.
@@ -159,7 +159,7 @@ def check_once(paths: Sequence[str]) -> None:
     raise ValueError(f'{twice[0]} is given twice; name each file once')
 
 
-def cut(corpus: Sequence[Source], count: int) -> list[Piece]:
+def cut(corpus: Sequence[CorpusFile], count: int) -> list[Piece]:
   """Cuts a corpus into about `count` pieces of like size.
 
   Args:

@@ -7,16 +7,18 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from glue_jax.data.selection import texts as files
+from glue_jax.data.selection import corpus_files
 
 
 def corpus(*paths):
-  return [files.describe(str(path)) for path in paths]
+  return [corpus_files.describe(str(path)) for path in paths]
 
 
 def all_lines(sources, count):
   return [
-    line for piece in files.cut(sources, count) for line in files.lines(piece)
+    line
+    for piece in corpus_files.cut(sources, count)
+    for line in corpus_files.lines(piece)
   ]
 
 
@@ -41,15 +43,15 @@ def test_every_line_is_in_one_piece(tmp_path, rows, count, bom):
 def test_pieces_cover_the_files_in_order(tmp_path):
   for name, size in (('a.txt', 10), ('b.txt', 0), ('c.txt', 25)):
     (tmp_path / name).write_bytes(b'x' * size)
-  pieces = files.cut(corpus(*sorted(tmp_path.iterdir())), 4)
+  pieces = corpus_files.cut(corpus(*sorted(tmp_path.iterdir())), 4)
   assert [piece.index for piece in pieces] == list(range(len(pieces)))
   assert [(p.path[-5], p.start, p.stop) for p in pieces] == [
     ('a', 0, 9), ('a', 9, 10), ('c', 0, 9), ('c', 9, 18), ('c', 18, 25),
   ]  # fmt: skip
   with pytest.raises(ValueError, match='0 shards'):
-    files.cut(corpus(tmp_path / 'a.txt'), 0)
+    corpus_files.cut(corpus(tmp_path / 'a.txt'), 0)
   with pytest.raises(ValueError, match=r'b.txt:1: the corpus is empty'):
-    files.cut(corpus(tmp_path / 'b.txt'), 1)
+    corpus_files.cut(corpus(tmp_path / 'b.txt'), 1)
 
 
 def test_find(tmp_path):
@@ -59,23 +61,24 @@ def test_find(tmp_path):
 
   def names(*p):
     return [
-      source.path.removeprefix(f'{tmp_path}/') for source in files.find(p)
+      source.path.removeprefix(f'{tmp_path}/')
+      for source in corpus_files.find(p)
     ]
 
   assert names(tmp_path) == ['a.txt', 'b.jsonl', 'in/c.txt.gz']
   assert names(tmp_path / '*.csv', tmp_path / 'b.jsonl') == ['d.csv', 'b.jsonl']
   with pytest.raises(FileNotFoundError, match='nothing: expected a file'):
-    files.find([tmp_path / 'nothing'])
+    corpus_files.find([tmp_path / 'nothing'])
   with pytest.raises(ValueError, match='a.txt is given twice'):
-    files.find([tmp_path, tmp_path / 'a.txt'])
+    corpus_files.find([tmp_path, tmp_path / 'a.txt'])
 
 
 def read(path, count=1, **settings):
-  documents = files.Documents(**settings)
+  documents = corpus_files.Documents(**settings)
   return [
     batch
-    for piece in files.cut(corpus(path), count)
-    for batch in files.batches(piece, documents)
+    for piece in corpus_files.cut(corpus(path), count)
+    for batch in corpus_files.batches(piece, documents)
   ]
 
 
@@ -90,7 +93,7 @@ def test_records_and_chunks(tmp_path):
 
 
 def test_long_pieces_come_in_batches(tmp_path, monkeypatch):
-  monkeypatch.setattr(files, '_BATCH_BYTES', 10)
+  monkeypatch.setattr(corpus_files, '_BATCH_BYTES', 10)
   (tmp_path / 'a.txt').write_text('four\n' * 10)
   batches = read(tmp_path / 'a.txt')
   assert [len(batch.texts) for batch in batches] == [3, 3, 3, 1]
@@ -129,4 +132,4 @@ def test_plain_text_has_no_ids(tmp_path):
   with pytest.raises(ValueError, match="a.txt:1: lines .* no id 'key'"):
     read(tmp_path / 'a.txt', id_key='key')
   with pytest.raises(ValueError, match='chunk_words=-1'):
-    files.Documents(chunk_words=-1)
+    corpus_files.Documents(chunk_words=-1)
