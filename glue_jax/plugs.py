@@ -143,13 +143,13 @@ class Apply:
 
     jax.eval_shape(run, jax.random.key(0), batch)
     paths = [path for path in dict.fromkeys(seen) if path]
-    found = {}
+    touched_paths = {}
     for plug in self.plugs:
       try:
-        found[plug.pattern] = sorted(tree.match([plug.pattern], paths))
+        touched_paths[plug.pattern] = sorted(tree.match([plug.pattern], paths))
       except ValueError as error:
         raise ValueError(f'a plug sits nowhere: {error}') from None
-    return found
+    return touched_paths
 
   def _interceptor(self, train: bool) -> Callable[..., Any]:
     def intercept(next_fn, args, kwargs, context):

@@ -87,7 +87,7 @@ def match(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
     ValueError: a pattern matches nothing; the message lists the names.
   """
   names = list(names)
-  found = set()
+  matched = set()
   for pattern in patterns:
     hits = {name for name in names if matches(pattern, name)}
     if not hits:
@@ -95,8 +95,8 @@ def match(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
         f'pattern {pattern!r} matches none of these names; patterns must match '
         f'a whole name:\n  ' + '\n  '.join(names)
       )
-    found |= hits
-  return found
+    matched |= hits
+  return matched
 
 
 def first_match(
@@ -134,13 +134,13 @@ def partition(tree: Tree, keep: Callable[[str], bool]) -> tuple[Tree, Tree]:
   )
 
 
-def diff(expected: Tree, found: Tree) -> str:
+def diff(expected: Tree, actual: Tree) -> str:
   """Describes how names and shapes of two trees differ; '' if they agree.
 
   Lines: `- name shape` is expected and missing, `+ name shape` was found and
   not expected, `! name found expected` has another shape.
   """
-  a, b = flatten(expected), flatten(found)
+  a, b = flatten(expected), flatten(actual)
   lines = []
   for name in sorted(a.keys() | b.keys()):
     if name not in b:

@@ -77,9 +77,9 @@ def show() -> str:
   """Returns what a bundle's record says, without its list of leaves."""
   from glue_jax.export import bundle_folder
 
-  found = bundle_folder.read(FLAGS.bundle)
-  record = {k: v for k, v in found.record.items() if k != 'leaves'}
-  count = sum(x.size for x in found.leaves.values())
+  bundle = bundle_folder.read(FLAGS.bundle)
+  record = {k: v for k, v in bundle.record.items() if k != 'leaves'}
+  count = sum(x.size for x in bundle.leaves.values())
   return json.dumps(record | {'parameters': count}, indent=2)
 
 
@@ -110,10 +110,12 @@ def predict() -> str:
 
   run = load()
   rows = predict.read_texts(FLAGS.input, run.task)
-  found = predict.predict_rows(run, rows, FLAGS.input)
+  predictions = predict.predict_rows(run, rows, FLAGS.input)
   out = FLAGS.out or '-'
-  predict.write(found, out, 'tsv' if out.endswith('.tsv') else 'jsonl')
-  return '' if out == '-' else f'{len(found)} predictions written to {out}'
+  predict.write(predictions, out, 'tsv' if out.endswith('.tsv') else 'jsonl')
+  return (
+    '' if out == '-' else f'{len(predictions)} predictions written to {out}'
+  )
 
 
 def to_peft() -> str:

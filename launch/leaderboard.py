@@ -94,11 +94,14 @@ def check(paths: list[str]) -> int:
     raise app.UsageError('check needs the folders or zips of contributions')
   tasks, count = registry.load(FLAGS.board), 0
   for path in paths:
-    found = check_lib.read(path)
-    if not found.problems:
-      check_lib.load(found, tasks)
-    count += len(found.problems)
-    print('\n'.join(found.problems) or f'{path}: ok, {len(found.files)} tasks')
+    contribution = check_lib.read(path)
+    if not contribution.problems:
+      check_lib.load(contribution, tasks)
+    count += len(contribution.problems)
+    print(
+      '\n'.join(contribution.problems)
+      or f'{path}: ok, {len(contribution.files)} tasks'
+    )
   return 1 if count else 0
 
 
@@ -106,11 +109,11 @@ def _evaluate(only: list[str]) -> object:
   from glue_jax.leaderboard import board
 
   cache = FLAGS.cache or str(pathlib.Path(FLAGS.board) / '.cache')
-  found = board.evaluate(FLAGS.board, cache, FLAGS.jobs, only=only)
-  for name, problems in found.refused.items():
+  evaluated = board.evaluate(FLAGS.board, cache, FLAGS.jobs, only=only)
+  for name, problems in evaluated.refused.items():
     print(f'refused {name}:')
     print('\n'.join(f'  {line}' for line in problems))
-  return found
+  return evaluated
 
 
 def score(paths: list[str]) -> int:
@@ -123,14 +126,14 @@ def score(paths: list[str]) -> int:
   if FLAGS.compare and len(FLAGS.compare) != 2:
     raise app.UsageError('--compare takes two methods: FIRST,SECOND')
   only = FLAGS.compare or ([FLAGS.method] if FLAGS.method else [])
-  found = _evaluate(only)
+  evaluated = _evaluate(only)
   rows = []
-  if FLAGS.compare and not found.refused:
-    first, second = (found.methods[name].cells for name in FLAGS.compare)
-    for task in [t for t in found.tasks if t in first and t in second]:
+  if FLAGS.compare and not evaluated.refused:
+    first, second = (evaluated.methods[name].cells for name in FLAGS.compare)
+    for task in [t for t in evaluated.tasks if t in first and t in second]:
       one = scoring.compare(first[task], second[task])
       rows.append({'task': task, 'metric': first[task].primary, **vars(one)})
-  for method in () if FLAGS.compare else found.methods.values():
+  for method in () if FLAGS.compare else evaluated.methods.values():
     for task, cell in method.cells.items():
       for metric in cell.values:
         row = {'method': method.name, 'task': task, 'metric': metric}
@@ -139,11 +142,11 @@ def score(paths: list[str]) -> int:
         row['seeds'] = len(cell.seeds)
         rows.append(row)
   print(results_table(rows) if rows else 'nothing scored')
-  for method in () if only else found.methods.values():
+  for method in () if only else evaluated.methods.values():
     for average in method.averages.values():
       value = f'{100 * average.value:.2f}'
       print(f'{method.name}: {value} {average.convention}')
-  return 1 if found.refused else 0
+  return 1 if evaluated.refused else 0
 
 
 def build(paths: list[str]) -> int:
@@ -152,15 +155,15 @@ def build(paths: list[str]) -> int:
 
   _none(paths)
   site.environment()  # a missing jinja2 is told before the work
-  found = _evaluate([])
-  counts = site.write(found, FLAGS.out, FLAGS.title)
+  evaluated = _evaluate([])
+  counts = site.write(evaluated, FLAGS.out, FLAGS.title)
   print(
-    f'{len(found.methods)} methods ({len(found.scored)} scored now), '
-    f'{len(found.refused)} refused; {counts["written"]} files written, '
+    f'{len(evaluated.methods)} methods ({len(evaluated.scored)} scored now), '
+    f'{len(evaluated.refused)} refused; {counts["written"]} files written, '
     f'{counts["kept"]} kept, {counts["removed"]} removed: '
     f'{pathlib.Path(FLAGS.out) / "index.html"}'
   )
-  return 1 if found.refused else 0
+  return 1 if evaluated.refused else 0
 
 
 def reproduce(paths: list[str]) -> int:

@@ -52,11 +52,11 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> int:
   """Lists, writes or runs; the exit status."""
-  found = records.load()
+  known = records.load()
   if FLAGS.write:
-    write(found)
+    write(known)
     return 0
-  picked = reproduce.chosen(found, argv[1:])
+  picked = reproduce.chosen(known, argv[1:])
   if FLAGS.list:
     listing(picked)
     return 0
@@ -79,11 +79,11 @@ def listing(picked: Sequence[records.Record]) -> None:
   print(f'{len(picked)} records, {count} figures')
 
 
-def write(found: Mapping[str, records.Record]) -> None:
+def write(known: Mapping[str, records.Record]) -> None:
   """Makes the tables of all pages anew."""
   for path in records.pages():
     old = path.read_text()
-    new = records.rewritten(old, found)
+    new = records.rewritten(old, known)
     if new != old:
       files.replace_text(path, new)
       print(f'written: {path.relative_to(records.ROOT)}')

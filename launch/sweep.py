@@ -157,17 +157,17 @@ def cells_from_flags(base: Sequence[str]) -> 'list[sweep.Cell]':
   points = sweep.draw(
     sweep.parse_random(FLAGS.random), FLAGS.trials or 0, FLAGS.random_seed or 0
   )
-  found = sweep.cells(
+  cells = sweep.cells(
     ' '.join(base),
     sweep.parse_grid(FLAGS.grid),
     points,
     sweep.seed_list(FLAGS.seeds),
   )
-  for cell in found:
+  for cell in cells:
     sweep_flags.check(base, cell.overrides)
-  if FLAGS.cell is not None and not 0 <= FLAGS.cell < len(found):
-    raise ValueError(f'--cell={FLAGS.cell}: there are 0 to {len(found) - 1}')
-  return found
+  if FLAGS.cell is not None and not 0 <= FLAGS.cell < len(cells):
+    raise ValueError(f'--cell={FLAGS.cell}: there are 0 to {len(cells) - 1}')
+  return cells
 
 
 def search_and_retrain(base: Sequence[str]) -> int:

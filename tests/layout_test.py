@@ -80,8 +80,8 @@ def imported(path, inside_functions=True):
 
 def own_imports(name):
   """Modules of the package that a module of it imports."""
-  found = set(imported(PACKAGE[name]))
-  return sorted((found & set(PACKAGE)) - {'glue_jax', name})
+  names = set(imported(PACKAGE[name]))
+  return sorted((names & set(PACKAGE)) - {'glue_jax', name})
 
 
 def rank(name):
@@ -195,8 +195,8 @@ def test_the_loop_names_no_method_model_or_task():
   }
   names = (names | set(by_name.TASKS)) - {'__init__'}
   text = LOOP.read_text().lower()
-  found = [n for n in sorted(names) if re.search(rf'\b{re.escape(n)}\b', text)]
-  assert found == []
+  named = [n for n in sorted(names) if re.search(rf'\b{re.escape(n)}\b', text)]
+  assert named == []
 
 
 @pytest.mark.parametrize(
@@ -269,8 +269,8 @@ def test_nothing_unfinished():
   # Split, so that this file doesn't find itself.
   marks = ('TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'NotImplemented' + 'Error')
   for path in sources('glue_jax', 'launch', 'configs', 'tests'):
-    found = [mark for mark in marks if mark in path.read_text()]
-    assert not found, f'{path}: {found}'
+    present = [mark for mark in marks if mark in path.read_text()]
+    assert not present, f'{path}: {present}'
 
 
 def test_tests_are_named_so_that_they_run():

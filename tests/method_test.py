@@ -91,8 +91,8 @@ def test_captured_values_come_out_by_path(plain, params):
     return out
 
   plugged = plain.replace(plugs=(Plug(r'encoder/layer_\d+/ffn', capture),))
-  found = jax.jit(plugged)(params, BATCH)['captured']
-  assert set(found) == {f'encoder/layer_{i}/ffn/mean' for i in range(2)}
+  captured = jax.jit(plugged)(params, BATCH)['captured']
+  assert set(captured) == {f'encoder/layer_{i}/ffn/mean' for i in range(2)}
 
 
 def test_a_plug_that_sits_nowhere_is_an_error_listing_the_paths(plain, params):

@@ -42,8 +42,8 @@ def test_partition_and_merge_are_inverse_and_merge_refuses_overlap():
 
 
 def test_diff_lists_missing_unexpected_and_other_shapes():
-  found = {'a': {'kernel': np.zeros((3, 2))}, 'c': np.zeros(4)}
-  assert tree.diff(TREE, found).splitlines() == [
+  actual = {'a': {'kernel': np.zeros((3, 2))}, 'c': np.zeros(4)}
+  assert tree.diff(TREE, actual).splitlines() == [
     '- a/bias (3,)',
     '! a/kernel found (3, 2), expected (2, 3)',
     '- b (1,)',

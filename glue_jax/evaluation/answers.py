@@ -23,19 +23,19 @@ def spans(predictions: Any, table: Table) -> dict[str, float]:
   if predictions.task.unanswerable:
     odds = dict(zip(ids, predictions.extra['null_odds']))
     # The texts are cut at their threshold already: no second one here.
-    found = squad.squad_v2(answers, texts, odds, threshold=np.inf)
+    metrics = squad.squad_v2(answers, texts, odds, threshold=np.inf)
   else:
-    found = squad.squad_v1(answers, texts)
+    metrics = squad.squad_v1(answers, texts)
   names = predictions.task.metrics
-  unknown = [name for name in names if name not in found]
+  unknown = [name for name in names if name not in metrics]
   if unknown:
     raise ValueError(
       f'{predictions.task.name}: unknown metrics {unknown}; known for answer '
-      f'texts: {sorted(found)}'
+      f'texts: {sorted(metrics)}'
     )
-  ordered = [*names, *(name for name in found if name not in names)]
+  ordered = [*names, *(name for name in metrics if name not in names)]
   return {
-    name: found[name] if name.endswith('_thresh') else found[name] / 100
+    name: metrics[name] if name.endswith('_thresh') else metrics[name] / 100
     for name in ordered
     if not name.endswith('total')
   }
@@ -58,8 +58,8 @@ def candidates(predictions: Any, table: Table) -> dict[str, float]:
     if key not in best or value > best[key][0]:
       best[key] = (value, row['candidate'])
   texts = {key: text for key, (_, text) in best.items()}
-  found = squad.record(answers, texts)
-  return {name: found[name] for name in predictions.task.metrics}
+  metrics = squad.record(answers, texts)
+  return {name: metrics[name] for name in predictions.task.metrics}
 
 
 def sets(predictions: Any, labels: np.ndarray) -> dict[str, float]:
@@ -70,19 +70,19 @@ def sets(predictions: Any, labels: np.ndarray) -> dict[str, float]:
     labels: (n, C), 0 or 1.
   """
   logits = np.asarray(predictions.outputs['logits'], np.float64)
-  found = metrics_lib.multilabel(logits > 0, labels)
+  metrics = metrics_lib.multilabel(logits > 0, labels)
   losses = np.logaddexp(0, logits) - labels * logits
-  return chosen(predictions.task, found) | {'loss': float(losses.mean())}
+  return chosen(predictions.task, metrics) | {'loss': float(losses.mean())}
 
 
-def chosen(task: Task, found: Mapping[str, Any]) -> dict[str, float]:
+def chosen(task: Task, metrics: Mapping[str, Any]) -> dict[str, float]:
   """Returns the task's metrics out of those found.
 
   Raises:
     ValueError: one isn't there.
   """
-  unknown = [name for name in task.metrics if name not in found]
+  unknown = [name for name in task.metrics if name not in metrics]
   if unknown:
-    known = sorted(found.keys() - {'classes', 'class_f1'})
+    known = sorted(metrics.keys() - {'classes', 'class_f1'})
     raise ValueError(f'{task.name}: unknown metrics {unknown}; known: {known}')
-  return {name: found[name] for name in task.metrics}
+  return {name: metrics[name] for name in task.metrics}

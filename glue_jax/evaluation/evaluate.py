@@ -114,14 +114,14 @@ def primary_record(
   if not task.metrics:
     return None
   name = task.metrics[0]
-  found = {split: m[name] for split, m in metrics.items() if name in m}
-  if not found:
+  values = {split: m[name] for split, m in metrics.items() if name in m}
+  if not values:
     return None
   return {
     'metric': name,
     'direction': task.direction,
-    'splits': list(found),
-    'value': float(np.mean(list(found.values()))),
+    'splits': list(values),
+    'value': float(np.mean(list(values.values()))),
   }
 
 
@@ -137,10 +137,10 @@ def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:
   """Scores of chunks; a word beyond the maximal length has no tag."""
   task = predictions.task
   names = lambda rows: [named(row, task.labels) for row in rows]
-  found = sequence.sequence_scores(
+  metrics = sequence.sequence_scores(
     names(predictions.values), names(labels), task.seq_mode
   )
-  result = answers.chosen(task, found)
+  result = answers.chosen(task, metrics)
   losses = []
   for gold, logits, words in zip(
     labels, predictions.outputs['logits'], predictions.outputs['word_ids']
@@ -154,22 +154,22 @@ def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:
 def _language_modeling(outputs, task: Task) -> dict[str, float]:
   total = float(np.sum(outputs['loss_sum'], dtype=np.float64))
   count = float(np.sum(outputs['loss_count'], dtype=np.float64))
-  found = {
+  metrics = {
     'perplexity': scores.perplexity(total, count),
     'loss': total / count,
   }
   if 'correct' in outputs:
     correct = np.sum(outputs['correct'], dtype=np.float64)
-    found['accuracy'] = float(correct / count)
+    metrics['accuracy'] = float(correct / count)
   if 'structure_correct' in outputs:
     right = np.sum(outputs['structure_correct'], dtype=np.float64)
     pairs = np.sum(outputs['structure_count'], dtype=np.float64)
-    found['structure_accuracy'] = float(right / pairs)
-  unknown = [name for name in task.metrics if name not in found]
+    metrics['structure_accuracy'] = float(right / pairs)
+  unknown = [name for name in task.metrics if name not in metrics]
   if unknown:
     raise ValueError(
-      f'{task.name}: unknown metrics {unknown}; known: {sorted(found)}'
+      f'{task.name}: unknown metrics {unknown}; known: {sorted(metrics)}'
     )
   return {
-    name: found[name] for name in {**dict.fromkeys(task.metrics), **found}
+    name: metrics[name] for name in {**dict.fromkeys(task.metrics), **metrics}
   }

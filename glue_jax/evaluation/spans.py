@@ -78,8 +78,8 @@ def postprocess(
     chars = examples.char_offsets[low:high]
     spans[row] += window_spans(start, end, chars, n_best, max_answer_length)
   result = Answers({}, {}, {})
-  for row, found, null in zip(table.rows, spans, nulls):
-    ranked = _ranked(row['context'], found, n_best)
+  for row, candidates, null in zip(table.rows, spans, nulls):
+    ranked = _ranked(row['context'], candidates, n_best)
     best = ranked[0]['score'] if ranked else -np.inf
     odds = float(null - best)
     no_answer = table.task.unanswerable and best - null <= null_threshold

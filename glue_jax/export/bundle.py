@@ -243,7 +243,7 @@ def _id(source) -> str:
 
 def _check_sizes(folder, wanted, backbone):
   """Refuses a backbone of another family or other sizes."""
-  found = source_lib.read_sizes(backbone)
+  sizes = source_lib.read_sizes(backbone)
   fields = lambda config: {
     key: value
     for key, value in config_lib.plain(config).items()
@@ -251,7 +251,7 @@ def _check_sizes(folder, wanted, backbone):
   }
   lines = config_lib.changes(
     {'family': wanted['family']} | fields(wanted['config']),
-    {'family': found['name']} | fields(dataclasses.asdict(found['config'])),
+    {'family': sizes['name']} | fields(dataclasses.asdict(sizes['config'])),
   )
   if lines:
     raise ValueError(
@@ -263,12 +263,12 @@ def _check_sizes(folder, wanted, backbone):
 def _check_start(folder, bundle, parts, config, backbone):
   """Compares all that is not in the bundle with what it was written from."""
   record = bundle.record
-  found = _weights_digest(backbone, parts.plain.model, config)
-  if found != record['backbone']['sha256']:
+  sha256 = _weights_digest(backbone, parts.plain.model, config)
+  if sha256 != record['backbone']['sha256']:
     raise ValueError(
       f'{folder} belongs to the backbone {record["backbone"]["id"]!r} with the '
       f'hash {record["backbone"]["sha256"][:12]}...; {backbone} has the same '
-      f'sizes but other values ({found[:12]}...)'
+      f'sizes but other values ({sha256[:12]}...)'
     )
   if parts.bundle.tokenizer.fingerprint != record['tokenizer']['sha256']:
     raise ValueError(

@@ -133,12 +133,12 @@ def read(folder: str | os.PathLike) -> Bundle:
 
 def digest(leaves: Mapping[str, Any]) -> str:
   """Returns the SHA-256 of names, types, shapes and values, sorted by name."""
-  found = hashlib.sha256()
+  hasher = hashlib.sha256()
   for name, value in sorted(leaves.items()):
     value = np.ascontiguousarray(value)
-    found.update(f'{name} {value.dtype} {value.shape}\n'.encode())
-    found.update(value.tobytes())
-  return found.hexdigest()
+    hasher.update(f'{name} {value.dtype} {value.shape}\n'.encode())
+    hasher.update(value.tobytes())
+  return hasher.hexdigest()
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:

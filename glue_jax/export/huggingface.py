@@ -47,21 +47,21 @@ def card(
     library: what loads the model.
   """
   workdir = pathlib.Path(workdir)
-  found = {}
+  contents = {}
   for name in ('config', 'result', 'run'):
     path = workdir / f'{name}.json'
-    found[name] = run_record.read_json(path) if path.is_file() else {}
-  config = found['config'].get('config', {})
+    contents[name] = run_record.read_json(path) if path.is_file() else {}
+  config = contents['config'].get('config', {})
   weights = config.get('model', {}).get('weights') or ''
-  results = found['result'].get('metrics', {})
+  results = contents['result'].get('metrics', {})
   # A result belongs to the checkpoint and the rank it was measured on.
-  if found['result'].get('step') != run.step or run.rank is not None:
+  if contents['result'].get('step') != run.step or run.rank is not None:
     results = {}
   return model_card.model_card(
     run.task,
     config,
     results,
-    record=found['run'],
+    record=contents['run'],
     weights=str(weights),
     library=library,
     rank=run.rank,

@@ -36,8 +36,8 @@ def load_run(
     ValueError: no such run, seed or stage, or several to choose from.
     CheckpointError: no whole checkpoint.
   """
-  found = run_folder.one(workdir, stage, seed)
-  workdir, seed = found.path, found.seed
+  folder = run_folder.one(workdir, stage, seed)
+  workdir, seed = folder.path, folder.seed
   config = begun = run_folder.read_config(workdir)
   model = workdir / 'model'
   if (model / saved_model.MODEL).is_file():

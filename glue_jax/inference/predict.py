@@ -92,10 +92,10 @@ def predict_task(
     {a: row[b] for a, b in zip(ours.columns, theirs.columns)}
     for row in table.rows
   ]
-  found = predict_rows(run, rows, table.path)
-  found.task, found.split = task, split
-  found.idx = [row['idx'] for row in table.rows]
-  return found
+  predictions = predict_rows(run, rows, table.path)
+  predictions.task, predictions.split = task, split
+  predictions.idx = [row['idx'] for row in table.rows]
+  return predictions
 
 
 def read_texts(path: str, task: Task) -> list[dict]:

@@ -142,8 +142,8 @@ def write_squad(
     ValueError: repeated, missing or unknown ids, an answer that is no text, or
       odds that are no number.
   """
-  found = [record.get('id') for record in records]
-  problems = _id_problems(found, ids)
+  given_ids = [record.get('id') for record in records]
+  problems = _id_problems(given_ids, ids)
   for record in records:
     if not isinstance(record.get('prediction'), str):
       problems.append(f'{record.get("id")!r}: the answer is not a text')
@@ -247,10 +247,10 @@ def _read_file(where: str, task: Task, count: int, data: bytes) -> list[str]:
   return values
 
 
-def _id_problems(found: Sequence, ids: Sequence[str]) -> list[str]:
+def _id_problems(given_ids: Sequence, ids: Sequence[str]) -> list[str]:
   expected, seen = set(ids), set()
   problems = []
-  for key in found:
+  for key in given_ids:
     if key in seen:
       problems.append(f'question {key!r} repeated')
     elif key not in expected:

@@ -52,11 +52,11 @@ def of_run(
 
   def measure(apply, params, batch):
     outputs = apply(params, batch)
-    found = {}
+    shares = {}
     for name, padding in (('all', True), ('real', False)):
       layers = deft.by_layer(outputs, batch, padding)[deft.SHARE]
-      found[name] = jnp.stack(list(layers.values()), axis=1)
-    return found
+      shares[name] = jnp.stack(list(layers.values()), axis=1)
+    return shares
 
   objective = Objective(run.parts.objective.loss, measure)
   parts = dataclasses.replace(

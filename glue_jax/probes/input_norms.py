@@ -54,8 +54,8 @@ def of_config(
       mask = np.zeros_like(batch['attention_mask'])
       mask[rows] = batch['attention_mask'][rows]
       whole = sharding.put_batch(dict(batch, calibration=mask), parts.mesh)
-      found = program(parts.params, whole, whole['calibration'])
-      for name, value in sharding.gather(found, parts.mesh).items():
+      squares = program(parts.params, whole, whole['calibration'])
+      for name, value in sharding.gather(squares, parts.mesh).items():
         total[name] = total.get(name, 0) + np.asarray(value, np.float64)
       count, tokens, step = count + len(rows), tokens + mask.sum(), step + 1
   return {name: np.sqrt(x / tokens) for name, x in total.items()}, count

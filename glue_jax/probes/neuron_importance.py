@@ -56,8 +56,8 @@ def of_run(
     # Rows beyond the limit are kept as padding, so that shapes stay few.
     weight = np.zeros_like(batch['weight'])
     weight[rows] = 1
-    found = program(params, dict(batch, weight=weight))
-    for name, value in found.items():
+    importances = program(params, dict(batch, weight=weight))
+    for name, value in importances.items():
       total[name] = total.get(name, 0) + np.asarray(value, np.float64)
     count += len(rows)
     if limit and count >= limit:

@@ -189,7 +189,7 @@ def plot_selection(
   """
   figure, (left, right) = new_figure(2, 1)
   distances = {'all raw': report['kl_raw']}
-  distances |= {name: found['kl'] for name, found in report['sets'].items()}
+  distances |= {name: facts['kl'] for name, facts in report['sets'].items()}
   targets = range(len(report['kl_raw']))
   width = 0.8 / len(distances)
   for i, (name, values) in enumerate(distances.items()):
@@ -202,8 +202,8 @@ def plot_selection(
   left.set_ylabel('KL(target || set), nats')
   left.legend(frameon=False, fontsize=8)
   longest = 0
-  for i, found in enumerate(report['sets'].values(), 1):
-    share = np.array(found['lengths']) / found['documents']
+  for i, facts in enumerate(report['sets'].values(), 1):
+    share = np.array(facts['lengths']) / facts['documents']
     longest = max(longest, int(np.flatnonzero(share)[-1]))
     # Bin j holds lengths up to 2^(j / 2). Sets may lie on one another.
     right.plot(

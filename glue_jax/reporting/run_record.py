@@ -54,12 +54,14 @@ def write_run(
     facts: figures for the run record.
   """
   workdir = pathlib.Path(workdir)
-  for split, found in predictions.items():
-    found.save(workdir / 'predictions' / f'{split}.jsonl')
+  for split, split_predictions in predictions.items():
+    split_predictions.save(workdir / 'predictions' / f'{split}.jsonl')
   if not files_lib.is_first_process():
     return
-  for split, found in predictions.items():
-    plots.plot_predictions(found, workdir / 'predictions' / f'{split}.png')
+  for split, split_predictions in predictions.items():
+    plots.plot_predictions(
+      split_predictions, workdir / 'predictions' / f'{split}.png'
+    )
   title = f'{task.name}, seed {result["seed"]}, {result["step"]} steps'
   plots.plot_curves(workdir / 'metrics.jsonl', workdir / 'curves.png', title)
   record = run_record(config, task=task.name, result=dict(result), **facts)
@@ -167,11 +169,11 @@ def run_record(config: Any, **facts: Any) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
   """Versions of Python and of the packages that shape a result."""
-  found = {'python': platform.python_version()}
+  installed = {'python': platform.python_version()}
   for name in _PACKAGES:
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-      found[name] = importlib.metadata.version(name)
-  return found
+      installed[name] = importlib.metadata.version(name)
+  return installed
 
 
 def git_state() -> dict[str, Any] | None:
@@ -204,11 +206,11 @@ def peak_memory() -> dict[str, int]:
   import jax
 
   unit = 1 if sys.platform == 'darwin' else 1024
-  found = {'host': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+  peaks = {'host': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
   statistics = jax.local_devices()[0].memory_stats() or {}
   if 'peak_bytes_in_use' in statistics:
-    found['device'] = int(statistics['peak_bytes_in_use'])
-  return found
+    peaks['device'] = int(statistics['peak_bytes_in_use'])
+  return peaks
 
 
 def read_json(path: str | os.PathLike) -> Any:

@@ -101,7 +101,7 @@ def run(
   try:
     config = config_lib.complete(config)
     schema.check(config)
-    found = step_memory.of_step(config)
+    memory = step_memory.of_step(config)
     result = runs.run(config, workdir)
   except ValueError as error:
     row['refused'] = ' '.join(str(error).split())
@@ -111,8 +111,8 @@ def run(
     row |= {
       result['primary']['metric']: result['primary']['value'],
       'parameters_trained': facts['parameters_trained'],
-      'optimizer_bytes': found['optimizer'],
-      'peak_bytes': found['peak'],
+      'optimizer_bytes': memory['optimizer'],
+      'peak_bytes': memory['peak'],
       'examples_per_s': round(rates[-1]['examples_per_s'], 1),
       'bundle_bytes': bundle_bytes(config, path.parent),
     }

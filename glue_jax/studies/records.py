@@ -112,12 +112,12 @@ def read(path: pathlib.Path) -> list[Record]:
     ValueError: a key is missing, unknown or doesn't fit; the message has the
       record's name.
   """
-  found = [_record(entry, path) for entry in json.loads(path.read_text())]
-  names = [record.name for record in found]
+  records = [_record(entry, path) for entry in json.loads(path.read_text())]
+  names = [record.name for record in records]
   twice = sorted({name for name in names if names.count(name) > 1})
   if twice:
     raise ValueError(f'{path}: more than one record is called {twice}')
-  return found
+  return records
 
 
 def load(root: pathlib.Path = ROOT) -> dict[str, Record]:
@@ -126,13 +126,13 @@ def load(root: pathlib.Path = ROOT) -> dict[str, Record]:
   Raises:
     ValueError: see `read`; or two pages have a record of one name.
   """
-  found: dict[str, Record] = {}
+  records: dict[str, Record] = {}
   for folder in FOLDERS:
     for record in read(root / folder / RECORDS):
-      if record.name in found:
+      if record.name in records:
         raise ValueError(f'{folder}: another page has a record {record.name}')
-      found[record.name] = record
-  return found
+      records[record.name] = record
+  return records
 
 
 def _record(entry: Mapping[str, Any], path: pathlib.Path) -> Record:
@@ -215,10 +215,10 @@ def table(figures: Sequence[Figure]) -> str:
   columns = list(dict.fromkeys(figure.column for figure in figures))
   lines: dict[str, dict[str, str]] = {f.row: {} for f in figures}
   for column in columns:
-    found = [f for f in figures if f.column == column]
-    floats = [f.value for f in found if isinstance(f.value, float)]
+    in_column = [f for f in figures if f.column == column]
+    floats = [f.value for f in in_column if isinstance(f.value, float)]
     decimals = max(map(_decimals, floats), default=None)
-    for figure in found:
+    for figure in in_column:
       lines[figure.row][column] = cell(figure, decimals)
   text = [f'| | {" | ".join(columns)} |', '|---' * (1 + len(columns)) + '|']
   for row, cells in lines.items():
@@ -263,12 +263,12 @@ def circumstances(record: Record) -> str:
   return '; '.join(facts)
 
 
-def rewritten(page: str, found: Mapping[str, Record]) -> str:
+def rewritten(page: str, records: Mapping[str, Record]) -> str:
   """Returns a page with what stands between its marks made anew.
 
   Args:
     page: Markdown.
-    found: {name: record}.
+    records: {name: record}.
 
   Raises:
     ValueError: a mark names a record or a figure that there isn't.
@@ -276,16 +276,16 @@ def rewritten(page: str, found: Mapping[str, Record]) -> str:
 
   def whole(match: re.Match) -> str:
     start, names, end = match.groups()
-    unknown = sorted(set(names.split()) - set(found))
+    unknown = sorted(set(names.split()) - set(records))
     if unknown:
       raise ValueError(f'{start.strip()}: there are no records {unknown}')
-    made = text([found[name] for name in names.split()])
+    made = text([records[name] for name in names.split()])
     return f'{start}\n{made}\n\n{end}'
 
   def one(match: re.Match) -> str:
     start, name, place, decimals, end = match.groups()
     digits = None if decimals is None else int(decimals)
-    figures = found[name].figures if name in found else ()
+    figures = records[name].figures if name in records else ()
     for figure in figures:
       if f'{figure.row}; {figure.column}' == place:
         shown = number(figure.value, digits)

@@ -283,14 +283,14 @@ def rows(record: records.Record, outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def chosen(
-  found: Mapping[str, records.Record], names: Sequence[str]
+  known: Mapping[str, records.Record], names: Sequence[str]
 ) -> list[records.Record]:
   """Returns the records of these names, all if there are none.
 
   Raises:
     ValueError: a name that no record has.
   """
-  unknown = sorted(set(names) - set(found))
+  unknown = sorted(set(names) - set(known))
   if unknown:
     raise ValueError(f'no records {unknown}; --list shows those there are')
-  return [found[name] for name in names or found]
+  return [known[name] for name in names or known]

@@ -56,14 +56,14 @@ def scores(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   ours = [row['prediction'] for row in rows]
   gold = [row['label'] for row in rows]
   if task.kind == 'token_classification':
-    found = sequence.sequence_scores(ours, gold, task.seq_mode)
+    metrics = sequence.sequence_scores(ours, gold, task.seq_mode)
   else:
-    found = sequence.class_scores(ours, gold)
-  result = {'accuracy': found['accuracy']}
+    metrics = sequence.class_scores(ours, gold)
+  result = {'accuracy': metrics['accuracy']}
   for part in reversed(sequence.PARTS):
     for average in ('macro', 'micro', 'weighted'):
-      result[f'{part}_{average}'] = found[f'{average}_{part}']
-  return result | {'classes': found['classes']}
+      result[f'{part}_{average}'] = metrics[f'{average}_{part}']
+  return result | {'classes': metrics['classes']}
 
 
 def summary(
@@ -179,9 +179,9 @@ def write_submission(
 
 
 def _packages() -> list[str]:
-  found = {
+  pinned = {
     f'{d.metadata["Name"]}=={d.version}'
     for d in importlib.metadata.distributions()
     if d.metadata['Name']
   }
-  return sorted(found)
+  return sorted(pinned)

@@ -181,7 +181,7 @@ def cells(
   """
   axes = [[(field, value) for value in grid[field]] for field in grid]
   seed_axis = [[('seeds', f'({seed},)')] for seed in seeds]
-  found, names = [], set()
+  all_cells, names = [], set()
   for chosen in itertools.product(*axes):
     for point in points or [{}]:
       for seed in seed_axis or [[]]:
@@ -193,8 +193,8 @@ def cells(
         name = folder_name(base, overrides)
         if name not in names:  # two draws of one value
           names.add(name)
-          found.append(Cell(len(found), overrides, name))
-  return found
+          all_cells.append(Cell(len(all_cells), overrides, name))
+  return all_cells
 
 
 def folder_name(base: str, overrides: Sequence[tuple[str, str]]) -> str:

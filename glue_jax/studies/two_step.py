@@ -162,7 +162,9 @@ class Protocol:
       name: retrains.read_predictions(self._workdir / name, split)
       for name in names
     }
-    runs = [retrains.scores(self.task, found) for found in rows.values()]
+    runs = [
+      retrains.scores(self.task, seed_rows) for seed_rows in rows.values()
+    ]
     print(tables.results_table(retrains.table(self.task.name, runs)))
     section = self.config.model
     named = section.get('weights') or section.get('name')

@@ -111,12 +111,12 @@ class Checkpoints:
 
   def newest(self, kind: str = 'last') -> int | None:
     """Returns the newest whole step; damaged ones are moved aside."""
-    found = None
+    newest = None
     if jax.process_index() == 0:
       for step in reversed(self.steps(kind)):
         problem = _check_manifest(self.folder / kind / str(step))
         if problem is None:
-          found = step
+          newest = step
           break
         aside = self._move_aside(kind, step)
         logging.warning(
@@ -128,12 +128,12 @@ class Checkpoints:
           aside,
         )
     if jax.process_count() > 1:
-      found = int(
-        multihost_utils.broadcast_one_to_all(-1 if found is None else found)
+      newest = int(
+        multihost_utils.broadcast_one_to_all(-1 if newest is None else newest)
       )
-      found = None if found < 0 else found
+      newest = None if newest < 0 else newest
     self._managers[kind].reload()
-    return found
+    return newest
 
   def host(self, kind: str, step: int) -> dict[str, Any]:
     """Returns the JSON values of a step."""

@@ -176,11 +176,13 @@ def evaluate_splits(parts: Parts, host: Host) -> tuple[dict, dict]:
   for name, batches in parts.bundle.evals.items():
     task, table = parts.bundle.task, parts.bundle.tables.get(name)
     if table is None or table.labelled:
-      metrics[name], found = evaluate.evaluate(predict, batches, task, table)
+      metrics[name], predicted = evaluate.evaluate(
+        predict, batches, task, table
+      )
     else:
-      found = evaluate.predict(predict, batches, task, table)
-    if found is not None:
-      predictions[name] = found
+      predicted = evaluate.predict(predict, batches, task, table)
+    if predicted is not None:
+      predictions[name] = predicted
   return metrics, predictions
 
 

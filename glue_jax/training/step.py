@@ -162,10 +162,10 @@ def _of_one(loss, params, batch, rng, statistics):
     means = {name: _mean(metrics, name) for name in statistics}
     return {'loss': total} | means, metrics
 
-  found, pullback, metrics = jax.vjp(values, params, has_aux=True)
-  zeros = jax.tree.map(jnp.zeros_like, found)
-  of = lambda name: pullback(zeros | {name: jnp.ones_like(found[name])})[0]
-  return {name: of(name) for name in found}, metrics
+  losses, pullback, metrics = jax.vjp(values, params, has_aux=True)
+  zeros = jax.tree.map(jnp.zeros_like, losses)
+  of = lambda name: pullback(zeros | {name: jnp.ones_like(losses[name])})[0]
+  return {name: of(name) for name in losses}, metrics
 
 
 def _micro_batches(x, parts):

@@ -105,13 +105,13 @@ def load_hf(
   # Several tasks call their head `classifier`; another task's isn't ours.
   foreign = names.foreign_head(model, raw.get('architectures') or ())
   with contextlib.ExitStack() as files:
-    found = open_tensors(folder, files, model)
-    missing = missing_heads(wanted, found, new_head or foreign)
+    tensors = open_tensors(folder, files, model)
+    missing = missing_heads(wanted, tensors, new_head or foreign)
     used = {n: t for n, t in wanted.items() if n not in missing}
-    left_out = check(folder, used, found, cast, model)
+    left_out = check(folder, used, tensors, cast, model)
     params = {}
     for name, target in used.items():
-      value = found[target.name].read().astype(np.float32, copy=False)
+      value = tensors[target.name].read().astype(np.float32, copy=False)
       value = value.T if target.transpose else value
       params[name] = np.ascontiguousarray(value)
   logging.info('%s: %d tensors read', folder, len(params))

@@ -69,7 +69,7 @@ def open_tensors(
   folder: Path, files: contextlib.ExitStack, model: Any
 ) -> dict[str, Tensor]:
   """Returns {canonical name: tensor} of a folder's weights, values unread."""
-  found = {}
+  tensors = {}
   for path in weight_files(folder):
     try:
       file = files.enter_context(safetensors.safe_open(path, 'numpy'))
@@ -81,19 +81,19 @@ def open_tensors(
     for name in file.keys():  # noqa: SIM118 - not a mapping
       info = file.get_slice(name)
       shape, dtype = tuple(info.get_shape()), info.get_dtype()
-      found[names.canonical(name, model)] = Tensor(file, name, shape, dtype)
-  return found
+      tensors[names.canonical(name, model)] = Tensor(file, name, shape, dtype)
+  return tensors
 
 
 def missing_heads(
-  wanted: Mapping[str, Target], found: Mapping[str, Tensor], new_head: bool
+  wanted: Mapping[str, Target], tensors: Mapping[str, Tensor], new_head: bool
 ) -> list[str]:
   """Returns names under head/ and pooler/ that the folder has nothing for."""
   missing = []
   for part in ('pooler/', 'head/'):
     mine = [name for name in wanted if name.startswith(part)]
     fresh = part == 'head/' and new_head
-    if fresh or not any(wanted[name].name in found for name in mine):
+    if fresh or not any(wanted[name].name in tensors for name in mine):
       missing += mine
   return missing
 
@@ -101,7 +101,7 @@ def missing_heads(
 def check(
   folder: Path,
   used: Mapping[str, Target],
-  found: Mapping[str, Tensor],
+  tensors: Mapping[str, Tensor],
   cast: bool,
   model: Any,
 ) -> list[str]:
@@ -112,7 +112,7 @@ def check(
   """
   lines, hints = [], set()
   for name, target in used.items():
-    tensor = found.get(target.name)
+    tensor = tensors.get(target.name)
     if tensor is None:
       lines.append(f'- {target.name} {target.shape}')
     elif tensor.shape != target.shape:
@@ -125,14 +125,14 @@ def check(
       lines.append(f'! {target.name} found {tensor.dtype}, expected F32')
       if tensor.dtype in CASTABLE:
         hints.add('model.cast=True converts to float32')
-  extra = sorted(set(found) - {target.name for target in used.values()})
+  extra = sorted(set(tensors) - {target.name for target in used.values()})
   known = names.tolerated(model)
   originals = names.originals(model)
   for name in extra:
-    original = found.get(originals.get(name))
+    original = tensors.get(originals.get(name))
     if name not in known:
-      lines.append(f'+ {name} {found[name].shape}')
-    elif original and not _equal(found[name], original):
+      lines.append(f'+ {name} {tensors[name].shape}')
+    elif original and not _equal(tensors[name], original):
       lines.append(f'! {name} differs from {originals[name]}: not tied')
   if lines:
     raise ValueError(
@@ -153,10 +153,10 @@ def unused(
 ) -> dict[str, np.ndarray]:
   """Returns the source folder's tensors that the model doesn't write."""
   with contextlib.ExitStack() as files:
-    found = open_tensors(source, files, model)
+    stored = open_tensors(source, files, model)
     copies = names.originals(model)
     return {
       name: tensor.read()
-      for name, tensor in found.items()
+      for name, tensor in stored.items()
       if name not in tensors and name not in copies
     }

@@ -133,8 +133,8 @@ def run(gate: str, plus: bool, data: tuple[dict, dict, dict]) -> list[dict]:
       for name, values in (
         ('loss', losses.mean(-1)), ('accuracy', right), ('few', few),
       ):  # fmt: skip
-        found = np.asarray(values).reshape(shape)
-        for row, value in zip(group, found):
+        by_row = np.asarray(values).reshape(shape)
+        for row, value in zip(group, by_row):
           row[f'{split}_{name}'] = value.tolist()
   return rows
 
@@ -147,7 +147,7 @@ def curve(rows: list[dict], draws: int = 1000) -> tuple[list, list]:
   column = lambda name: np.array([row[name] for row in rows])
   chosen = column('validation_loss')
   rng = np.random.default_rng(0)
-  found = []
+  means = []
   for m in range(1, len(rows) + 1):
     orders = rng.permuted(np.tile(np.arange(len(rows)), (draws, 1)), axis=1)
     drawn = orders[:, :m]
@@ -155,11 +155,11 @@ def curve(rows: list[dict], draws: int = 1000) -> tuple[list, list]:
       drawn[..., None], chosen[drawn].argmin(1)[:, None], axis=1
     )[:, 0]
     seeds = np.arange(chosen.shape[1])
-    found.append([
+    means.append([
       float(column(f'test_{name}')[best, seeds].mean())
       for name in ('accuracy', 'loss')
     ])  # fmt: skip
-  accuracy, loss = zip(*found)
+  accuracy, loss = zip(*means)
   return list(accuracy), list(loss)
 
 

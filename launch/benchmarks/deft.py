@@ -131,13 +131,13 @@ def measured(workdir: pathlib.Path, result: dict) -> dict:
   """Score and densities of a finished run; the latter kept in density.json."""
   path = workdir / 'density.json'
   if not path.is_file():
-    found = activation_density.of_run(workdir, data_dir=FLAGS.data_dir)
-    path.write_text(json.dumps(found, indent=1) + '\n')
-  found = json.loads(path.read_text())
+    shares = activation_density.of_run(workdir, data_dir=FLAGS.data_dir)
+    path.write_text(json.dumps(shares, indent=1) + '\n')
+  shares = json.loads(path.read_text())
   return {
     'score': result['primary']['value'],
-    'density': found['density'],
-    'density_real': found['density_real'],
+    'density': shares['density'],
+    'density_real': shares['density_real'],
   }
 
 
@@ -151,15 +151,15 @@ def table(rows: list[dict]) -> list[dict]:
     key = row['activation'], row['form'], row['weight']
     arms.setdefault(key, {})[row['seed']] = row
   lines = []
-  for (activation, form, weight), found in sorted(arms.items()):
-    mean = lambda name, r=found: statistics.mean(x[name] for x in r.values())
-    scores = [100 * row['score'] for row in found.values()]
+  for (activation, form, weight), by_seed in sorted(arms.items()):
+    mean = lambda name, r=by_seed: statistics.mean(x[name] for x in r.values())
+    scores = [100 * row['score'] for row in by_seed.values()]
     without = arms.get((activation, form, 0.0), {}) if weight else {}
-    both = without.keys() & found.keys()
+    both = without.keys() & by_seed.keys()
     fall = None
     if both:
       dense, sparse = (
-        sum(arm[seed]['density'] for seed in both) for arm in (without, found)
+        sum(arm[seed]['density'] for seed in both) for arm in (without, by_seed)
       )
       fall = 100 * (1 - sparse / dense)
     lines.append({

@@ -97,7 +97,8 @@ def report(rows: list[dict], ranks: list[int], mode: str) -> None:
     print(''.join(f'{cell:>20}' for cell in cells))
   once = np.mean([row['seconds'] + row['scoring_seconds'] for row in ours])
   search = sum(
-    np.mean([row['seconds'] for row in found]) for found in lora.values()
+    np.mean([row['seconds'] for row in rank_rows])
+    for rank_rows in lora.values()
   )
   print(f'mean difference to LoRA {100 * np.mean(gaps):+.2f} points')
   print(

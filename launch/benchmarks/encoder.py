@@ -192,15 +192,15 @@ def inference(c: Comparison, wanted: set[str]) -> None:
 
 def floor(c: Comparison, step: float) -> None:
   """Rows of the matrix products of the padded step."""
-  found = {}
+  costs = {}
   for side in (c.ours, c.peer):
     products = side('products', rows=BATCH * SIZES['length'], sizes=SIZES)
-    found[side] = [sum(column) for column in zip(*products)]
-  rate = {side: work / s / 1e9 for side, (s, work) in found.items()}
+    costs[side] = [sum(column) for column in zip(*products)]
+  rate = {side: work / s / 1e9 for side, (s, work) in costs.items()}
   c.add('matrix_rate', rate[c.ours], rate[c.peer], 'GFLOP/s', better=UP)
   c.add(
     'floor',
-    found[c.ours][0] * 1e3,
+    costs[c.ours][0] * 1e3,
     step * 1e3,
     'ms',
     better=UP,

@@ -190,10 +190,10 @@ def _steps(
   # The first step refreshes; the state after it is due in `gap` - 1 steps.
   first = tx.init(params)
   _, later = jax.block_until_ready(step(params, first))
-  found = {(name, False): lambda: step(params, later)}
+  programs = {(name, False): lambda: step(params, later)}
   if name != 'AdamW':
-    found[name, True] = lambda: step(params, first)
-  return found
+    programs[name, True] = lambda: step(params, first)
+  return programs
 
 
 def _least(runs: dict[Any, Callable]) -> dict[Any, float]:

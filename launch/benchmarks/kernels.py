@@ -37,8 +37,8 @@ def define_flags() -> None:
 
 def names() -> list[str]:
   """Names of the kernels that have rows here."""
-  found = sorted(FOLDER.glob('kernels_*.py'))
-  return [path.stem.removeprefix('kernels_') for path in found]
+  paths = sorted(FOLDER.glob('kernels_*.py'))
+  return [path.stem.removeprefix('kernels_') for path in paths]
 
 
 def main(argv: list[str]) -> int:

@@ -140,8 +140,8 @@ def report(memory: list[dict], scores: list[dict]) -> None:
   for arm in FLAGS.arms:
     line = f'{arm:<12}'
     for task in FLAGS.tasks:
-      found = [r for r in scores if r['arm'] == arm and r['task'] == task]
-      seconds = np.mean([row['seconds'] for row in found])
-      line += f'{glue_cells.spread([r["score"] for r in found]):>22}'
+      cell_rows = [r for r in scores if r['arm'] == arm and r['task'] == task]
+      seconds = np.mean([row['seconds'] for row in cell_rows])
+      line += f'{glue_cells.spread([r["score"] for r in cell_rows]):>22}'
       line += f'{seconds:>10.1f}'
     print(line)

@@ -99,11 +99,11 @@ def measure(arm: str, length: int) -> dict[str, Any]:
     fn, args = gradient(arm, FLAGS.batch, length, abstract=False)
     program = jax.jit(fn, compiler_options=cpu.compiler_options())
     (seconds,) = timing.alternate([program], args, FLAGS.turns)
-    found = {'value': round(seconds, 4)}
+    figures = {'value': round(seconds, 4)}
     stats = jax.devices()[0].memory_stats() or {}
     if len(FLAGS.arms) == 1 and 'peak_bytes_in_use' in stats:
-      found['peak_mb'] = round(stats['peak_bytes_in_use'] / 1e6, 1)
-    return found
+      figures['peak_mb'] = round(stats['peak_bytes_in_use'] / 1e6, 1)
+    return figures
   whole, fixed = (
     temporary(arm, *shape) for shape in ((FLAGS.batch, length), (1, 8))
   )

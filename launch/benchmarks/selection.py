@@ -178,18 +178,21 @@ def compare(folder: pathlib.Path) -> list[dict[str, Any]]:
     )
   count = write(folder / 'raw.jsonl', corpora[0], FLAGS.documents)
   write(folder / 'target.jsonl', corpora[1], FLAGS.documents)
-  found: dict[str, list] = {'ours': [], 'peer': []}
+  measurements: dict[str, list] = {'ours': [], 'peer': []}
   for _ in range(FLAGS.turns):
     # Words may be several tokens, never fewer than one.
     for side, command in commands(folder, count // PART, LENGTH).items():
-      found[side].append(measure(command))
+      measurements[side].append(measure(command))
   about = {
     'documents': count,
     'texts': 'files' if FLAGS.raw else 'generated',
     'turns': FLAGS.turns,
   }
   seconds, cpu, memory = (
-    [statistics.median(turn[i] for turn in found[side]) for side in found]
+    [
+      statistics.median(turn[i] for turn in measurements[side])
+      for side in measurements
+    ]
     for i in range(3)
   )
   worst = difference(folder)
@@ -228,8 +231,8 @@ def grow(folder: pathlib.Path, count: int) -> dict[str, Any]:
 
 def bars(measured: Sequence[dict[str, Any]]) -> dict[str, bool]:
   """Whether each requirement that was measured is met."""
-  named = {found['name']: found for found in measured}
-  growth = [found for found in measured if found['name'] == 'growth']
+  named = {entry['name']: entry for entry in measured}
+  growth = [entry for entry in measured if entry['name'] == 'growth']
   met = {}
   if 'end_to_end' in named:
     ratio = named['end_to_end']['ratio']
@@ -238,12 +241,12 @@ def bars(measured: Sequence[dict[str, Any]]) -> dict[str, bool]:
     met[f'log weights differ by {worst:.1e}, at most 1e-9'] = worst <= 1e-9
   if growth:
     # Of the cores' time, because another load on the machine isn't growth.
-    costs = [found['cpu'] / found['documents'] for found in growth]
+    costs = [entry['cpu'] / entry['documents'] for entry in growth]
     times = max(costs) / costs[0]
     met[f'cost of a document {times:.2f} of the first, at most {LINEAR:g}'] = (
       times <= LINEAR
     )
-    peak = max(found['MB'] for found in growth)
+    peak = max(entry['MB'] for entry in growth)
     met[f'{peak:.0f} MB, below {MEGABYTES:g}'] = peak < MEGABYTES
   return met
 

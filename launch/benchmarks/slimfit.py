@@ -62,19 +62,19 @@ def study() -> Iterator[dict[str, Any]]:
   for size in map(int, FLAGS.batches):
     full = None
     for arm in FLAGS.arms:
-      found = measure(module, arm, size)
-      full = found if arm == 'full' else full
+      figures = measure(module, arm, size)
+      full = figures if arm == 'full' else full
       less = {}
       if full and arm != 'full':
         keys = ('residual_mb', 'temporary_mb', 'total_mb')
-        less = {f'{k}_times_less': round(full[k] / found[k], 2) for k in keys}
+        less = {f'{k}_times_less': round(full[k] / figures[k], 2) for k in keys}
       yield {
         'arm': arm,
         'batch': size,
         'length': FLAGS.length,
         'freezing_rate': FLAGS.freezing_rate if arm[0] == 's' else 0.0,
         'device': jax.devices()[0].device_kind,
-        **found,
+        **figures,
         **less,
       }
 
@@ -88,7 +88,7 @@ def measure(module: models.Model, arm: str, size: int) -> dict[str, float]:
     module,
     saved_activation_plugs.plugs(parts, module.config, value_dropout=True),
   )
-  found = []
+  draws = []
   masks = FLAGS.masks if arm in ('schedule', 'slimfit') else 1
   for seed in range(masks):
     frozen = set()
@@ -98,8 +98,8 @@ def measure(module: models.Model, arm: str, size: int) -> dict[str, float]:
       frozen = set(itertools.compress(names, mask))
     params = tree.unflatten(shapes)
     learning, rest = tree.partition(params, lambda n, f=frozen: n not in f)
-    found.append(_figures(apply, learning, rest, size))
-  return {k: round(statistics.mean(f[k] for f in found), 1) for k in found[0]}
+    draws.append(_figures(apply, learning, rest, size))
+  return {k: round(statistics.mean(f[k] for f in draws), 1) for k in draws[0]}
 
 
 def _figures(apply, learning, frozen, size) -> dict[str, float]:

@@ -53,9 +53,9 @@ def space(flag: str) -> Sequence[str]:
   names = config_files.read(path)
   if 'space' in names:
     return names['space'](argument) if argument else names['space']()
-  found = names.get('SPACE')
-  if not found:
+  fields = names.get('SPACE')
+  if not fields:
     raise ValueError(
       f'--sampler=tpe needs --random=field=..., or SPACE in {path}'
     )
-  return found
+  return fields

@@ -59,8 +59,8 @@ def single_expert(train: dict, test: dict) -> float:
   """Test error of the best single linear map."""
   wide = lambda x: np.concatenate([x, np.ones((len(x), 1))], axis=1)
   y = np.asarray(train['y'])[:, 0]
-  found, *_ = np.linalg.lstsq(wide(train['x']), y, rcond=None)
-  return float(np.square(wide(test['x']) @ found - test['y'][:, 0]).mean())
+  weights, *_ = np.linalg.lstsq(wide(train['x']), y, rcond=None)
+  return float(np.square(wide(test['x']) @ weights - test['y'][:, 0]).mean())
 
 
 def main(argv: list[str]) -> bool:
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> bool:
   data, test = clusters(20_000, 1), clusters(2000, 2)
   seeds = jnp.arange(FLAGS.seeds)
   print(f'{"gate":20} {"test MSE":24} {"share <= 2":24} mean experts')
-  found = {}
+  measured = {}
   for name, (design, weight) in VARIANTS.items():
     settings = {'seed': seeds, 'lr': jnp.full(len(seeds), 5e-3)}
     if weight:
@@ -79,12 +79,12 @@ def main(argv: list[str]) -> bool:
     )
     out, losses = evaluate(test)
     used = np.asarray(out['used'])
-    found[name] = np.asarray(losses.mean(-1)), (used <= 2).mean((1, 2))
-    columns = (*found[name], used.mean((1, 2)))
+    measured[name] = np.asarray(losses.mean(-1)), (used <= 2).mean((1, 2))
+    columns = (*measured[name], used.mean((1, 2)))
     text = ('/'.join(f'{v:.4f}' for v in column) for column in columns)
     print(f'{name:20}', *(f'{column:24}' for column in text), flush=True)
   print(f'{"single expert":20} {single_expert(data, test):.4f}')
-  (mse, share), (_, without) = (found[n] for n in list(VARIANTS)[:2])
+  (mse, share), (_, without) = (measured[n] for n in list(VARIANTS)[:2])
   return verdict.say(
     verdict.Bound('largest test MSE', mse.max(), '<=', 0.006),
     verdict.Bound('least share <= 2', share.min(), '>=', 0.99),

@@ -94,8 +94,8 @@ def accuracy(
 ) -> jax.Array:
   """Returns the accuracy on 4000 fresh points."""
   x = jax.random.normal(rng, (4000, SIZES[0]))
-  found = jnp.argmax(forward(params, x, jax.nn.relu), -1)
-  return (found == labels(teachers, x)).mean()
+  guesses = jnp.argmax(forward(params, x, jax.nn.relu), -1)
+  return (guesses == labels(teachers, x)).mean()
 
 
 def main(argv: list[str]) -> bool:
@@ -116,24 +116,26 @@ def main(argv: list[str]) -> bool:
   )
   full = [score(model, t) for t, model in enumerate(models)]
   print(f'fine-tuned         {full[0]:.3f} {full[1]:.3f}')
-  found = {}
+  accuracies = {}
   for rate in RATES:
     for kind in dare.KINDS:
       seeds = range(1 if kind == 'magnitude' else MASKS)
       drops = [dare.Drop(rate, kind, seed=seed) for seed in seeds]
-      found[rate, kind] = [
+      accuracies[rate, kind] = [
         np.mean([score(dare.sparsified(model, base, d), t) for d in drops])
         for t, model in enumerate(models)
       ]
-      a, b = found[rate, kind]
+      a, b = accuracies[rate, kind]
       print(f'p = {rate:<4} {kind:<9} {a:.3f} {b:.3f}')
   for rate in (0.0, 0.9):
     parts = [dare.sparsified(m, base, dare.Drop(rate)) for m in models]
     merged = average.task_arithmetic(base, parts, 0.5)
     a, b = (score(merged, t) for t in (0, 1))
     print(f'merged, p = {rate:<3}    {a:.3f} {b:.3f}')
-  close = [a - b for a, b in zip(full, found[0.9, 'dare'])]
-  above = [a - b for a, b in zip(found[0.9, 'dare'], found[0.9, 'drop_only'])]
+  close = [a - b for a, b in zip(full, accuracies[0.9, 'dare'])]
+  above = [
+    a - b for a, b in zip(accuracies[0.9, 'dare'], accuracies[0.9, 'drop_only'])
+  ]
   return verdict.say(
     verdict.Bound('loss of DARE at p = 0.9', max(close), '<=', 0.07),
     verdict.Bound('gain over drop only', min(above), '>=', 0.15),

@@ -45,8 +45,8 @@ def main(argv: list[str]) -> bool:
   )
   for kind in ('relu', 'gelu'):
     for weight in (0.0, 1.0):
-      found = jax.vmap(lambda s, k=kind, w=weight: run(k, w, s))
-      accuracy, share = map(np.asarray, found(jnp.arange(FLAGS.seeds)))
+      over_seeds = jax.vmap(lambda s, k=kind, w=weight: run(k, w, s))
+      accuracy, share = map(np.asarray, over_seeds(jnp.arange(FLAGS.seeds)))
       means[kind, weight] = accuracy.mean(), share.mean()
       cells = [*(f'{x:.3f}' for x in accuracy), *(f'{x:.3f}' for x in share)]
       print(f'{kind:<11} {weight:6.1f}  {"  ".join(cells)}')

@@ -49,7 +49,7 @@ def main(argv: list[str]) -> bool:
     'DyLoRA frozen': ('frozen', True, False),
     'DyLoRA frozen, strict': ('frozen', True, True),
   }
-  found = {
+  arm_errors = {
     name: np.array([errors(*arm, seed) for seed in range(FLAGS.seeds)])
     for name, arm in arms.items()
   }
@@ -59,12 +59,12 @@ def main(argv: list[str]) -> bool:
   print(
     f'{"best possible":<26}', *(f'{abs(tail[b - 1]):>15.3f}' for b in SHOWN)
   )
-  for name, values in found.items():
+  for name, values in arm_errors.items():
     cells = [values[:, b - 1] for b in SHOWN]
     spans = (f'{cell.min():.3f} - {cell.max():.3f}' for cell in cells)
     print(f'{name:<26}', *(f'{span:>15}' for span in spans))
-  frozen = found['DyLoRA frozen, strict']
-  plain = found['LoRA cut, scale alpha/r']
+  frozen = arm_errors['DyLoRA frozen, strict']
+  plain = arm_errors['LoRA cut, scale alpha/r']
   return verdict.say(
     verdict.Bound('frozen, strict, b=1', frozen[:, 0].max(), '<=', 0.58),
     verdict.Bound('frozen, strict, all', frozen[:, -1].max(), '<=', 0.20),
@@ -121,5 +121,5 @@ def errors(
   cut = dylora.nested if rescaled else lora.truncate
   # Gaussian inputs: the expected square is that of the matrix.
   missed = lambda b: jnp.square(learnt(cut(params, SITE, b)) - change).sum()
-  found = jnp.stack([missed(b) for b in range(1, RANK + 1)])
-  return found / jnp.square(change).sum()
+  squares = jnp.stack([missed(b) for b in range(1, RANK + 1)])
+  return squares / jnp.square(change).sum()

@@ -93,8 +93,8 @@ def accuracy(key: jax.Array, cut: bool) -> jax.Array:
   optimizer = optax.adam(RATE)
 
   def logits(params, batch, query):
-    found = model.apply({'params': params}, batch)['logits']
-    return found[jnp.arange(len(query)), query]
+    all_logits = model.apply({'params': params}, batch)['logits']
+    return all_logits[jnp.arange(len(query)), query]
 
   def loss(params, key):
     batch, query, value = sample(key, BATCH, cut)

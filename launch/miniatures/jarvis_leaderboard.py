@@ -33,10 +33,10 @@ def define_flags() -> None:
 
 def build(folder: pathlib.Path) -> site_cells.Cells:
   """Builds `<folder>/site` from `<folder>/board` and reads its tables."""
-  found = board.evaluate(folder / 'board', folder / 'cache')
-  if found.refused:
-    raise ValueError(f'refused: {found.refused}')
-  site.write(found, folder / 'site')
+  evaluated = board.evaluate(folder / 'board', folder / 'cache')
+  if evaluated.refused:
+    raise ValueError(f'refused: {evaluated.refused}')
+  site.write(evaluated, folder / 'site')
   return site_cells.read(folder / 'site')
 
 

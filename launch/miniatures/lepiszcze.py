@@ -172,8 +172,8 @@ def same_predictions(folder: pathlib.Path, run_name: str) -> None:
     folder, 'launch.predict', f'--workdir={run_name}', '--input=fresh.jsonl'
   )
   ours, theirs = (
-    [json.loads(line)['prediction'] for line in found]
-    for found in (text.splitlines(), lines)
+    [json.loads(line)['prediction'] for line in side]
+    for side in (text.splitlines(), lines)
   )
   if ours != theirs:
     raise RuntimeError("launch.predict differs from the run's predictions")

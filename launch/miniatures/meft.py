@@ -37,16 +37,16 @@ def define_flags() -> None:
 def main(argv: list[str]) -> bool:
   """Prints the table; returns whether the required figures were reached."""
   del argv
-  found = {
+  peaks = {
     name: [memory(gradient(fn), depth) for depth in DEPTHS]
     for name, fn in (('ordinary', coupling.ordinary), ('reversible', published))
   }
   print(f'{"MB of layers":<12}', *(f'{depth:>8}' for depth in DEPTHS))
-  for name, values in found.items():
+  for name, values in peaks.items():
     print(f'{name:<12}', *(f'{value / 1e6:>8.3f}' for value in values))
   error = difference(DEPTHS[0])
-  growth = found['reversible'][-1] / found['reversible'][0]
-  ratio = found['ordinary'][-1] / found['reversible'][-1]
+  growth = peaks['reversible'][-1] / peaks['reversible'][0]
+  ratio = peaks['ordinary'][-1] / peaks['reversible'][-1]
   print(
     f'growth {growth:.3f}, ordinary / reversible {ratio:.1f}, '
     f'gradients of {DEPTHS[0]} layers differ by {error:.1e}'

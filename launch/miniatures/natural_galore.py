@@ -54,15 +54,15 @@ def define_flags() -> None:
 def main(argv: list[str]) -> bool:
   """Prints the table; returns whether the required figure was reached."""
   del argv
-  found = {}
+  means = {}
   print(f'{"lr":<24}', *(f'{rate:>8}' for rate in RATES))
   problems = [problem(seed) for seed in range(FLAGS.seeds)]
   x, y = (np.stack(part) for part in zip(*problems, strict=True))
   for name in ARMS:
     errors = train(name, x, y, jnp.asarray(RATES))
-    found[name] = [float(value) for value in errors.mean(1)]
-    print(f'{name:<24}', *(f'{value:8.4f}' for value in found[name]))
-  ratio = found['natural, 0.1'][-1] / found['GaLore'][-1]
+    means[name] = [float(value) for value in errors.mean(1)]
+    print(f'{name:<24}', *(f'{value:8.4f}' for value in means[name]))
+  ratio = means['natural, 0.1'][-1] / means['GaLore'][-1]
   print(f'natural / GaLore at lr {RATES[-1]}: {ratio:.4f}')
   return verdict.say(verdict.Bound('natural / GaLore', ratio, '<=', 0.2))
 

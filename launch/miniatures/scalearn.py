@@ -47,18 +47,18 @@ def main(argv: list[str]) -> bool:
   worlds = [make_world(seed) for seed in range(FLAGS.seeds)]
   worlds = jax.tree.map(lambda *x: np.stack(x), *worlds)
   print(f'{"arm":<16}', *(f'k={rows:<6}' for rows in ROWS))
-  found = {}
+  accuracies = {}
   for name, arm in ARMS.items():
     # Seeds side by side, and both k, so that an arm is compiled once.
     over_seeds = jax.vmap(functools.partial(accuracy, arm), (0, 0, None))
     run = jax.jit(jax.vmap(over_seeds, (None, None, 0)))
     scores = run(worlds, jnp.arange(FLAGS.seeds), jnp.array(ROWS)).mean(1)
-    found[name] = float(scores[0])
+    accuracies[name] = float(scores[0])
     print(f'{name:<16}', *(f'{x:<8.3f}' for x in scores), flush=True)
-  gap = found['ScaLearn'] - found['softmax']
+  gap = accuracies['ScaLearn'] - accuracies['softmax']
   print(f'gap {gap:.3f}')
   return verdict.say(
-    verdict.Bound('accuracy of ScaLearn', found['ScaLearn'], '>=', 0.84),
+    verdict.Bound('accuracy of ScaLearn', accuracies['ScaLearn'], '>=', 0.84),
     verdict.Bound('gap to softmax', gap, '>=', 0.03),
   )
 
@@ -80,14 +80,14 @@ def make_world(seed: int) -> dict[str, Any]:
   )
   omega = np.array(TARGET)[:, None] * (1 + 0.3 * normal(count, WIDTH))
   readout = normal(WIDTH, CLASSES)
-  found: dict[str, Any] = {'stacked': stacked, 'readout': readout}
+  world: dict[str, Any] = {'stacked': stacked, 'readout': readout}
   for name, rows in (('train', max(ROWS)), ('test', TEST_ROWS)):
     h = normal(rows, WIDTH)
     down, up = scaling.wide(stacked, omega.astype(np.float32))
     hidden = np.maximum(h @ down[0] + down[1], 0)
     y = hidden @ up[0] + up[1]
-    found[name] = (h, ((h + y) @ readout).argmax(-1))
-  return found
+    world[name] = (h, ((h + y) @ readout).argmax(-1))
+  return world
 
 
 def accuracy(

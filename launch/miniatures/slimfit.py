@@ -124,13 +124,13 @@ def accuracy() -> list[verdict.Bound]:
   starts = [first_task(seed) for seed in range(FLAGS.seeds)]
   for rate, grid in ((0.0, FULL_RATES), (FREEZING_RATE, FROZEN_RATES)):
     for lr in grid:
-      found = [
+      accuracies = [
         second_task(start, rate, lr, seed) for seed, start in enumerate(starts)
       ]
-      means[rate, lr] = float(np.mean(found or [0.0]))
+      means[rate, lr] = float(np.mean(accuracies or [0.0]))
       print(
         f'freezing rate {rate:.1f} lr {lr:.0e} {means[rate, lr]:.3f}',
-        *(f'{value:.3f}' for value in found),
+        *(f'{value:.3f}' for value in accuracies),
       )
   best = {
     rate: max(value for (r, _), value in means.items() if r == rate)
@@ -244,8 +244,8 @@ def second_task(
     params, state = _step(
       tuple(names), params, state, mask, now, jax.random.fold_in(data, i)
     )
-    found = layer_schedule.priorities(priority, names, tree.paths(state))
-    priority = np.where(frozen, priority, found)
+    updated = layer_schedule.priorities(priority, names, tree.paths(state))
+    priority = np.where(frozen, priority, updated)
   return float(_accuracy(params, jax.random.fold_in(data, STEPS)))
 
 
@@ -275,8 +275,8 @@ def _step(names, params, state, mask, lr, key):
 
 
 def _owner(path, names):
-  found = [n for n in names if f'/{n}/' in f'/{path}/']
-  return max(found, key=len)
+  owners = [n for n in names if f'/{n}/' in f'/{path}/']
+  return max(owners, key=len)
 
 
 @jax.jit

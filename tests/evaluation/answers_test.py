@@ -33,10 +33,10 @@ def test_the_most_probable_candidate_of_a_query_is_its_answer():
     {'idx': '0-1-1', 'candidate': 'Bo', 'answers': ['Bo'], 'label': 1},
   ]
   # Below a half, and still the best; wrong, but sharing a word.
-  found = evaluate.score(*predictions('record', rows, [0.3, 0.2, 0.9, 0.4]))
-  assert found['exact_match'] == 0.5
-  assert found['f1'] == pytest.approx((1 + 2 / 3) / 2)
-  assert list(found)[:2] == ['f1', 'exact_match'] and found['loss'] > 0
+  metrics = evaluate.score(*predictions('record', rows, [0.3, 0.2, 0.9, 0.4]))
+  assert metrics['exact_match'] == 0.5
+  assert metrics['f1'] == pytest.approx((1 + 2 / 3) / 2)
+  assert list(metrics)[:2] == ['f1', 'exact_match'] and metrics['loss'] > 0
 
 
 def test_a_multirc_question_is_right_if_every_answer_is():
@@ -44,12 +44,12 @@ def test_a_multirc_question_is_right_if_every_answer_is():
     {'idx': f'0-{q}-{a}', 'label': label}
     for q, a, label in ((0, 0, 1), (0, 1, 0), (1, 0, 1), (1, 1, 1))
   ]
-  found = evaluate.score(*predictions('multirc', rows, [0.9, 0.1, 0.9, 0.2]))
-  assert found['exact_match'] == 0.5
-  assert found['f1'] == pytest.approx(0.8)
+  metrics = evaluate.score(*predictions('multirc', rows, [0.9, 0.1, 0.9, 0.2]))
+  assert metrics['exact_match'] == 0.5
+  assert metrics['f1'] == pytest.approx(0.8)
 
 
 def test_gender_parity_is_of_pairs():
   rows = [{'idx': f'{i // 2}-{i}', 'label': 1} for i in range(4)]
-  found = evaluate.score(*predictions('axg', rows, [0.9, 0.9, 0.9, 0.1]))
-  assert found['gender_parity'] == 0.5 and found['accuracy'] == 0.75
+  metrics = evaluate.score(*predictions('axg', rows, [0.9, 0.9, 0.9, 0.1]))
+  assert metrics['gender_parity'] == 0.5 and metrics['accuracy'] == 0.75

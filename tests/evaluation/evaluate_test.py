@@ -71,7 +71,7 @@ def test_classification_in_order_with_names_and_scores():
   labels = np.random.default_rng(2).integers(0, 2, n).tolist()
   batches = make_batches(n, logits=logits)
   compiled = jax.jit(lambda batch: {'logits': batch['logits'] + 0})
-  metrics, found = evaluate.evaluate(
+  metrics, predictions = evaluate.evaluate(
     compiled, batches, RTE, make_table(RTE, labels)
   )
   assert list(metrics) == ['accuracy', 'loss']
@@ -80,7 +80,7 @@ def test_classification_in_order_with_names_and_scores():
   exact /= exact.sum(-1, keepdims=True)
   picked = exact[np.arange(n), labels]
   assert metrics['loss'] == pytest.approx(-np.log(picked).mean(), abs=1e-6)
-  record = list(found.records())[3]
+  record = list(predictions.records())[3]
   assert record['idx'] == 13
   assert record['prediction'] == RTE.labels[logits[3].argmax()]
   assert record['label'] == RTE.labels[labels[3]]
@@ -94,13 +94,13 @@ def test_classification_in_order_with_names_and_scores():
 def test_result_does_not_depend_on_the_batches(batch_size):
   n = 10
   batches = make_batches(n, batch_size, batch_size, logits=rte_logits(n))
-  metrics, found = evaluate.evaluate(
+  metrics, predictions = evaluate.evaluate(
     lambda batch: {'logits': batch['logits']},
     batches,
     RTE,
     make_table(RTE, [0, 1] * 5),
   )
-  np.testing.assert_array_equal(found.values, rte_logits(n).argmax(-1))
+  np.testing.assert_array_equal(predictions.values, rte_logits(n).argmax(-1))
   assert metrics['accuracy'] == np.mean(
     rte_logits(n).argmax(-1) == np.array([0, 1] * 5)
   )
@@ -128,18 +128,18 @@ def test_unlabelled_split_refuses_before_any_work():
   with pytest.raises(ValueError, match='no labels.*predicted but not scored'):
     evaluate.evaluate(never, make_batches(4), RTE, table)
   batches = make_batches(4, logits=rte_logits(4))
-  found = evaluate.predict(
+  predictions = evaluate.predict(
     lambda b: {'logits': b['logits']}, batches, RTE, table
   )
-  assert found.labels is None
-  assert 'label' not in next(found.records())
+  assert predictions.labels is None
+  assert 'label' not in next(predictions.records())
 
 
 def test_regression_keeps_numbers():
   stsb = by_name.get('stsb')
   labels = [0.0, 2.5, 5.0, 1.0]
   logits = np.array([0.1, 2.0, 6.0, 1.5], np.float32)
-  metrics, found = evaluate.evaluate(
+  metrics, predictions = evaluate.evaluate(
     lambda b: {'logits': b['logits']},
     make_batches(4, 3, logits=logits),
     stsb,
@@ -147,7 +147,7 @@ def test_regression_keeps_numbers():
   )
   assert list(metrics) == ['pearson', 'spearman', 'loss']
   assert metrics['spearman'] == pytest.approx(1.0)
-  assert next(found.records()) == {
+  assert next(predictions.records()) == {
     'idx': 10,
     'prediction': pytest.approx(0.1),
     'label': 0.0,
@@ -178,12 +178,12 @@ def test_tags_come_from_the_first_token_of_each_word():
     ],
     2,
   )
-  metrics, found = evaluate.evaluate(
+  metrics, predictions = evaluate.evaluate(
     lambda b: {'logits': b['logits']}, batches, task, table
   )
-  assert found.values == [[0, 1, -1], [1]]
+  assert predictions.values == [[0, 1, -1], [1]]
   assert metrics['accuracy'] == 3 / 4  # a word beyond max_length is wrong
-  record = next(found.records())
+  record = next(predictions.records())
   assert record['prediction'] == ['O', 'X', None]
   assert record['label'] == ['O', 'X', 'X']
 
@@ -193,7 +193,7 @@ def test_language_modeling_is_scored_by_token():
   batches = make_batches(
     5, 2, total=np.arange(5.0), count=np.array([1, 2, 3, 4, 0.0])
   )
-  metrics, found = evaluate.evaluate(
+  metrics, predictions = evaluate.evaluate(
     lambda b: {
       'loss_sum': b['total'],
       'loss_count': b['count'],
@@ -203,7 +203,7 @@ def test_language_modeling_is_scored_by_token():
     task,
     None,
   )
-  assert found is None
+  assert predictions is None
   assert list(metrics) == ['perplexity', 'loss', 'accuracy']
   assert metrics['perplexity'] == pytest.approx(np.exp(1.0))
   assert metrics['accuracy'] == 0.5
@@ -220,21 +220,21 @@ def squad_table(task):
 def test_answer_texts_are_scored_as_fractions():
   task = by_name.get('squad_v2')
   table = squad_table(task)
-  found = Predictions(
+  predictions = Predictions(
     task,
     'validation',
     [10, 11],
     ['rome', 'Paris'],
     extra={'id': ['a', 'b'], 'null_odds': [-3.0, 2.0]},
   )
-  metrics = evaluate.score(found, table)
+  metrics = evaluate.score(predictions, table)
   assert list(metrics)[:2] == ['f1', 'exact']
   assert metrics['f1'] == metrics['exact'] == 0.5
   assert metrics['HasAns_f1'] == 1.0
   assert metrics['best_f1'] == 1.0
   assert metrics['best_f1_thresh'] == -3.0
   assert not [name for name in metrics if name.endswith('total')]
-  assert list(found.records())[1] == {
+  assert list(predictions.records())[1] == {
     'idx': 11,
     'prediction': 'Paris',
     'id': 'b',
@@ -242,7 +242,7 @@ def test_answer_texts_are_scored_as_fractions():
   }
   odd = dataclasses.replace(task, metrics=('bleu',))
   with pytest.raises(ValueError, match="unknown metrics \\['bleu'\\]"):
-    evaluate.score(dataclasses.replace(found, task=odd), table)
+    evaluate.score(dataclasses.replace(predictions, task=odd), table)
 
 
 def test_spans_found_by_the_model_become_answers():
@@ -276,10 +276,10 @@ def test_spans_found_by_the_model_become_answers():
       for end in ('start', 'end')
     }
 
-  metrics, found = evaluate.evaluate(point, batches, task, table)
-  assert found.values == ['Ulm', 'Danube', '']
+  metrics, predictions = evaluate.evaluate(point, batches, task, table)
+  assert predictions.values == ['Ulm', 'Danube', '']
   assert metrics['f1'] == metrics['exact'] == 1.0
-  assert found.extra['null_odds'][2] > 0
+  assert predictions.extra['null_odds'][2] > 0
 
 
 def test_primary_is_the_mean_of_the_evaluation_splits():
@@ -302,10 +302,10 @@ def test_saved_predictions_are_json_lines(tmp_path):
   batches = make_batches(5, logits=rte_logits(5))
   table = make_table(RTE, [0, 1, 0, 1, 1])
   run = lambda b: {'logits': jnp.asarray(b['logits'])}
-  found = evaluate.predict(run, batches, RTE, table)
+  predictions = evaluate.predict(run, batches, RTE, table)
   path = tmp_path / 'predictions' / 'validation.jsonl'
-  found.save(path)
-  assert files.read_lines(path) == list(found.records())
+  predictions.save(path)
+  assert files.read_lines(path) == list(predictions.records())
 
 
 def test_two_processes_count_every_example_once(tmp_path):

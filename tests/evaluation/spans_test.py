@@ -49,13 +49,13 @@ def test_answer_is_cut_from_the_context(windows):
   table, examples = windows
   rome = CONTEXT.index('Rome')
   start, end = logits(examples, start=[(0, rome, 5)], end=[(0, rome + 4, 5)])
-  found = squad.postprocess(table, examples, start, end)
-  assert found.predictions == {'a': 'Rome', 'b': ''}
-  assert found.null_odds['a'] == -10
-  assert found.nbest['a'][0]['text'] == 'Rome'
-  total = sum(entry['probability'] for entry in found.nbest['a'])
+  answers = squad.postprocess(table, examples, start, end)
+  assert answers.predictions == {'a': 'Rome', 'b': ''}
+  assert answers.null_odds['a'] == -10
+  assert answers.nbest['a'][0]['text'] == 'Rome'
+  total = sum(entry['probability'] for entry in answers.nbest['a'])
   assert total == pytest.approx(1)
-  texts = [entry['text'] for entry in found.nbest['a']]
+  texts = [entry['text'] for entry in answers.nbest['a']]
   assert len(set(texts)) == len(texts) <= 21
   assert '' in texts
 
@@ -78,9 +78,9 @@ def test_every_question_of_version_1_is_answered(windows):
   old = Table(by_name.get('squad_v1'), 'validation', table.rows, '', '', True)
   start, end = logits(examples)
   start[:, 0] = end[:, 0] = 9
-  found = squad.postprocess(old, examples, start, end)
-  assert all(found.predictions.values())
-  assert all('' not in [e['text'] for e in n] for n in found.nbest.values())
+  answers = squad.postprocess(old, examples, start, end)
+  assert all(answers.predictions.values())
+  assert all('' not in [e['text'] for e in n] for n in answers.nbest.values())
 
 
 def test_limits(windows):

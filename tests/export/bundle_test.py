@@ -167,9 +167,9 @@ def test_a_missing_leaf_is_refused(copy, backbone):
 
 def test_a_leaf_that_was_never_in_it_is_refused(copy, backbone):
   """Neither file nor record has it: it must not be drawn at random."""
-  found = bundle_folder.read(copy)
-  leaves = {n: x for n, x in found.leaves.items() if n != 'head/out/kernel'}
-  bundle_folder.save(copy, found.record, leaves)
+  stored = bundle_folder.read(copy)
+  leaves = {n: x for n, x in stored.leaves.items() if n != 'head/out/kernel'}
+  bundle_folder.save(copy, stored.record, leaves)
   with pytest.raises(ValueError, match='do not fit its methods'):
     bundle.load(copy, str(backbone))
 

@@ -169,12 +169,12 @@ def test_finished_run_to_both_forms(tmp_path):
   call = stablehlo.load_stablehlo(tmp_path / 'hlo')
   tokenizer = tokenizing.get_tokenizer(tmp_path / 'hlo')
   texts = [{'sentence': 'the cat sat'}, {'sentence': 'on'}]
-  found = predict.predict_rows(run, texts)
+  predictions = predict.predict_rows(run, texts)
   for i, text in enumerate(texts):
     encoded = tokenizer.encode([text['sentence']], max_length=16)
     ids = encoded.ids[None]
     logits = call(ids, np.ones_like(ids), encoded.type_ids[None])['logits']
-    assert abs(logits[0] - found.outputs['logits'][i]).max() < 1e-5
+    assert abs(logits[0] - predictions.outputs['logits'][i]).max() < 1e-5
 
   torch = pytest.importorskip('torch')
   transformers = pytest.importorskip('transformers')
@@ -183,4 +183,4 @@ def test_finished_run_to_both_forms(tmp_path):
   ).eval()
   with torch.no_grad():
     theirs = peer(torch.tensor(np.asarray(ids))).logits.numpy()
-  assert abs(theirs - found.outputs['logits'][1]).max() < 1e-4
+  assert abs(theirs - predictions.outputs['logits'][1]).max() < 1e-4

@@ -28,19 +28,19 @@ def run(workdir):
 
 
 def test_split_is_predicted_whole_and_in_order(run, workdir):
-  found = predict.predict_split(run, 'validation')
+  predictions = predict.predict_split(run, 'validation')
   table = run.bundle.tables['validation']
   assert len(table) == 500  # the limit of training's evaluations is lifted
-  assert found.idx == [row['idx'] for row in table.rows]
+  assert predictions.idx == [row['idx'] for row in table.rows]
   metrics, again = evaluate.evaluate(
     run.predict_fn, run.bundle.evals['validation'], run.task, table
   )
-  assert (again.values == found.values).all()
+  assert (again.values == predictions.values).all()
   assert 0 <= metrics['accuracy'] <= 1
 
 
 def test_own_texts_get_what_the_split_gets(run):
-  found = predict.predict_split(run, 'validation')
+  predictions = predict.predict_split(run, 'validation')
   rows = [
     {'sentence': row['sentence']}
     for row in run.bundle.tables['validation'].rows[:7]
@@ -48,7 +48,7 @@ def test_own_texts_get_what_the_split_gets(run):
   own = predict.predict_rows(run, rows)
   assert own.idx == list(range(7))
   assert own.labels is None
-  assert abs(own.probabilities - found.probabilities[:7]).max() < 1e-6
+  assert abs(own.probabilities - predictions.probabilities[:7]).max() < 1e-6
   with pytest.raises(ValueError, match='rows:2.*lack sentence'):
     predict.predict_rows(run, [rows[0], {'text': 'x'}])
 
@@ -56,9 +56,9 @@ def test_own_texts_get_what_the_split_gets(run):
 def test_another_task_needs_the_same_labels(run):
   with pytest.raises(ValueError, match='cannot predict ax'):
     predict.predict_task(run, by_name.get('ax'), 'test')
-  found = predict.predict_task(run, run.task, 'test')
-  assert found.split == 'test'
-  assert len(found) == 500
+  predictions = predict.predict_task(run, run.task, 'test')
+  assert predictions.split == 'test'
+  assert len(predictions) == 500
 
 
 def test_open_run_names_seeds_and_lists_splits(workdir, tmp_path):
@@ -116,10 +116,12 @@ def test_language_modeling_has_no_predictions():
 
 
 def test_formats(run, tmp_path, capsys):
-  found = predict.predict_rows(run, [{'sentence': 'x y'}, {'sentence': 'z'}])
-  predict.write(found, tmp_path / 'p.jsonl')
-  assert files.read_lines(tmp_path / 'p.jsonl') == list(found.records())
-  predict.write(found, '-', 'tsv')
+  predictions = predict.predict_rows(
+    run, [{'sentence': 'x y'}, {'sentence': 'z'}]
+  )
+  predict.write(predictions, tmp_path / 'p.jsonl')
+  assert files.read_lines(tmp_path / 'p.jsonl') == list(predictions.records())
+  predict.write(predictions, '-', 'tsv')
   header, first, second = capsys.readouterr().out.splitlines()
   assert header.split('\t') == [
     'idx',
@@ -128,11 +130,11 @@ def test_formats(run, tmp_path, capsys):
     'p(acceptable)',
   ]
   cells = first.split('\t')
-  assert cells[:2] == ['0', next(found.records())['prediction']]
+  assert cells[:2] == ['0', next(predictions.records())['prediction']]
   assert sum(map(float, cells[2:])) == pytest.approx(1, abs=2e-6)
   assert second.startswith('1\t')
   with pytest.raises(ValueError, match="format 'csv'"):
-    predict.write(found, '-', 'csv')
+    predict.write(predictions, '-', 'csv')
 
 
 def command(name, *arguments, text=''):

@@ -55,16 +55,16 @@ def test_evaluate_scores_every_stage_and_seed(workdir, tmp_path, capsys):
   text = capsys.readouterr().out
   assert 'first: validation' in text and 'second: validation' in text
   homes = ['first', 'second/seed_0', 'second/seed_2']
-  found = [json.loads((out / h / 'metrics.json').read_text()) for h in homes]
-  assert [part['seed'] for part in found] == [None, 0, 2]
-  values = [part['metrics']['validation']['accuracy'] for part in found]
+  scores = [json.loads((out / h / 'metrics.json').read_text()) for h in homes]
+  assert [part['seed'] for part in scores] == [None, 0, 2]
+  values = [part['metrics']['validation']['accuracy'] for part in scores]
   row = next(line for line in text.splitlines() if line.startswith('second: '))
   assert f'{values[1]:.4f} {values[2]:.4f}' in row
   # One stage of one seed: straight into the folder.
   out = tmp_path / 'one'
   where = f'--workdir={workdir}', '--stage=second', '--seed=2'
   assert not status('evaluate', *where, f'--output={out}')
-  assert json.loads((out / 'metrics.json').read_text()) == found[2]
+  assert json.loads((out / 'metrics.json').read_text()) == scores[2]
 
 
 COMMANDS = {

@@ -25,10 +25,10 @@ def test_generated_texts_are_those_of_the_seed():
 def test_chunks_run_over_lines_but_not_over_files(tmp_path):
   (tmp_path / 'a.txt').write_text('a b\n\nc d e\nf g\n')
   (tmp_path / 'b.txt').write_text('h i j k\n')
-  found = list(selection.chunks([str(tmp_path)], 3))
-  assert found == ['a b c', 'd e f', 'h i j']
+  chunks = list(selection.chunks([str(tmp_path)], 3))
+  assert chunks == ['a b c', 'd e f', 'h i j']
   path = tmp_path / 'out.jsonl'
-  assert selection.write(path, iter(found), 2) == 2
+  assert selection.write(path, iter(chunks), 2) == 2
   rows = [json.loads(line) for line in path.read_text().splitlines()]
   assert rows == [{'text': 'a b c'}, {'text': 'd e f'}]
 
@@ -70,11 +70,11 @@ def test_both_sides_for_real(tmp_path):
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
   assert done.returncode in (0, 1), done.stderr
   rows = json.loads((tmp_path / 'rows.json').read_text())
-  found = {row['name']: row for row in rows}
-  assert found['end_to_end']['documents'] == 60
-  assert found['weights']['difference'] < 1e-9
-  assert found['peak_memory']['peer'] > 20
-  assert found['growth']['documents'] == 50
+  by_name = {row['name']: row for row in rows}
+  assert by_name['end_to_end']['documents'] == 60
+  assert by_name['weights']['difference'] < 1e-9
+  assert by_name['peak_memory']['peer'] > 20
+  assert by_name['growth']['documents'] == 50
   assert 'ok     log weights differ' in done.stdout
-  assert np.isfinite([found[n]['ratio'] for n in ('end_to_end', 'cpu')]).all()
+  assert np.isfinite([by_name[n]['ratio'] for n in ('end_to_end', 'cpu')]).all()
   assert [p.name for p in tmp_path.iterdir()] == ['rows.json']

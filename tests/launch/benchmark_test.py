@@ -28,10 +28,10 @@ def test_lists_the_benchmarks(capsys):
 
 def test_operations_of_a_step():
   rows, n, d, f, length = 4096, 5, 384, 1536, 128
-  found = _worker.product_shapes(rows, encoder.SIZES)
+  products = _worker.product_shapes(rows, encoder.SIZES)
   total = sum(
     count * _worker.operations(left, right, spec)
-    for count, left, right, spec in found
+    for count, left, right, spec in products
   )
   dense = 2 * rows * (4 * d * d + 2 * d * f)
   attention = 2 * 2 * rows * length * d
@@ -151,8 +151,8 @@ def test_peer_batches_hold_every_row_once_with_like_lengths():
 def test_peer_metrics():
   logits = np.array([[2.0, 1.0], [0.0, 3.0], [0.0, 1.0], [1.0, 0.0]])
   labels = np.array([0, 1, 0, 0])
-  found = glue_peer.metrics('mrpc', logits, labels)
-  assert found == pytest.approx({'f1': 2 / 3, 'accuracy': 0.75})
+  metrics = glue_peer.metrics('mrpc', logits, labels)
+  assert metrics == pytest.approx({'f1': 2 / 3, 'accuracy': 0.75})
   assert glue_peer.metrics('rte', logits, labels) == {'accuracy': 0.75}
   assert glue_peer.metrics('cola', logits, labels)['matthews'] == (
     pytest.approx(0.5774, abs=1e-4)

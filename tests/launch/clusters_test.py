@@ -94,14 +94,14 @@ def mismatches(value, schema, where='jobset') -> list[str]:
   if isinstance(schema, dict):
     if not isinstance(value, dict):
       return [f'{where}: {value!r} is no mapping']
-    found = []
+    problems = []
     for key, item in value.items():
       inner = schema.get(key, schema.get('*'))
       if inner is None:
-        found.append(f'{where}: unknown field {key!r}')
+        problems.append(f'{where}: unknown field {key!r}')
       else:
-        found += mismatches(item, inner, f'{where}.{key}')
-    return found
+        problems += mismatches(item, inner, f'{where}.{key}')
+    return problems
   if isinstance(schema, list):
     if not isinstance(value, list):
       return [f'{where}: {value!r} is no list']

@@ -54,10 +54,10 @@ def test_predict_writes_a_contribution_that_passes(home):
   done = command('leaderboard', 'check', f'--board={board}', folder)
   assert (done.returncode, done.stderr) == (0, '')
   assert done.stdout == f'{folder}: ok, 1 tasks\n'
-  found = json.loads((folder / 'metadata.json').read_text())
+  metadata = json.loads((folder / 'metadata.json').read_text())
   run = json.loads((home / 'run/run.json').read_text())
-  part = found['runs']['mini_acceptability']
-  assert found['authors'] == ['A. Nobody', 'B. Nobody']
+  part = metadata['runs']['mini_acceptability']
+  assert metadata['authors'] == ['A. Nobody', 'B. Nobody']
   assert part['params_total'] == run['parameters'] > 0
   assert part['train']['seconds'] == pytest.approx(run['seconds'], abs=1e-3)
   assert part['train']['peak_memory_bytes'] > 10**7
@@ -105,9 +105,9 @@ def test_two_methods_are_compared(tmp_path):
   )
   assert done.returncode == 0, done.stderr
   head, _, row = done.stdout.splitlines()
-  found = dict(zip(head.split(), row.split()))
-  assert float(found['mcnemar']) <= 1
-  assert float(found['difference']) == pytest.approx((25 - 12) / 50)
+  cells = dict(zip(head.split(), row.split()))
+  assert float(cells['mcnemar']) <= 1
+  assert float(cells['difference']) == pytest.approx((25 - 12) / 50)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_rows_as_csv(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'found, sign, met',
+  'value, sign, met',
   [
     (0.2, '<=', True),
     (0.21, '<=', False),
@@ -50,8 +50,8 @@ def test_rows_as_csv(tmp_path):
     (float('nan'), '>=', False),
   ],
 )
-def test_a_bound(found, sign, met):
-  assert verdict.Bound('error', found, sign, 0.2).met is met
+def test_a_bound(value, sign, met):
+  assert verdict.Bound('error', value, sign, 0.2).met is met
 
 
 def test_a_verdict_says_what_was_found_and_required(capsys):

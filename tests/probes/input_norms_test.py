@@ -36,7 +36,7 @@ def test_what_cannot_be_calibrated_is_refused():
 
 
 def test_density_of_a_run_with_and_without_the_loss(tmp_path):
-  found = {}
+  densities = {}
   for weight in (0.0, 30.0):
     config = tiny_config(
       model=dict(activation='relu', num_layers=1),
@@ -44,12 +44,12 @@ def test_density_of_a_run_with_and_without_the_loss(tmp_path):
     )
     workdir = tmp_path / f'{weight:g}'
     runs.run(config, workdir)
-    found[weight] = activation_density.of_run(workdir)
-  assert found[0.0]['examples'] == found[30.0]['examples'] > 32
-  assert found[30.0]['density'] < found[0.0]['density']
-  layers = found[0.0]['layers']
+    densities[weight] = activation_density.of_run(workdir)
+  assert densities[0.0]['examples'] == densities[30.0]['examples'] > 32
+  assert densities[30.0]['density'] < densities[0.0]['density']
+  layers = densities[0.0]['layers']
   assert list(layers) == ['layer_0']
-  assert layers['layer_0'] == pytest.approx(found[0.0]['density'])
-  assert 0 < found[0.0]['density_real'] < 1
+  assert layers['layer_0'] == pytest.approx(densities[0.0]['density'])
+  assert 0 < densities[0.0]['density_real'] < 1
   with pytest.raises(ValueError):
     activation_density.of_run(tmp_path / '0', split='nothing')

@@ -27,12 +27,12 @@ def saved(tmp_path_factory):
 
 def test_the_values_are_those_of_the_kernels(saved):
   folder, flat = saved
-  found = singular_values.of_weights(
+  values = singular_values.of_weights(
     folder, r'encoder/layer_\d+/.*(query|ffn_in)'
   )
   names = ['encoder/layer_0/ffn/ffn_in', 'encoder/layer_0/mixer/query']
-  assert list(found) == names
-  for name, sigma in found.items():
+  assert list(values) == names
+  for name, sigma in values.items():
     expected = np.linalg.svd(flat[f'{name}/kernel'], compute_uv=False)
     np.testing.assert_allclose(sigma, expected, rtol=1e-4, atol=1e-6)
 

@@ -103,10 +103,10 @@ def test_nothing_else_writes_under_another_name_first():
   by_hand = re.compile(
     r"\.part['\"}]|os\.replace\(|os\.rename\(|mkstemp|\.rename\("
   )
-  found = {
+  writers = {
     str(path.relative_to(ROOT / 'glue_jax')): by_hand.findall(path.read_text())
     for path in pathlib.Path(ROOT / 'glue_jax').rglob('*.py')
   }
-  found = {path: lines for path, lines in found.items() if lines}
-  assert found.pop('training/checkpoint.py') == ['.rename(']
-  assert set(found) == apart
+  writers = {path: lines for path, lines in writers.items() if lines}
+  assert writers.pop('training/checkpoint.py') == ['.rename(']
+  assert set(writers) == apart

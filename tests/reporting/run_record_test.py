@@ -90,8 +90,8 @@ def test_results_table_aligns_numbers():
 
 
 def test_aggregate_gives_mean_sd_and_points():
-  found = tables.aggregate([{'a': 1.0}, {'a': 2.0}, {'a': 3.0}])
-  assert found == {'a': {'mean': 2.0, 'sd': 1.0, 'values': [1.0, 2.0, 3.0]}}
+  metrics = tables.aggregate([{'a': 1.0}, {'a': 2.0}, {'a': 3.0}])
+  assert metrics == {'a': {'mean': 2.0, 'sd': 1.0, 'values': [1.0, 2.0, 3.0]}}
   assert tables.aggregate([{'a': 1.0}])['a']['sd'] is None
   with pytest.raises(ValueError, match="differ in their metrics: \\['b'\\]"):
     tables.aggregate([{'a': 1.0}, {'a': 1.0, 'b': 2.0}])

@@ -40,13 +40,13 @@ def test_configs_at_the_size_of_pretrained_weights(tune):
 
 
 def test_covering_cells_have_every_pair():
-  found = matrix.covering(AXES)
+  covered = matrix.covering(AXES)
   for one, two in itertools.combinations(range(len(AXES)), 2):
     axes = list(AXES.values())
     wanted = set(itertools.product(axes[one], axes[two]))
-    assert {(cell[one], cell[two]) for cell in found} == wanted
-  assert len(found) < len(matrix.combinations(AXES)) / 3
-  assert found == matrix.covering(AXES)
+    assert {(cell[one], cell[two]) for cell in covered} == wanted
+  assert len(covered) < len(matrix.combinations(AXES)) / 3
+  assert covered == matrix.covering(AXES)
 
 
 def reasons(cell):

@@ -96,30 +96,30 @@ def test_numbers(value, text):
 
 
 def test_pages_are_rewritten_between_their_marks(tmp_path):
-  found = {r.name: r for r in records.read(write(tmp_path, RECORD))}
+  known = {r.name: r for r in records.read(write(tmp_path, RECORD))}
   page = (
     'before\n<!-- record: one -->\nold\n<!-- end -->\nafter '
     '<!-- figure: one; RTE; accuracy -->0.1<!-- end -->.\n'
     '| a | <!-- figure: one; RTE; accuracy; 3 decimals --><!-- end --> |\n'
   )
-  new = records.rewritten(page, found)
+  new = records.rewritten(page, known)
   assert new.startswith('before\n<!-- record: one -->\n\nWhat it is.\n\n| |')
   assert (
     '\n<!-- end -->\nafter <!-- figure: one; RTE; accuracy -->0.58<!' in new
   )
   assert new.endswith('; accuracy; 3 decimals -->0.580<!-- end --> |\n')
   assert 'old' not in new and 'date not recorded; CPU; jax 0.10.2' in new
-  assert records.rewritten(new, found) == new
+  assert records.rewritten(new, known) == new
   for wrong in ('record: two -->\n', 'figure: one; RTE; loss -->'):
     with pytest.raises(ValueError, match='there (is|are) no'):
-      records.rewritten(f'<!-- {wrong}<!-- end -->', found)
+      records.rewritten(f'<!-- {wrong}<!-- end -->', known)
 
 
 def test_every_page_holds_what_its_records_say():
-  found = records.load()
+  known = records.load()
   for path in records.pages():
     page = path.read_text()
-    assert records.rewritten(page, found) == page, (
+    assert records.rewritten(page, known) == page, (
       f'{path}: run python -m launch.reproduce --write'
     )
 
@@ -136,11 +136,11 @@ def test_every_record_stands_on_its_page():
 
 
 def test_headers_name_records_that_there_are():
-  found, seen = records.load(), 0
+  known, seen = records.load(), 0
   for path in sorted((records.ROOT / 'configs').rglob('*.py')):
     text = path.read_text()
     for names in re.findall(r'^Records: +((?:.+,\n)*.+)$', text, re.MULTILINE):
       for name in re.split(r',\s*', names):
-        assert name in found, f'{path}: no record {name!r}'
+        assert name in known, f'{path}: no record {name!r}'
         seen += 1
   assert seen > 30

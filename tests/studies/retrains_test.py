@@ -61,20 +61,22 @@ def test_tags_are_scored_by_chunks():
     columns=('tokens',),
     labels=('O', 'B-A', 'I-A'),
   )
-  found = retrains.scores(
+  scores = retrains.scores(
     task,
     [
       {'prediction': ['B-A', 'I-A', None], 'label': ['B-A', 'I-A', 'O']},
       {'prediction': ['B-A', 'O'], 'label': ['B-A', 'I-A']},
     ],
   )
-  assert found['f1_micro'] == 0.5 and found['accuracy'] == 3 / 5
-  assert found['classes']['A']['support'] == 2
+  assert scores['f1_micro'] == 0.5 and scores['accuracy'] == 3 / 5
+  assert scores['classes']['A']['support'] == 2
 
 
 def test_a_submission_can_be_recomputed_from_what_is_handed_in(task, tmp_path):
   predictions = {'seed_0': rows('1010'), 'seed_1': rows('1011')}
-  runs = [retrains.scores(task, found) for found in predictions.values()]
+  runs = [
+    retrains.scores(task, predicted) for predicted in predictions.values()
+  ]
   content = retrains.submission(
     task,
     'owner/model',
@@ -98,7 +100,7 @@ def test_a_submission_can_be_recomputed_from_what_is_handed_in(task, tmp_path):
   with zipfile.ZipFile(packed) as file:
     (inner,) = file.namelist()
     given = json.loads(file.read(inner))
-  again = [retrains.scores(task, found) for found in given.values()]
+  again = [retrains.scores(task, predicted) for predicted in given.values()]
   sd = statistics.stdev(run['f1_macro'] for run in again)
   assert read['metrics_std']['f1_macro'] == pytest.approx(sd, abs=1e-12)
   before = packed.read_bytes()

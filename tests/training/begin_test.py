@@ -29,8 +29,8 @@ def saved(tmp_path_factory):
 
 def started(saved, **model):
   changes = dict(name=None, preset=None, weights=saved, **model)
-  found = parts(model=changes, data=dict(tokenizer=saved)).params
-  return {n: np.asarray(x) for n, x in tree.flatten(found).items()}
+  params = parts(model=changes, data=dict(tokenizer=saved)).params
+  return {n: np.asarray(x) for n, x in tree.flatten(params).items()}
 
 
 def test_weights_are_taken_whole_head_included(saved):
@@ -41,8 +41,8 @@ def test_weights_are_taken_whole_head_included(saved):
 
 def test_fresh_patterns_start_afresh_and_nothing_else(saved):
   expected = tree.flatten(saved_model.load(saved)[1])
-  found = started(saved, fresh=['head/.*'])
-  other = {n for n in found if not np.array_equal(found[n], expected[n])}
+  params = started(saved, fresh=['head/.*'])
+  other = {n for n in params if not np.array_equal(params[n], expected[n])}
   assert other <= {'head/out/kernel', 'head/out/bias'} and other
 
 

@@ -38,9 +38,9 @@ def names(runs, workdir):
 
 def test_a_run_is_its_own_folder(tmp_path):
   folder = begin(tmp_path / 'rte', 3)
-  found = run_folder.RunFolder(folder, '', 3)
-  assert run_folder.list_runs(folder) == [found]
-  assert run_folder.one(str(folder), seed=3) == found
+  run = run_folder.RunFolder(folder, '', 3)
+  assert run_folder.list_runs(folder) == [run]
+  assert run_folder.one(str(folder), seed=3) == run
   assert run_folder.is_run(folder) and run_folder.is_workdir(folder)
   assert run_folder.read_config(folder).task['name'] == 'rte'
   with pytest.raises(ValueError, match=r'has no seed 4; there are \[3\]'):

@@ -49,9 +49,9 @@ def rows() -> Iterator[dict[str, Any]]:
   for arm in FLAGS.arms:
     tried = {rate: curve(arm, rate, first) for rate in FLAGS.rates}
     rate = min(tried, key=lambda rate: final(tried[rate]))
-    found = [tried[rate], *(curve(arm, rate, seed) for seed in others)]
-    curves[f'{arm}, lr {rate}'] = found
-    losses = [final(values) for values in found]
+    seed_curves = [tried[rate], *(curve(arm, rate, seed) for seed in others)]
+    curves[f'{arm}, lr {rate}'] = seed_curves
+    losses = [final(values) for values in seed_curves]
     spread = statistics.stdev(losses) if len(losses) > 1 else None
     yield {
       'arm': arm,
@@ -137,9 +137,9 @@ def settings(arm: str, rate: float, seed: int) -> dict[str, Any]:
 def draw(curves: dict[str, list[dict[int, float]]], png: pathlib.Path) -> None:
   """Draws each arm's mean over the seeds, and their range."""
   figure, (axis,) = plots.new_figure(1, 1, (6.4, 4.2))
-  for name, found in curves.items():
-    steps = sorted(found[0])
-    values = [[run[step] for run in found] for step in steps]
+  for name, seed_curves in curves.items():
+    steps = sorted(seed_curves[0])
+    values = [[run[step] for run in seed_curves] for step in steps]
     (line,) = axis.plot(steps, [statistics.mean(v) for v in values], label=name)
     low, high = [min(v) for v in values], [max(v) for v in values]
     axis.fill_between(steps, low, high, color=line.get_color(), alpha=0.2)

@@ -79,7 +79,7 @@ def rows(
   path.parent.mkdir(parents=True, exist_ok=True)
   lines = path.read_text().splitlines() if path.exists() else []
   done = [json.loads(line) for line in lines]
-  found = []
+  finished = []
   for cell in cells:
     same = (row for row in done if cell.items() <= row.items())
     row = next(same, None)
@@ -88,8 +88,8 @@ def rows(
       with path.open('a') as file:
         file.write(json.dumps(row) + '\n')
       print(json.dumps(row), flush=True)
-    found.append(row)
-  return found
+    finished.append(row)
+  return finished
 
 
 def train(config: Any, name: str) -> tuple[pathlib.Path, dict, float]:
@@ -105,7 +105,7 @@ def train(config: Any, name: str) -> tuple[pathlib.Path, dict, float]:
 def score(folder: pathlib.Path, ranks: tuple[int, ...]) -> dict[str, float]:
   """Returns {rank: primary metric} of a finished run, its update cut."""
   run = open_run.open_run(folder, splits=None)
-  found = {}
+  scores = {}
   for rank in ranks:
     chosen, values = run.at_rank(rank), {}
     for split, batches in run.bundle.evals.items():
@@ -113,8 +113,8 @@ def score(folder: pathlib.Path, ranks: tuple[int, ...]) -> dict[str, float]:
       values[split], _ = evaluate.evaluate(
         chosen.predict_fn, batches, run.task, table
       )
-    found[str(rank)] = evaluate.primary(run.task, values)
-  return found
+    scores[str(rank)] = evaluate.primary(run.task, values)
+  return scores
 
 
 def spread(values: list[float]) -> str:

@@ -73,10 +73,10 @@ def _sizes(tokens, width, experts, trees):
 
 
 def _gate(trees: int, implementation: str | None, *args: Any) -> Any:
-  found = kernel.tree_gate(
+  gate = kernel.tree_gate(
     *args, gamma=GAMMA, keep=trees, implementation=implementation
   )
-  return found.weights, found.entropy
+  return gate.weights, gate.entropy
 
 
 def _backward(gate: Any, *args: Any) -> Any:

@@ -28,15 +28,15 @@ def clocks(
   """
   for run in runs:
     jax.block_until_ready(run())
-  found = [[] for _ in runs]
+  readings = [[] for _ in runs]
   for _ in range(turns):
-    for run, times in zip(runs, found, strict=True):
+    for run, times in zip(runs, readings, strict=True):
       start = time.perf_counter(), time.process_time()
       jax.block_until_ready(run())
       times.append(
         (time.perf_counter() - start[0], time.process_time() - start[1])
       )
-  return [tuple(map(statistics.median, zip(*times))) for times in found]
+  return [tuple(map(statistics.median, zip(*times))) for times in readings]
 
 
 def copy_rate(megabytes: int = 128) -> float:

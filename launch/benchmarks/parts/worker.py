@@ -118,10 +118,10 @@ def product_shapes(
   """
   n, d, f = sizes['layers'], sizes['width'], sizes['inner']
   h, length = sizes['heads'], sizes['length']
-  found = []
+  shapes = []
   narrow = 4 * n + 2 * sizes['keys_only']
   for count, a, b in ((narrow, d, d), (n, d, f), (n, f, d)):
-    found += [
+    shapes += [
       (count, (rows, a), (a, b), 'ij,jk->ik'),
       (count, (rows, b), (a, b), 'ik,jk->ij'),
       (count, (rows, a), (rows, b), 'ij,ik->jk'),
@@ -129,12 +129,12 @@ def product_shapes(
   batch = rows // length
   square, tall = (batch, h, length, length), (batch, h, length, d // h)
   # Scores and their two gradients, weighted values and theirs.
-  found += [
+  shapes += [
     (2 * n, tall, (batch, h, d // h, length), 'bhlk,bhkm->bhlm'),
     (2 * n, square, tall, 'bhlm,bhmk->bhlk'),
     (2 * n, (batch, h, d // h, length), square, 'bhkl,bhlm->bhkm'),
   ]
-  return found
+  return shapes
 
 
 def operations(left: tuple, right: tuple, spec: str) -> int:

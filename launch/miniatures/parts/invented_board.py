@@ -64,11 +64,11 @@ def make(
     for entry in entries:
       labels = [row['label'] for row in gold[entry.name]]
       for seed in range(seeds):
-        found = _answers(entry, labels, m, methods, seed, rng)
+        answers = _answers(entry, labels, m, methods, seed, rng)
         inner = f'{entry.name}/seeds/{seed}' if seeds > 1 else entry.name
         path = home / inner / 'predictions.jsonl'
         path.parent.mkdir(parents=True)
-        path.write_text(predictions.text(enumerate(found)))
+        path.write_text(predictions.text(enumerate(answers)))
     names = [entry.name for entry in entries]
     text = json.dumps(metadata(home.name, names, range(seeds), m), indent=1)
     (home / 'metadata.json').write_text(text + '\n')
@@ -84,13 +84,13 @@ def _answers(entry, labels, method, methods, seed, rng) -> list[Any]:
   if not entry.labels:
     noise = rng.normal(0, (method + 1) / methods, len(labels))
     return np.round(np.asarray(labels) + noise, 3).tolist()
-  found = list(labels)
+  answers = list(labels)
   count = wrong(len(labels), method, methods, seed)
   places = rng.permutation(len(labels))[:count]
   for i in places:
     others = [name for name in entry.labels if name != labels[i]]
-    found[i] = others[rng.integers(len(others))]
-  return found
+    answers[i] = others[rng.integers(len(others))]
+  return answers
 
 
 def metadata(

@@ -92,11 +92,11 @@ class Mixture(nn.Module):
       )  # fmt: skip
       h = nn.relu(first(d.hidden, name='experts_in')(h))
     outputs = stacked(d.features, name='experts_out')(h)
-    found = [
+    tasks = [
       _Task(d, name=f'task_{i}')(batch['x'], batch['ids'], outputs, train)
       for i in range(d.tasks)
     ]
-    y, used = (jnp.stack(parts, axis=1) for parts in zip(*found))
+    y, used = (jnp.stack(parts, axis=1) for parts in zip(*tasks))
     return {'outputs': y, 'used': used}
 
 
@@ -180,8 +180,8 @@ def _fit(design, data, loss, params, setting, *, steps, batch_size):
 
   def soft(params, step):
     schedule = permutation.schedule(step + 1.0, searched)
-    found = permutation.sinkhorn(params['theta'], *schedule)
-    return found, 1e-4 * permutation.entropy(found)
+    matrix = permutation.sinkhorn(params['theta'], *schedule)
+    return matrix, 1e-4 * permutation.entropy(matrix)
 
   carry, matrices = (params, tx.init(params)), None
   if searched:

@@ -49,7 +49,7 @@ def read(site: pathlib.Path) -> Cells:
   A row is named by its first cell, or by its first two on a method's page
   (task and metric) and on a task's page (place and method).
   """
-  found: Cells = {}
+  cells: Cells = {}
   for path in sorted(site.rglob('*.html')):
     page = path.relative_to(site).as_posix()
     parser = _Tables()
@@ -60,8 +60,8 @@ def read(site: pathlib.Path) -> Cells:
         if name == 'table-scores':
           key = f'{row[0]} {row[1]}'
         for column, text in zip(head, row):
-          found[page, name, key, column] = text
-  return found
+          cells[page, name, key, column] = text
+  return cells
 
 
 def _ranks(x):
@@ -123,10 +123,10 @@ def load(board: pathlib.Path) -> dict[str, Any]:
     order = {row['idx']: i for i, row in enumerate(rows)}
     for path in sorted(board.glob(f'contributions/*/{task["name"]}/seeds/*/*')):
       method = path.relative_to(board).parts[1]
-      found: list[Any] = [None] * len(order)
+      answers: list[Any] = [None] * len(order)
       for row in lines(path):
-        found[order[row['idx']]] = row['prediction']
-      runs.setdefault((method, task['name']), []).append(np.array(found))
+        answers[order[row['idx']]] = row['prediction']
+      runs.setdefault((method, task['name']), []).append(np.array(answers))
   return {'tasks': tasks, 'gold': gold, 'runs': runs}
 
 

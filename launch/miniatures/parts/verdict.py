@@ -12,25 +12,25 @@ class Bound:
 
   Attributes:
     name: of the figure.
-    found: its value; not a number misses any bound.
+    value: of it; not a number misses any bound.
     sign: '>=', '<=' or '>'.
     required: what it is held to.
   """
 
   name: str
-  found: float
+  value: float
   sign: str
   required: float
 
   @property
   def met(self) -> bool:
     """Whether it is kept."""
-    return bool(SIGNS[self.sign](self.found, self.required))
+    return bool(SIGNS[self.sign](self.value, self.required))
 
   def __str__(self) -> str:
     mark = 'ok' if self.met else 'MISSED'
-    value = f'{self.found:.4g} {self.sign} {self.required:g}'
-    return f'  required {self.name}: {value} {mark}'
+    comparison = f'{self.value:.4g} {self.sign} {self.required:g}'
+    return f'  required {self.name}: {comparison} {mark}'
 
 
 def say(*bounds: Bound) -> bool:
