@@ -37,38 +37,28 @@ def run(
     allow_config_change: see `train.train`.
 
   Returns:
-    The result; see `train.train`, `report.write_seeds`, `outcome.write_stages`.
+    The result; see `train.train`, `run_record.write_seeds` and
+    `outcome.write_stages`.
 
   Raises:
     ValueError: an unknown key, no seeds, a seed or a stage given twice, or a
       reference to a stage that isn't an earlier one.
   """
-  config = config_lib.complete(config)
-  schema.check(config)
+  stages = schema.check(config)
   workdir = pathlib.Path(workdir).absolute()
-  if not config.stages:
-    result = _seeds(config, workdir, allow_config_change)
-  else:
-    result = _stages(config, workdir, allow_config_change)
-  return result
+  if '' in stages:
+    return _seeds(stages[''], workdir, allow_config_change)
+  return _stages(stages, workdir, allow_config_change)
 
 
-def _stages(config, workdir, allow):
-  names = [name for name, _ in config.stages]
-  if len(set(names)) < len(names):
-    raise ValueError(f'config.stages: a name twice in {names}')
-  base = {k: v for k, v in config_lib.plain(config).items() if k != 'stages'}
-  parts = {}
-  for i, (name, changes) in enumerate(config.stages):
-    if 'stages' in changes:
-      raise ValueError(f'config.stages.{name}: a stage has no stages itself')
-    part = config_lib.complete(config_lib.override(base, changes))
-    _references(part, names[:i], name)
-    parts[name] = part
+def _stages(stages, workdir, allow):
+  names = list(stages)
+  for i, (name, config) in enumerate(stages.items()):
+    _references(config, names[:i], name)
   results = {}
-  for name, part in parts.items():
+  for name, config in stages.items():
     logging.info('stage %s', name)
-    results[name] = _seeds(part, workdir / name, allow, workdir)
+    results[name] = _seeds(config, workdir / name, allow, workdir)
   if jax.process_index() == 0:
     result = outcome.write_stages(workdir, results)
     replace_text(workdir / 'done.json', json.dumps({'stages': names}) + '\n')

@@ -32,25 +32,37 @@ READERS: dict[str, tuple[Callable, tuple[str, ...]]] = {
 }
 
 
-def check(config: Any) -> None:
+def check(config: Any) -> dict[str, Any]:
   """Checks every key of a config, and of each of its stages.
 
   Args:
     config: as a config file returns it.
 
+  Returns:
+    {stage: its completed config}, in order; '' is the only one where the
+    config has no stages.
+
   Raises:
     ValueError: a key that nothing reads, a part (method, objective, model)
-      that doesn't exist, or a required key that is missing.
+      that doesn't exist, a required key that is missing, or a stage twice.
   """
-  full = config_lib.plain(config_lib.complete(config))
-  stages = full.pop('stages')
-  if not stages:
+  full = config_lib.complete(config)
+  if not full.stages:
     bind(full)
-  for name, changes in stages:
+    return {'': full}
+  base = full.to_dict() | {'stages': ()}
+  stages: dict[str, Any] = {}
+  for name, changes in full.stages:
+    if name in stages:
+      raise ValueError(f'config.stages: {name!r} is there twice')
+    if 'stages' in changes:
+      raise ValueError(f'config.stages.{name}: a stage has no stages itself')
     try:
-      bind(config_lib.complete(config_lib.override(full, changes)))
+      stages[name] = config_lib.complete(config_lib.override(base, changes))
+      bind(stages[name])
     except ValueError as error:
       raise ValueError(f'stage {name}: {error}') from error
+  return stages
 
 
 def bind(config: Any, total: int | None = None) -> Sections:

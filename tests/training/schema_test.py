@@ -116,3 +116,26 @@ def test_a_beginning_binds_every_section_once(monkeypatch):
   begin.begin(tiny_config(methods=(('bitfit', {}),)), 0)
   parts = ['model', 'objectives.task', 'methods.bitfit']
   assert sorted(bound) == sorted([*schema.READERS, *parts])
+
+
+@pytest.mark.parametrize(
+  'stages, message',
+  [
+    ((('one', {}), ('one', {})), "'one' is there twice"),
+    ((('one', {'stages': ()}),), 'one: a stage has no stages itself'),
+  ],
+)
+def test_stages_that_make_no_sense_are_refused(stages, message):
+  with pytest.raises(ValueError, match=message):
+    schema.check(tiny_config(stages=stages))
+
+
+def test_check_returns_what_each_stage_runs():
+  stages = (('one', {}), ('two', {'optimizer': {'lr': 0.5}}))
+  configs = schema.check(tiny_config(stages=stages))
+  assert list(configs) == ['one', 'two']
+  assert configs['two'].optimizer.lr == 0.5
+  assert not configs['one'].stages
+  alone = schema.check(tiny_config())
+  assert list(alone) == ['']
+  assert config.plain(alone['']) == config.plain(tiny_config())
