@@ -7,7 +7,7 @@
 hf: a folder that transformers' AutoModel classes load, with a model card.
 stablehlo: a folder with a program of input_ids, attention_mask and
 token_type_ids by jax.export; --batch and --length fix sizes, else any size
-will do. Read it with glue_jax.export.huggingface.load_stablehlo. --rank: what
+will do. Read it with glue_jax.export.stablehlo.load_stablehlo. --rank: what
 is merged of a low-rank update (DyLoRA, LoRA); the card and the signature name
 it.
 """

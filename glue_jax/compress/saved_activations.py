@@ -161,7 +161,7 @@ def attend8(
   rng: jax.Array | None,
   rate: float,
 ) -> jax.Array:
-  """`attend` (layers/attend.py) by `matmul8` and `softmax_matmul8`.
+  """`attend` (layers/mixers/attention.py) by `matmul8` and `softmax_matmul8`.
 
   Args:
     query: (B, L, H, K).

@@ -1,6 +1,6 @@
 """Merging models: methods with their settings, and writing the result.
 
-The maths is in glue_jax/merging/, opening and checking in merge_sources.py.
+The maths is in glue_jax/merging/, opening and checking in merging/sources.py.
 Tensors that each model keeps (its head) go unchanged into a folder of its own.
 """
 

@@ -137,8 +137,8 @@ def make(
     task: name of the task, for Hugging Face folders.
 
   Raises:
-    ValueError, FileNotFoundError: see `merge_sources.open_group`, `checkpoints`
-      and `merge_tasks.open_task`.
+    ValueError, FileNotFoundError: see `sources.open_group`, `checkpoints`
+      and `tasks.open_task`.
   """
   if kind not in KINDS:
     raise ValueError(f'soup {kind!r}: expected one of {KINDS}')

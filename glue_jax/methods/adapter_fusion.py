@@ -1,6 +1,6 @@
 """AdapterFusion. Pfeiffer et al. 2020, arXiv 2005.00247.
 
-Parts: peft/fusion.py, peft/sources.py; the settings are those of
+Parts: peft/fusion.py, peft/source_adapters.py; the settings are those of
 CPJKU/ScaLearn. Backbone and source adapters are frozen; the attention over
 adapters and a new head learn. 3 D^2 + 2 D parameters a block.
 

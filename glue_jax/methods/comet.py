@@ -1,10 +1,10 @@
 """COMET's training. Ibrahim et al. 2023, arXiv 2306.02824.
 
-For models with experts (layers/experts.py) and any of their gates: what the
+For models with experts (layers/ffn/experts.py) and any of their gates: what the
 gates capture is weighed into the loss, and with `search_steps` the local search
-over permutations (COMET+, Top-k+, ...; layers/permutation.py) is on. Constant
-weights: there is no schedule. Logged: the share of tokens with at most k
-experts and the experts a token.
+over permutations (COMET+, Top-k+, ...; layers/gates/permutation.py) is on.
+Constant weights: there is no schedule. Logged: the share of tokens with at most
+k experts and the experts a token.
 
 At step T = `search_steps` the permutations become hard. So that the last soft
 R is the one of step T - 1, as published, the switch comes with that step: its

@@ -1,13 +1,13 @@
 """MEFT: adapters that make a pretrained encoder reversible.
 
-Liao et al. 2023, arXiv 2306.00477. Parts: layers/reversible.py (the stack,
-chosen and set in the model's section), peft/meft.py (the adapters). The
+Liao et al. 2023, arXiv 2306.00477. Parts: layers/stacks/reversible.py (the
+stack, chosen and set in the model's section), peft/meft.py (the adapters). The
 backbone is frozen; the adapters and the head learn.
 
 Logged every `measure_every` steps as `reconstruction_error`: how far the
 streams that the backward pass makes are from those of the forward pass, the
-worst segment (layers/coupling.py `errors`), at the price of two more forward
-passes in such a step.
+worst segment (layers/stacks/coupling.py `errors`), at the price of two more
+forward passes in such a step.
 
 Use it: when activations fill the memory: long inputs, deep models.
 Costs: each block is run again in the backward pass; it learns slower than

@@ -1,7 +1,7 @@
 """ScaLearn and its three smaller forms. Frohmann et al. 2023, arXiv 2310.01217.
 
-Parts: peft/scaling.py, peft/sources.py. Backbone and source adapters are
-frozen; the coefficients and a new head learn. Not here: the penalty on the
+Parts: peft/scaling.py, peft/source_adapters.py. Backbone and source adapters
+are frozen; the coefficients and a new head learn. Not here: the penalty on the
 coefficients' mean, an ablation of the official code that is off there.
 
 Use it: when finished tasks resemble a small target task.

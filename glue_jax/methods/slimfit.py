@@ -1,11 +1,12 @@
 """SlimFit. Ardakani et al. 2023, arXiv 2305.18513.
 
-Parts: optim/layer_schedule.py (which layers learn), compress/residuals.py (what
-is kept for the backward pass). Which layers learn is a part of the compiled
-program: a mask inside it would save nothing. So the schedule is refreshed every
-`refresh` steps (published: every step), and after `masks` different choices the
-nearest of them is taken again; of equally near ones that which wasn't taken for
-longest, so that the layers wanted learn in turn.
+Parts: optim/layer_schedule.py (which layers learn),
+compress/saved_activations.py (what is kept for the backward pass). Which layers
+learn is a part of the compiled program: a mask inside it would save nothing. So
+the schedule is refreshed every `refresh` steps (published: every step), and
+after `masks` different choices the nearest of them is taken again; of equally
+near ones that which wasn't taken for longest, so that the layers wanted learn
+in turn.
 
 Train without warm-up, as published: a layer that learns while the rate is low
 moves little, and so waits until the others move as little.
@@ -67,12 +68,13 @@ def make(
     refresh: steps for which the same layers learn.
     masks: most different choices, and so most programs for a batch's shape;
       None has no bound.
-    compress, value_dropout, pruned_by: see `residual_plugs.plugs`; () keeps
-      everything, with exact gradients.
+    compress, value_dropout, pruned_by: see `saved_activation_plugs.plugs`; ()
+      keeps everything, with exact gradients.
 
   Raises:
     ValueError: a rate outside [0, 1), `refresh` below 1, or fewer masks than
-      it takes for each layer to learn once; see also `residual_plugs.plugs`.
+      it takes for each layer to learn once; see also
+      `saved_activation_plugs.plugs`.
   """
   names = layer_schedule.layers(models.shapes(ctx.model))
   layer_schedule.check_rate(freezing_rate)

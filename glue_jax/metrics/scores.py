@@ -203,7 +203,7 @@ def compute(
 
   Args:
     names: names in PLAIN or GROUPED, or `<average>_<part>` of `multilabel`
-      when predictions are (n, C), of `metrics_sequence.class_scores` else.
+      when predictions are (n, C), of `sequence.class_scores` else.
     predictions: (n,) class ids or numbers, (n, C) label sets, or (n, L) tags.
     labels: same shape; tags of -100 are ignored.
     groups: a key per row, for the metrics in GROUPED.

@@ -1,7 +1,12 @@
 """BERT (Devlin et al. 2019, arXiv 1810.04805), also MiniLM's students.
 
 Differs from the original code in the initialiser only: plain normal, not
-truncated at two standard deviations, as in the PyTorch port.
+truncated at two standard deviations, as in the PyTorch port. The other families
+are written as their differences from this one.
+
+Use it: first; what the published methods are measured on, and has every head.
+Costs: attention's scores grow with the square of the length.
+Not with: rows longer than `max_positions`, 512 as published.
 """
 
 from collections.abc import Mapping

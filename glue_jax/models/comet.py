@@ -1,9 +1,16 @@
 """BERT with sparse experts: COMET-BERT (arXiv 2306.02824) and MoEBERT.
 
-Everything but the feed-forward part is BERT's (layers/experts.py). Folders are
-of a form of our own, which this codebase reads back: experts are stacked
-tensors, stored with all axes reversed as every kernel is, under names in
-BERT's manner; config.json holds the experts' options as `expert_options`.
+Everything but the feed-forward part is BERT's (layers/ffn/experts.py). Folders
+are of a form of our own, which this codebase reads back: experts are stacked
+tensors, stored with all axes reversed as every kernel is, under names in BERT's
+manner; config.json holds the experts' options as `expert_options`.
+
+Use it: for more parameters at the same work a token; the gates are in
+  layers/gates/.
+Costs: every expert's parameters and their optimizer state; how much time is
+  saved depends on `dispatch`.
+Not with: methods that aim at the dense feed-forward part or at `ln_ffn`;
+  transformers doesn't read its folders.
 """
 
 import dataclasses

@@ -3,6 +3,12 @@
 BERT's encoder without a pooler; the small size has narrower tables and a
 projection to the width. Classification goes through a dense layer with the
 exact GELU on [CLS].
+
+Use it: to tune the published weights, which are strong for their size.
+Costs: as BERT.
+Not with: pre-training as published: no objective here detects replaced tokens.
+  Its generator's masked language model is here; the head for sentence
+  structure, which reads a pooler, is not.
 """
 
 from collections.abc import Mapping

@@ -2,8 +2,8 @@
 
 Devlin et al. 2019, arXiv 1810.04805. A block is x = LN(x + mixer(x)),
 x = LN(x + ffn(x)), the latter unless the part brings its own (`adds_residual`);
-which mixer, which feed-forward part and which way of
-running the blocks is a matter of the config (glue_jax/layers/spec.py).
+which mixer, which feed-forward part and which way of running the blocks is a
+matter of the config (glue_jax/layers/spec.py).
 
 Parameter names:
   embeddings/{word,position,token_type}/embedding, embeddings/ln/{scale,bias},

@@ -3,6 +3,11 @@
 N blocks x = LN(x + mixer(x)), no positions, BERT's embeddings, pooler and
 heads. Folders hold the official code's names; its release has no config.json,
 so the keys of ours are the names of its arguments.
+
+Use it: for long texts, or without a bound on the length: it has no positions.
+Costs: time and memory linear in the length; a block has no feed-forward part,
+  so there are more blocks (23 for BERT-base's 12).
+Not with: methods that aim at attention, at `ffn` or at `ln_ffn`.
 """
 
 from collections.abc import Mapping

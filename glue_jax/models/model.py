@@ -116,7 +116,7 @@ def build(
     kind: a task's kind, 'mlm', or 'encoder' for no head.
     num_outputs: number of logits; not needed for 'regression', 'span',
       'multiple_choice', 'mlm' and 'encoder'.
-    config: sizes read from a folder (convert.read_hf_config), in place of a
+    config: sizes read from a folder (huggingface.read_hf_config), in place of a
       preset.
     **overrides: fields of EncoderConfig.
 

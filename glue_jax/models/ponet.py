@@ -3,6 +3,11 @@
 Everything but the mixer is BERT's. Folders hold the official code's names
 (`attention.self.dense_{q,k,o,segment,local}`), in the form of its release in
 modelscope; no release of it was at hand to read.
+
+Use it: for long texts.
+Costs: time and memory linear in the length; four projections of all tokens
+  where attention has three.
+Not with: methods that aim at attention's values or scores.
 """
 
 import dataclasses

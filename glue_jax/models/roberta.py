@@ -2,6 +2,10 @@
 
 BERT's encoder with positions that skip padding and start at pad_id + 1, and a
 classification head with its own dense layer on <s> in place of the pooler.
+
+Use it: for weights of the hub that are stronger than BERT's at the same size.
+Costs: as BERT; the larger vocabulary makes a larger word table.
+Not with: token types: the texts of a pair are told apart by separators alone.
 """
 
 from collections.abc import Mapping

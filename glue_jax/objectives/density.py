@@ -4,6 +4,11 @@ DEFT, Runwal et al. 2024, arXiv 2402.01911; the official code's loss. For an
 activation a the stand-in is a^2 / (a^2 + eps): 0 at a = 0, nearly 1 once |a| is
 well above sqrt(eps), steepest around sqrt(eps / 3). As a loss it pushes values
 that are almost zero to zero and hardly moves large ones.
+
+Use it: through methods/deft.py or ada_deft.py, which say where it is taken, or
+  as a step of the optimizer (optim/density.py).
+Costs: the activations are kept for the backward pass.
+Not with: blocks without a dense feed-forward part (experts, Hydra).
 """
 
 import functools

@@ -1,4 +1,8 @@
-"""Distillation terms: what a student's outputs are pulled towards."""
+"""Distillation terms: what a student's outputs are pulled towards.
+
+Use them: in a method that has a teacher (methods/distillation.py, moebert.py).
+Cost: as many operations as there are logits; the teacher's pass is the price.
+"""
 
 from collections.abc import Sequence
 

@@ -3,6 +3,11 @@
 Wang et al. 2019 (StructBERT, arXiv 1908.04577) and PoNet (Tan et al. 2022,
 arXiv 2110.02442): the pair's order, of three (glue_jax/data/sentence_pairs.py),
 is told from [CLS]; the two cross-entropies are added with equal weight.
+
+Use it: to pre-train where [CLS] shall know of whole texts, as PoNet does.
+Costs: as `mlm`; the pairs are cut anew `data.copies` times before training.
+Not with: tasks of another kind than 'sentence_structure', or ELECTRA, which has
+  no such head.
 """
 
 import jax

@@ -1,4 +1,10 @@
-"""The supervised objective of a task: one loss for each kind of task."""
+"""The supervised objective of a task: one loss for each kind of task.
+
+Use it: to tune on labelled rows; it is the one where a config names none.
+Costs: the forward and backward pass, nothing besides.
+Not with: tasks without labels (`mlm`, `mlm_sso`), or label smoothing of
+  several labels a row.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any

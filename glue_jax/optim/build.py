@@ -53,7 +53,8 @@ def make(
   Args:
     total_steps: updates of the whole run.
     names: all leaf names of the model, to check the groups' patterns.
-    leaf_states: give the core a state for each leaf, see optim/by_leaf.py.
+    leaf_states: give the core a state for each leaf, see
+      optim/per_leaf_count.py.
     name: a key of `CORES`.
     lr, schedule, warmup, final: see `schedules.make`.
     weight_decay: decoupled (except `COUPLED`); not applied to `NO_DECAY`.

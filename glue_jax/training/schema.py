@@ -116,7 +116,7 @@ def _part(package: str, name: str, arguments: Mapping[str, Any]) -> Part:
 
 
 def _network(section: Mapping[str, Any]) -> Network:
-  """Checks the model's keys: of `models.build`, and the encoder's fields."""
+  """Checks the model's keys: of `model.build`, and the encoder's fields."""
   # None takes back what an earlier stage's config said.
   sizes = {k: v for k, v in section.items() if v is not None}
   weights = sizes.pop('weights', None) or None

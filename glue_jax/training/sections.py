@@ -72,7 +72,7 @@ class Network:
       parameters from the seed.
     fresh: patterns of leaves that start from the seed all the same.
     cast: take weights of another precision; see `huggingface.load_hf`.
-    sizes: arguments of `models.build`: name, preset, fields of the encoder's
+    sizes: arguments of `model.build`: name, preset, fields of the encoder's
       config.
   """
 

@@ -10,7 +10,7 @@ from glue_jax.weights import huggingface, run_folder, saved_model
 
 
 def read_sizes(source: str) -> dict[str, Any]:
-  """Returns the arguments of `models.build` that fix the encoder's sizes.
+  """Returns the arguments of `model.build` that fix the encoder's sizes.
 
   Args:
     source: a saved model, a workdir that has one, or a Hugging Face folder.

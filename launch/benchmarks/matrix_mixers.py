@@ -78,7 +78,7 @@ def mixers() -> Iterator[dict[str, Any]]:
 
 
 def model_options(mixer: str, width: int) -> dict[str, Any]:
-  """Arguments of `models.build`: encoders that differ in the matrix only."""
+  """Arguments of `model.build`: encoders that differ in the matrix only."""
   matrix = dict(
     matrix=mixer,
     data_dependent=mixer != 'dense',

@@ -18,7 +18,7 @@ def define() -> None:
 
 
 def author() -> object | None:
-  """The flags' `contribution.Author`; None where none was given."""
+  """The flags' `write.Author`; None where none was given."""
   from glue_jax.leaderboard.contribution import write
 
   if not FLAGS.authors and not FLAGS.contact:

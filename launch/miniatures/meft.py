@@ -6,9 +6,9 @@ it; only the adapters are differentiated. Compared are the compiler's temporary
 bytes of the gradient for 4 to 32 layers, with the ordinary backward pass and
 with the reversible one as published (one segment), and the gradients of 4
 layers. Nothing is run at the larger depths: there float32 gradients of a single
-segment are noise (layers/coupling.py). Required: reversible memory at 32 layers
-within 5 % of that at 4; ordinary memory at 32 at least 5 times the reversible
-one; gradients at 4 layers within 1e-3, relative to the largest.
+segment are noise (layers/stacks/coupling.py). Required: reversible memory at 32
+layers within 5 % of that at 4; ordinary memory at 32 at least 5 times the
+reversible one; gradients at 4 layers within 1e-3, relative to the largest.
 """
 
 import functools

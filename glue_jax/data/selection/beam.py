@@ -2,7 +2,7 @@
 
 The elements are pieces of the corpus. Texts are read three times: scan (bucket
 counts, combined to the model), weigh (an array of log weights for each piece)
-and write. In between the cut is found by `selection.Cut`: four rounds of
+and write. In between the cut is found by `dsir.Cut`: four rounds of
 histograms, combined over the pieces. So neither texts nor k keys are ever
 gathered on one worker, as `combiners.Top.Of(k)` would do with the keys.
 
@@ -48,7 +48,7 @@ def run(
 
   Raises:
     ImportError: Beam isn't installed.
-    ValueError: bad input, as in `selection_local.run`.
+    ValueError: bad input, as in `local.run`.
   """
   beam = storage.import_beam()
   from apache_beam.options.pipeline_options import PipelineOptions

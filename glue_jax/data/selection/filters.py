@@ -2,7 +2,7 @@
 
 Xie et al. 2023 (arXiv 2302.03169); the figures and bounds are those of the
 authors' experimental code. It splits words with NLTK's `word_tokenize`, which
-needs a model file; here it is the tokens of `selection.tokens`, so contractions
+needs a model file; here it is the tokens of `dsir.tokens`, so contractions
 are cut in other places.
 """
 

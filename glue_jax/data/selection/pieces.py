@@ -55,7 +55,7 @@ class Scan:
 
   Attributes:
     batch: the texts and lines.
-    ids, sizes: see `selection.Hasher`.
+    ids, sizes: see `dsir.Hasher`.
     valid: (D,) bool, whether a document may be selected.
   """
 

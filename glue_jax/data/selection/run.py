@@ -197,7 +197,7 @@ def check_unchanged(
 
 @dataclasses.dataclass(frozen=True)
 class GumbelNoise:
-  """`selection.gumbel` of a seed; a draw of its own for each `stream`."""
+  """`dsir.gumbel` of a seed; a draw of its own for each `stream`."""
 
   seed: int
   stream: str = ''

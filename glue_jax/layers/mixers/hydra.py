@@ -37,7 +37,7 @@ class Block(nn.Module):
     learn_initial_state: states (H, P, N) before the first token of either
       direction, zero at the start.
     dt_limit: step sizes are clipped to it; None doesn't.
-    pad_mode: see `gated.PAD_MODES`.
+    pad_mode: see `gated_parts.PAD_MODES`.
     chunk: see `kernels.quasiseparable`.
     implementation: see there.
   """

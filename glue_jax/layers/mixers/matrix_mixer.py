@@ -35,7 +35,7 @@ class Mixer(nn.Module):
     max_length: T, that matrices of parameters and scales have; None is
       `max_positions` of the encoder.
     official_shift: the official code's Toeplitz matrix, one off; see there.
-    pad_mode: see `gated.PAD_MODES`.
+    pad_mode: see `gated_parts.PAD_MODES`.
     chunk: see `kernels.quasiseparable`.
     implementation: see there.
   """

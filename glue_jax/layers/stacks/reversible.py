@@ -1,7 +1,8 @@
 """A reversible stack: training memory that doesn't grow with depth (MEFT).
 
 Liao et al. 2023, arXiv 2306.00477. The blocks run as two coupled streams
-(layers/coupling.py) that both begin as the embeddings and end in their mean:
+(layers/stacks/coupling.py) that both begin as the embeddings and end in their
+mean:
 
   variant  F                    G                    lambda  beta  swap
   meft1    whole block          adapter beside it    0.1     1     yes
@@ -184,7 +185,7 @@ def stack(
   return last, (x, last)
 
 
-# Run by `models.build`: what doesn't fit is refused before anything is made.
+# Run by `model.build`: what doesn't fit is refused before anything is made.
 stack.check = options
 
 

@@ -51,7 +51,7 @@ def place_intervals(
     seed: of the draws.
     coverage: percent between `low` and `high`.
     among: (systems,) bool, which ones get places; default: all.
-    order: of the two levels, see `ranks.two_level`.
+    order: of the two levels, see `borda.two_level`.
 
   Raises:
     ValueError: an unknown level, or a system among them that has no score in

@@ -66,7 +66,7 @@ def rank(
     table: scores, higher is better.
     level: 'two' (every task one vote, the authors' advice) or 'one' (every
       instance one vote); the same for a table of one score a task.
-    order: see `ranks.two_level`.
+    order: see `borda.two_level`.
     draws: of the bootstrap of places; 0 for none.
     seed: of these draws.
     rank_incomplete: also gives places to systems that lack scores.

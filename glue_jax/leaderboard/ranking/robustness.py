@@ -4,7 +4,7 @@ Each analysis draws partial data `draws` times and compares its ranking with
 that of all data by Kendall's tau-b (Colombo et al., arXiv 2202.03799; their
 curves are not confirmed here beyond what the tests recompute). `rank` is a
 function of a list of tasks (systems, instances) to values (systems,), higher
-better: `ranks.means`, `ranks.one_level`, or the counts of `ranks.two_level`.
+better: `borda.means`, `borda.one_level`, or the counts of `borda.two_level`.
 """
 
 import dataclasses
@@ -186,7 +186,7 @@ def corruption_error(
 def two_level(
   tasks: Sequence[np.ndarray], order: str = 'metric_outer'
 ) -> np.ndarray:
-  """`ranks.two_level` as a `Rank`."""
+  """`borda.two_level` as a `Rank`."""
   return borda.two_level(tasks, order)[0]
 
 
