@@ -273,6 +273,16 @@ def test_nothing_unfinished():
     assert not present, f'{path}: {present}'
 
 
+def test_files_that_the_code_names_exist():
+  files = [f'/{p.relative_to(ROOT)}' for p in CODE + sources('tests')]
+  wrong = []
+  for path in CODE:
+    for name in re.findall(r'\w+(?:/\w+)+\.py\b', path.read_text()):
+      if not any(file.endswith(f'/{name}') for file in files):
+        wrong.append(f'{path.relative_to(ROOT)}: {name}')
+  assert wrong == []
+
+
 def test_tests_are_named_so_that_they_run():
   for path in sources('tests'):
     defines = [n.name for n in functions(path) if n.name.startswith('test_')]

@@ -1,6 +1,6 @@
 """Adam as the GaLore codes have it: full or 8-bit moments, eps uncorrected.
 
-Their AdamW (jiaweizzhao/GaLore, galore_torch/adamw.py, after transformers')
+Their AdamW (jiaweizzhao/GaLore, adamw.py in galore_torch, after transformers')
 takes m / (sqrt(v) + eps) of the plain moments and corrects the bias of both
 beside the learning rate; optax adds eps to the corrected root.
 """
@@ -19,7 +19,7 @@ SMALLEST_8BIT = 4096
 
 
 class AdamState(NamedTuple):
-  """Counter and moments, arrays or `quantize.Quantized`."""
+  """Counter and moments, arrays or `blockwise_8bit.Quantized`."""
 
   count: jax.Array
   mu: Any
