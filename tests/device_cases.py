@@ -1,4 +1,4 @@
-"""Runs tiny configs on the devices this process has; for devices_test.py.
+"""Runs tiny configs on the devices this process has; for device_laws_test.py.
 
   python -m tests.device_cases CASES OUT [coordinator process_id]
 

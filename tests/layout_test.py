@@ -274,10 +274,11 @@ def test_nothing_unfinished():
 
 
 def test_files_that_the_code_names_exist():
-  files = [f'/{p.relative_to(ROOT)}' for p in CODE + sources('tests')]
+  paths = [*ROOT.glob('*.py'), *CODE, *sources('tests')]
+  files = [f'/{path.relative_to(ROOT)}' for path in paths]
   wrong = []
   for path in CODE:
-    for name in re.findall(r'\w+(?:/\w+)+\.py\b', path.read_text()):
+    for name in re.findall(r'(?<![\w>}])\w[\w/]*\.py\b', path.read_text()):
       if not any(file.endswith(f'/{name}') for file in files):
         wrong.append(f'{path.relative_to(ROOT)}: {name}')
   assert wrong == []

@@ -1,4 +1,4 @@
-"""Compressed residuals at the named places of an encoder, see residuals.py.
+"""Plugs that keep an encoder's activations compressed: saved_activations.py.
 
 Each plug takes the place of the innermost call at its site, so other methods'
 plugs around the layers keep their effect, and no value changes.

@@ -1,4 +1,8 @@
-"""Tokenised examples on disk: one file a split, without pickles."""
+"""Tokenised examples on disk: one file a split, without pickles.
+
+A file's name is a hash of all that its contents depend on. So a changed text,
+tokenizer or setting makes a new file, and old ones may be deleted at any time.
+"""
 
 import dataclasses
 import hashlib

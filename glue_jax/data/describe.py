@@ -1,4 +1,7 @@
-"""What is in a table, as text: examples, label balance, lengths."""
+"""What is in a table, as text: examples, label balance, lengths.
+
+What `python -m launch.data describe` prints.
+"""
 
 import numpy as np
 

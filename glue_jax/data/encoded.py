@@ -1,4 +1,8 @@
-"""Token arrays, as tokenizers give them and features are made of them."""
+"""Token arrays, as tokenizers give them and features are made of them.
+
+Flat, not padded: rows of one array lie one after another, and `bounds` says
+where each begins.
+"""
 
 import dataclasses
 

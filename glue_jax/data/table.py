@@ -1,4 +1,7 @@
-"""The rows of one split."""
+"""The rows of one split, as `load` read and checked them.
+
+Features are made from a table, and messages about a row name its line by it.
+"""
 
 import dataclasses
 import functools

@@ -15,7 +15,7 @@ from glue_jax.data.table import Table
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-  """One thing that was found.
+  """One thing that is wrong.
 
   Attributes:
     leaks: it makes scores wrong: evaluated rows that were trained on, or a

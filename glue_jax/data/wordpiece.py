@@ -1,4 +1,7 @@
-"""Trains a WordPiece vocabulary."""
+"""Trains a WordPiece vocabulary, for pre-training on texts of one's own.
+
+Published vocabularies are read by tokenizing.py; nothing is trained for them.
+"""
 
 import collections
 import os

@@ -1,4 +1,8 @@
-"""Lowers a function for a TPU or a GPU on a machine that has neither."""
+"""Lowers a function for a TPU or a GPU on a machine that has neither.
+
+For tests and benchmarks: whether a kernel compiles for its platform is seen
+without the platform.
+"""
 
 import contextlib
 from collections.abc import Callable, Sequence

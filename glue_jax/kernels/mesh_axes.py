@@ -17,6 +17,6 @@ def sizes() -> dict[str, int]:
 
 def rows(batch: int) -> tuple[str, ...] | None:
   """Axes that split so many rows; None where they don't divide them."""
-  lengths = sizes()
-  axes = tuple(axis for axis in ('data', 'fsdp') if axis in lengths)
-  return None if batch % math.prod(lengths[axis] for axis in axes) else axes
+  devices = sizes()
+  axes = tuple(axis for axis in ('data', 'fsdp') if axis in devices)
+  return None if batch % math.prod(devices[axis] for axis in axes) else axes

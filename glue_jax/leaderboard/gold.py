@@ -1,4 +1,8 @@
-"""Makes a registry from labelled data: entries and gold of known tasks."""
+"""Makes a registry from labelled data: entries and gold of known tasks.
+
+Who runs a leaderboard makes its registry.json and gold/ once, from
+evaluation splits that have labels.
+"""
 
 import os
 from collections.abc import Mapping, Sequence

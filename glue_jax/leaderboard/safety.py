@@ -1,7 +1,7 @@
 """Limits and rules for text that a stranger wrote: names, JSON, numbers.
 
 Nothing of a contribution is imported, unpickled, evaluated or run. What it may
-hold is bounded before it is parsed; `sources` does the same for folders and
+hold is bounded before it is parsed; archive.py does the same for folders and
 archives.
 """
 

@@ -3,7 +3,7 @@
 Definitions follow the boards: GLUE (Wang et al. 2018, arXiv 1804.07461),
 SuperGLUE (Wang et al. 2019, arXiv 1905.00537), HumSet (Fekih et al. 2022).
 Everything runs on the host in float64 and ignores the order of the rows.
-Values are fractions (0 to 1, correlations -1 to 1); `metrics_squad` holds the
+Values are fractions (0 to 1, correlations -1 to 1); squad.py holds the
 scores of answer texts.
 """
 

@@ -1,6 +1,6 @@
 """Adam as the GaLore codes have it: full or 8-bit moments, eps uncorrected.
 
-Their AdamW (jiaweizzhao/GaLore, adamw.py in galore_torch, after transformers')
+Their AdamW (jiaweizzhao/GaLore, galore_torch.AdamW, after transformers')
 takes m / (sqrt(v) + eps) of the plain moments and corrects the bias of both
 beside the learning rate; optax adds eps to the corrected root.
 """

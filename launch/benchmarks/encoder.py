@@ -16,7 +16,7 @@ on the same cores; figures are medians over the turns. Rows:
 
   python -m launch.benchmark encoder --json=FILE [--data_dir=DIR]
 
-Without --data_dir, lengths are drawn from the quantiles in _lengths.py.
+Without --data_dir, lengths are drawn from the quantiles in parts/lengths.py.
 """
 
 import pathlib

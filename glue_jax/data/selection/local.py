@@ -302,7 +302,7 @@ def run(
     The report, see `selection_run.report`, with the seconds of each stage.
 
   Raises:
-    ValueError: bad input; see `corpus_files.batches`, `run.check`
+    ValueError: bad input; see `corpus_files.batches`, `selection_run.check`
       and `selection_pieces.write`.
   """
   out = pathlib.Path(out)

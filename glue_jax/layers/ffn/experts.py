@@ -1,6 +1,6 @@
 """Sparse experts in place of the feed-forward part.
 
-y = sum_e g_e f_e(x), with g by a gate (gates.py) and f_e a two-layer
+y = sum_e g_e f_e(x), with g by a gate (layers/gates/) and f_e a two-layer
 network. Shazeer et al. 2017, arXiv 1701.06538, eq. 1; with `inside`, the form
 of MoEBERT (arXiv 2204.07675) and COMET-BERT (arXiv 2306.02824), every expert
 has its own residual and LayerNorm: f_e(x) = LN_e(x + W2 act(W1 x)), and the
@@ -11,11 +11,11 @@ layer_{i}/ffn/ln_experts/{scale,bias}, stacked over experts, and
 layer_{i}/ffn/gate/...
 
 Dispatch: 'dense' computes every expert for every token; 'sparse' sorts tokens
-by expert and computes what is chosen (grouped.py), at most `keep` experts a
-token; 'auto' is sparse where the gate is by construction or where, seen on the
-device, no weight is lost by it (in training exactly none, so that the gradient
-is the same; at inference less than 1e-5), else dense. The released code always
-computes every expert.
+by expert and computes what is chosen (grouped_matmul.py), at most `keep`
+experts a token; 'auto' is sparse where the gate is by construction or where,
+seen on the device, no weight is lost by it (in training exactly none, so that
+the gradient is the same; at inference less than 1e-5), else dense. The released
+code always computes every expert.
 
 With an `expert` axis in the mesh its devices hold n / size experts each and
 compute their part for all tokens of their data shard; one sum over the axis

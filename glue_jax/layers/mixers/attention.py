@@ -62,7 +62,7 @@ class Core(nn.Module):
 
   Attributes:
     config: sizes and parts of the encoder.
-    fused: compute it as one function (attend.py), a fifth faster on a CPU.
+    fused: compute it as one function (`attend`), a fifth faster on a CPU.
       Otherwise the probabilities are the output of a submodule `softmax`, for
       plugs and captures that want them.
   """

@@ -2,7 +2,7 @@
 
 Layout of `contributions/<method>/` (or `<method>.zip` with the same inside):
 
-  metadata.json                           see metadata.py
+  metadata.json                           see `metadata`
   run.sh, config.py, config.json          one of them at least; only shown
   <task>/predictions.jsonl                one run, or
   <task>/seeds/<k>/predictions.jsonl      one folder a seed

@@ -46,7 +46,7 @@ def place_intervals(
   Args:
     tasks: for each task scores (systems, instances), NaN where missing; one
       instance each for a table of scores by task.
-    level: 'one' or 'two', as in `ranks`.
+    level: 'one' or 'two', as in `borda`.
     draws: number of draws.
     seed: of the draws.
     coverage: percent between `low` and `high`.
