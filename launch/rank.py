@@ -53,8 +53,7 @@ def main(argv: list[str]) -> None:
   if len(argv) != 2:
     raise app.UsageError(f'expected one file of scores, found {argv[1:]}')
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax.leaderboard.ranking import ranking, score_table
-  from glue_jax.leaderboard.ranking import write as write_lib
+  from glue_jax.leaderboard.ranking import ranking, score_table, write
 
   table = score_table.read(argv[1], FLAGS.columns, FLAGS.exclude, FLAGS.lower)
   places = ranking.rank(
@@ -69,7 +68,7 @@ def main(argv: list[str]) -> None:
   if FLAGS.compare:
     print(compare(table))
   if FLAGS.out:
-    write_lib.write(
+    write.write(
       places,
       table,
       pathlib.Path(FLAGS.out),

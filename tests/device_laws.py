@@ -25,9 +25,12 @@ CLOSE = dict(atol=1e-5, rtol=0)
 
 def trained(name, changes, devices):
   """Parameters, metrics and logits of 4 steps on so many devices."""
-  make = lambda _: sharding.make_mesh(
-    data=1, fsdp=devices, devices=jax.devices()[:devices]
-  )
+
+  def make(_):
+    return sharding.make_mesh(
+      data=1, fsdp=devices, devices=jax.devices()[:devices]
+    )
+
   with mock.patch.object(begin, 'make_mesh', make):
     params, *said = Case(name, tiny_config(**changes)).trained(4)
   return tree.flatten(params), said

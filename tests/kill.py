@@ -57,7 +57,10 @@ def finish(process: subprocess.Popen, workdir: pathlib.Path) -> None:
 def kill_once(process: subprocess.Popen, workdir: pathlib.Path, rng) -> bool:
   """Kills at a random moment after the next line of metrics; False if done."""
   metrics = workdir / 'metrics.jsonl'
-  size = lambda: metrics.stat().st_size if metrics.exists() else 0
+
+  def size():
+    return metrics.stat().st_size if metrics.exists() else 0
+
   before = size()
   while process.poll() is None and size() <= before:
     time.sleep(0.005)
@@ -83,7 +86,10 @@ def compare(out: pathlib.Path, kills: int, seed: int = 0) -> tuple[int, list]:
       break
     hits += 1
   finish(start(config, broken), broken)
-  same = lambda f: (whole / f).read_bytes() == (broken / f).read_bytes()
+
+  def same(f):
+    return (whole / f).read_bytes() == (broken / f).read_bytes()
+
   return hits, [file for file in FILES if not same(file)]
 
 

@@ -70,7 +70,10 @@ def test_plugs_work_inside_jit_and_under_remat(plain, params):
     **{**vars(module.config), 'remat': True, 'dropout': 0.0}
   )
   remat = plugged.replace(model=module.clone(config=config))
-  loss = lambda p: remat(p, BATCH, train=False)['logits'].sum()
+
+  def loss(p):
+    return remat(p, BATCH, train=False)['logits'].sum()
+
   np.testing.assert_allclose(
     jax.jit(jax.value_and_grad(loss))(params)[0], expected.sum(), atol=1e-5
   )
@@ -125,7 +128,10 @@ def test_recorder_keeps_outputs_and_looks_like_apply(plain, params):
 def test_lora_merge_equals_the_trained_forward(plain, params):
   method = Method('lora', plugs=(LORA,))
   both, _ = add_leaves(jax.random.key(1), params, plain, [method], BATCH)
-  noise = lambda n, x: x + 0.1 * (n[-1] == 'b') * jnp.ones_like(x)
+
+  def noise(n, x):
+    return x + 0.1 * (n[-1] == 'b') * jnp.ones_like(x)
+
   both = tree.map_named(noise, both)
   merged = lora.merge(both, 1.0)
   assert tree.flatten(merged).keys() == tree.flatten(params).keys()

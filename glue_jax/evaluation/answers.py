@@ -7,8 +7,7 @@ import numpy as np
 
 from glue_jax.data.table import Table
 from glue_jax.data.tasks.task import Task
-from glue_jax.metrics import scores as metrics_lib
-from glue_jax.metrics import squad
+from glue_jax.metrics import scores, squad
 
 
 def spans(predictions: Any, table: Table) -> dict[str, float]:
@@ -70,7 +69,7 @@ def sets(predictions: Any, labels: np.ndarray) -> dict[str, float]:
     labels: (n, C), 0 or 1.
   """
   logits = np.asarray(predictions.outputs['logits'], np.float64)
-  metrics = metrics_lib.multilabel(logits > 0, labels)
+  metrics = scores.multilabel(logits > 0, labels)
   losses = np.logaddexp(0, logits) - labels * logits
   return chosen(predictions.task, metrics) | {'loss': float(losses.mean())}
 

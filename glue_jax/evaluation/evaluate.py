@@ -136,10 +136,11 @@ def primary(
 def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:
   """Scores of chunks; a word beyond the maximal length has no tag."""
   task = predictions.task
-  names = lambda rows: [named(row, task.labels) for row in rows]
-  metrics = sequence.sequence_scores(
-    names(predictions.values), names(labels), task.seq_mode
+  tags, gold_tags = (
+    [named(row, task.labels) for row in rows]
+    for rows in (predictions.values, labels)
   )
+  metrics = sequence.sequence_scores(tags, gold_tags, task.seq_mode)
   result = answers.chosen(task, metrics)
   losses = []
   for gold, logits, words in zip(

@@ -244,11 +244,14 @@ def _id(source) -> str:
 def _check_sizes(folder, wanted, backbone):
   """Refuses a backbone of another family or other sizes."""
   sizes = source_lib.read_sizes(backbone)
-  fields = lambda config: {
-    key: value
-    for key, value in config_lib.plain(config).items()
-    if key not in huggingface.RUNTIME
-  }
+
+  def fields(config):
+    return {
+      key: value
+      for key, value in config_lib.plain(config).items()
+      if key not in huggingface.RUNTIME
+    }
+
   lines = config_lib.changes(
     {'family': wanted['family']} | fields(wanted['config']),
     {'family': sizes['name']} | fields(dataclasses.asdict(sizes['config'])),

@@ -16,7 +16,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from glue_jax import config as config_lib
+from glue_jax import config
 from glue_jax.models import model as models
 from glue_jax.reporting import files
 
@@ -88,7 +88,7 @@ def save(
     'leaves': {n: [str(x.dtype), *x.shape] for n, x in sorted(flat.items())},
     'leaves_sha256': digest(flat),
   }
-  text = json.dumps(config_lib.plain(record), indent=2) + '\n'
+  text = json.dumps(config.plain(record), indent=2) + '\n'
   files.replace_text(folder / RECORD, text)
   return Bundle(json.loads(text), flat)
 
@@ -112,7 +112,7 @@ def read(folder: str | os.PathLike) -> Bundle:
       f'reads {FORMAT}'
     )
   kinds = {n: [str(x.dtype), *x.shape] for n, x in leaves.items()}
-  lines = config_lib.changes(record['leaves'], kinds)
+  lines = config.changes(record['leaves'], kinds)
   if lines:
     raise ValueError(
       f'{folder}: {LEAVES} is not what {RECORD} lists (listed -> found):\n  '
@@ -125,7 +125,7 @@ def read(folder: str | os.PathLike) -> Bundle:
     )
   for name, _ in record['config']['methods']:
     try:
-      config_lib.module('methods', name, f'methods.{name}')
+      config.module('methods', name, f'methods.{name}')
     except ValueError as error:
       raise ValueError(f'{folder}: unknown method {name!r}: {error}') from None
   return Bundle(record, leaves)

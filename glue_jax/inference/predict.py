@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from glue_jax import config as config_lib
+from glue_jax import config
 from glue_jax.data import load, pipeline
 from glue_jax.data.readers import files
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
@@ -50,7 +50,7 @@ def predict_rows(
     ValueError: a row lacks a column, or the task has no predictions.
   """
   _has_predictions(run.task)
-  data = config_lib.plain(run.config.data)
+  data = config.plain(run.config.data)
   known = ('doc_stride', 'max_query_length', 'segments')
   settings = {key: data[key] for key in known if key in data}
   table, batches = pipeline.from_rows(

@@ -40,7 +40,9 @@ def of_run(
   objective = run.parts.objective
 
   def loss(params, batch):
-    evaluated = lambda params, batch, **_: plain(params, batch)
+    def evaluated(params, batch, **_):
+      return plain(params, batch)
+
     return objective.loss(evaluated, params, batch, None)[0]
 
   program = jax.jit(

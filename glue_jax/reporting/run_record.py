@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glue_jax import config as config_lib
-from glue_jax.reporting import files as files_lib
-from glue_jax.reporting import plots
+from glue_jax.reporting import files, plots
 from glue_jax.reporting.tables import aggregate
 
 _PACKAGES = (
@@ -56,7 +55,7 @@ def write_run(
   workdir = pathlib.Path(workdir)
   for split, split_predictions in predictions.items():
     split_predictions.save(workdir / 'predictions' / f'{split}.jsonl')
-  if not files_lib.is_first_process():
+  if not files.is_first_process():
     return
   for split, split_predictions in predictions.items():
     plots.plot_predictions(
@@ -65,9 +64,7 @@ def write_run(
   title = f'{task.name}, seed {result["seed"]}, {result["step"]} steps'
   plots.plot_curves(workdir / 'metrics.jsonl', workdir / 'curves.png', title)
   record = run_record(config, task=task.name, result=dict(result), **facts)
-  files_lib.replace_text(
-    workdir / 'run.json', json.dumps(record, indent=2) + '\n'
-  )
+  files.replace_text(workdir / 'run.json', json.dumps(record, indent=2) + '\n')
 
 
 def write_seeds(
@@ -106,13 +103,13 @@ def write_seeds(
       'sd': spread['sd'],
       'values': spread['values'],
     }
-  if files_lib.is_first_process():
+  if files.is_first_process():
     title = f'{first["task"]}, {len(results)} seeds'
-    files = {
+    metric_files = {
       f'seed {seed}': workdir / f'seed_{seed}' / 'metrics.jsonl'
       for seed in results
     }
-    plots.plot_curves(files, workdir / 'curves.png', title)
+    plots.plot_curves(metric_files, workdir / 'curves.png', title)
     points = {
       f'{split} {name}': value['values']
       for split, values in metrics.items()
@@ -121,7 +118,7 @@ def write_seeds(
     }
     if points:
       plots.plot_scores(points, workdir / 'scores.png', title)
-    files_lib.replace_text(
+    files.replace_text(
       workdir / 'result.json', json.dumps(joint, indent=2) + '\n'
     )
   return joint

@@ -87,9 +87,11 @@ def needed(record: records.Record) -> set[str]:
 
 def fill(text: str, places: Mapping[str, str], quoted: bool = True) -> str:
   """Returns a text with every {place} replaced, quoted for a shell or not."""
-  value = lambda match: (
-    shlex.quote(places[match[1]]) if quoted else places[match[1]]
-  )
+
+  def value(match):
+    place = places[match[1]]
+    return shlex.quote(place) if quoted else place
+
   known = '|'.join(places)
   return re.sub(rf'\{{({known})\}}', value, text) if places else text
 

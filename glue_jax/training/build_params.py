@@ -47,7 +47,10 @@ def initial_params(
 
 def _taken(network, saved, expected) -> dict[str, Any]:
   """The leaves of the weights that the model has and doesn't start afresh."""
-  is_fresh = lambda name: any(tree.matches(p, name) for p in network.fresh)
+
+  def is_fresh(name):
+    return any(tree.matches(pattern, name) for pattern in network.fresh)
+
   leaves = {n: x for n, x in tree.flatten(saved).items() if not is_fresh(n)}
   allowed = ('head/.*', 'pooler/.*', *network.fresh)
   wanted = {

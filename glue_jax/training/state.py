@@ -111,7 +111,9 @@ def parked(tx: Any, train: tree.Tree, params: tree.Tree) -> tree.Tree:
     the leaves of `tx.init(params)` that `tx.init(train)` lacks, by path.
   """
   learning = tree.paths(jax.eval_shape(tx.init, train)).keys()
-  rest = lambda: {
-    n: x for n, x in tree.paths(tx.init(params)).items() if n not in learning
-  }
+
+  def rest():
+    state = tree.paths(tx.init(params))
+    return {n: x for n, x in state.items() if n not in learning}
+
   return tree.unflatten(jax.jit(rest)())

@@ -125,8 +125,7 @@ def _gradients(loss, params, batch, rng, accumulate, statistics):
       loss, params, part, jax.random.fold_in(rng, index), statistics
     )
     # A mean's gradient times its count is the gradient of the sum.
-    times_count = lambda name: lambda g: g * metrics[name][1]
-    sums = {n: jax.tree.map(times_count(n), g) for n, g in grads.items()}
+    sums = {name: _scaled(g, metrics[name][1]) for name, g in grads.items()}
     return jax.tree.map(jnp.add, total, (sums, metrics)), None
 
   parts = jax.tree.map(lambda x: _micro_batches(x, accumulate), batch)
@@ -139,9 +138,15 @@ def _gradients(loss, params, batch, rng, accumulate, statistics):
     micro, zeros, (jnp.arange(accumulate), parts)
   )
   counts = {name: jnp.maximum(metrics[name][1], 1) for name in grads}
-  by_count = lambda name: lambda g: g / counts[name]
-  means = {n: jax.tree.map(by_count(n), g) for n, g in grads.items()}
+  means = {
+    name: jax.tree.map(lambda x, c=counts[name]: x / c, g)
+    for name, g in grads.items()
+  }
   return means, metrics
+
+
+def _scaled(grads, factor):
+  return jax.tree.map(lambda g: g * factor, grads)
 
 
 def _of_one(loss, params, batch, rng, statistics):
@@ -164,8 +169,11 @@ def _of_one(loss, params, batch, rng, statistics):
 
   losses, pullback, metrics = jax.vjp(values, params, has_aux=True)
   zeros = jax.tree.map(jnp.zeros_like, losses)
-  of = lambda name: pullback(zeros | {name: jnp.ones_like(losses[name])})[0]
-  return {name: of(name) for name in losses}, metrics
+
+  def gradient_of(name):
+    return pullback(zeros | {name: jnp.ones_like(losses[name])})[0]
+
+  return {name: gradient_of(name) for name in losses}, metrics
 
 
 def _micro_batches(x, parts):

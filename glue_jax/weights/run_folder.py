@@ -15,7 +15,7 @@ import pathlib
 import re
 from typing import Any
 
-from glue_jax import config as config_lib
+from glue_jax import config
 
 CONFIG, DONE = 'config.json', 'done.json'
 
@@ -110,7 +110,7 @@ def read_config(folder: str | os.PathLike) -> Any:
   begun = _begun(pathlib.Path(folder))
   if begun is None:
     raise ValueError(f'{folder} is no workdir of a run: it has no {CONFIG}')
-  return config_lib.complete(begun['config'])
+  return config.complete(begun['config'])
 
 
 def _begun(folder: pathlib.Path) -> dict[str, Any] | None:

@@ -144,7 +144,10 @@ def curve(rows: list[dict], draws: int = 1000) -> tuple[list, list]:
 
   The best is the one of least validation loss, for each seed by itself.
   """
-  column = lambda name: np.array([row[name] for row in rows])
+
+  def column(name):
+    return np.array([row[name] for row in rows])
+
   chosen = column('validation_loss')
   rng = np.random.default_rng(0)
   means = []
@@ -227,7 +230,10 @@ def main(argv: list[str]) -> None:
           'trials': rows,
         }  # fmt: skip
       figures = results[name]['best']['summary']
-      mean = lambda key, f=figures: f'{f[key][0]:.4f} ± {f[key][1]:.4f}'
+
+      def mean(key, f=figures):
+        return f'{f[key][0]:.4f} ± {f[key][1]:.4f}'
+
       print(
         f'{name:10} {mean("test_accuracy"):16} {mean("test_loss"):16} '
         f'{figures["test_few"][0]:10.3f} {time.time() - started:8.0f}',

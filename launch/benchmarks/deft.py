@@ -152,7 +152,10 @@ def table(rows: list[dict]) -> list[dict]:
     arms.setdefault(key, {})[row['seed']] = row
   lines = []
   for (activation, form, weight), by_seed in sorted(arms.items()):
-    mean = lambda name, r=by_seed: statistics.mean(x[name] for x in r.values())
+
+    def mean(name, r=by_seed):
+      return statistics.mean(x[name] for x in r.values())
+
     scores = [100 * row['score'] for row in by_seed.values()]
     without = arms.get((activation, form, 0.0), {}) if weight else {}
     both = without.keys() & by_seed.keys()

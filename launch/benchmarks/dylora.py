@@ -80,7 +80,10 @@ def report(rows: list[dict], ranks: list[int], mode: str) -> None:
     rank: [r for r in rows if r['method'] == 'lora' and r['rank'] == rank]
     for rank in ranks
   }
-  pick = lambda rows, rank: [row['scores'][str(rank)] for row in rows]
+
+  def pick(rows, rank):
+    return [row['scores'][str(rank)] for row in rows]
+
   task, largest = rows[0]['task'], ranks[-1]
   print(f'\n{task}, DyLoRA {mode}, {len(ours)} seeds')
   heads = ('rank', 'DyLoRA', 'LoRA', f'LoRA r={largest} cut', 'LoRA s')

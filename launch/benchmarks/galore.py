@@ -121,22 +121,25 @@ def optimizers(rank: int) -> dict[str, optax.GradientTransformation]:
 
 def llama_shapes(width: int, inner: int, layers: int) -> tree.Tree:
   """Abstract parameters of the papers' LLaMA, embeddings not tied."""
-  of = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+
+  def leaf(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
   layer = {
     'attn': {
-      name: {'kernel': of(width, width)} for name in ('q', 'k', 'v', 'o')
+      name: {'kernel': leaf(width, width)} for name in ('q', 'k', 'v', 'o')
     },
     'mlp': {
-      'gate': {'kernel': of(width, inner)},
-      'up': {'kernel': of(width, inner)},
-      'down': {'kernel': of(inner, width)},
+      'gate': {'kernel': leaf(width, inner)},
+      'up': {'kernel': leaf(width, inner)},
+      'down': {'kernel': leaf(inner, width)},
     },
-    'norms': {'scale': of(2, width)},
+    'norms': {'scale': leaf(2, width)},
   }
   return {f'layer_{i}': layer for i in range(layers)} | {
-    'embedding': of(VOCABULARY, width),
-    'norm': {'scale': of(width)},
-    'head': {'kernel': of(width, VOCABULARY)},
+    'embedding': leaf(VOCABULARY, width),
+    'norm': {'scale': leaf(width)},
+    'head': {'kernel': leaf(width, VOCABULARY)},
   }
 
 

@@ -154,7 +154,9 @@ def make_optimizer(model: Any, fused: bool = True) -> Any:
   """AdamW without decay on biases and layer norms."""
   import torch
 
-  plain = lambda name: name.endswith('bias') or 'LayerNorm' in name
+  def plain(name):
+    return name.endswith('bias') or 'LayerNorm' in name
+
   named = list(model.named_parameters())
   groups = [
     {'params': [p for n, p in named if not plain(n)], 'weight_decay': 0.01},

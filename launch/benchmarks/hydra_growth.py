@@ -71,7 +71,10 @@ def _mixing(length: int) -> tuple[Callable[..., Any], tuple]:
   inner, size = 2 * FLAGS.width, 64
   heads = inner // size
   rng = np.random.default_rng(0)
-  normal = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+  def normal(*shape):
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
   dt = jnp.asarray(rng.uniform(1e-3, 0.1, (2, 1, length, heads)), jnp.float32)
   group = (2, 1, length, 1, FLAGS.state_size)
   args = (

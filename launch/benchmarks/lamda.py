@@ -126,9 +126,12 @@ def report(memory: list[dict], scores: list[dict]) -> None:
   heads = ('updated/step', 'learning', 'temporary MB', 'optimizer MB')
   print(f'{"":<12}' + ''.join(f'{head:>22}' for head in heads))
   for row in memory:
-    pair = lambda key, form, row=row: ' / '.join(
-      form.format(row[when][key]) for when in ('early', 'late')
-    )
+
+    def pair(key, form, row=row):
+      return ' / '.join(
+        form.format(row[when][key]) for when in ('early', 'late')
+      )
+
     cells = (
       f'{row["updated"]:,.0f}',
       pair('learning', '{:,}'),

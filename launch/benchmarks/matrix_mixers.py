@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from glue_jax import config as config_lib
+from glue_jax import config
 from glue_jax.layers.mixers import matrices
 from glue_jax.models import model as models
 from glue_jax.training import runs
@@ -139,5 +139,5 @@ def _loss(mixer: str, width: int, seed: int) -> float:
     seeds=(seed,),
   )  # fmt: skip
   folder = pathlib.Path(FLAGS.workdir) / f'{mixer}_{seed}'
-  result = runs.run(config_lib.complete(settings), folder)
+  result = runs.run(config.complete(settings), folder)
   return float(result['metrics']['validation']['loss'])

@@ -182,5 +182,8 @@ def build(arm: str, length: int) -> tuple[Apply, Any]:
     method = houlsby.make(context, size=SIZE, activation='gelu')
   else:
     method = meft.make(context, size=SIZE, measure_every=0)
-  learns = lambda name: '/adapter_' in name or name.startswith('head/')
+
+  def learns(name):
+    return '/adapter_' in name or name.startswith('head/')
+
   return Apply(model, method.plugs), learns

@@ -112,7 +112,9 @@ def _figures(apply, learning, frozen, size) -> dict[str, float]:
   tx, _ = optim.make(total_steps=100, names=tree.flatten(both))
 
   def step(learning, state, frozen, batch, key):
-    loss = lambda p: _loss(apply, p, frozen, batch, key)
+    def loss(p):
+      return _loss(apply, p, frozen, batch, key)
+
     updates, state = tx.update(jax.grad(loss)(learning), state, learning)
     return optax.apply_updates(learning, updates), state
 

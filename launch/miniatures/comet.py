@@ -57,7 +57,10 @@ def error(outputs: jax.Array, y: jax.Array) -> jax.Array:
 
 def single_expert(train: dict, test: dict) -> float:
   """Test error of the best single linear map."""
-  wide = lambda x: np.concatenate([x, np.ones((len(x), 1))], axis=1)
+
+  def wide(x):
+    return np.concatenate([x, np.ones((len(x), 1))], axis=1)
+
   y = np.asarray(train['y'])[:, 0]
   weights, *_ = np.linalg.lstsq(wide(train['x']), y, rcond=None)
   return float(np.square(wide(test['x']) @ weights - test['y'][:, 0]).mean())

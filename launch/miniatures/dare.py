@@ -111,9 +111,10 @@ def main(argv: list[str]) -> bool:
   base = stream.from_arrays(start, 'base')
   models = [stream.from_arrays(m, f'task {t}') for t, m in enumerate(tuned)]
   test = rng(7)
-  score = lambda weights, t: float(
-    accuracy(stream.to_arrays(weights), tasks[t], test)
-  )
+
+  def score(weights, t):
+    return float(accuracy(stream.to_arrays(weights), tasks[t], test))
+
   full = [score(model, t) for t, model in enumerate(models)]
   print(f'fine-tuned         {full[0]:.3f} {full[1]:.3f}')
   accuracies = {}

@@ -119,7 +119,10 @@ def errors(
   keys = jax.random.split(draws, STEPS)
   (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), keys)
   cut = dylora.nested if rescaled else lora.truncate
+
   # Gaussian inputs: the expected square is that of the matrix.
-  missed = lambda b: jnp.square(learnt(cut(params, SITE, b)) - change).sum()
+  def missed(b):
+    return jnp.square(learnt(cut(params, SITE, b)) - change).sum()
+
   squares = jnp.stack([missed(b) for b in range(1, RANK + 1)])
   return squares / jnp.square(change).sum()

@@ -72,14 +72,20 @@ def updated(arm: tuple[str, float] | None) -> float:
   """Parameters that a step updates, on average."""
   if arm is None:
     return RANK * 2 * SIZE
-  steps_of = lambda rank: lamda.freezing_steps(rank, STEPS, arm[1])
+
+  def steps_of(rank):
+    return lamda.freezing_steps(rank, STEPS, arm[1])
+
   return lamda.updated_parameters({SITE: (RANK, SIZE)}, steps_of, STEPS)
 
 
 def matrices(change: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
   """Returns W and its change, (SIZE, SIZE) each, inputs first."""
   rng = np.random.default_rng(seed)
-  draw = lambda *shape: rng.normal(size=shape)
+
+  def draw(*shape):
+    return rng.normal(size=shape)
+
   v, u = (np.linalg.qr(draw(SIZE, SIZE))[0] for _ in range(2))
   weight = v * (3 * np.exp(-np.arange(SIZE) / 10)) @ u.T
   if change == CHANGES[0]:

@@ -112,11 +112,16 @@ def difference(depth: int) -> float:
 def inputs(depth: int) -> tuple[list, list, jax.Array]:
   """Returns (adapters, frozen weights, x), drawn from a fixed seed."""
   rng = np.random.default_rng(0)
-  draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
-  dense = lambda size: {
-    'down': FLAGS.init * draw(WIDTH, size),
-    'up': FLAGS.init * draw(size, WIDTH),
-  }
+
+  def draw(*shape):
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+  def dense(size):
+    return {
+      'down': FLAGS.init * draw(WIDTH, size),
+      'up': FLAGS.init * draw(size, WIDTH),
+    }
+
   adapters = [
     {'parallel': dense(SIZE), 'beside': dense(SIZE)} for _ in range(depth)
   ]

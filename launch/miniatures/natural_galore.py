@@ -91,7 +91,9 @@ def train(name: str, x: jax.Array, y: jax.Array, rates: jax.Array) -> jax.Array:
 
   def error(x, y, rate):
     tx = optax.chain(ARMS[name](), optax.scale_by_learning_rate(rate))
-    loss = lambda params: jnp.mean(jnp.square(x @ params['w'] - y))
+
+    def loss(params):
+      return jnp.mean(jnp.square(x @ params['w'] - y))
 
     def step(carry, _):
       params, state = carry
@@ -104,5 +106,7 @@ def train(name: str, x: jax.Array, y: jax.Array, rates: jax.Array) -> jax.Array:
     return loss(params) / jnp.mean(jnp.square(y))
 
   # Not vmap: it would decompose at every step.
-  seeds = lambda rate: jax.lax.map(lambda p: error(*p, rate), (x, y))
+  def seeds(rate):
+    return jax.lax.map(lambda p: error(*p, rate), (x, y))
+
   return jax.lax.map(seeds, rates)

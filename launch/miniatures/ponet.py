@@ -93,9 +93,11 @@ def sample(key: jax.Array, rows: int, alone: bool) -> dict[str, jax.Array]:
   cap = jax.random.randint(cap_key, (rows, SEGMENTS, 1), 0, 10)
   digits = jax.random.randint(digit_key, (rows, SEGMENTS, SIZE), 0, cap + 1)
   label = jnp.broadcast_to(digits.max(-1, keepdims=True), digits.shape)
-  end = lambda x, value: jnp.pad(
-    x, ((0, 0), (0, 0), (0, 1)), constant_values=value
-  ).reshape(rows, LENGTH)
+
+  def end(x, value):
+    ended = jnp.pad(x, ((0, 0), (0, 0), (0, 1)), constant_values=value)
+    return ended.reshape(rows, LENGTH)
+
   which = jnp.broadcast_to(2 * jnp.arange(SEGMENTS)[:, None], digits.shape[1:])
   segments = jnp.pad(which, ((0, 0), (0, 1)))
   segments = segments.at[:, -1].set(2 * jnp.arange(SEGMENTS) + 1).reshape(-1)

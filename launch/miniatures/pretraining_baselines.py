@@ -87,7 +87,10 @@ def held_out(steps: int, chain: jax.Array, seed: int) -> jax.Array:
     types.SimpleNamespace(tokenizer=tokenizer), whole_word=False,
     mask_share=1.0, random_share=0.0,
   )  # fmt: skip
-  apply = lambda params, batch, **_: module.apply({'params': params}, batch)
+
+  def apply(params, batch, **_):
+    return module.apply({'params': params}, batch)
+
   init, learn, test = jax.random.split(jax.random.key(seed), 3)
   params = module.init(init, sample(init, chain, 2))['params']
   rate = optax.join_schedules(
@@ -103,7 +106,10 @@ def held_out(steps: int, chain: jax.Array, seed: int) -> jax.Array:
     params, state = carry
     rows, masks = jax.random.split(key)
     batch = sample(rows, chain, BATCH)
-    loss = lambda params: objective.loss(apply, params, batch, masks)[0]
+
+    def loss(params):
+      return objective.loss(apply, params, batch, masks)[0]
+
     updates, state = optimizer.update(jax.grad(loss)(params), state, params)
     return (optax.apply_updates(params, updates), state), None
 

@@ -67,7 +67,10 @@ def make_world(seed: int) -> dict[str, Any]:
   """Draws adapters, a readout (D, C), and rows h with their labels."""
   rng = np.random.default_rng(seed)
   count = SOURCES.count
-  normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+
+  def normal(*shape):
+    return rng.normal(size=shape).astype(np.float32)
+
   stacked = Stacked(
     (
       normal(WIDTH, count * SIZE) / WIDTH**0.5,

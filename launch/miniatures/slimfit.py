@@ -172,10 +172,13 @@ def initial(key: jax.Array) -> dict[str, jax.Array]:
 
 def logits(p: dict[str, jax.Array], x: jax.Array) -> jax.Array:
   """Maps inputs (B, 20) to logits (B, 4)."""
-  dense = lambda name, x: x @ p[f'{name}/kernel'] + p[f'{name}/bias']
-  norm = lambda name, x: (
-    standardise(x, 1e-6)[0] * p[f'{name}/scale'] + p[f'{name}/bias']
-  )
+
+  def dense(name, x):
+    return x @ p[f'{name}/kernel'] + p[f'{name}/bias']
+
+  def norm(name, x):
+    return standardise(x, 1e-6)[0] * p[f'{name}/scale'] + p[f'{name}/bias']
+
   x = dense('first', x)
   for i in range(DEPTH):
     h = dense(f'block_{i}/in', norm(f'block_{i}/ln', x))
@@ -260,7 +263,10 @@ def _step(names, params, state, mask, lr, key):
   whole = tree.unflatten(params)
   updates, new = optimizer(lr, list(names)).update(gradient, state, whole)
   moved = tree.flatten(optax.apply_updates(whole, updates))
-  pick = lambda name, old, new: jnp.where(mask[name], old, new)
+
+  def pick(name, old, new):
+    return jnp.where(mask[name], old, new)
+
   params = {n: pick(n, x, moved[n]) for n, x in params.items()}
   # A path in the state ends in the leaf's name, or names it before the count.
   owner = {path: _owner(path, mask) for path in tree.paths(state)}

@@ -107,7 +107,9 @@ def test_result_does_not_depend_on_the_batches(batch_size):
 
 
 def test_lost_and_doubled_examples_are_errors():
-  run = lambda batch: {'logits': batch['logits']}
+  def run(batch):
+    return {'logits': batch['logits']}
+
   batches = make_batches(6, 3, logits=rte_logits(6))
   lost = Batches(batches.batches[:1], 6)
   with pytest.raises(RuntimeError, match='3 rows, 3 of them.* 6 examples'):
@@ -301,7 +303,10 @@ def test_primary_is_the_mean_of_the_evaluation_splits():
 def test_saved_predictions_are_json_lines(tmp_path):
   batches = make_batches(5, logits=rte_logits(5))
   table = make_table(RTE, [0, 1, 0, 1, 1])
-  run = lambda b: {'logits': jnp.asarray(b['logits'])}
+
+  def run(b):
+    return {'logits': jnp.asarray(b['logits'])}
+
   predictions = evaluate.predict(run, batches, RTE, table)
   path = tmp_path / 'predictions' / 'validation.jsonl'
   predictions.save(path)

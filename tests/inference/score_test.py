@@ -80,7 +80,10 @@ COMMANDS = {
 def test_every_command_has_the_same_answer(workdir, tmp_path, name):
   flag, *others = COMMANDS[name]
   others = [text.replace('OUT', str(tmp_path / 'out')) for text in others]
-  said = lambda folder, *more: status(name, *others, f'{flag}={folder}', *more)
+
+  def said(folder, *more):
+    return status(name, *others, f'{flag}={folder}', *more)
+
   assert said(tmp_path / 'no').endswith('expected the workdir of a run')
   assert 'no workdir of a run' in said(tmp_path)
   assert "no stage 'x'; there are ['first', 'sec" in said(workdir, '--stage=x')

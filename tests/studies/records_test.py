@@ -69,9 +69,11 @@ def test_a_name_is_taken_once(tmp_path):
 
 
 def test_cells_have_the_decimals_of_their_column():
-  figure = lambda row, column, value, **more: records.Figure(
-    **(FIGURE | {'row': row, 'column': column, 'value': value} | more)
-  )
+  def figure(row, column, value, **more):
+    return records.Figure(
+      **(FIGURE | {'row': row, 'column': column, 'value': value} | more)
+    )
+
   table = records.table(
     [
       figure('a', 'accuracy', 1.0, band={'at_least': 0.99}),

@@ -98,7 +98,9 @@ def test_reads_files(tmp_path):
 
 
 def test_reads_the_output():
-  read = lambda spec: reproduce.read(spec, {}, (), 'a 1\nb 2,000 3\nb 5 6\n')
+  def read(spec):
+    return reproduce.read(spec, {}, (), 'a 1\nb 2,000 3\nb 5 6\n')
+
   assert read({'output': r'^b ([\d,]+) (\d)'}) == [5.0, 6.0]
   assert read({'output': r'^b ([\d,]+) 3'}) == [2000.0]
   assert read({'output': r'^b', 'count': True}) == [2.0]

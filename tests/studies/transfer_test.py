@@ -83,9 +83,9 @@ def test_plans_that_are_refused(change, message):
 
 
 def test_the_table_has_means_and_parameters(tmp_path):
-  part = lambda *values: {
-    'primary': {'metric': 'accuracy', 'values': values, 'value': 0}
-  }
+  def part(*values):
+    return {'primary': {'metric': 'accuracy', 'values': values, 'value': 0}}
+
   result = {
     'stages': {
       'source_cb': {'primary': {'metric': 'accuracy', 'value': 0.5}},

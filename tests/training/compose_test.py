@@ -29,7 +29,10 @@ def test_composition_order_and_collisions():
   assert both.export(3) == 7
   with pytest.raises(ValueError, match=r"twice: \['add'\]"):
     compose([add, add])
-  teacher = lambda rng: {'teacher': {}}
+
+  def teacher(rng):
+    return {'teacher': {}}
+
   pair = [Method(n, init_frozen=teacher) for n in 'ab']
   with pytest.raises(ValueError, match="b: init_frozen names .'teacher'"):
     compose(pair).init_frozen(jax.random.key(0))

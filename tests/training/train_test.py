@@ -128,7 +128,10 @@ def test_gradual_unfreezing_changes_the_program_by_epoch(tmp_path):
   run(tmp_path / 'b', methods=methods, train=dict(epochs=4))
   start = initial()
   one, four = (leaves(tmp_path / w) for w in 'ab')
-  moved = lambda a: {n for n in a if not np.array_equal(a[n], start[n])}
+
+  def moved(a):
+    return {n for n in a if not np.array_equal(a[n], start[n])}
+
   assert moved(one) == {n for n in one if not n.startswith('encoder/')}
   assert moved(four) == set(four)
   record = json.loads((tmp_path / 'b' / 'run.json').read_text())

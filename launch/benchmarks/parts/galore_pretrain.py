@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import app, flags
 
-from glue_jax import config as config_lib
+from glue_jax import config
 from glue_jax.reporting import files, plots
 from glue_jax.training import runs
 
@@ -69,7 +69,7 @@ def rows() -> Iterator[dict[str, Any]]:
 def curve(arm: str, rate: str, seed: int) -> dict[int, float]:
   """Trains one model, or reads what was trained; {step: loss on valid/}."""
   folder = pathlib.Path(FLAGS.workdir) / f'{arm}_{rate}' / f'seed_{seed}'
-  runs.run(config_lib.complete(settings(arm, float(rate), seed)), folder)
+  runs.run(config.complete(settings(arm, float(rate), seed)), folder)
   lines = files.read_lines(folder / 'metrics.jsonl')
   key = 'validation/loss'
   return {line['step']: line[key] for line in lines if key in line}

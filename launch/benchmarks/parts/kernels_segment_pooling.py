@@ -66,7 +66,9 @@ def timings() -> Iterator[tuple]:
 
 def _backward(pooling: Any) -> Any:
   def run(token, gate, segment, local, ids, kind, cotangent):
-    fn = lambda *arrays: pooling(*arrays, ids, kind)
+    def fn(*arrays):
+      return pooling(*arrays, ids, kind)
+
     return jax.vjp(fn, token, gate, segment, local)[1](cotangent)
 
   return run
@@ -75,7 +77,10 @@ def _backward(pooling: Any) -> Any:
 def _arguments(shape: tuple[int, int, int]) -> tuple:
   batch, length, width = shape
   rng = np.random.default_rng(0)
-  draw = lambda *size: jnp.asarray(rng.normal(size=size), jnp.float32)
+
+  def draw(*size):
+    return jnp.asarray(rng.normal(size=size), jnp.float32)
+
   ids = np.broadcast_to(np.arange(length) // SEGMENT, (batch, length))
   rows = draw(*shape), draw(*shape), draw(*shape)
   kind = jnp.ones((batch, length), jnp.int32)

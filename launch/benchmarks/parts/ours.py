@@ -82,7 +82,10 @@ class Side:
     options = self.cpu.compiler_options()
     for count, left, right, spec in worker.product_shapes(rows, sizes):
       x, y = (jax.random.normal(self.run.key, shape) for shape in (left, right))
-      product = lambda a, b, spec=spec: jax.numpy.einsum(spec, a, b)
+
+      def product(a, b, spec=spec):
+        return jax.numpy.einsum(spec, a, b)
+
       fn = jax.jit(product, compiler_options=options)
       seconds = worker.best_time(lambda: fn(x, y).block_until_ready())  # noqa: B023
       work = worker.operations(left, right, spec)

@@ -73,7 +73,10 @@ class Side:
     result = []
     for count, left, right, spec in worker.product_shapes(rows, sizes):
       x, y = (self.torch.randn(shape) for shape in (left, right))
-      run = lambda spec=spec, x=x, y=y: self.torch.einsum(spec, x, y)
+
+      def run(spec=spec, x=x, y=y):
+        return self.torch.einsum(spec, x, y)
+
       work = worker.operations(left, right, spec)
       result.append((count * worker.best_time(run), count * work))
     return result

@@ -78,7 +78,10 @@ def serve(operations: Mapping[str, Callable[..., Any]]) -> None:
   # What libraries print must not get between the answers.
   answers = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)
-  peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+  def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
   table = {'rss': peak, **operations}
   for line in sys.stdin:
     arguments = json.loads(line)

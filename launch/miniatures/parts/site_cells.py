@@ -74,9 +74,15 @@ def _pearson(p, g):
 
 def _matthews(p, g):
   names = sorted({*p, *g})
-  one_hot = lambda x: np.array([[v == n for n in names] for v in x], float)
+
+  def one_hot(x):
+    return np.array([[v == n for n in names] for v in x], float)
+
   x, y = one_hot(p), one_hot(g)
-  cov = lambda a, b: float(((a - a.mean(0)) * (b - b.mean(0))).sum())
+
+  def cov(a, b):
+    return float(((a - a.mean(0)) * (b - b.mean(0))).sum())
+
   below = cov(x, x) * cov(y, y)
   return cov(x, y) / math.sqrt(below) if below > 1e-12 else 0.0
 
@@ -114,7 +120,10 @@ def _mcnemar(first, second, gold):
 
 def load(board: pathlib.Path) -> dict[str, Any]:
   """Tasks, gold and predictions of a leaderboard, read as plain JSON."""
-  lines = lambda path: list(map(json.loads, path.read_text().splitlines()))
+
+  def lines(path):
+    return list(map(json.loads, path.read_text().splitlines()))
+
   tasks = json.loads((board / 'registry.json').read_text())['tasks']
   gold, runs = {}, {}
   for task in tasks:
@@ -134,15 +143,22 @@ def _places(scores):
   """Borda and Kemeny places of (methods, tasks) scores; trying every order."""
   counts = np.sum([_ranks(column) for column in scores.T], axis=0)
   borda = [1 + int(np.sum(counts > c)) for c in counts]
-  cost = lambda order: sum(
-    int(np.sum(scores[b] > scores[a]))
-    for i, a in enumerate(order)
-    for b in order[i + 1 :]
-  )
+
+  def cost(order):
+    return sum(
+      int(np.sum(scores[b] > scores[a]))
+      for i, a in enumerate(order)
+      for b in order[i + 1 :]
+    )
+
   orders = sorted(itertools.permutations(range(len(scores))), key=cost)
   kemeny = [orders[0].index(i) + 1 for i in range(len(scores))]
   ties = sum(cost(order) == cost(orders[0]) for order in orders)
   return borda, kemeny if ties == 1 else None
+
+
+def _shown(value):
+  return f'{100 * value:.2f}'
 
 
 def expected(board: pathlib.Path) -> Cells:
@@ -150,7 +166,6 @@ def expected(board: pathlib.Path) -> Cells:
   data = load(board)
   cells: Cells = {}
   methods = sorted({method for method, _ in data['runs']})
-  show = lambda value: f'{100 * value:.2f}'
   means = {}
   for task in data['tasks']:
     name, primary = task['name'], task['primary']
@@ -167,34 +182,32 @@ def expected(board: pathlib.Path) -> Cells:
     for m in methods:
       place = 1 + sum(means[name][o] > means[name][m] for o in methods)
       with_sd = {
-        metric: f'{show(np.mean(values[m, metric]))} '
-        f'± {show(np.std(values[m, metric], ddof=1))}'
+        metric: f'{_shown(np.mean(values[m, metric]))} '
+        f'± {_shown(np.std(values[m, metric], ddof=1))}'
         for metric in task['metrics']
       }
       cells['index.html', 'table-methods', m, name] = with_sd[primary]
       row = {'Place': str(place), **with_sd}
-      row |= _compared(data, task, m, best, means[name], draws, show)
+      row |= _compared(data, task, m, best, means[name], draws)
       for column, text in row.items():
         cells[page, 'table-methods', m, column] = text
       low, high = np.percentile(draws[m], [2.5, 97.5])
+      interval = f'{_shown(low)} – {_shown(high)}'
       for metric in task['metrics']:
         first = metric == primary
         one = values[m, metric]
         row = {
-          'Score': show(np.mean(one)),
-          'Sample sd': show(np.std(one, ddof=1)),
-          'Seeds': ', '.join(f'{i}: {show(v)}' for i, v in enumerate(one)),
-          '95% interval': f'{show(low)} – {show(high)}' if first else '',
+          'Score': _shown(np.mean(one)),
+          'Sample sd': _shown(np.std(one, ddof=1)),
+          'Seeds': ', '.join(f'{i}: {_shown(v)}' for i, v in enumerate(one)),
+          '95% interval': interval if first else '',
           'Place': str(place) if first else '',
         }
         for column, text in row.items():
-          key = (
-            f'methods/{m}.html',
-            'table-scores',
-            f'{name} {metric}',
-            column,
+          page_of_method = f'methods/{m}.html'
+          cells[page_of_method, 'table-scores', f'{name} {metric}', column] = (
+            text
           )
-          cells[key] = text
     cells['index.html', 'table-tasks', name, 'Best method'] = best
     shown = cells['index.html', 'table-methods', best, name]
     cells['index.html', 'table-tasks', name, 'Best score'] = shown
@@ -202,20 +215,20 @@ def expected(board: pathlib.Path) -> Cells:
   borda, kemeny = _places(scores)
   for i, m in enumerate(methods):
     cells['index.html', 'table-methods', m, 'Borda'] = str(borda[i])
-    cells['index.html', 'table-methods', m, 'Mean'] = show(scores[i].mean())
+    cells['index.html', 'table-methods', m, 'Mean'] = _shown(scores[i].mean())
     if kemeny:
       cells['index.html', 'table-methods', m, 'Kemeny'] = str(kemeny[i])
   return cells
 
 
-def _compared(data, task, method, best, means, draws, show) -> dict[str, str]:
+def _compared(data, task, method, best, means, draws) -> dict[str, str]:
   """Cells of the comparison with the best method of a task."""
   name, classes = task['name'], task['kind'] != 'regression'
   if method == best:
     return {'To the best': 'best'} | ({'McNemar p': '–'} if classes else {})
   low, high = np.percentile(draws[method] - draws[best], [2.5, 97.5])
-  difference = show(means[method] - means[best])
-  row = {'To the best': f'{difference} [{show(low)}, {show(high)}]'}
+  difference = _shown(means[method] - means[best])
+  row = {'To the best': f'{difference} [{_shown(low)}, {_shown(high)}]'}
   if classes:
     first, second = (data['runs'][m, name][0] for m in (method, best))
     row['McNemar p'] = f'{_mcnemar(first, second, data["gold"][name]):.2g}'
