@@ -89,7 +89,7 @@ def define_flags() -> None:
 
 def _run(find):
   """The selection that the flags describe; `find` lists a corpus."""
-  from glue_jax.data.selection import pieces, texts
+  from glue_jax.data.selection import corpus_files, pieces
   from glue_jax.data.selection import run as selection_run
 
   targets = [tuple(find(entry.split(','))) for entry in FLAGS.target]
@@ -102,7 +102,7 @@ def _run(find):
     targets=tuple(targets),
     k=FLAGS.k,
     settings=pieces.Settings(
-      documents=texts.Documents(
+      documents=corpus_files.Documents(
         FLAGS.text_key, FLAGS.id_key, FLAGS.chunk_words
       ),
       n=FLAGS.ngrams,
@@ -150,14 +150,15 @@ def select(beam_flags: list[str]) -> dict:
     return report
   if beam_flags:
     raise ValueError(f'arguments {beam_flags} go with --beam')
-  from glue_jax.data.selection import local, texts
+  from glue_jax.data.selection import corpus_files, local
+  from glue_jax.reporting import files
 
-  run = _run(texts.find)
+  run = _run(corpus_files.find)
   report = local.run(
     run, FLAGS.out, FLAGS.workers, FLAGS.shards, FLAGS.work_dir
   )
   path = pathlib.Path(FLAGS.out) / 'report.json'
-  path.write_text(json.dumps(report, indent=2) + '\n')
+  files.replace_text(path, json.dumps(report, indent=2) + '\n')
   if run.report:
     path.with_suffix('.png').write_bytes(_figure(report))
   return report

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from glue_jax.leaderboard import safety
+from glue_jax.reporting import files
 
 VERSION = 1
 HIDDEN = 'hidden'
@@ -317,12 +318,13 @@ def write(
     rows: {task: gold rows with 'idx' and 'label' or 'answers'}.
   """
   folder = pathlib.Path(folder)
-  (folder / 'gold').mkdir(parents=True, exist_ok=True)
   listed = []
   for entry in entries:
     if entry.name in rows:
       data = gold_bytes(rows[entry.name])
-      (folder / 'gold' / f'{entry.name}.jsonl').write_bytes(data)
+      path = folder / 'gold' / f'{entry.name}.jsonl'
+      with files.whole(path) as part:
+        part.write_bytes(data)
       entry = dataclasses.replace(
         entry,
         gold=f'gold/{entry.name}.jsonl',
@@ -331,7 +333,7 @@ def write(
       )
     listed.append(dataclasses.asdict(entry))
   text = json.dumps({'schema_version': VERSION, 'tasks': listed}, indent=2)
-  (folder / 'registry.json').write_text(text + '\n')
+  files.replace_text(folder / 'registry.json', text + '\n')
   registry = load(folder)
   for name in rows:
     registry.gold(name)

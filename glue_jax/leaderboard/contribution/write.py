@@ -22,6 +22,7 @@ import numpy as np
 from glue_jax.data.tasks import by_name
 from glue_jax.leaderboard import registry, safety
 from glue_jax.leaderboard.contribution import metadata, predictions
+from glue_jax.reporting import files
 from glue_jax.weights import run_folder
 
 REPRODUCE = """#!/bin/sh
@@ -272,7 +273,7 @@ def write(
     raise ValueError('no runs to contribute')
   path = folder / 'metadata.json'
   before = json.loads(path.read_text()) if path.is_file() else {}
-  files: dict[str, str] = {}
+  texts: dict[str, str] = {}
   parts = dict(before.get('runs', {}))
   for task, members in groups.items():
     seeds = [run.seed for run in members]
@@ -284,18 +285,17 @@ def write(
         (row.get('id', row['idx']), row['prediction']) for row in run.rows
       )
       name = f'{task}/seeds/{run.seed}/predictions.jsonl'
-      files[name] = predictions.text(rows)
+      texts[name] = predictions.text(rows)
   document = _metadata(method, author, runs, before)
   document['runs'] = dict(sorted(parts.items()))
   text = json.dumps(document, indent=2, ensure_ascii=False) + '\n'
   # What a check would refuse is refused before anything is written.
   metadata.parse(text.encode(), str(path), method, safety.DEFAULT)
-  files['metadata.json'] = text
-  files['run.sh'] = _script(folder / 'run.sh', groups)
-  for name, content in files.items():
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(content, encoding='utf-8')
-  return sorted(files)
+  texts['metadata.json'] = text
+  texts['run.sh'] = _script(folder / 'run.sh', groups)
+  for name, content in texts.items():
+    files.replace_text(folder / name, content)
+  return sorted(texts)
 
 
 def _metadata(method, author, runs, before) -> dict[str, Any]:

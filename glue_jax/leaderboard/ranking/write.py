@@ -12,6 +12,7 @@ from glue_jax.leaderboard.ranking import (
   robustness,
   score_table,
 )  # fmt: skip
+from glue_jax.reporting import files
 
 
 def write(
@@ -35,9 +36,11 @@ def write(
   """
   out.mkdir(parents=True, exist_ok=True)
   record = dataclasses.asdict(places)
-  (out / 'ranking.json').write_text(json.dumps(record, indent=2) + '\n')
+  text = json.dumps(record, indent=2) + '\n'
+  files.replace_text(out / 'ranking.json', text)
   fields = [name for name, value in record.items() if isinstance(value, tuple)]
-  with (out / 'ranking.csv').open('w', newline='') as file:
+  csv_path = out / 'ranking.csv'
+  with files.whole(csv_path) as part, part.open('w', newline='') as file:
     writer = csv.writer(file)
     writer.writerow([*fields])
     writer.writerows(zip(*(record[name] for name in fields)))

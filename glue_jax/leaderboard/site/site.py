@@ -14,6 +14,7 @@ from typing import Any
 from glue_jax.leaderboard.board import Board
 from glue_jax.leaderboard.site import figures, pages
 from glue_jax.leaderboard.site.tables import Table, number, seconds, size
+from glue_jax.reporting.files import replace_text
 
 _HERE = pathlib.Path(__file__).parent
 MANIFEST = 'manifest.txt'
@@ -161,8 +162,7 @@ def _write(path: pathlib.Path, text: str) -> bool:
   data = text.encode()
   if path.is_file() and path.read_bytes() == data:
     return False
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_bytes(data)
+  replace_text(path, text)
   return True
 
 

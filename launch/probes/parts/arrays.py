@@ -1,10 +1,11 @@
 """What probes leave: an .npz file of arrays."""
 
-import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 from absl import flags
+
+from glue_jax.reporting import files
 
 FLAGS = flags.FLAGS
 
@@ -17,7 +18,5 @@ def define_output() -> None:
 
 def write(arrays: Mapping[str, np.ndarray]) -> None:
   """Writes {name: array} to --output."""
-  path = pathlib.Path(FLAGS.output)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with path.open('wb') as file:
+  with files.whole(FLAGS.output) as part, part.open('wb') as file:
     np.savez(file, **arrays)
