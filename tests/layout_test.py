@@ -113,6 +113,38 @@ def test_data_and_models_do_not_know_each_other():
   assert wrong == []
 
 
+def bound_names(path):
+  """Names that a module binds anywhere."""
+  for node in ast.walk(parsed(path)):
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+      yield node.name
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+      yield node.id
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+      yield from (alias.asname or alias.name for alias in node.names)
+
+
+def test_what_is_imported_is_there():
+  """Imports inside functions too: they fail only once the function runs."""
+  own = sources('glue_jax', 'launch', 'configs', 'tests')
+  modules = {module_name(path): path for path in own}
+  wrong = []
+  for path in own:
+    for node in ast.walk(parsed(path)):
+      if not isinstance(node, ast.ImportFrom):
+        continue
+      if node.module.split('.')[0] not in ('glue_jax', 'launch', 'configs'):
+        continue
+      there = set(bound_names(modules[node.module]))
+      wrong += [
+        f'{path.relative_to(ROOT)}: {node.module}.{alias.name}'
+        for alias in node.names
+        if alias.name not in there
+        and f'{node.module}.{alias.name}' not in modules
+      ]
+  assert wrong == []
+
+
 def test_no_import_cycle_and_short_chains():
   chains = {}
 
