@@ -60,7 +60,7 @@ class Context:
     model: the module, with its config.
     steps_per_epoch, total_steps: of the run.
     load: (source) -> (Apply, params): another finished model, from its workdir
-      or 'stage:<name>'.
+      or `'stage:<name>'`.
     load_tuned: the same with the leaves of its methods.
   """
 
@@ -181,7 +181,7 @@ class Facts:
     axis, cell: axis of configs/suites/matrix.py ('tune', 'regularizer'; '' =
       none), and the arguments there.
     refuses: {words of the error, a pattern: parts that it doesn't go with}.
-    peft_type: its name in folders of `peft`; see export/peft_forms/<name>.py.
+    peft_type: its name in folders of `peft`; see `export/peft_forms/<name>.py`.
   """
 
   small: Mapping[str, Any]

@@ -48,7 +48,7 @@ class Site:
     return self.module.make_rng('dropout')
 
   def capture(self, name: str, value: Any) -> None:
-    """Hands a value out of the model: outputs['captured']['<path>/<name>']."""
+    """Hands a value out, as `outputs['captured']['<path>/<name>']`."""
     self.module.sow('captured', name, value, reduce_fn=lambda _, new: new)
 
 
@@ -107,7 +107,7 @@ class Apply:
 
     Returns:
       The model's outputs; with plugs that capture, also 'captured', a dict
-      {'<module path>/<name>': value}.
+      `{'<module path>/<name>': value}`.
     """
     rngs = {'dropout': rng} if train and rng is not None else {}
     with nn.intercept_methods(self._interceptor(train)):

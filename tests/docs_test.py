@@ -1,5 +1,6 @@
 """The reference is built from the docstrings, with a page for each wing."""
 
+import ast
 import pathlib
 import re
 
@@ -12,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 @pytest.fixture(scope='module')
 def pages(tmp_path_factory):
   folder = tmp_path_factory.mktemp('docs')
-  pdoc.render.configure(docformat='google')
+  pdoc.render.configure(docformat='google', template_directory=ROOT / '.pdoc')
   # The wings' own pages and the seam's; their files are rendered alike.
   pdoc.pdoc('glue_jax', r'!glue_jax\.\w+\.', output_directory=folder)
   return folder / 'glue_jax'
@@ -38,4 +39,27 @@ def test_how_a_method_is_written_is_on_the_page_of_methods(pages):
 
 def test_the_command_is_the_one_that_contributing_names():
   text = (ROOT / 'glue_jax' / 'CONTRIBUTING.md').read_text()
-  assert 'pdoc ./glue_jax --docformat google' in text
+  assert 'pdoc ./glue_jax --docformat google --template-directory .pdoc' in text
+
+
+def test_the_start_page_says_what_is_on_the_others(pages):
+  start = (pages.parent / 'glue_jax.html').read_text()
+  for path in (ROOT / 'glue_jax').glob('*/__init__.py'):
+    sentence = ast.get_docstring(ast.parse(path.read_text())).split('\n')[0]
+    assert f'glue_jax/{path.parent.name}.html' in start
+    assert sentence.replace("'", '&#39;').split('`')[0] in start, path
+
+
+def test_no_placeholder_is_read_as_html():
+  """<name> in running text vanishes from a page, and <s> strikes it through."""
+  for path in sorted((ROOT / 'glue_jax').rglob('*.py')):
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+        text = ast.get_docstring(node) or ''
+        text = re.sub(r'`[^`]*`', '', text)
+        if isinstance(node, ast.Module):  # what is indented there is code
+          text = re.sub(r'^  .*', '', text, flags=re.MULTILINE)
+        elif node.name.startswith('_'):  # has no page
+          continue
+        found = re.findall(r'<[a-z_/!][^>\n]*>', text)
+        assert not found, f'{path}: put {found} between backticks'

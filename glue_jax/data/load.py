@@ -10,7 +10,7 @@ Readers are chosen by what lies in the data folder:
   one token a line         <data_dir>/<task>/train.iob or .conll
   SQuAD JSON               <data_dir>/squad_v2/train-v2.0.json
 
-<data_dir> may also be the task's own folder, or have all of these under
+`<data_dir>` may also be the task's own folder, or have all of these under
 `glue`. Files may end in .gz. `files` names other files by split.
 """
 

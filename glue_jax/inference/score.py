@@ -56,7 +56,7 @@ def score_workdir(
 
   Returns:
     {split: {metric: value}}, of several seeds see `tables.aggregate`; of
-    several stages {'<stage>: <split>': ...}.
+    several stages `{'<stage>: <split>': ...}`.
 
   Raises:
     ValueError: no such run, seed, stage or split.
@@ -96,11 +96,11 @@ def score_ranks(
   Args:
     run: opened with the splits to score.
     seed: of several; None for the only one.
-    output: folder to write to; that of a rank is rank_<b> in it.
+    output: folder to write to; that of a rank is `rank_<b>` in it.
     ranks: of the low-rank update; () = the whole.
 
   Returns:
-    {split: {metric: value}}, with ranks {'<split>, rank <b>': ...}.
+    {split: {metric: value}}, with ranks `{'<split>, rank <b>': ...}`.
 
   Raises:
     ValueError: the run has no split to score, or not such a rank.

@@ -90,7 +90,7 @@ def write_glue(output: str, records: dict[str, list[dict]]) -> str:
   """Writes the zip and its report.
 
   Args:
-    output: the zip; the report is <output>.report.txt.
+    output: the zip; the report is `<output>.report.txt`.
     records: see `glue_records`; other files are filled with a constant.
 
   Returns:

@@ -138,7 +138,7 @@ class EncoderConfig:
 
 
 def part(slot: str, name: str) -> Any:
-  """Returns what the file <name>.py of a slot's folder puts into the slot.
+  """Returns what the file `<name>.py` of a slot's folder puts into the slot.
 
   Raises:
     ValueError: there is no such part; the message lists those there are.

@@ -27,7 +27,7 @@ def make(
 
   Args:
     ctx: see `Context`.
-    teacher: a finished workdir, a Hugging Face folder or 'stage:<name>'.
+    teacher: a finished workdir, a Hugging Face folder or `'stage:<name>'`.
     alpha: weight of the distillation loss.
     temperature: softens both distributions.
 

@@ -46,7 +46,7 @@ def make(
 
   Args:
     ctx: see `Context`.
-    teacher: the fine-tuned dense model: a finished workdir or 'stage:<name>'.
+    teacher: the fine-tuned dense model: a finished workdir or `'stage:<name>'`.
     importance: .npz file of its neurons' importance.
     shared: neurons that every expert gets.
     distillation: weight; 0 trains without a teacher in the loss.

@@ -34,7 +34,7 @@ def make(
   Args:
     ctx: see `Context`.
     sources: n finished runs with the method `pfeiffer` on one backbone: their
-      workdirs or 'stage:<name>', as a rule that of the target task too.
+      workdirs or `'stage:<name>'`, as a rule that of the target task too.
     uniform: one coefficient an adapter (ScaLearnUniform): n a layer.
     shared: one set for all layers (ScaLearn++, ScaLearnUniform++).
     dropout: rate on the coefficients; None = the paper's: 0.3, or 0 where they

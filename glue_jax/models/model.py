@@ -170,7 +170,7 @@ def build(
 
 
 def family(name: str) -> ModuleType:
-  """Imports glue_jax/models/<name>.py.
+  """Imports `glue_jax/models/<name>.py`.
 
   Raises:
     ValueError: there is no such file; the message lists those there are.

@@ -1,7 +1,7 @@
 """RoBERTa (Liu et al. 2019, arXiv 1907.11692).
 
 BERT's encoder with positions that skip padding and start at pad_id + 1, and a
-classification head with its own dense layer on <s> in place of the pooler.
+classification head with its own dense layer on `<s>` in place of the pooler.
 
 Use it: for weights of the hub that are stronger than BERT's at the same size.
 Costs: as BERT; the larger vocabulary makes a larger word table.

@@ -129,11 +129,11 @@ def stack(
   """Puts adapters side by side.
 
   Args:
-    adapters: each {'<site>/adapter_{down,up}_{kernel,bias}': value}, all with
+    adapters: each `{'<site>/adapter_{down,up}_{kernel,bias}': value}`, all with
       the same names and shapes.
 
   Returns:
-    {'<site>/source_...': value}, see `Stacked`.
+    `{'<site>/source_...': value}`, see `Stacked`.
   """
   joined = {}
   for name in adapters[0]:

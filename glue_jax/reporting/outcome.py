@@ -15,7 +15,7 @@ def write_stages(
   """Joins the results of stages into result.json and scores.png.
 
   Args:
-    workdir: folder that holds <stage>/.
+    workdir: folder that holds `<stage>/`.
     results: {stage: content of its result.json}.
 
   Returns:

@@ -24,7 +24,7 @@ KINDS = ('classification', 'multiple_choice', 'token_classification')
 def read_predictions(
   folder: str | os.PathLike, split: str
 ) -> list[dict[str, Any]]:
-  """The records of predictions/<split>.jsonl of a finished run.
+  """The records of `predictions/<split>.jsonl` of a finished run.
 
   Raises:
     ValueError: there are none, or they have no labels.
@@ -154,7 +154,7 @@ def write_submission(
   predictions: Mapping[str, Sequence[Mapping[str, Any]]],
   folder: str | os.PathLike,
 ) -> pathlib.Path:
-  """Writes <name>.json, and <name>_predictions.json in a zip beside it.
+  """Writes `<name>.json`, and `<name>_predictions.json` in a zip beside it.
 
   Args:
     content: from `submission`.
@@ -162,7 +162,7 @@ def write_submission(
     folder: where to.
 
   Returns:
-    The path of <name>.json.
+    The path of `<name>.json`.
   """
   folder = pathlib.Path(folder)
   name = content['submission_name']

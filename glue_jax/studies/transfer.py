@@ -79,11 +79,11 @@ def plan(
 ) -> ml_collections.ConfigDict:
   """Returns the config of all runs of a study.
 
-  Stages are source_<task>, with the first seed, and <form>_<target>. A target's
-  own adapter is among the sources, the last of them. The first seed of the form
-  `adapter` is that source. With k shots, what sees a target's rows sees k of
-  them, drawn at random, and its stages are source<k>_<target> and
-  <form><k>_<target>; the other sources stay what they are.
+  Stages are `source_<task>`, with the first seed, and `<form>_<target>`. A
+  target's own adapter is among the sources, the last of them. The first seed of
+  the form `adapter` is that source. With k shots, what sees a target's rows
+  sees k of them, drawn at random, and its stages are `source<k>_<target>` and
+  `<form><k>_<target>`; the other sources stay what they are.
 
   Args:
     recipe: (task, form) -> config of that run, without methods and seeds.

@@ -33,7 +33,7 @@ def run(
   Args:
     config: as a config file returns it.
     workdir: one seed and no stages: the run's own folder; several seeds:
-      seed_<s>/ in it; stages: <stage>/ in it.
+      `seed_<s>/` in it; stages: `<stage>/` in it.
     allow_config_change: see `train.train`.
 
   Returns:

@@ -3,7 +3,8 @@
 Fekih et al. 2022, Findings of EMNLP; the data set nlp-thedeep/humset, version
 1.0.0, whose card has these class names and sizes. An excerpt has any number of
 labels, none too. Every task reads the same files,
-<data_dir>/humset/{train,validation,test}.jsonl or .csv; in CSV a list is text.
+`<data_dir>/humset/{train,validation,test}.jsonl` or .csv; in CSV a list is
+text.
 Classes are sorted by name, so that ids are those of any run.
 
 Published baselines: 3 epochs, batch 32, length 100, learning rate 2e-5. The

@@ -7,7 +7,7 @@ the published result files (CLARIN-PL/embeddings, f8339e5). Not confirmed: row
 counts of train and validation, those of test in sequence labelling, and the
 order of its classes; O comes first here.
 
-A task is read from <data_dir>/<folder>/<split>.tsv, .jsonl or .csv with the
+A task is read from `<data_dir>/<folder>/<split>.tsv`, .jsonl or .csv with the
 columns' names in the header; `HUB` says which data set on the Hugging Face hub
 that is. A task without a validation part takes 10 % of train (seed 441).
 """

@@ -12,7 +12,7 @@
   max_length: 512
 
 Only name, dataset, columns and kind are needed (and label_names where there
-are classes). PATH is relative to the YAML file: a folder with <split>.jsonl
+are classes). PATH is relative to the YAML file: a folder with `<split>.jsonl`
 and so on, or one file, which is then `train`. `splits` names each split's file
 (without its ending, or a whole path) or split of tensorflow-datasets; or cuts
 it: {from: train, fraction: .1, seed: 441}, which is what `validation` is where

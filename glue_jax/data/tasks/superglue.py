@@ -1,7 +1,7 @@
 """Records of SuperGLUE's eight tasks and its two diagnostics.
 
 Wang et al. 2019, arXiv 1905.00537; sizes of the published files. They are read
-from JSON lines in <data_dir>/superglue/<folder> or <data_dir>/<folder>, not
+from JSON lines in `<data_dir>/superglue/<folder>` or `<data_dir>/<folder>`, not
 from tensorflow-datasets, whose builders of these need TensorFlow. The task
 `rte` is GLUE's: the same rows in another layout are `superglue_rte`.
 """

@@ -48,7 +48,7 @@ class FFN(nn.Module):
     config: of the encoder.
     experts: n.
     size: width F of an expert; None is `intermediate_size`.
-    gate: file glue_jax/layers/gates_<gate>.py.
+    gate: file `glue_jax/layers/gates/<gate>.py`.
     gate_options: of the gate, ((name, value), ...).
     inside: experts have their own residual and LayerNorm.
     dispatch: one of `DISPATCH`.

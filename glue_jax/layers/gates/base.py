@@ -1,6 +1,6 @@
 """One interface for the gates of sparse experts.
 
-A gate is a file glue_jax/layers/gates/<name>.py with a `Gate`: a module made
+A gate is a file `glue_jax/layers/gates/<name>.py` with a `Gate`: a module made
 with (config, experts, **options) and called as (x (B, L, D), context, train)
 that returns a `Routing`. Adding one is adding a file.
 
@@ -99,7 +99,7 @@ def counted(context: BatchContext, x: jax.Array) -> jax.Array:
 
 
 def capture(module: nn.Module, name: str, value: jax.Array) -> None:
-  """Hands a number out of the model: outputs['captured']['<path>/<name>']."""
+  """Hands a number out, as `outputs['captured']['<path>/<name>']`."""
   module.sow('captured', name, value, reduce_fn=lambda _, new: new)
 
 

@@ -1,6 +1,6 @@
 """Writes a contribution from finished runs, its metadata from their records.
 
-A run's folder holds config.json, run.json and predictions/<split>.jsonl (see
+A run's folder holds config.json, run.json and `predictions/<split>.jsonl` (see
 glue_jax.reporting.run_record). Several seeds are several folders, or a workdir
 that holds them; stages too. A method grows task by task: what a folder has of
 other tasks stays.
