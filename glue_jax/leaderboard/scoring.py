@@ -28,7 +28,8 @@ class Score:
     seeds: numbers of the runs.
     values: {metric: S values}, fractions as in glue_jax.metrics.scores.
     primary: name of the metric that ranks.
-    draws: (bootstrap.DRAWS,) primary metric of each draw, mean over seeds.
+    draws: (`score_bootstrap.DRAWS`,) primary metric of each draw, mean over
+      seeds.
     right: (n,) whether the first seed's predictions are right; None for
       numbers.
     confusion: counts by gold and predicted class, summed over seeds; None

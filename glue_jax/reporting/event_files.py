@@ -72,7 +72,7 @@ def event(wall_time: float, step: int = 0, payload: bytes = b'') -> bytes:
 
 
 def summary(scalars: Mapping[str, float]) -> bytes:
-  """`Event.summary` (5): values (1) of tag (1) and simple_value (2)."""
+  """An event's summary (5): values (1) of tag (1) and simple_value (2)."""
   values = b''.join(
     _bytes_field(
       1,

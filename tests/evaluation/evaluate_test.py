@@ -342,8 +342,8 @@ def test_two_processes_count_every_example_once(tmp_path):
     def run(batch):
       whole = jax.make_array_from_process_local_data(rows, batch['value'])
       return {'global': double(whole), 'local': batch['value'] + 1}
-    found = gather(run, Batches(halves, n))
-    print(json.dumps({k: v.tolist() for k, v in found.items()}))
+    rows = gather(run, Batches(halves, n))
+    print(json.dumps({k: v.tolist() for k, v in rows.items()}))
     """)
   )
   root = pathlib.Path(__file__).parents[2]

@@ -4,7 +4,8 @@ The elements are pieces of the corpus. Texts are read three times: scan (bucket
 counts, combined to the model), weigh (an array of log weights for each piece)
 and write. In between the cut is found by `dsir.Cut`: four rounds of
 histograms, combined over the pieces. So neither texts nor k keys are ever
-gathered on one worker, as `combiners.Top.Of(k)` would do with the keys.
+gathered on one worker, as Beam's own combiner of the k largest would do with
+the keys.
 
 A piece's results depend on nothing but (texts, settings, seed), and its files
 get their names when they are whole: retried and repeated bundles do no harm.

@@ -33,7 +33,7 @@ class Run:
     seed: of the noise.
     fit_limit: n-grams that the raw distribution is fitted on, from the first
       document on; None: all.
-    form: of the output, one of selection_pieces.FORMATS.
+    form: of the output, one of `pieces.FORMATS`.
     report: describe the selection beside a random one and top-k.
   """
 
