@@ -20,6 +20,7 @@ import functools
 import jax, numpy as np
 from glue_jax.devices import sharding
 from glue_jax.kernels import lowering
+from glue_jax.kernels.segment_pooling import pallas
 from tests.kernels import segment_pooling_test as t
 
 arguments = t.sample((4, 7, 6), False, 'float32', 1)
@@ -30,7 +31,7 @@ with sharding.enter(sharding.make_mesh(data=2, fsdp=2, tensor=2)):
     ours = t.run(platform, True, False, *arguments)
     for x, y in zip(ours, expected, strict=True):
       np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-6)
-  spread = functools.partial(t.pallas.spread, ('tpu', False, False))
+  spread = functools.partial(pallas.spread, ('tpu', False, False))
   program = lowering.lower(
     t.both_passes(spread), 'tpu', t.structs((4, 128, 384), 'float32')
   ).mlir_module()
