@@ -54,7 +54,7 @@ def define_flags() -> None:
 
 
 def load(**data: object) -> object:
-  """The bundle of the flags on its backbone, a `open_run.Run`."""
+  """The bundle of the flags on its backbone, an `inference.run.Run`."""
   from glue_jax.export import bundle
 
   return bundle.load(FLAGS.bundle, FLAGS.backbone, FLAGS.tokenizer, **data)

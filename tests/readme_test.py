@@ -86,18 +86,23 @@ def test_ci_runs_the_readme_command_and_ends_with_it(tmp_path):
   for path in (fake, *tools.iterdir()):
     path.chmod(0o755)
   calls = tmp_path / 'calls'
-  done = subprocess.run(
-    ['bash', ROOT / '.ci' / 'run'],
-    env={
-      'PATH': '/usr/bin:/bin',
-      'PYTHON': str(fake),
-      'CALLS': str(calls),
-      'TMPDIR': str(tmp_path),
-    },
-    check=True,
-    capture_output=True,
-    text=True,
-  )
+
+  def run():
+    return subprocess.run(
+      ['bash', ROOT / '.ci' / 'run'],
+      env={
+        'PATH': '/usr/bin:/bin',
+        'PYTHON': str(fake),
+        'CALLS': str(calls),
+        'TMPDIR': str(tmp_path),
+      },
+      check=False,
+      capture_output=True,
+      text=True,
+    )
+
+  done = run()
+  assert done.returncode == 0, done.stderr
   assert done.stdout.splitlines()[-1] == '2 passed in 0.1s'
   install, tests = SETUP[1].split(' && ')
   made = calls.read_text().splitlines()
@@ -107,18 +112,7 @@ def test_ci_runs_the_readme_command_and_ends_with_it(tmp_path):
   assert made[-1] == tests
   # A failing step fails the whole.
   (tools / 'ruff').write_text('#!/bin/bash\nexit 3\n')
-  done = subprocess.run(
-    ['bash', ROOT / '.ci' / 'run'],
-    env={
-      'PATH': '/usr/bin:/bin',
-      'PYTHON': str(fake),
-      'CALLS': str(calls),
-      'TMPDIR': str(tmp_path),
-    },
-    check=False,
-    capture_output=True,
-  )
-  assert done.returncode == 3
+  assert run().returncode == 3
 
 
 def test_named_modules_exist():

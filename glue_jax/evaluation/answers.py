@@ -1,4 +1,4 @@
-"""Scores where a row's answer is no class and no number: texts and sets."""
+"""Scores of answers that are texts, candidates or sets of labels."""
 
 from collections.abc import Mapping
 from typing import Any

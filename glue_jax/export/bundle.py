@@ -170,19 +170,7 @@ def load(
     host = Host(None, 1, 1, None, step=record['step'])
     host.variant = dict(record['variant'])
     host.state = _state(parts, bundle, host)
-    return Run(
-      config=config,
-      task=parts.bundle.task,
-      tokenizer=parts.bundle.tokenizer,
-      bundle=parts.bundle,
-      model=parts.plain.model,
-      params=session.exported(parts, host.state),
-      predict_fn=session.predict_fn(parts, host.state, host.variant),
-      step=host.step,
-      parts=parts,
-      host=host,
-      begun=config,
-    )
+  return Run.of(parts, host, config=config, begun=config)
 
 
 def start_of(

@@ -1,11 +1,4 @@
-"""Finished models for other programs: Hugging Face folders and StableHLO.
-
-The StableHLO form is a folder: `model.stablehlo` (serialised by `jax.export`, a
-function of the parameters and the three inputs), `params.safetensors`,
-`signature.json` and the tokenizer. Parameters stay outside the program, so that
-its size has no limit and they can be read without it. It runs with jax alone,
-on each platform it was lowered for.
-"""
+"""A run as a Hugging Face folder, with its model card."""
 
 import os
 import pathlib
@@ -22,7 +15,7 @@ def save_hf(run: Any, folder: str | os.PathLike, card: str) -> None:
   """Writes a folder that `transformers` loads, with a model card.
 
   Args:
-    run: `open_run.Run`; its parameters are merged.
+    run: `inference.run.Run`; its parameters are merged.
     folder: made if needed.
     card: text of README.md.
 
@@ -30,7 +23,7 @@ def save_hf(run: Any, folder: str | os.PathLike, card: str) -> None:
     ValueError: the model has no such form, or a method left parameters in it
       that could not be merged.
   """
-  _plain(run)
+  check_plain(run)
   labels = run.task.labels or None
   huggingface.save_hf(folder, run.model, run.params, run.tokenizer, labels)
   files.replace_text(pathlib.Path(folder) / 'README.md', card)
@@ -42,7 +35,7 @@ def card(
   """The model card of a run, with what its folder says of scores and origin.
 
   Args:
-    run: `open_run.Run`.
+    run: `inference.run.Run`.
     workdir: the run's own folder (that of the seed).
     library: what loads the model.
   """
@@ -68,8 +61,15 @@ def card(
   )
 
 
-def _plain(run: Any) -> None:
-  """Raises unless the parameters are those of the plain model."""
+def check_plain(run: Any) -> None:
+  """Refuses a run whose parameters are not those of its plain model.
+
+  Args:
+    run: `inference.run.Run`.
+
+  Raises:
+    ValueError: parameters of a method are left over; lists them.
+  """
   gap = tree.diff(tree.unflatten(models.shapes(run.model)), run.params)
   if gap:
     raise ValueError(

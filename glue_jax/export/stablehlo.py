@@ -1,4 +1,10 @@
-"""A run as StableHLO: a program of any length and a folder to load it from."""
+"""A run as StableHLO: a folder with a program that runs with jax alone.
+
+It holds `model.stablehlo` (serialised by `jax.export`, a function of the
+parameters and the three inputs), `params.safetensors`, `signature.json` and the
+tokenizer. Parameters stay outside the program, so that its size has no limit
+and they can be read without it. It runs on each platform it was lowered for.
+"""
 
 import json
 import os
@@ -13,7 +19,7 @@ import safetensors.numpy
 from jax import export as jax_export
 
 from glue_jax import tree
-from glue_jax.export.huggingface import _plain
+from glue_jax.export.huggingface import check_plain
 from glue_jax.reporting import files
 
 PROGRAM, PARAMS = 'model.stablehlo', 'params.safetensors'
@@ -34,7 +40,7 @@ def save_stablehlo(
   """Writes a run's model as StableHLO.
 
   Args:
-    run: `open_run.Run`.
+    run: `inference.run.Run`.
     folder: made if needed.
     batch: B; None = any.
     length: L; None = any up to the model's maximum.
@@ -48,7 +54,7 @@ def save_stablehlo(
     ValueError: a size below 1 or above the model's positions, or a program
       that depends on a size that was left open.
   """
-  _plain(run)
+  check_plain(run)
   model, task = run.model, run.task
   most = _longest(model)
   for name, value, limit in (('batch', batch, None), ('length', length, most)):

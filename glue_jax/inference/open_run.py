@@ -62,22 +62,7 @@ def load_run(
         f'{workdir} has no whole checkpoint of kind {which!r}'
       )
     session.restore_step(saved, which, step, parts, run.tx, host)
-    params = session.exported(parts, host.state)
-    predict = session.predict_fn(parts, host.state, host.variant)
-  return Run(
-    config=config,
-    task=parts.bundle.task,
-    tokenizer=parts.bundle.tokenizer,
-    bundle=parts.bundle,
-    model=parts.plain.model,
-    params=params,
-    predict_fn=predict,
-    step=step,
-    parts=parts,
-    host=host,
-    begun=begun,
-    workdir=workdir,
-  )
+  return Run.of(parts, host, config=config, begun=begun, workdir=workdir)
 
 
 def open_run(

@@ -42,6 +42,29 @@ class Run:
   rank: int | None = None
   workdir: pathlib.Path | None = None
 
+  @classmethod
+  def of(cls, parts: Parts, host: Host, **fields: Any) -> 'Run':
+    """Returns the run of built parts and a restored state.
+
+    Args:
+      parts: as `begin` builds them.
+      host: with the state, its variant and its step.
+      **fields: config, begun and, where there is one, workdir.
+    """
+    with sharding.enter(parts.mesh):
+      return cls(
+        task=parts.bundle.task,
+        tokenizer=parts.bundle.tokenizer,
+        bundle=parts.bundle,
+        model=parts.plain.model,
+        params=session.exported(parts, host.state),
+        predict_fn=session.predict_fn(parts, host.state, host.variant),
+        step=host.step,
+        parts=parts,
+        host=host,
+        **fields,
+      )
+
   def at_rank(self, rank: int) -> 'Run':
     """Returns the run with its low-rank update cut to a smaller rank.
 

@@ -1,5 +1,4 @@
 """What is measured of a run or a model: densities, norms, memory.
 
-Measures and changes nothing. Imported by `studies` and
-commands.
+Measures and changes nothing. Imported by `studies` and commands.
 """

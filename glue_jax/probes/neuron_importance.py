@@ -1,4 +1,4 @@
-"""Importance of a finished run's neurons over a split; see compress/moebert."""
+"""Importance of a finished run's neurons over a split; for `moebert`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind when it ends: record, tables, model card."""
+"""What a run leaves behind when it ends: record, predictions, figures."""
 
 import contextlib
 import datetime

@@ -1,5 +1,4 @@
 """Many runs and one table: sweeps, retrainings, transfer, the matrix.
 
-Runs configs and never looks inside a step. Imported by
-commands.
+Runs configs and never looks inside a step. Imported by commands.
 """

@@ -22,7 +22,7 @@ from glue_jax import config
 from glue_jax.layers.mixers import matrices
 from glue_jax.models import model as models
 from glue_jax.training import runs
-from launch.benchmarks.parts import rows
+from launch.benchmarks.parts import corpus, rows
 
 FLAGS = flags.FLAGS
 # The controlled study: these see no position otherwise.
@@ -113,24 +113,9 @@ def _width(mixer: str, target: int) -> int:
 
 def _loss(mixer: str, width: int, seed: int) -> float:
   """Trains one model; returns the loss on valid/."""
-  corpus = pathlib.Path(FLAGS.corpus)
   settings = dict(
-    task=dict(name='corpus', kind='language_modeling'),
-    data=dict(
-      files=dict(
-        train=str(corpus / 'train'), validation=str(corpus / 'valid')
-      ),
-      tokenizer='train',
-      vocab_size=VOCABULARY,
-      max_length=FLAGS.length,
-      buckets=(FLAGS.length,),
-      batch_size=FLAGS.batch,
-      eval_batch_size=64,
-      eval_limit=512,
-      cache_dir='~/.cache/glue_jax/examples',
-    ),
+    **corpus.sections(FLAGS.corpus, VOCABULARY, FLAGS.length, FLAGS.batch),
     model=model_options(mixer, width),
-    objective=dict(name='mlm', rate=0.15, whole_word=False),
     optimizer=dict(
       lr=3e-3, warmup=0.06, final=0.02, weight_decay=0.01,
       args=dict(b1=0.9, b2=0.98, eps=1e-6),

@@ -8,7 +8,7 @@ from absl import flags
 
 from glue_jax.inference import open_run, submit_runs
 from glue_jax.training import runs
-from launch.cli import command
+from tests import commands
 from tests.conftest import tiny_config
 
 
@@ -26,27 +26,13 @@ def clean_flags():
   """Takes away the flags that a command defines in this process."""
   before = set(flags.FLAGS)
   yield
-  for name in set(flags.FLAGS) - before:
-    delattr(flags.FLAGS, name)
-  flags.FLAGS.unparse_flags()
+  commands.forget(before)
 
 
 def status(name, *arguments):
   """Exit status of a command, or its line of error."""
   module = importlib.import_module(f'launch.{name}')
-  before = set(flags.FLAGS)
-  with pytest.raises(SystemExit) as stopped:
-    command.run(
-      module.__doc__,
-      module.define_flags,
-      module.main,
-      ['prog', *arguments],
-      arguments=name == 'bundle',
-    )
-  for flag in set(flags.FLAGS) - before:
-    delattr(flags.FLAGS, flag)
-  flags.FLAGS.unparse_flags()
-  return stopped.value.code
+  return commands.status(module, *arguments, arguments=name == 'bundle')
 
 
 def test_evaluate_scores_every_stage_and_seed(workdir, tmp_path, capsys):

@@ -1,8 +1,7 @@
 """python -m launch.bundle on a run of seconds; its exit statuses."""
 
+import functools
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -10,17 +9,10 @@ from glue_jax.devices import sharding
 from glue_jax.export import bundle_folder
 from glue_jax.training import begin, runs, schema
 from glue_jax.weights import saved_model
-from tests.conftest import ROOT, tiny_config
+from tests.commands import run_command
+from tests.conftest import tiny_config
 
-
-def command(*flags):
-  return subprocess.run(
-    [sys.executable, '-m', 'launch.bundle', *map(str, flags)],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+command = functools.partial(run_command, 'bundle')
 
 
 @pytest.fixture(scope='module')

@@ -10,6 +10,7 @@ from absl import app, flags
 
 from glue_jax.training import checkpoint, train
 from launch.cli import command, programs
+from tests.commands import forget, status
 
 ROOT = pathlib.Path(__file__).parents[2]
 COMMANDS = sorted(
@@ -35,28 +36,6 @@ def clean_flags():
   before = set(flags.FLAGS)
   yield
   forget(before)
-
-
-def forget(before):
-  for name in set(flags.FLAGS) - before:
-    delattr(flags.FLAGS, name)
-  flags.FLAGS.unparse_flags()
-
-
-def status(module, *arguments, **settings):
-  """Exit status of a command in this process."""
-  before = set(flags.FLAGS)
-  with pytest.raises(SystemExit) as stopped:
-    command.run(
-      module.__doc__,
-      module.define_flags,
-      module.main,
-      ['prog', *arguments],
-      'python -m launch.prog',
-      **settings,
-    )
-  forget(before)
-  return stopped.value.code
 
 
 def check_help_and_wrong_flag(module, capsys):

@@ -1,20 +1,10 @@
 """python -m launch.data: what it prints, and its exit code."""
 
-import pathlib
-import subprocess
-import sys
+import functools
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.commands import run_command
 
-
-def command(*flags):
-  return subprocess.run(
-    [sys.executable, '-m', 'launch.data', *flags],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+command = functools.partial(run_command, 'data')
 
 
 def write_rte(folder, dev_label='entailment'):

@@ -3,26 +3,15 @@
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from glue_jax.training import runs
-from tests.conftest import ROOT, tiny_config
+from tests.commands import run_command
+from tests.conftest import tiny_config
 from tests.leaderboard import boards
 
 AUTHOR = ('--authors=A. Nobody,B. Nobody', '--contact=nobody@example.org')
-
-
-def command(module, *flags):
-  return subprocess.run(
-    [sys.executable, '-m', f'launch.{module}', *map(str, flags)],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
 
 
 @pytest.fixture(scope='module')
@@ -31,12 +20,12 @@ def home(tmp_path_factory):
   folder = tmp_path_factory.mktemp('leaderboard')
   runs.run(tiny_config(train=dict(epochs=1)), folder / 'run')
   board = folder / 'board'
-  done = command(
+  done = run_command(
     'leaderboard', 'gold', f'--board={board}', '--tasks=mini_acceptability'
   )
   assert done.returncode == 0, done.stderr
   assert 'mini_acceptability: 500 rows' in done.stdout
-  done = command(
+  done = run_command(
     'predict',
     f'--workdir={folder / "run"}',
     '--split=validation',
@@ -51,7 +40,7 @@ def test_predict_writes_a_contribution_that_passes(home):
   board, folder = home / 'board', home / 'board/contributions/tiny'
   names = {p.name for p in folder.iterdir()}
   assert names == {'metadata.json', 'run.sh', 'mini_acceptability'}
-  done = command('leaderboard', 'check', f'--board={board}', folder)
+  done = run_command('leaderboard', 'check', f'--board={board}', folder)
   assert (done.returncode, done.stderr) == (0, '')
   assert done.stdout == f'{folder}: ok, 1 tasks\n'
   metadata = json.loads((folder / 'metadata.json').read_text())
@@ -73,18 +62,18 @@ def test_scores_and_site_come_from_the_predictions(home, tmp_path):
     r['idx']: r['label'] for r in rows(board / 'gold' / f'{part.name}.jsonl')
   }
   right = sum(given[i] == label for i, label in gold.items())
-  done = command('leaderboard', 'score', f'--board={board}', '--jobs=1')
+  done = run_command('leaderboard', 'score', f'--board={board}', '--jobs=1')
   assert done.returncode == 0, done.stderr
   shown = f'{100 * right / len(gold):.2f}'
   assert 'accuracy' in done.stdout and shown in done.stdout
   site = tmp_path / 'site'
   build = (f'--board={board}', f'--out={site}', '--jobs=1')
-  done = command('leaderboard', 'build', *build)
+  done = run_command('leaderboard', 'build', *build)
   assert done.returncode == 0, done.stderr
   assert '1 methods (0 scored now), 0 refused' in done.stdout
   assert shown in (site / 'index.html').read_text()
   (board / 'contributions/bad').mkdir()
-  done = command('leaderboard', 'build', *build)
+  done = run_command('leaderboard', 'build', *build)
   assert done.returncode == 1
   assert 'refused bad:' in done.stdout and '1 refused' in done.stdout
   assert shown in (site / 'index.html').read_text()
@@ -96,7 +85,7 @@ def rows(path):
 
 def test_two_methods_are_compared(tmp_path):
   board = boards.make(tmp_path, methods=2, tasks=1, rows=50)
-  done = command(
+  done = run_command(
     'leaderboard',
     'score',
     f'--board={board}',
@@ -128,7 +117,7 @@ def test_two_methods_are_compared(tmp_path):
   ],
 )
 def test_wrong_usage_is_one_clear_message(flags, what):
-  done = command('leaderboard', *flags)
+  done = run_command('leaderboard', *flags)
   assert done.returncode == 1
   assert what in done.stdout + done.stderr
   assert 'Traceback' not in done.stderr
@@ -138,16 +127,16 @@ def test_contribute_takes_finished_runs(home, tmp_path):
   board = tmp_path / 'board'
   shutil.copytree(home / 'board', board)
   flags = (f'--board={board}', '--method=again', f'--runs={home / "run"}')
-  done = command('leaderboard', 'contribute', *flags)
+  done = run_command('leaderboard', 'contribute', *flags)
   assert done.returncode == 1 and 'needs its authors' in done.stderr
-  done = command('leaderboard', 'contribute', *flags, *AUTHOR)
+  done = run_command('leaderboard', 'contribute', *flags, *AUTHOR)
   # Training looked at 32 of 500 examples only: that is no score.
   assert done.returncode == 1
   assert '468 of 500 ids missing' in done.stdout or 'SHA-256' in done.stdout
 
 
 def test_reproduce_asks_first(home, tmp_path):
-  done = command(
+  done = run_command(
     'leaderboard',
     'reproduce',
     f'--board={home / "board"}',

@@ -1,17 +1,14 @@
 """The miniature command: finds the experiments, and says when one fails."""
 
-import subprocess
-import sys
+import functools
 
 import pytest
 
 from launch import miniature
 from launch.cli import programs
+from tests.commands import run_command
 
-
-def run(*arguments):
-  command = [sys.executable, '-m', 'launch.miniature', *arguments]
-  return subprocess.run(command, capture_output=True, text=True)
+run = functools.partial(run_command, 'miniature')
 
 
 def test_every_miniature_is_listed_and_has_its_functions():

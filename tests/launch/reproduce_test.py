@@ -1,6 +1,7 @@
 """Every record's command parses; the command runs, lists, keeps and refuses."""
 
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import json
@@ -16,6 +17,7 @@ from glue_jax.studies import records, reproduce
 from glue_jax.training import schema
 from launch import reproduce as command
 from launch.cli import config_flag
+from tests.commands import run_command
 from tests.conftest import ROOT, SHARED
 
 FOUND = records.load()
@@ -114,16 +116,7 @@ def test_patterns_compile():
         assert {'file', 'key'} <= set(figure.read), (record.name, figure)
 
 
-def run(*arguments, **environment):
-  import os
-
-  return subprocess.run(
-    [sys.executable, '-m', 'launch.reproduce', *arguments],
-    cwd=ROOT,
-    env=os.environ | environment,
-    capture_output=True,
-    text=True,
-  )
+run = functools.partial(run_command, 'reproduce')
 
 
 def main(*arguments):

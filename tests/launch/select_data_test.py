@@ -2,13 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
 from launch import select_data
-from tests.conftest import ROOT
+from tests.commands import run_command
 from tests.data.selection.corpora import write_corpora
 
 
@@ -16,9 +14,10 @@ def command(folder, *arguments):
   names = 'raw0.txt', 'raw1.txt.gz', 'raw2.txt'
   raw = ','.join(str(folder / name) for name in names)
   targets = [f'--target={folder / f"target{i}.txt"}' for i in range(2)]
-  line = [sys.executable, '-m', 'launch.select_data', f'--raw={raw}', *targets]
-  line += ['--min_length=4', '--buckets=499', '--laplace=0.1', *arguments]
-  return subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+  options = '--min_length=4', '--buckets=499', '--laplace=0.1'
+  return run_command(
+    'select_data', f'--raw={raw}', *targets, *options, *arguments
+  )
 
 
 @pytest.fixture(scope='module')

@@ -2,9 +2,8 @@
 
 import csv
 import dataclasses
+import functools
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -18,7 +17,8 @@ from glue_jax.merging import tasks as merge_tasks
 from glue_jax.merging.dare import Drop
 from glue_jax.training import runs
 from glue_jax.weights import saved_model
-from tests.conftest import ROOT, tiny_config
+from tests.commands import run_command
+from tests.conftest import tiny_config
 
 ROWS = merge_tasks.Rows(select=30, statistics=20, report=40, batch=8)
 
@@ -222,14 +222,7 @@ def test_a_soup_of_a_runs_checkpoints(trained, tmp_path, kind):
   assert steps == sorted(steps, key=lambda s: int(s.split('_')[1]))
 
 
-def command(*flags):
-  return subprocess.run(
-    [sys.executable, '-m', 'launch.merge', *flags],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+command = functools.partial(run_command, 'merge')
 
 
 def test_the_command_merges_and_says_what_is_wrong(trained, tmp_path):

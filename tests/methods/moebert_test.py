@@ -1,8 +1,5 @@
 """The method `moebert`: from a dense run to distilled experts, and errors."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -10,7 +7,8 @@ from glue_jax import tree
 from glue_jax.methods import moebert
 from glue_jax.training import begin, schema, train
 from glue_jax.weights import source
-from tests.conftest import ROOT, tiny_config
+from tests.commands import run_command
+from tests.conftest import tiny_config
 
 
 @pytest.fixture(scope='module')
@@ -18,9 +16,8 @@ def teacher(tmp_path_factory):
   """A finished dense run with the importance of its neurons."""
   folder = tmp_path_factory.mktemp('runs') / 'teacher'
   train.train(tiny_config(model=dict(num_layers=1)), folder, 0)
-  command = [sys.executable, '-m', 'launch.probe', 'importance', '--limit=20']
-  command += [f'--workdir={folder}', f'--output={folder}/importance.npz']
-  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+  where = f'--workdir={folder}', f'--output={folder}/importance.npz'
+  done = run_command('probe', 'importance', '--limit=20', *where)
   assert done.returncode == 0, done.stderr[-2000:]
   assert done.stdout.startswith('20 examples of train')
   return folder

@@ -10,6 +10,7 @@ from absl import app, flags
 from glue_jax import config
 from glue_jax.reporting import files, plots
 from glue_jax.training import runs
+from launch.benchmarks.parts import corpus
 
 FLAGS = flags.FLAGS
 ARMS = ('adamw', 'galore', 'natural_galore', 'lora')
@@ -83,7 +84,6 @@ def final(values: dict[int, float]) -> float:
 
 def settings(arm: str, rate: float, seed: int) -> dict[str, Any]:
   """The config of one run."""
-  corpus = pathlib.Path(FLAGS.corpus)
   optimizer = dict(
     name='adamw' if arm == 'lora' else arm, lr=rate, schedule='cosine',
     warmup=0.1, final=0.1, weight_decay=0.0, args=dict(eps=1e-6),
@@ -103,27 +103,13 @@ def settings(arm: str, rate: float, seed: int) -> dict[str, Any]:
   if arm == 'natural_galore':
     optimizer['args'] |= dict(damping=FLAGS.damping, relative_damping=True)
   return dict(
-    task=dict(name='corpus', kind='language_modeling'),
-    data=dict(
-      files=dict(
-        train=str(corpus / 'train'), validation=str(corpus / 'valid')
-      ),
-      tokenizer='train',
-      vocab_size=4000,
-      max_length=FLAGS.length,
-      buckets=(FLAGS.length,),
-      batch_size=FLAGS.batch,
-      eval_batch_size=64,
-      eval_limit=512,
-      cache_dir='~/.cache/glue_jax/examples',
-    ),
+    **corpus.sections(FLAGS.corpus, 4000, FLAGS.length, FLAGS.batch),
     model=dict(
       name='bert', preset='tiny', num_layers=FLAGS.layers,
       hidden_size=FLAGS.hidden, num_heads=max(1, FLAGS.hidden // 32),
       intermediate_size=4 * FLAGS.hidden, max_positions=FLAGS.length,
       dropout=0.0,
     ),
-    objective=dict(name='mlm', rate=0.15, whole_word=False),
     methods=methods,
     optimizer=optimizer,
     train=dict(

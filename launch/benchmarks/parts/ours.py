@@ -10,14 +10,7 @@ def main() -> None:
 
   cpu.keep_memory()
   side = Side(settings)
-  worker.serve(
-    {
-      'train': side.train,
-      'infer': side.infer,
-      'products': side.products,
-      'device': side.device,
-    }
-  )
+  worker.serve(side)
 
 
 class Side:

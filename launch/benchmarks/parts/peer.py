@@ -7,14 +7,7 @@ def main() -> None:
   """Serves train, infer, products and device."""
   settings = worker.settings()
   side = Side(settings)
-  worker.serve(
-    {
-      'train': side.train,
-      'infer': side.infer,
-      'products': side.products,
-      'device': side.device,
-    }
-  )
+  worker.serve(side)
 
 
 class Side:

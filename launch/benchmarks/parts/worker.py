@@ -55,6 +55,9 @@ class Worker:
     self._process.wait()
 
 
+OPERATIONS = ('train', 'infer', 'products', 'device')
+
+
 def settings() -> dict[str, Any]:
   """Returns the settings of this worker, with its threads already limited.
 
@@ -68,12 +71,12 @@ def settings() -> dict[str, Any]:
   return values
 
 
-def serve(operations: Mapping[str, Callable[..., Any]]) -> None:
+def serve(side: Any) -> None:
   """Answers the parent until it closes the pipe.
 
   Args:
-    operations: {name: function of the arguments sent, returns JSON}. 'rss' is
-      added: peak resident memory in MB.
+    side: has the methods `OPERATIONS`, which take the arguments that the
+      parent sends and return JSON. 'rss' is added: peak resident memory in MB.
   """
   # What libraries print must not get between the answers.
   answers = os.fdopen(os.dup(1), 'w')
@@ -82,7 +85,7 @@ def serve(operations: Mapping[str, Callable[..., Any]]) -> None:
   def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-  table = {'rss': peak, **operations}
+  table = {name: getattr(side, name) for name in OPERATIONS} | {'rss': peak}
   for line in sys.stdin:
     arguments = json.loads(line)
     result = table[arguments.pop('op')](**arguments)
