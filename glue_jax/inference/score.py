@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from glue_jax.evaluation import evaluate
 from glue_jax.inference import open_run
+from glue_jax.inference.run import Run
 from glue_jax.reporting import files, plots, tables
 from glue_jax.weights import run_folder
 
@@ -86,7 +87,7 @@ def score_workdir(
 
 
 def score_ranks(
-  run: open_run.Run,
+  run: Run,
   seed: int | None,
   output: pathlib.Path,
   ranks: Sequence[int] = (),
@@ -122,7 +123,7 @@ def score_ranks(
   }
 
 
-def score(run: open_run.Run, seed: int | None, output: pathlib.Path) -> Scores:
+def score(run: Run, seed: int | None, output: pathlib.Path) -> Scores:
   """Scores a run and writes metrics, predictions and their figures.
 
   Args:

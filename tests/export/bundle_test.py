@@ -13,7 +13,7 @@ from glue_jax import config as config_lib
 from glue_jax import tree
 from glue_jax.devices import sharding
 from glue_jax.export import bundle, bundle_folder
-from glue_jax.inference import open_run
+from glue_jax.inference.run import Run
 from glue_jax.method import Host
 from glue_jax.training import begin, schema, session
 from glue_jax.weights import saved_model
@@ -56,19 +56,8 @@ def opened(backbone, methods):
     state = session.initial_state(parts, optax.identity(), jax.random.key(0))
     moved = jax.tree.map(lambda x: x * 1.25 + 0.01, state.params)
     state = state.replace(params=moved, step=jax.numpy.int32(5))
-    return open_run.Run(
-      config=config,
-      task=parts.bundle.task,
-      tokenizer=parts.bundle.tokenizer,
-      bundle=parts.bundle,
-      model=parts.plain.model,
-      params=session.exported(parts, state),
-      predict_fn=session.predict_fn(parts, state, {}),
-      step=5,
-      parts=parts,
-      host=Host(None, 1, 1, state, step=5),
-      begun=config,
-    )
+  host = Host(None, 1, 1, state, step=5)
+  return Run.of(parts, host, config=config, begun=config)
 
 
 @pytest.fixture(scope='module')
