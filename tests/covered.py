@@ -53,6 +53,7 @@ COVERED = {
     'what it parts is the memory that is kept',
   ),
   'layers/ffn/feedforward': ('models/model_test', 'the usual block has it'),
+  'layers/ffn/identity': ('models/model_test', 'a layer of its own kind'),
   'layers/ffn/*': ('layers/ffn/experts_test', 'experts are made of them'),
   'layers/gates/*': ('layers/ffn/experts_test', 'each gate chooses experts'),
   'layers/heads': ('models/model_test', 'a head is read off a model'),

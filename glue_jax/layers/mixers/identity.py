@@ -1,4 +1,7 @@
-"""Parts that add nothing: an encoder without mixing, or without an FFN."""
+"""A mixer that adds nothing: what an encoder can without mixing tokens.
+
+The baseline beside other mixers; layers/ffn/identity.py is its like.
+"""
 
 import flax.linen as nn
 import jax
@@ -19,7 +22,3 @@ class Mixer(nn.Module):
     """Maps (B, L, D) to zeros (B, L, D)."""
     del context, train
     return jnp.zeros_like(x)
-
-
-class FFN(Mixer):
-  """Adds zero to the residual: positions aren't transformed."""
