@@ -61,5 +61,5 @@ def test_no_placeholder_is_read_as_html():
           text = re.sub(r'^  .*', '', text, flags=re.MULTILINE)
         elif node.name.startswith('_'):  # has no page
           continue
-        found = re.findall(r'<[a-z_/!][^>\n]*>', text)
-        assert not found, f'{path}: put {found} between backticks'
+        tags = re.findall(r'<[a-z_/!][^>\n]*>', text)
+        assert not tags, f'{path}: put {tags} between backticks'
