@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from absl.testing import flagsaver
 
 from glue_jax import tree
 from glue_jax.export import huggingface, stablehlo
-from glue_jax.inference import open_run
+from glue_jax.inference import open_run, score
 from glue_jax.method import Objective
 from glue_jax.methods import dylora as method
 from glue_jax.peft import dylora
@@ -22,7 +21,8 @@ from glue_jax.training.compose import compose
 from glue_jax.training.state import TrainState
 from glue_jax.training.step import USES, make_step
 from glue_jax.training.train import train
-from launch import evaluate as command
+from launch import evaluate
+from tests.commands import status
 from tests.conftest import tiny_config
 
 RANK = 4
@@ -131,10 +131,8 @@ def test_a_rank_that_is_not_there(run, rank):
 
 
 def test_the_command_prints_a_row_for_each_rank(workdir, tmp_path, capsys):
-  flags = dict(workdir=str(workdir), ranks='1..3', output=str(tmp_path))
-  command.flags.FLAGS.mark_as_parsed()
-  with flagsaver.flagsaver(**flags):
-    command.main(['evaluate'])
+  flags = (f'--workdir={workdir}', '--ranks=1..3', f'--output={tmp_path}')
+  assert status(evaluate, *flags) is None
   text = capsys.readouterr().out
   for b in (1, 2, 3):
     assert f'validation, rank {b} ' in text
@@ -146,13 +144,13 @@ def test_the_command_prints_a_row_for_each_rank(workdir, tmp_path, capsys):
   'text, ranks', [('1..3', (1, 2, 3)), ('2', (2,)), ('1,2,8', (1, 2, 8))]
 )
 def test_ranks_of_the_command_line(text, ranks):
-  assert command.parse_ranks(text) == ranks
+  assert score.parse_ranks(text) == ranks
 
 
 @pytest.mark.parametrize('text', ['', 'all', '3..1', '1..', '1;2'])
 def test_bad_ranks_of_the_command_line(text):
   with pytest.raises(ValueError, match='expected'):
-    command.parse_ranks(text)
+    score.parse_ranks(text)
 
 
 def test_a_run_without_ranks_says_so(run):
