@@ -177,13 +177,23 @@ def _choose(rng, words, rate, whole_word):
   ordered = jnp.sort(luck, -1)
   search = jax.vmap(jnp.searchsorted, in_axes=(0, 0))
   earlier = search(ordered, luck)
-  size = (unit[:, :, None] == unit[:, None, :]).sum(-1)
+  first, size = _runs(starts)
   budget = jnp.round(rate * candidate.sum(-1, keepdims=True))
   fits = earlier + size <= jnp.maximum(budget, 1)
   place = jnp.arange(words.shape[-1])
-  first = jax.lax.cummax(jnp.where(starts, place, 0), axis=1)
   forced = (earlier == 0) & (place - first < _most(rate, words.shape[-1]))
   return candidate & (fits | forced)
+
+
+def _runs(starts):
+  """Where each token's run begins, and its tokens: (B, L) int, from bool."""
+  length = starts.shape[-1]
+  place = jnp.arange(length)
+  first = jax.lax.cummax(jnp.where(starts, place, 0), axis=1)
+  begins = jnp.where(starts, place, length)
+  # The next run's begin: the least one behind the token.
+  behind = jnp.pad(begins[:, 1:], ((0, 0), (0, 1)), constant_values=length)
+  return first, jax.lax.cummin(behind, axis=1, reverse=True) - first
 
 
 def _most(rate, length):

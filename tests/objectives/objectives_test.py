@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend import core
 
 from glue_jax.models import model as models
 from glue_jax.objectives import distill, mlm, mlm_sso, task
@@ -101,6 +102,41 @@ def test_masking_takes_the_budget_and_whole_words(whole_word):
   assert (np.asarray(out['input_ids'])[~chosen] == 7).all()
   assert 0.68 < (kept == 1).mean() < 0.92  # 80 % [MASK]
   assert 0.03 < (kept == 7).mean() < 0.2  # 10 % unchanged
+
+
+def test_words_are_measured_without_comparing_all_pairs(monkeypatch):
+  batch = {'input_ids': jnp.full((8, 32), 7), 'word_ids': words(8)}
+
+  def masks(rng):
+    return mlm.mask_tokens(
+      rng, batch, rate=0.15, mask_id=1, vocab_size=9,
+      whole_word=True, shares=SHARES,
+    )  # fmt: skip
+
+  def elements():
+    traced = jax.make_jaxpr(lambda rng: masks(rng))(jax.random.key(0))
+    return largest(traced.jaxpr)
+
+  assert elements() <= 8 * (32 + 1)
+  ours = masks(jax.random.key(3))
+
+  def all_pairs(starts):
+    unit = jnp.cumsum(starts, -1) - 1
+    same = unit[:, :, None] == unit[:, None, :]
+    return jnp.argmax(same, -1), same.sum(-1)
+
+  monkeypatch.setattr(mlm, '_runs', all_pairs)
+  assert elements() == 8 * 32**2
+  jax.tree.map(np.testing.assert_array_equal, ours, masks(jax.random.key(3)))
+
+
+def largest(jaxpr):
+  """Elements of the largest array that a program makes."""
+  sizes = [0]
+  for step in jaxpr.eqns:
+    sizes += [var.aval.size for var in step.outvars]
+    sizes += map(largest, core.jaxprs_in_params(step.params))
+  return max(sizes)
 
 
 def test_shares_of_masks_are_checked_and_kept():
