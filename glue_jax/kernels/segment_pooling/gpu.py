@@ -3,7 +3,8 @@
 A program goes over its segment's tokens in tiles of `TILE` rows: once for the
 maximum, once to fuse and write, the second time mostly from the L2 cache. The
 tokens are listed in the order of their labels, so that arbitrary labels are as
-good as contiguous ones. Programs of labels that a row doesn't have end at once.
+good as contiguous ones, but for a sort. Programs of labels that a row doesn't
+have end at once.
 """
 
 import functools
@@ -12,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plt
+
+from glue_jax.kernels.segment_pooling import reference
 
 CHANNELS, TILE = 64, 16
 _PAD, _ORDINARY = 0, 1
@@ -29,8 +32,7 @@ def forward(
   interpret: bool,
 ) -> jax.Array:
   """P (B, L, D); arguments as in `segment_pooling`, with dense labels."""
-  del contiguous  # any labels are listed alike
-  order, start = _listed(labels)
+  order, start = _listed(labels, contiguous)
   kernel = functools.partial(_forward_kernel, shape=gate.shape[1:])
   return pl.pallas_call(
     kernel,
@@ -53,8 +55,7 @@ def backward(
   interpret: bool,
 ) -> tuple[jax.Array, jax.Array]:
   """Gradients of gate and segment (B, L, D); zero cotangent at padding."""
-  del contiguous  # any labels are listed alike
-  order, start = _listed(labels)
+  order, start = _listed(labels, contiguous)
   kernel = functools.partial(_backward_kernel, shape=gate.shape[1:])
   d_gate, d_segment = pl.pallas_call(
     kernel,
@@ -183,15 +184,25 @@ def _load(ref, mask, other=0):
   return x if jnp.issubdtype(x.dtype, jnp.integer) else x.astype(jnp.float32)
 
 
-def _listed(labels):
+def _listed(labels, contiguous):
   """Positions in the order of their labels, and where each label begins."""
   batch, size = labels.shape
   labels = labels.astype(jnp.int32)
-  order = jnp.argsort(labels, axis=1, stable=True).astype(jnp.int32)
-  ordered = jnp.take_along_axis(labels, order, axis=1)
   edges = jnp.arange(size + 1, dtype=jnp.int32)
   find = jax.vmap(lambda row: jnp.searchsorted(row, edges).astype(jnp.int32))
-  return order, find(ordered)
+
+  def as_they_are(labels):
+    places = jnp.arange(size, dtype=jnp.int32)
+    return jnp.broadcast_to(places, (batch, size)), find(labels)
+
+  def by_label(labels):
+    order = jnp.argsort(labels, axis=1, stable=True).astype(jnp.int32)
+    return order, find(jnp.take_along_axis(labels, order, axis=1))
+
+  if contiguous:
+    return as_they_are(labels)
+  grown = reference.grows(labels)
+  return jax.lax.cond(grown, as_they_are, by_label, labels)
 
 
 def _grid(shape):

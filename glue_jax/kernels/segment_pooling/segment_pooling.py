@@ -45,8 +45,9 @@ def segment_pooling(
     local: (B, L, D).
     segment_ids: (B, L) int, any labels; equal ones make a segment.
     kind: (B, L) int: `reference.PAD`, ORDINARY or SPECIAL.
-    contiguous: promises that equal ids stand together in every row, which
-      saves the kernels work; not checked.
+    contiguous: promises that equal ids stand together in every row, those of
+      padding too; not checked. Without the promise this is seen on the device,
+      row by row, and any ids are right.
     ties: 'even' or 'first', see the module.
     implementation, interpret: which form runs, see kernels/choose.py; left to
       choose, the kernels run where they serve `ties` and a row fits into the
@@ -64,16 +65,18 @@ def segment_pooling(
   form = choose.form(
     implementation, lambda form: ties == 'even' and _fits(form, gate)
   )
+  if not contiguous:
+    segment_ids = reference.join_padding(segment_ids, kind)
   if form == 'reference':
     return reference.segment_pooling(
-      token, gate, segment, local, segment_ids, kind, ties
+      token, gate, segment, local, segment_ids, kind, contiguous, ties
     )
   if ties != 'even':
     raise ValueError(
       f"the kernels serve ties='even', found ties={ties!r}; use "
       "implementation='reference'"
     )
-  labels = reference.dense_labels(segment_ids)
+  labels = reference.dense_labels(segment_ids, contiguous)
   static = form, interpret, contiguous
   return pallas.spread(static, token, gate, segment, local, labels, kind)
 

@@ -1,9 +1,10 @@
 """PoNet's pooling for TPU (Mosaic): one program for a row and 128 channels.
 
 A program holds (L, 128) blocks and goes over them in tiles of `TILE` rows.
-Contiguous segments: a running maximum reset at each change of label, from the
-left and from the right (log2(TILE) shifts a tile, and a carry between tiles).
-Arbitrary labels: one masked maximum a label, labels x L work.
+A row of contiguous segments: a running maximum reset at each change of label,
+from the left and from the right (log2(TILE) shifts a tile, and a carry between
+tiles). A row of other labels: one masked maximum a label, labels x L work.
+Unless all rows are promised to be contiguous, a program looks which its is.
 
 VMEM (`vmem_bytes`): the pipeline holds each block twice, the labels' one lane
 takes a whole register, and the backward pass has three scratch arrays. In
@@ -25,6 +26,8 @@ LANES, TILE = 128, 128
 # Two low bits of a code are the token's kind, the others its label.
 _KIND_BITS = 2
 _ORDINARY, _PAD = 1, 0
+# In place of a row's number of labels: each of them is one run.
+_RUNS = 0
 # For what the compiler itself keeps there.
 _RESERVE = 2**20
 
@@ -208,8 +211,15 @@ def _segment_reduce(
 ) -> None:
   """Reduces `read` over each segment into `out` (L, LANES), at each token."""
   tiles = out.shape[0] // TILE
-  reduce = _reduce_runs if contiguous else _reduce_table
-  reduce(read, code, count, out, op, start, tiles)
+  runs = functools.partial(_reduce_runs, read, code, out, op, start, tiles)
+  if contiguous:
+    runs()
+    return
+  pl.when(count == _RUNS)(runs)
+
+  @pl.when(count != _RUNS)
+  def _():
+    _reduce_table(read, code, count, out, op, start, tiles)
 
 
 def _reduce_table(read, code, count, out, op, start, tiles):
@@ -240,9 +250,8 @@ def _reduce_table(read, code, count, out, op, start, tiles):
   _for(count, one_label)
 
 
-def _reduce_runs(read, code, count, out, op, start, tiles):
+def _reduce_runs(read, code, out, op, start, tiles):
   """Scans from the left into `out`, then from the right, and joins them."""
-  del count
 
   def tile(i, carry, left):
     rows = pl.ds(i * TILE, TILE)
@@ -323,9 +332,11 @@ def _mask():
 
 
 def _codes(labels, kind):
-  """Labels and kinds as (B, L', 1) int32, and labels a row (B, 1)."""
+  """Labels and kinds as (B, L', 1) int32, and labels a row (B, 1) or _RUNS."""
   code = (labels.astype(jnp.int32) << _KIND_BITS) | kind.astype(jnp.int32)
   count = labels.max(axis=1, keepdims=True).astype(jnp.int32) + 1
+  changes = (labels[:, 1:] != labels[:, :-1]).sum(1, keepdims=True)
+  count = jnp.where(changes + 1 == count, _RUNS, count)
   # Rows added to fill a tile are padding with a label of their own.
   extra = -code.shape[1] % TILE
   fill = (code.shape[1] << _KIND_BITS) | _PAD

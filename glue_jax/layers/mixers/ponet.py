@@ -35,8 +35,6 @@ class Mixer(nn.Module):
       the batch has `segment_ids`; 'batch' demands those; 'equal' cuts into
       `segment_number` runs of equal length.
     segment_number: of runs, for 'equal'.
-    contiguous: promises that each of the batch's `segment_ids` is one run, as
-      those of `data.segments` are, which saves the kernels work.
     hide_special: special tokens are left out of local and segment pooling, as
       in the published models (`clsgsepg`); False gives them no treatment.
     global_pooling: False leaves out the global token (an ablation).
@@ -49,7 +47,6 @@ class Mixer(nn.Module):
   config: EncoderConfig
   segments: str = 'special'
   segment_number: int = 0
-  contiguous: bool = True
   hide_special: bool = True
   global_pooling: bool = True
   segment_pooling: bool = True
@@ -114,7 +111,10 @@ class Mixer(nn.Module):
     return Dropout(c.dropout)(out, train)
 
   def cut(self, context: BatchContext) -> tuple[jax.Array, jax.Array, bool]:
-    """Segment ids (B, L), special tokens (B, L), and whether runs are whole."""
+    """Segment ids (B, L), special tokens (B, L), and whether ids are runs.
+
+    Those that the batch gives may be any: the kernels look at them.
+    """
     if self.segments not in SEGMENTS:
       raise ValueError(
         f"model.options['ponet'] segments={self.segments!r}; expected one of "
@@ -128,7 +128,7 @@ class Mixer(nn.Module):
     if self.segments == 'equal':
       return equal_runs(*ids.shape, self.segment_number), special, True
     if given is not None:
-      return given, special, self.contiguous
+      return given, special, False
     if self.segments == 'batch':
       raise ValueError(
         "model.options['ponet'] segments='batch': the batch has no segment_ids"

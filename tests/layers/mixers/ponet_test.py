@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from glue_jax.kernels.segment_pooling import segment_pooling
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import ponet
 from glue_jax.layers.spec import EncoderConfig
@@ -39,6 +40,19 @@ def test_default_segments_are_the_runs_between_special_tokens():
   np.testing.assert_array_equal(run(), run(given, segments='batch'))
   other = CONTEXT.replace(segment_ids=jnp.zeros_like(IDS))
   assert np.abs(run() - run(other)).max() > 1e-3
+
+
+def test_given_ids_may_come_back_on_a_tpu_too(monkeypatch):
+  given = CONTEXT.replace(
+    segment_ids=jnp.array([[0, 1, 0, 2, 0, 1, 3, -1], [0, 2, 1, 2, 4, 1, 1, 1]])
+  )
+  expected = run(given)
+  pooling = functools.partial(segment_pooling.segment_pooling, interpret=True)
+  monkeypatch.setattr(segment_pooling, 'segment_pooling', pooling)
+  ours = run(given, implementation='tpu')
+  np.testing.assert_allclose(ours, expected, atol=1e-5)
+  together = given.replace(segment_ids=jnp.cumsum(IDS != 5, axis=1))
+  assert np.abs(run(together) - expected).max() > 1e-3
 
 
 def test_every_option_changes_the_result():
