@@ -3,7 +3,7 @@
 A section of a config is the keyword arguments of the function that consumes
 it: `bind` joins the two, so a key that nothing reads is an error before any
 work starts, and "which values may stand here" is answered by the function's
-signature and docstring.
+signature (glue_jax/ranges.py) and docstring.
 """
 
 import importlib
@@ -15,6 +15,8 @@ from types import ModuleType
 from typing import Any
 
 import ml_collections
+
+from glue_jax import ranges
 
 # Every top-level key and what it holds when a config leaves it out.
 DEFAULTS: dict[str, Any] = dict(
@@ -95,7 +97,8 @@ def bind(fn: Callable[..., Any], section: Any, where: str, *given: str) -> dict:
     *given: names of arguments that the caller passes itself.
 
   Raises:
-    ValueError: a key that `fn` doesn't take, or a required one is missing.
+    ValueError: a key that `fn` doesn't take, a required one that is missing,
+      or a value that isn't what the signature says, see `ranges.check`.
   """
   kwargs = plain(section)
   params = inspect.signature(fn).parameters.values()
@@ -118,6 +121,7 @@ def bind(fn: Callable[..., Any], section: Any, where: str, *given: str) -> dict:
   ]
   if missing:
     raise ValueError(f'config.{where}: {missing} must be given')
+  ranges.check_arguments(fn, kwargs, f'config.{where}')
   return kwargs
 
 

@@ -15,6 +15,7 @@ import optax
 
 from glue_jax import tree
 from glue_jax.plugs import Plug, Site
+from glue_jax.ranges import Rate, checked
 
 _SQUARES = 'input_squares'
 
@@ -37,8 +38,9 @@ def keep_mask(
   return rank >= gone
 
 
+@checked
 def prune(
-  params: tree.Tree, norms: Mapping[str, np.ndarray], sparsity: float
+  params: tree.Tree, norms: Mapping[str, np.ndarray], sparsity: Rate
 ) -> tree.Tree:
   """Zeroes the lowest-scored weights of every layer that there are norms of.
 
@@ -48,11 +50,9 @@ def prune(
     sparsity: share that goes, in [0, 1).
 
   Raises:
-    ValueError: a sparsity outside [0, 1), a layer without such a kernel, or
-      norms that aren't finite.
+    ValueError: an argument that isn't what its annotation says, a layer without
+      such a kernel, or norms that aren't finite.
   """
-  if not 0 <= sparsity < 1:
-    raise ValueError(f'wanda sparsity={sparsity}: expected 0 up to below 1')
   new = tree.flatten(params)
   for path, values in norms.items():
     name = f'{path}/kernel'

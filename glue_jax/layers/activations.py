@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+
+from glue_jax.ranges import OneOf
 
 
 @jax.custom_vjp
@@ -50,6 +53,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   'silu': jax.nn.silu,
   'tanh': jnp.tanh,
 }
+
+Activation = Annotated[str, OneOf(ACTIVATIONS)]
 
 
 def activation(name: str) -> Callable[[jax.Array], jax.Array]:

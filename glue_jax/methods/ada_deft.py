@@ -27,6 +27,7 @@ from glue_jax.method import Context, Facts, Loss, Method
 from glue_jax.methods import deft
 from glue_jax.objectives import density
 from glue_jax.plugs import Plug, Recorder
+from glue_jax.ranges import NonNegative, Number, Positive
 
 _FFN = r'encoder/layer_\d+/ffn'
 _LEAF = 'skip_gate'
@@ -52,11 +53,11 @@ FACTS = Facts(
 def make(
   ctx: Context,
   *,
-  weight: float = 1.0,
-  gate_weight: float = 0.1,
-  init: float = 3.0,
-  eps: float = density.EPS,
-  threshold: float = density.THRESHOLD,
+  weight: NonNegative = 1.0,
+  gate_weight: NonNegative = 0.1,
+  init: Number = 3.0,
+  eps: Positive = density.EPS,
+  threshold: NonNegative = density.THRESHOLD,
   include_padding: bool = True,
 ) -> Method:
   """Returns density loss and gates; list it with the method that tunes.
@@ -66,15 +67,8 @@ def make(
     weight, eps, threshold, include_padding: see `deft.make`.
     gate_weight: of the gates' mean.
     init: theta before training; g = 0.95 at 3.
-
-  Raises:
-    ValueError: see `deft.make`, or a negative weight of the gates.
   """
   del ctx
-  deft.check(
-    'ada_deft', eps,
-    weight=weight, threshold=threshold, gate_weight=gate_weight,
-  )  # fmt: skip
 
   def wrap(loss: Loss) -> Loss:
     def with_terms(apply, params, batch, rng):

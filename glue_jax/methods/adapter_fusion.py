@@ -12,11 +12,10 @@ Not with: blocks without `ln_ffn` (experts, Hydra), or sources that are no
   `pfeiffer` runs on this backbone.
 """
 
-from collections.abc import Sequence
-
 from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import fusion
 from glue_jax.peft import source_adapters as sources_lib
+from glue_jax.ranges import Names, NonNegative, Rate
 
 FACTS = Facts(small=dict(sources='SOURCES'))
 
@@ -24,9 +23,9 @@ FACTS = Facts(small=dict(sources='SOURCES'))
 def make(
   ctx: Context,
   *,
-  sources: Sequence[str],
-  dropout: float = 0.1,
-  penalty: float = 0.01,
+  sources: Names,
+  dropout: Rate = 0.1,
+  penalty: NonNegative = 0.01,
 ) -> Method:
   """Returns attention over the adapters of `sources` in every block.
 
@@ -37,10 +36,8 @@ def make(
     penalty: weight of ||I - V||^2.
 
   Raises:
-    ValueError: a negative weight; see `sources.read` and `fusion.plug`.
+    ValueError: see `sources.read`.
   """
-  if penalty < 0:
-    raise ValueError(f'adapter_fusion penalty={penalty}: expected 0 or more')
   adapters, values = sources_lib.read(ctx.load_tuned, sources, ctx.model.config)
   return Method(
     name='adapter_fusion',

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax.method import Context, Facts, Method
+from glue_jax.ranges import Share
 
 FACTS = Facts(
   small=dict(beta=0.5),
@@ -22,7 +23,7 @@ FACTS = Facts(
 )
 
 
-def make(ctx: Context, *, beta: float = 0.8) -> Method:
+def make(ctx: Context, *, beta: Share = 0.8) -> Method:
   """Returns the method.
 
   Args:
@@ -30,10 +31,8 @@ def make(ctx: Context, *, beta: float = 0.8) -> Method:
     beta: probability of keeping the given label (paper: 0.8).
 
   Raises:
-    ValueError: beta isn't in [0, 1], or the task doesn't classify.
+    ValueError: the task doesn't classify.
   """
-  if not 0 <= beta <= 1:
-    raise ValueError(f'beta={beta}: expected [0, 1]')
   if ctx.task.kind != 'classification':
     raise ValueError(
       f'bootstrapping needs a classification task, {ctx.task.name} is '

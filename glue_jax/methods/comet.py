@@ -30,6 +30,7 @@ from glue_jax.layers.dense import uniform
 from glue_jax.layers.gates import permutation
 from glue_jax.method import Context, Facts, Hook, Method
 from glue_jax.plugs import Plug, Recorder
+from glue_jax.ranges import Count, NonNegative, Whole
 
 _SITES = r'encoder/layer_\d+/ffn/gate/permutation'
 _LEAF = 'log_weights'
@@ -51,14 +52,14 @@ FACTS = Facts(
 def make(
   ctx: Context,
   *,
-  entropy: float = 0.0,
-  balance: float = 0.0,
-  importance: float = 0.0,
-  load: float = 0.0,
-  reciprocal: float = 0.0,
-  search_steps: int = 0,
-  search_weight: float = 1e-4,
-  copies: int = 1,
+  entropy: NonNegative = 0.0,
+  balance: NonNegative = 0.0,
+  importance: NonNegative = 0.0,
+  load: NonNegative = 0.0,
+  reciprocal: NonNegative = 0.0,
+  search_steps: Whole = 0,
+  search_weight: NonNegative = 1e-4,
+  copies: Count = 1,
 ) -> Method:
   """Returns the method.
 
@@ -73,18 +74,12 @@ def make(
       or selectors.
 
   Raises:
-    ValueError: a model without experts, or a negative argument.
+    ValueError: a model without experts.
   """
   weights = {
     'entropy': entropy, 'balance': balance, 'importance': importance,
     'load': load, 'reciprocal': reciprocal,
   }  # fmt: skip
-  given = weights | {
-    'search_steps': search_steps, 'search_weight': search_weight,
-  }  # fmt: skip
-  wrong = {key: value for key, value in given.items() if value < 0}
-  if wrong or copies < 1:
-    raise ValueError(f'comet: {wrong or dict(copies=copies)} is too small')
   if 'experts' not in ctx.model.config.names('ffn'):
     raise ValueError(
       f"comet needs model.ffn='experts'; it is {ctx.model.config.ffn!r}"

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from glue_jax.method import Context, Facts, Loss, Method
 from glue_jax.objectives import density
 from glue_jax.plugs import Plug, Recorder
+from glue_jax.ranges import NonNegative, Positive
 
 SITES = r'encoder/layer_\d+/ffn/ffn_act'
 SURROGATE, SHARE = 'density_surrogate', 'density_share'
@@ -37,9 +38,9 @@ FACTS = Facts(
 def make(
   ctx: Context,
   *,
-  weight: float = 1.0,
-  eps: float = density.EPS,
-  threshold: float = density.THRESHOLD,
+  weight: NonNegative = 1.0,
+  eps: Positive = density.EPS,
+  threshold: NonNegative = density.THRESHOLD,
   include_padding: bool = True,
 ) -> Method:
   """Returns the density loss over the feed-forward activations of all layers.
@@ -50,12 +51,8 @@ def make(
     eps: of the loss.
     threshold: of the metric.
     include_padding: padded positions count.
-
-  Raises:
-    ValueError: a negative weight or threshold, or eps not above 0.
   """
   del ctx
-  check('deft', eps, weight=weight, threshold=threshold)
 
   def wrap(loss: Loss) -> Loss:
     def with_density(apply, params, batch, rng):
@@ -75,19 +72,6 @@ def make(
     return with_density
 
   return Method('deft', plugs=(plug(eps, threshold),), wrap_loss=wrap)
-
-
-def check(name: str, eps: float, **least_zero: float) -> None:
-  """Refuses numbers that no density loss has.
-
-  Raises:
-    ValueError: eps isn't above 0, or another number is below 0.
-  """
-  wrong = {key: value for key, value in least_zero.items() if value < 0}
-  if wrong:
-    raise ValueError(f'{name}: {wrong} below 0; expected 0 or more')
-  if not eps > 0:
-    raise ValueError(f'{name} eps={eps}: expected a number above 0')
 
 
 def plug(eps: float, threshold: float) -> Plug:

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 from glue_jax.method import Context, Facts, Method
 from glue_jax.objectives import distill
 from glue_jax.plugs import Recorder
+from glue_jax.ranges import Positive, Share
 
 FACTS = Facts(small=dict(teacher='TEACHER'), identity=True)
 
 
 def make(
-  ctx: Context, *, teacher: str, alpha: float = 0.5, temperature: float = 2.0
+  ctx: Context, *, teacher: str, alpha: Share = 0.5, temperature: Positive = 2.0
 ) -> Method:
   """Returns the method: (1 - alpha) task loss + alpha distillation loss.
 
@@ -32,14 +33,8 @@ def make(
     temperature: softens both distributions.
 
   Raises:
-    ValueError: alpha outside [0, 1], a temperature not above 0, a task kind
-      without sentence logits, or another vocabulary.
+    ValueError: a task kind without sentence logits, or another vocabulary.
   """
-  if not 0 <= alpha <= 1 or temperature <= 0:
-    raise ValueError(
-      f'distillation alpha={alpha}, temperature={temperature}: expected alpha '
-      'in [0, 1] and temperature > 0'
-    )
   kinds = ('classification', 'multiple_choice', 'regression')
   if ctx.task.kind not in kinds:
     raise ValueError(

@@ -11,12 +11,11 @@ Not with: mixers without the targets (FNet, PoNet, Hydra), GaLore (no kernel
   learns).
 """
 
-from collections.abc import Sequence
-
 import jax
 
 from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import dylora, lora
+from glue_jax.ranges import Count, Names, OpenShare, Positive, Rate
 
 FACTS = Facts(
   small=dict(rank=4, strict_freeze=True),
@@ -34,15 +33,15 @@ FACTS = Facts(
 def make(
   ctx: Context,
   *,
-  rank: int = 8,
-  alpha: float = 16.0,
-  dropout: float = 0.0,
-  targets: Sequence[str] = ('query', 'value'),
-  mode: str = 'frozen',
+  rank: Count = 8,
+  alpha: Positive = 16.0,
+  dropout: Rate = 0.0,
+  targets: Names = ('query', 'value'),
+  mode: dylora.Mode = 'frozen',
   strict_freeze: bool = False,
-  min_rank: int = 1,
-  rank_dist: str = 'uniform',
-  geometric_p: float = 0.15,
+  min_rank: Count = 1,
+  rank_dist: dylora.Distribution = 'uniform',
+  geometric_p: OpenShare = 0.15,
   resample_per_microbatch: bool = False,
 ) -> Method:
   """Returns DyLoRA on the named linear layers of every block.
@@ -61,11 +60,9 @@ def make(
     resample_per_microbatch: draw b for every micro-batch, not once a step.
 
   Raises:
-    ValueError: an unknown mode or distribution, or numbers out of range.
+    ValueError: `min_rank` is above `rank`.
   """
   del ctx
-  if mode not in dylora.MODES:
-    raise ValueError(f'dylora mode={mode!r}: expected one of {dylora.MODES}')
   weights = dylora.log_weights(rank_dist, min_rank, rank, geometric_p)
   factor = lora.scale(rank, alpha, rank_stabilised=False)
   sites = lora.sites(targets)

@@ -14,22 +14,18 @@ import re
 
 from glue_jax import tree
 from glue_jax.method import Context, Facts, Hook, Method
+from glue_jax.ranges import Count
 
 FACTS = Facts(small={}, identity=True)
 
 
-def make(ctx: Context, *, epochs_per_layer: int = 1) -> Method:
+def make(ctx: Context, *, epochs_per_layer: Count = 1) -> Method:
   """Returns the method.
 
   Args:
     ctx: see `Context`.
     epochs_per_layer: epochs between two unfreezings.
-
-  Raises:
-    ValueError: `epochs_per_layer` is below 1.
   """
-  if epochs_per_layer < 1:
-    raise ValueError(f'epochs_per_layer={epochs_per_layer}: expected 1 or more')
   del ctx
 
   def choose(host):

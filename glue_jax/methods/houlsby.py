@@ -10,8 +10,10 @@ Costs: 2 (2 D M + M + D) + 4 D parameters a block and their products in every
 Not with: `ada_deft` listed after it, whose gate would scale the adapter too.
 """
 
+from glue_jax.layers.activations import Activation
 from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import adapter
+from glue_jax.ranges import Count, Positive
 
 FACTS = Facts(
   small=dict(size=4),
@@ -35,9 +37,9 @@ FACTS = Facts(
 def make(
   ctx: Context,
   *,
-  size: int = 64,
-  activation: str = 'silu',
-  init_range: float = 1e-2,
+  size: Count = 64,
+  activation: Activation = 'silu',
+  init_range: Positive = 1e-2,
 ) -> Method:
   """Returns adapters after both sublayers of every block.
 

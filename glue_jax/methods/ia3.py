@@ -10,8 +10,11 @@ Not with: mixers without key and value (FNet, PoNet, Hydra), experts, GaLore,
   `ada_deft` listed before it.
 """
 
+from typing import Annotated
+
 from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import ia3
+from glue_jax.ranges import OneOf
 
 _LAYER = r'encoder/layer_\d+'
 # Which layers' inputs are scaled.
@@ -39,20 +42,17 @@ FACTS = Facts(
 )
 
 
-def make(ctx: Context, *, form: str = 'paper') -> Method:
+def make(
+  ctx: Context, *, form: Annotated[str, OneOf(FORMS)] = 'paper'
+) -> Method:
   """Returns vectors on key, value and the feed-forward part of every block.
 
   Args:
     ctx: see `Context`.
     form: 'paper', or 'library': Hugging Face's, which for BERT also scales the
       input of the attention's output projection (another L D parameters).
-
-  Raises:
-    ValueError: an unknown form.
   """
   del ctx
-  if form not in FORMS:
-    raise ValueError(f'ia3 form={form!r}: expected one of {sorted(FORMS)}')
   inputs = FORMS[form]
   return Method(
     name='ia3',

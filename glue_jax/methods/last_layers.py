@@ -11,15 +11,18 @@ Not with: methods that freeze the backbone: a leaf learns only if every method
   lets it.
 """
 
+from typing import Annotated
+
 from glue_jax.method import Context, Facts, Method
 from glue_jax.methods import gradual_unfreezing
+from glue_jax.ranges import Range
 
 FACTS = Facts(
   small=dict(count=1), identity=True, axis='tune', cell=dict(count=1)
 )
 
 
-def make(ctx: Context, *, count: int = -1) -> Method:
+def make(ctx: Context, *, count: Annotated[int, Range(ge=-1)] = -1) -> Method:
   """Returns the method.
 
   Args:
@@ -28,10 +31,10 @@ def make(ctx: Context, *, count: int = -1) -> Method:
       embeddings too.
 
   Raises:
-    ValueError: `count` is below -1 or above the number of blocks.
+    ValueError: `count` is above the number of blocks.
   """
   layers = ctx.model.config.num_layers
-  if not -1 <= count <= layers:
+  if count > layers:
     raise ValueError(
       f'last_layers.count={count}: the model has {layers} layers; expected -1 '
       '(all leaves learn) to that'

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from glue_jax.layers.heads import WORDS
 from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import lora
+from glue_jax.ranges import Count, Names, Positive, Rate
 
 FACTS = Facts(
   small=dict(rank=2),
@@ -31,10 +32,10 @@ FACTS = Facts(
 def make(
   ctx: Context,
   *,
-  rank: int = 8,
-  alpha: float = 8.0,
-  dropout: float = 0.0,
-  targets: Sequence[str] = ('query', 'value'),
+  rank: Count = 8,
+  alpha: Positive = 8.0,
+  dropout: Rate = 0.0,
+  targets: Names = ('query', 'value'),
   rank_stabilised: bool = False,
   tables: Sequence[str] = (),
   also: Sequence[str] = (),

@@ -25,6 +25,7 @@ from glue_jax.layers.spec import freeze
 from glue_jax.layers.stacks import reversible
 from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import meft
+from glue_jax.ranges import Count, Positive, Whole
 
 _LAYER = r'encoder/layer_\d+'
 # Where each variant has adapters: (module of a block, place).
@@ -55,9 +56,9 @@ FACTS = Facts(
 def make(
   ctx: Context,
   *,
-  size: int = 8,
-  init_range: float = 0.02,
-  measure_every: int = 100,
+  size: Count = 8,
+  init_range: Positive = 0.02,
+  measure_every: Whole = 100,
 ) -> Method:
   """Returns the adapters of the variant that the model's stack runs.
 
@@ -69,8 +70,7 @@ def make(
       0 for none.
 
   Raises:
-    ValueError: the model's stack isn't 'reversible', or an argument is out of
-      range.
+    ValueError: the model's stack isn't 'reversible'.
   """
   config = ctx.model.config
   if config.stack != 'reversible':
@@ -78,8 +78,6 @@ def make(
       f"meft needs model.stack='reversible'; it is {config.stack!r}. Set it, "
       "and the variant by model.options={'reversible': {'variant': 'meft1'}}"
     )
-  if measure_every < 0:
-    raise ValueError(f'meft measure_every={measure_every}: expected 0 or more')
   chosen = reversible.options(config)
   plugs = tuple(
     meft.plug(

@@ -21,6 +21,7 @@ from glue_jax.compress import moebert
 from glue_jax.method import Context, Facts, Method
 from glue_jax.objectives import distill
 from glue_jax.plugs import Apply, Recorder
+from glue_jax.ranges import NonNegative, Whole
 
 FACTS = Facts(
   small=dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),
@@ -39,8 +40,8 @@ def make(
   *,
   teacher: str,
   importance: str,
-  shared: int = 512,
-  distillation: float = 1.0,
+  shared: Whole = 512,
+  distillation: NonNegative = 1.0,
 ) -> Method:
   """Returns the method: task loss + distillation * (hidden states + logits).
 
@@ -52,16 +53,14 @@ def make(
     distillation: weight; 0 trains without a teacher in the loss.
 
   Raises:
-    ValueError: another task kind, vocabulary, width or number of layers, a
-      file that isn't there or doesn't fit, or a negative weight.
+    ValueError: another task kind, vocabulary, width or number of layers, or a
+      file that isn't there or doesn't fit.
   """
   if ctx.task.kind not in _LOGITS:
     raise ValueError(
       f'moebert needs a task of {sorted(_LOGITS)}, {ctx.task.name} is '
       f'{ctx.task.kind}'
     )
-  if distillation < 0:
-    raise ValueError(f'moebert distillation={distillation}: expected 0 or more')
   teach, params = ctx.load(teacher)
   config = ctx.model.config
   for field in ('vocab_size', 'hidden_size', 'num_layers'):

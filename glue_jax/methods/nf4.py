@@ -18,6 +18,7 @@ from glue_jax import tree
 from glue_jax.compress import nf4
 from glue_jax.method import Context, Facts, Method
 from glue_jax.models import model as models
+from glue_jax.ranges import Names
 
 # All linear layers of a block with attention.
 TARGETS = ('query', 'key', 'value', 'attn_out', 'ffn_in', 'ffn_out')
@@ -28,7 +29,7 @@ FACTS = Facts(small={})
 def make(
   ctx: Context,
   *,
-  targets: Sequence[str] = TARGETS,
+  targets: Names = TARGETS,
   double_quantisation: bool = True,
 ) -> Method:
   """Returns the method; export gives dequantised kernels.

@@ -10,8 +10,10 @@ Costs: 2 D M + M + D parameters a block and their products in every pass:
 Not with: Hydra (no feed-forward part).
 """
 
+from glue_jax.layers.activations import Activation
 from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import adapter
+from glue_jax.ranges import Count, Positive, Whole
 
 FACTS = Facts(
   small=dict(size=4),
@@ -34,10 +36,10 @@ FACTS = Facts(
 def make(
   ctx: Context,
   *,
-  reduction: int = 2,
-  size: int = 0,
-  activation: str = 'relu',
-  factor: float = 4.0,
+  reduction: Count = 2,
+  size: Whole = 0,
+  activation: Activation = 'relu',
+  factor: Positive = 4.0,
 ) -> Method:
   """Returns one adapter a block, beside the feed-forward part.
 
@@ -48,7 +50,7 @@ def make(
     activation, factor: see `adapter.parallel_plug`.
 
   Raises:
-    ValueError: a size below 1, or an unknown activation.
+    ValueError: a reduction above the width.
   """
   size = adapter.bottleneck_size(ctx.model.config.hidden_size, reduction, size)
   sites = r'encoder/layer_\d+/ffn'

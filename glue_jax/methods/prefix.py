@@ -13,6 +13,7 @@ Not with: mixers without attention (FNet, PoNet, Hydra), GaLore (no kernel
 
 from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import prefix
+from glue_jax.ranges import Count, Rate, Whole
 
 FACTS = Facts(
   small=dict(length=3, dropout=0.1),
@@ -41,10 +42,10 @@ FACTS = Facts(
 def make(
   ctx: Context,
   *,
-  length: int = 20,
-  dropout: float = 0.0,
+  length: Count = 20,
+  dropout: Rate = 0.0,
   position_offset: bool = True,
-  hidden: int = 0,
+  hidden: Whole = 0,
 ) -> Method:
   """Returns prefixes for the attention of every block.
 
@@ -57,12 +58,7 @@ def make(
       was.
     hidden: width H of the reparameterisation; 0 = none. It is computed away by
       export.
-
-  Raises:
-    ValueError: a length below 1, a rate outside [0, 1), or an H below 0.
   """
-  if hidden < 0:
-    raise ValueError(f'prefix hidden={hidden}: expected 0 or more')
   plugs = (prefix.plug(r'encoder/layer_\d+/mixer/core', length, dropout),)
   if position_offset:
     plugs += (prefix.positions(length),)

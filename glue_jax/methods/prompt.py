@@ -11,8 +11,11 @@ Not with: GaLore (no kernel learns); with pool='first', heads that read every
   token.
 """
 
+from typing import Literal
+
 from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import prompt
+from glue_jax.ranges import Count
 
 _SENTENCES = ('classification', 'regression', 'multiple_choice')
 
@@ -27,7 +30,11 @@ FACTS = Facts(
 
 
 def make(
-  ctx: Context, *, length: int = 20, pool: str = 'first', init: str = 'normal'
+  ctx: Context,
+  *,
+  length: Count = 20,
+  pool: prompt.Pool = 'first',
+  init: Literal['normal', 'vocabulary'] = 'normal',
 ) -> Method:
   """Returns the method.
 
@@ -39,11 +46,8 @@ def make(
       words drawn at random.
 
   Raises:
-    ValueError: a bad length, pool or init; pool='first' for a head that reads
-      every token.
+    ValueError: pool='first' for a head that reads every token.
   """
-  if init not in ('normal', 'vocabulary'):
-    raise ValueError(f"prompt init={init!r}: expected 'normal' or 'vocabulary'")
   if pool == 'first' and ctx.model.kind not in _SENTENCES:
     raise ValueError(
       f"prompt pool='first': a head of kind {ctx.model.kind!r} would read the "

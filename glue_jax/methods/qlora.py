@@ -12,12 +12,11 @@ Not with: Hydra (no such layers), GaLore, `ada_deft` listed before it (its
   weights are packed then).
 """
 
-from collections.abc import Sequence
-
 from glue_jax.compress import nf4 as packing
 from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.methods import nf4
 from glue_jax.peft import lora
+from glue_jax.ranges import Count, Names, Positive, Rate
 
 FACTS = Facts(
   small=dict(rank=2),
@@ -41,10 +40,10 @@ FACTS = Facts(
 def make(
   ctx: Context,
   *,
-  rank: int = 64,
-  alpha: float = 16.0,
-  dropout: float = 0.1,
-  targets: Sequence[str] = nf4.TARGETS,
+  rank: Count = 64,
+  alpha: Positive = 16.0,
+  dropout: Rate = 0.1,
+  targets: Names = nf4.TARGETS,
   rank_stabilised: bool = False,
   double_quantisation: bool = True,
 ) -> Method:

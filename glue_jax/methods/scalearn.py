@@ -11,11 +11,10 @@ Not with: blocks without `ln_ffn` (experts, Hydra), or sources that are no
   `pfeiffer` runs on this backbone.
 """
 
-from collections.abc import Sequence
-
 from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import scaling
 from glue_jax.peft import source_adapters as sources_lib
+from glue_jax.ranges import Names, Rate
 
 FACTS = Facts(small=dict(sources='SOURCES', shared=True))
 
@@ -23,11 +22,11 @@ FACTS = Facts(small=dict(sources='SOURCES', shared=True))
 def make(
   ctx: Context,
   *,
-  sources: Sequence[str],
+  sources: Names,
   uniform: bool = False,
   shared: bool = False,
-  dropout: float | None = None,
-  constraint: str = '',
+  dropout: Rate | None = None,
+  constraint: scaling.Constraint = '',
 ) -> Method:
   """Returns ScaLearn: n D coefficients a layer.
 
@@ -39,7 +38,7 @@ def make(
     shared: one set for all layers (ScaLearn++, ScaLearnUniform++).
     dropout: rate on the coefficients; None = the paper's: 0.3, or 0 where they
       are uniform and shared, or constrained.
-    constraint: see `scaling.CONSTRAINTS`.
+    constraint: see `scaling.Constraint`.
 
   Raises:
     ValueError: see `sources.read` and `scaling.plugs`.

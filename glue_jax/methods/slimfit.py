@@ -31,6 +31,7 @@ from glue_jax.compress import saved_activation_plugs
 from glue_jax.method import Context, Facts, Hook, Method
 from glue_jax.models import model as models
 from glue_jax.optim import layer_schedule
+from glue_jax.ranges import Count, Rate
 
 # Names of the layers that learn, in the variant; priorities at the start, in
 # the state; all choices so far, in the notes.
@@ -53,12 +54,12 @@ FACTS = Facts(
 def make(
   ctx: Context,
   *,
-  freezing_rate: float = 0.9,
-  refresh: int = 50,
-  masks: int | None = None,
+  freezing_rate: Rate = 0.9,
+  refresh: Count = 50,
+  masks: Count | None = None,
   compress: Sequence[str] = tuple(saved_activation_plugs.SITES),
   value_dropout: bool = False,
-  pruned_by: str = 'device',
+  pruned_by: saved_activation_plugs.PrunedBy = 'device',
 ) -> Method:
   """Returns the method.
 
@@ -72,15 +73,11 @@ def make(
       keeps everything, with exact gradients.
 
   Raises:
-    ValueError: a rate outside [0, 1), `refresh` below 1, or fewer masks than
-      it takes for each layer to learn once; see also
-      `saved_activation_plugs.plugs`.
+    ValueError: fewer masks than it takes for each layer to learn once; see
+      also `saved_activation_plugs.plugs`.
   """
   names = layer_schedule.layers(models.shapes(ctx.model))
-  layer_schedule.check_rate(freezing_rate)
   least = layer_schedule.rounds(len(names), freezing_rate)
-  if refresh < 1:
-    raise ValueError(f'slimfit refresh={refresh}: expected 1 step or more')
   if masks is not None and masks < least:
     raise ValueError(
       f'slimfit masks={masks}: at freezing_rate={freezing_rate} it takes '

@@ -15,11 +15,12 @@ import optax
 
 from glue_jax.compress import wanda
 from glue_jax.method import Context, Facts, Method
+from glue_jax.ranges import Rate
 
 FACTS = Facts(small=dict(norms='NORMS'), identity=True)
 
 
-def make(ctx: Context, *, norms: str, sparsity: float = 0.5) -> Method:
+def make(ctx: Context, *, norms: str, sparsity: Rate = 0.5) -> Method:
   """Returns the method.
 
   Args:
@@ -28,8 +29,7 @@ def make(ctx: Context, *, norms: str, sparsity: float = 0.5) -> Method:
     sparsity: share of each output's weights that goes, in [0, 1).
 
   Raises:
-    ValueError: no such file, norms that don't fit the model, or a sparsity
-      outside [0, 1).
+    ValueError: no such file, or norms that don't fit the model.
   """
   del ctx
   by_layer = wanda.read_norms(norms)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from glue_jax.method import Context, Objective
 from glue_jax.objectives.task import cross_entropy
+from glue_jax.ranges import OpenShare, Share
 
 Batch = Mapping[str, jax.Array]
 
@@ -29,10 +30,10 @@ Batch = Mapping[str, jax.Array]
 def make(
   ctx: Context,
   *,
-  rate: float = 0.15,
+  rate: OpenShare = 0.15,
   whole_word: bool = True,
-  mask_share: float = 0.8,
-  random_share: float = 0.1,
+  mask_share: Share = 0.8,
+  random_share: Share = 0.1,
 ) -> Objective:
   """Returns the objective.
 
@@ -44,8 +45,7 @@ def make(
       another token; the rest stays.
 
   Raises:
-    ValueError: the rate isn't in (0, 1), the shares aren't parts of 1, or there
-      is no [MASK] token.
+    ValueError: the shares aren't parts of 1, or there is no [MASK] token.
   """
   masked = masker(ctx, rate, whole_word, (mask_share, random_share))
 
@@ -77,9 +77,7 @@ def masker(
   Raises:
     ValueError: as `make`.
   """
-  if not 0 < rate < 1:
-    raise ValueError(f'config.objective.rate={rate}: expected (0, 1)')
-  if min(shares) < 0 or sum(shares) > 1:
+  if sum(shares) > 1:
     raise ValueError(
       f'config.objective mask_share={shares[0]}, random_share={shares[1]}: '
       'expected parts of 1'

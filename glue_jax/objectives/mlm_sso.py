@@ -16,16 +16,17 @@ import jax.numpy as jnp
 from glue_jax.method import Context, Objective
 from glue_jax.objectives import mlm
 from glue_jax.objectives.task import cross_entropy
+from glue_jax.ranges import NonNegative, OpenShare, Share
 
 
 def make(
   ctx: Context,
   *,
-  rate: float = 0.15,
+  rate: OpenShare = 0.15,
   whole_word: bool = True,
-  mask_share: float = 0.8,
-  random_share: float = 0.1,
-  structure_weight: float = 1.0,
+  mask_share: Share = 0.8,
+  random_share: Share = 0.1,
+  structure_weight: NonNegative = 1.0,
 ) -> Objective:
   """Returns the objective.
 
@@ -35,16 +36,12 @@ def make(
     structure_weight: of the order's loss; 0 leaves it out (an ablation).
 
   Raises:
-    ValueError: another kind of task, a negative weight, or as `mlm`.
+    ValueError: another kind of task, or as `mlm`.
   """
   if ctx.task.kind != 'sentence_structure':
     raise ValueError(
       f'objective "mlm_sso" needs task.kind=\'sentence_structure\', found '
       f'{ctx.task.kind!r}'
-    )
-  if structure_weight < 0:
-    raise ValueError(
-      f'config.objective.structure_weight={structure_weight}: expected >= 0'
     )
   masked = mlm.masker(ctx, rate, whole_word, (mask_share, random_share))
 

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import optax
 
 from glue_jax.method import Context, Objective
+from glue_jax.ranges import Rate
 
 
-def make(ctx: Context, *, label_smoothing: float = 0.0) -> Objective:
+def make(ctx: Context, *, label_smoothing: Rate = 0.0) -> Objective:
   """Returns the objective for `ctx.task.kind`.
 
   Args:
@@ -30,10 +31,6 @@ def make(ctx: Context, *, label_smoothing: float = 0.0) -> Objective:
   if kind not in LOSSES:
     raise ValueError(
       f'objective "task" has no loss for kind {kind!r}; it has {sorted(LOSSES)}'
-    )
-  if not 0 <= label_smoothing < 1:
-    raise ValueError(
-      f'config.objective.label_smoothing={label_smoothing}: expected [0, 1)'
     )
 
   def loss(apply, params, batch, rng):

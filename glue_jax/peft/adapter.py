@@ -14,8 +14,10 @@ from collections.abc import Callable
 import jax
 
 from glue_jax.layers import activations
+from glue_jax.layers.activations import Activation
 from glue_jax.peft import lora
 from glue_jax.plugs import Plug, Site
+from glue_jax.ranges import Count, Positive, Whole, checked
 
 # Kernel (in, out) and bias (out,) of a linear map.
 Linear = tuple[jax.Array, jax.Array]
@@ -68,7 +70,10 @@ def leaves(
   return down, up
 
 
-def plug(pattern: str, size: int, activation: str, init_range: float) -> Plug:
+@checked
+def plug(
+  pattern: str, size: Count, activation: Activation, init_range: Positive
+) -> Plug:
   """Houlsby: adds U(f) to the output f of every match.
 
   Args:
@@ -79,9 +84,9 @@ def plug(pattern: str, size: int, activation: str, init_range: float) -> Plug:
       the adapter the identity, the papers use a small normal for both.
 
   Raises:
-    ValueError: an unknown activation or a size below 1.
+    ValueError: an argument that isn't what its annotation says.
   """
-  act = _checked(size, activation)
+  act = activations.activation(activation)
   normal = jax.nn.initializers.normal(init_range)
 
   def call(site: Site, next_fn, *args, **kwargs):
@@ -92,8 +97,9 @@ def plug(pattern: str, size: int, activation: str, init_range: float) -> Plug:
   return Plug(pattern, call)
 
 
+@checked
 def pfeiffer_plug(
-  pattern: str, size: int, activation: str, init_range: float
+  pattern: str, size: Count, activation: Activation, init_range: Positive
 ) -> Plug:
   """Pfeiffer: the LayerNorm's input x = f + a becomes x + U(LN(x)).
 
@@ -102,9 +108,9 @@ def pfeiffer_plug(
     size, activation, init_range: see `plug`.
 
   Raises:
-    ValueError: an unknown activation or a size below 1.
+    ValueError: an argument that isn't what its annotation says.
   """
-  act = _checked(size, activation)
+  act = activations.activation(activation)
   normal = jax.nn.initializers.normal(init_range)
 
   def call(site: Site, next_fn, x):
@@ -115,8 +121,9 @@ def pfeiffer_plug(
   return Plug(pattern, call)
 
 
+@checked
 def parallel_plug(
-  pattern: str, size: int, activation: str, factor: float
+  pattern: str, size: Count, activation: Activation, factor: Positive
 ) -> Plug:
   """Parallel: adds s U(a) to the output of a sublayer with the input a.
 
@@ -129,9 +136,9 @@ def parallel_plug(
     factor: s.
 
   Raises:
-    ValueError: an unknown activation or a size below 1.
+    ValueError: an argument that isn't what its annotation says.
   """
-  act = _checked(size, activation)
+  act = activations.activation(activation)
   zeros = jax.nn.initializers.zeros
 
   def call(site: Site, next_fn, a, *args, **kwargs):
@@ -142,21 +149,16 @@ def parallel_plug(
   return Plug(pattern, call)
 
 
-def bottleneck_size(width: int, reduction: int, size: int = 0) -> int:
+@checked
+def bottleneck_size(width: Count, reduction: Count, size: Whole = 0) -> int:
   """Returns M: `size`, or where that is 0 the width over the reduction.
 
   Raises:
-    ValueError: a reduction below 1 or above the width.
+    ValueError: a reduction above the width, or an argument that isn't what its
+      annotation says.
   """
-  if not size and not 1 <= reduction <= width:
+  if not size and reduction > width:
     raise ValueError(
       f'adapter reduction={reduction}: expected 1 to the width {width}'
     )
   return size or width // reduction
-
-
-def _checked(size, activation):
-  """Returns the activation's function."""
-  if size < 1:
-    raise ValueError(f'adapter size={size}: expected 1 or more')
-  return activations.activation(activation)

@@ -8,20 +8,23 @@ the same at every layer. The leaves and their plug are those of LoRA
 is masked, not sliced: it may be traced, and one compiled step serves all ranks.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from glue_jax import tree
+from glue_jax.ranges import Count, OneOf, OpenShare, checked
 
 MODES = ('nested', 'frozen')
 DISTRIBUTIONS = ('uniform', 'geometric')
+Mode = Annotated[str, OneOf(MODES)]
+Distribution = Annotated[str, OneOf(DISTRIBUTIONS)]
 
 
 def nested(
-  params: tree.Tree, sites: str, active: Any, mode: str = 'nested'
+  params: tree.Tree, sites: str, active: Any, mode: Mode = 'nested'
 ) -> tree.Tree:
   """Returns the tree in which a LoRA of scale alpha / r is one of rank b.
 
@@ -53,8 +56,9 @@ def nested(
   return tree.map_named(restrict, params)
 
 
+@checked
 def log_weights(
-  distribution: str, low: int, high: int, probability: float
+  distribution: Distribution, low: Count, high: Count, probability: OpenShare
 ) -> jax.Array:
   """Returns the unnormalised log probabilities (high - low + 1,) of the ranks.
 
@@ -65,16 +69,11 @@ def log_weights(
     probability: p of the geometric distribution, in (0, 1).
 
   Raises:
-    ValueError: an unknown distribution, or numbers out of their range.
+    ValueError: an argument that isn't what its annotation says, or `low` above
+      `high`.
   """
-  if distribution not in DISTRIBUTIONS:
-    raise ValueError(
-      f'dylora rank_dist={distribution!r}: expected one of {DISTRIBUTIONS}'
-    )
-  if not 1 <= low <= high:
+  if low > high:
     raise ValueError(f'dylora min_rank={low}: expected 1 to rank={high}')
-  if not 0 < probability < 1:
-    raise ValueError(f'dylora geometric_p={probability}: expected (0, 1)')
   steps = jnp.arange(high - low + 1)
   decay = jnp.log1p(-probability) if distribution == 'geometric' else 0.0
   return steps * decay

@@ -19,6 +19,7 @@ from glue_jax.method import Loss
 from glue_jax.peft.adapter import Linear
 from glue_jax.peft.source_adapters import Sources, Stacked
 from glue_jax.plugs import Plug, Site
+from glue_jax.ranges import Positive, Rate, checked
 
 VALUE = 'fusion_value_kernel'
 
@@ -57,8 +58,13 @@ def near_identity(
   return eye + 1e-6 * (1 - eye)
 
 
+@checked
 def plug(
-  pattern: str, sources: Sources, *, dropout: float, init_range: float = 0.02
+  pattern: str,
+  sources: Sources,
+  *,
+  dropout: Rate,
+  init_range: Positive = 0.02,
 ) -> Plug:
   """Adds leaves fusion_{query,key}_{kernel,bias} and fusion_value_kernel.
 
@@ -71,10 +77,8 @@ def plug(
     init_range: standard deviation of the fresh query and key kernels.
 
   Raises:
-    ValueError: a rate outside [0, 1).
+    ValueError: an argument that isn't what its annotation says.
   """
-  if not 0 <= dropout < 1:
-    raise ValueError(f'fusion dropout={dropout}: expected [0, 1)')
   d = sources.width
   normal = jax.nn.initializers.normal(init_range)
   zeros = jax.nn.initializers.zeros

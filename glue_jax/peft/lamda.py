@@ -18,7 +18,7 @@ Initialisations, of W = V diag(sigma) U^T with sigma descending:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,9 +28,12 @@ import optax
 from glue_jax import tree
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.plugs import Plug, Site
+from glue_jax.ranges import OneOf
 
 INITIALISATIONS = ('svd_residual', 'svd_zero', 'released')
 SCHEDULES = ('intended', 'released')
+Initialisation = Annotated[str, OneOf(INITIALISATIONS)]
+Schedule = Annotated[str, OneOf(SCHEDULES)]
 _LEAVES = ('/lamda_a', '/lamda_s', '/lamda_b')
 
 # Path of a layer -> its rank.

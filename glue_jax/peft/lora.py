@@ -17,10 +17,16 @@ import jax.numpy as jnp
 from glue_jax import tree
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.plugs import Plug, Site
+from glue_jax.ranges import Count, Positive, Rate, checked
 
 
-def scale(rank: int, alpha: float, rank_stabilised: bool) -> float:
-  """Returns s: alpha / r, or alpha / sqrt(r) (arXiv 2312.03732)."""
+@checked
+def scale(rank: Count, alpha: Positive, rank_stabilised: bool) -> float:
+  """Returns s: alpha / r, or alpha / sqrt(r) (arXiv 2312.03732).
+
+  Raises:
+    ValueError: an argument that isn't what its annotation says.
+  """
   return alpha / (rank**0.5 if rank_stabilised else rank)
 
 
@@ -29,7 +35,8 @@ def sites(targets: Sequence[str]) -> str:
   return rf'encoder/layer_\d+/.*({"|".join(targets)})'
 
 
-def plug(pattern: str, rank: int, factor: float, dropout: float = 0.0) -> Plug:
+@checked
+def plug(pattern: str, rank: Count, factor: float, dropout: Rate = 0.0) -> Plug:
   """Adds leaves lora_a (in, r), lora_b (r, out) to every matching linear layer.
 
   Args:
@@ -39,7 +46,8 @@ def plug(pattern: str, rank: int, factor: float, dropout: float = 0.0) -> Plug:
     dropout: rate on the input of A while training.
 
   Raises:
-    ValueError: (when bound) the rank exceeds a layer's size.
+    ValueError: an argument that isn't what its annotation says; (when bound)
+      the rank exceeds a layer's size.
   """
 
   def call(site: Site, next_fn, x):

@@ -4,12 +4,16 @@ Liao et al. 2023, arXiv 2306.00477: A(x) = drop(act(x W_down + b)) W_up + b, no
 residual and no LayerNorm of its own, weights N(0, 0.02^2), biases 0.
 """
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
 from glue_jax.layers import activations
+from glue_jax.layers.activations import Activation
 from glue_jax.layers.dropout import keep_mask
 from glue_jax.plugs import Plug, Site
+from glue_jax.ranges import Count, OneOf, Positive, Rate, checked
 
 # What becomes of the output f of a submodule called on x.
 PLACES = {
@@ -19,13 +23,14 @@ PLACES = {
 }
 
 
+@checked
 def plug(
   pattern: str,
-  place: str,
-  size: int,
-  activation: str,
-  dropout: float,
-  init_range: float,
+  place: Annotated[str, OneOf(PLACES)],
+  size: Count,
+  activation: Activation,
+  dropout: Rate,
+  init_range: Positive,
 ) -> Plug:
   """Adds an adapter to every match.
 
@@ -40,15 +45,8 @@ def plug(
     init_range: standard deviation of the fresh kernels.
 
   Raises:
-    ValueError: an unknown place or activation, a size below 1, or a rate that
-      is not in [0, 1).
+    ValueError: an argument that isn't what its annotation says.
   """
-  if place not in PLACES:
-    raise ValueError(f'adapter place={place!r}; there are {sorted(PLACES)}')
-  if size < 1:
-    raise ValueError(f'adapter size={size}: expected 1 or more')
-  if not 0 <= dropout < 1:
-    raise ValueError(f'adapter dropout={dropout} is not in [0, 1)')
   act = activations.activation(activation)
 
   def call(site: Site, next_fn, x, *args, **kwargs):

@@ -15,12 +15,14 @@ from glue_jax import tree
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.peft import lora
 from glue_jax.plugs import Plug, Site
+from glue_jax.ranges import Count, Rate, checked
 
 # Where the leaves of the reparameterisation lie.
 HOME = 'encoder/prefix'
 
 
-def plug(pattern: str, length: int, dropout: float = 0.0) -> Plug:
+@checked
+def plug(pattern: str, length: Count, dropout: Rate = 0.0) -> Plug:
   """Adds leaves prefix_key and prefix_value (P, D), from N(0, 1).
 
   Args:
@@ -29,12 +31,8 @@ def plug(pattern: str, length: int, dropout: float = 0.0) -> Plug:
     dropout: rate on the prefixes while training.
 
   Raises:
-    ValueError: a length below 1 or a rate outside [0, 1).
+    ValueError: an argument that isn't what its annotation says.
   """
-  if length < 1:
-    raise ValueError(f'prefix length={length}: expected 1 or more')
-  if not 0 <= dropout < 1:
-    raise ValueError(f'prefix dropout={dropout}: expected 0 up to 1')
   normal = jax.nn.initializers.normal(1.0)
 
   def extended(site, name, x):

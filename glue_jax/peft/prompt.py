@@ -5,14 +5,17 @@ prompts have token type 0, pass the embeddings' LayerNorm as words do, and are
 never masked.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
 from glue_jax.plugs import Plug, Site
+from glue_jax.ranges import Count, checked
 
 LEAF = 'encoder/embeddings/word/prompt'
-POOLS = ('first', 'cls')
+Pool = Literal['first', 'cls']
 
 
 def words(length: int) -> Plug:
@@ -32,7 +35,8 @@ def words(length: int) -> Plug:
   return Plug('encoder/embeddings/word', call)
 
 
-def inputs(length: int, pool: str) -> Plug:
+@checked
+def inputs(length: Count, pool: Pool) -> Plug:
   """Makes room for P prompts before the tokens of every row.
 
   Args:
@@ -43,13 +47,10 @@ def inputs(length: int, pool: str) -> Plug:
       see tokens.
 
   Raises:
-    ValueError: a length below 1 or an unknown pool; (when bound) the input is
-      too long with the prompts, or the stack doesn't compute [CLS].
+    ValueError: an argument that isn't what its annotation says; (when bound)
+      the input is too long with the prompts, or the stack doesn't compute
+      [CLS].
   """
-  if length < 1:
-    raise ValueError(f'prompt length={length}: expected 1 or more')
-  if pool not in POOLS:
-    raise ValueError(f'prompt pool={pool!r}: expected one of {POOLS}')
 
   def call(site: Site, next_fn, ids, mask, types, train=False, segments=None):
     c = site.module.config

@@ -11,7 +11,7 @@ first, so nothing of n times the activations' size is ever there, and what is
 left is one adapter of width n M.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,11 @@ from glue_jax.peft import adapter
 from glue_jax.peft.adapter import Linear
 from glue_jax.peft.source_adapters import Sources, Stacked
 from glue_jax.plugs import Plug, Site
+from glue_jax.ranges import Rate, checked
 
 LEAF = 'scaling_omega'
 # The official code's ablations: omega / sum_t omega, softmax over t.
-CONSTRAINTS = ('', 'mean', 'softmax')
+Constraint = Literal['', 'mean', 'softmax']
 
 
 def wide(stacked: Stacked, omega: jax.Array) -> tuple[Linear, Linear]:
@@ -41,7 +42,7 @@ def wide(stacked: Stacked, omega: jax.Array) -> tuple[Linear, Linear]:
 
 
 def constrained(omega: jax.Array, constraint: str) -> jax.Array:
-  """Returns omega, or one of the ablations of it, see CONSTRAINTS."""
+  """Returns omega, or one of the ablations of it, see `Constraint`."""
   if constraint == 'mean':
     return omega / omega.sum(0)
   return jax.nn.softmax(omega, 0) if constraint == 'softmax' else omega
@@ -59,13 +60,14 @@ def initial(
   return 2 / shape[0] + 1e-3 * jax.random.normal(rng, shape, dtype)
 
 
+@checked
 def plugs(
   pattern: str,
   sources: Sources,
   *,
   uniform: bool,
-  dropout: float,
-  constraint: str = '',
+  dropout: Rate,
+  constraint: Constraint = '',
   shared_at: str = '',
 ) -> tuple[Plug, ...]:
   """Returns the plugs of one form.
@@ -77,19 +79,13 @@ def plugs(
     sources: the adapters.
     uniform: one coefficient an adapter instead of one a dimension.
     dropout: rate on omega while training; each layer draws its own mask.
-    constraint: one of CONSTRAINTS.
+    constraint: of the coefficients, see `Constraint`.
     shared_at: path of a module that runs all matches (the `encoder`); '' = a
       layer has its own omega.
 
   Raises:
-    ValueError: a rate outside [0, 1) or an unknown constraint.
+    ValueError: an argument that isn't what its annotation says.
   """
-  if not 0 <= dropout < 1:
-    raise ValueError(f'scaling dropout={dropout}: expected [0, 1)')
-  if constraint not in CONSTRAINTS:
-    raise ValueError(
-      f'scaling constraint={constraint!r}: expected one of {CONSTRAINTS}'
-    )
   shape = (sources.count, 1 if uniform else sources.width)
   # The shared leaf, from the call of its module to those inside it.
   held: list[jax.Array] = []

@@ -98,7 +98,6 @@ def test_the_last_soft_permutation_is_the_one_assigned():
   'model, arguments, message',
   [
     (dict(num_layers=1), {}, "comet needs model.ffn='experts'"),
-    (None, dict(entropy=-1), r"\{'entropy': -1\} is too small"),
     (None, dict(search_steps=5, copies=3), 'has 2 to permute; give 1 or 2'),
   ],
 )

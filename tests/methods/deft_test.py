@@ -110,19 +110,6 @@ def test_only_reduced_values_leave_the_model(remat):
   assert len(shapes['captured']) == 4
 
 
-@pytest.mark.parametrize(
-  'method, kwargs, message',
-  [
-    ('deft', dict(weight=-1.0), "'weight': -1.0"),
-    ('deft', dict(eps=0.0), 'eps=0.0'),
-    ('ada_deft', dict(gate_weight=-1.0), "'gate_weight': -1.0"),
-  ],
-)
-def test_wrong_numbers_are_refused(method, kwargs, message):
-  with pytest.raises(ValueError, match=message):
-    begun((method, kwargs))
-
-
 def test_no_feed_forward_activation_is_refused():
   with pytest.raises(ValueError, match='ffn_act'):
     begun(('deft', {}), ffn='')

@@ -159,9 +159,7 @@ def test_a_run_without_ranks_says_so(run):
     session.truncated(parts, run.host.state, 1)
 
 
-def test_unknown_mode_and_too_large_a_rank(run):
-  with pytest.raises(ValueError, match="mode='both': expected one of"):
-    method.make(None, mode='both')
+def test_too_large_a_rank(run):
   apply = run.parts.plain.replace(plugs=method.make(None, rank=99).plugs)
   with pytest.raises(ValueError, match=r'rank=99 exceeds min\(d_in, d_out\)'):
     apply.touched(build_data.example_batch(run.bundle))

@@ -140,12 +140,7 @@ def test_a_rank_for_each_matrix(plain):
 @pytest.mark.parametrize(
   'arguments, message',
   [
-    (dict(eta=1.0), r'eta=1.0: expected \[0, 1\)'),
-    (dict(eta=-0.1), r'eta=-0.1'),
-    (dict(init='svd'), "init='svd': expected one of"),
-    (dict(schedule='paper'), "schedule='paper'"),
-    (dict(rank=0), "1 or more, found {'rank': 0}"),
-    (dict(ranks={}), '1 or more, found {}'),
+    (dict(ranks={}), 'expected a rank for each layer'),
     (dict(eta=0.0, init='released'), 'S has no gradient'),
   ],
 )

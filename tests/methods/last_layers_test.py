@@ -39,9 +39,6 @@ def test_minus_one_is_everything():
   assert learning(-1) == set(LEAVES)
 
 
-@pytest.mark.parametrize('count', [-2, 4])
-def test_a_count_beyond_the_model_is_refused(count):
-  with pytest.raises(
-    ValueError, match=f'count={count}: the model has 3 layers'
-  ):
-    last_layers.make(context(), count=count)
+def test_a_count_beyond_the_model_is_refused():
+  with pytest.raises(ValueError, match='count=4: the model has 3 layers'):
+    last_layers.make(context(), count=4)

@@ -40,21 +40,9 @@ def test_another_stack_is_refused():
 @pytest.mark.parametrize(
   'arguments,message',
   [
-    (dict(size=0), 'adapter size=0: expected 1 or more'),
-    (dict(measure_every=-1), 'measure_every=-1: expected 0 or more'),
-  ],
-)
-def test_arguments_out_of_range(arguments, message):
-  with pytest.raises(ValueError, match=message):
-    meft.make(context(), **arguments)
-
-
-@pytest.mark.parametrize(
-  'arguments,message',
-  [
-    (dict(place='under'), "place='under'; there are"),
-    (dict(dropout=1.0), r'dropout=1.0 is not in \[0, 1\)'),
-    (dict(activation='gelo'), "'gelo' is unknown"),
+    (dict(place='under'), "place='under'; .*'alone'"),
+    (dict(dropout=1.0), r'dropout=1.0; .* in \[0, 1\)'),
+    (dict(activation='gelo'), "activation='gelo'; .*'gelu'"),
   ],
 )
 def test_adapter_arguments_out_of_range(arguments, message):

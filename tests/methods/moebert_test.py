@@ -73,7 +73,6 @@ def test_experts_start_as_pruned_dense_layers_and_train(teacher, tmp_path):
   'change, message',
   [
     (dict(importance='nowhere.npz'), 'write it with python -m launch.probe'),
-    (dict(distillation=-1.0), 'distillation=-1.0: expected 0 or more'),
     (dict(shared=7), '32 neurons, 7 of them shared, do not divide among 4'),
     (dict(size=20), 'at most 14 of the 32 neurons'),
   ],

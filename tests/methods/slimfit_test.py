@@ -151,12 +151,8 @@ def test_without_freezing_and_compression_it_is_plain_fine_tuning():
 @pytest.mark.parametrize(
   'arguments,text',
   [
-    (dict(freezing_rate=1.0), 'freezing rate 1.0'),
-    (dict(freezing_rate=-0.5), 'freezing rate -0.5'),
-    (dict(refresh=0), 'refresh=0'),
     (dict(freezing_rate=0.9, masks=5), 'it takes 7 until each of the 14'),
     (dict(compress=('gelu', 'relu')), "expected some of .*'ffn_out'"),
-    (dict(pruned_by='row'), "pruned_by='row'"),
   ],
 )
 def test_refuses(arguments, text):

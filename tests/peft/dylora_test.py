@@ -120,10 +120,10 @@ def test_ranks_are_drawn_as_asked(distribution):
 @pytest.mark.parametrize(
   'arguments, message',
   [
-    (('poisson', 1, 4, 0.5), "rank_dist='poisson'"),
-    (('uniform', 0, 4, 0.5), 'min_rank=0: expected 1 to rank=4'),
-    (('uniform', 5, 4, 0.5), 'min_rank=5'),
-    (('geometric', 1, 4, 1.0), 'geometric_p=1.0'),
+    (('poisson', 1, 4, 0.5), "distribution='poisson'"),
+    (('uniform', 0, 4, 0.5), 'low=0; expected an integer of 1'),
+    (('uniform', 5, 4, 0.5), 'min_rank=5: expected 1 to rank=4'),
+    (('geometric', 1, 4, 1.0), 'probability=1.0'),
   ],
 )
 def test_bad_distributions(arguments, message):

@@ -151,12 +151,10 @@ def test_prompt_starts_from_words(prompted):
 @pytest.mark.parametrize(
   'method,settings,message',
   [
-    (prefix_method, dict(length=0), 'prefix length=0'),
-    (prefix_method, dict(dropout=1.0), 'prefix dropout=1.0'),
-    (prefix_method, dict(hidden=-1), 'prefix hidden=-1'),
-    (prompt_method, dict(length=0), 'prompt length=0'),
+    (prefix_method, dict(length=0), 'prefix.plug: length=0'),
+    (prefix_method, dict(dropout=1.0), 'prefix.plug: dropout=1.0'),
+    (prompt_method, dict(length=0), 'prompt.inputs: length=0'),
     (prompt_method, dict(pool='mean'), "pool='mean'"),
-    (prompt_method, dict(init='zeros'), "init='zeros'"),
     (prompt_method, dict(kind='token_classification'), "give pool='cls'"),
     (
       prompt_method,

@@ -106,7 +106,7 @@ def test_constraints():
 @pytest.mark.parametrize(
   'change, message',
   [
-    (dict(dropout=1.0), r'dropout=1.0: expected \[0, 1\)'),
+    (dict(dropout=1.0), r'dropout=1.0; expected a number in \[0, 1\)'),
     (dict(constraint='max'), "constraint='max'"),
   ],
 )
@@ -114,7 +114,7 @@ def test_settings_that_are_refused(change, message):
   with pytest.raises(ValueError, match=message):
     scaling.plugs('x', SOURCES, **dict(uniform=True, dropout=0.0) | change)
   if 'dropout' in change:
-    with pytest.raises(ValueError, match='fusion ' + message):
+    with pytest.raises(ValueError, match='fusion.plug: ' + message):
       fusion.plug('x', SOURCES, dropout=1.0)
 
 
