@@ -32,7 +32,6 @@ COVERED = {
   'data/tasks/lepiszcze': ('data/readers/polish_test', _LOADED),
   'data/tasks/own_file': ('data/tasks/own_file_test', 'read by its name'),
   'data/tasks/task': ('data/tasks/by_name_test', 'a task is asked for by name'),
-  'devices/distributed': ('evaluation/evaluate_test', 'two processes score'),
   'evaluation/*': ('evaluation/evaluate_test', 'scores of a whole split'),
   'export/bundle_folder': ('export/bundle_test', 'a bundle is its folder'),
   'export/model_card': ('reporting/run_record_test', 'a card is of a run'),

@@ -2,11 +2,10 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-
-KINDS = ('off', 'auto', 'tpu', 'slurm', 'address')
 
 
 def initialize(
@@ -15,7 +14,7 @@ def initialize(
   num_processes: int | None = None,
   process_id: int | None = None,
 ) -> None:
-  """Joins this process to the others.
+  """Joins this process to the others; each takes the GPUs that are its own.
 
   Args:
     kind: 'off' for one process; 'auto' where the cluster tells each process
@@ -25,7 +24,8 @@ def initialize(
     num_processes, process_id: how many, and which this is.
 
   Raises:
-    ValueError: arguments that don't go with `kind`.
+    ValueError: arguments that don't go with `kind`, no such cluster, or GPUs
+      that can't be shared out; see `local_devices`.
   """
   given = {
     'coordinator': coordinator,
@@ -39,16 +39,115 @@ def initialize(
     raise ValueError(
       f'{sorted(given.keys() - set(missing))} need --distributed=address'
     )
-  if kind in ('auto', 'tpu'):
-    jax.distributed.initialize()
-    if kind == 'tpu' and jax.devices()[0].platform != 'tpu':
-      raise ValueError(
-        f'--distributed=tpu, but the devices are {jax.devices()[0].platform}'
-      )
-  elif kind == 'slurm':
-    jax.distributed.initialize(cluster_detection_method='slurm')
-  elif kind == 'address':
-    jax.distributed.initialize(coordinator, num_processes, process_id)
+  if kind == 'off':
+    return
+  if kind == 'slurm' and not _in_slurm_step(os.environ):
+    raise ValueError(
+      '--distributed=slurm: expected the variables of a SLURM step, found no '
+      'SLURM_STEP_NODELIST; start the command with srun'
+    )
+  try:
+    jax.distributed.initialize(
+      coordinator,
+      num_processes,
+      process_id,
+      local_devices(os.environ),
+      cluster_detection_method='slurm' if kind == 'slurm' else None,
+    )
+  except ValueError as error:
+    # What JAX says of a machine that is in no cluster it knows.
+    if 'should be defined' not in str(error):
+      raise
+    raise ValueError(
+      f'--distributed={kind}: this machine is in no cluster that tells a '
+      'process its place (TPU pod, SLURM step, Kubernetes job); use '
+      '--distributed=address'
+    ) from error
+  if kind == 'tpu' and jax.devices()[0].platform != 'tpu':
+    raise ValueError(
+      f'--distributed=tpu, but the devices are {jax.devices()[0].platform}'
+    )
+
+
+def local_devices(environ: Mapping[str, str]) -> list[int] | None:
+  """Returns which of the GPUs that this process sees it is to use.
+
+  Left to itself, JAX takes one GPU a process under SLURM and Open MPI, the one
+  of the process's number on its node: a single process on a node of 8 uses one
+  of them (https://github.com/jax-ml/jax/issues/16788), and where SLURM already
+  gave each process its own, the number points past them
+  (https://github.com/jax-ml/jax/issues/23452).
+
+  Args:
+    environ: variables of the process. `JAX_LOCAL_DEVICE_IDS` there decides by
+      itself.
+
+  Returns:
+    Positions among the visible GPUs; [] for all of them, None where JAX's own
+    variable decides.
+
+  Raises:
+    ValueError: the processes of this node can't share its GPUs evenly, or one
+      process sees several MIG devices.
+  """
+  if environ.get('JAX_LOCAL_DEVICE_IDS'):
+    return None
+  names = _visible_gpus(environ)
+  count, rank = _processes_on_node(environ)
+  if names and len(names) > 1 and names[0].startswith('MIG-'):
+    # CUDA enumerates the first and hides the others, MIG User Guide:
+    # https://docs.nvidia.com/datacenter/tesla/mig-user-guide/
+    raise ValueError(
+      f'found {len(names)} MIG devices, of which a process can use one; start '
+      'a process for each (with SLURM: --gpus-per-task=1)'
+    )
+  if count == 1:
+    return []
+  if names is None:  # nothing says how many there are: one each, as JAX does
+    return [rank]
+  seen, total = len(names), int(environ.get('SLURM_GPUS_ON_NODE', 0))
+  if seen * count == total or seen == 0 or (seen == 1 and not total):
+    return []  # the launcher gave each process its own
+  if seen % count or total not in (0, seen):
+    raise ValueError(
+      f'{count} processes on this node see {seen} GPUs each, of '
+      f'{total or seen}: expected that each sees its own (with SLURM: '
+      '--gpus-per-task) or all of a number that they can share evenly'
+    )
+  share = seen // count
+  return list(range(rank * share, (rank + 1) * share))
+
+
+def _visible_gpus(environ) -> list[str] | None:
+  """Names or numbers of the GPUs a process sees; None where nothing says."""
+  for variable in ('CUDA_VISIBLE_DEVICES', 'ROCR_VISIBLE_DEVICES'):
+    if variable in environ:
+      names = environ[variable].split(',')
+      return [name for name in names if name not in ('', '-1', 'NoDevFiles')]
+  return None
+
+
+def _in_slurm_step(environ) -> bool:
+  """Whether srun started this process (a batch script is not in a step)."""
+  return 'SLURM_STEP_NODELIST' in environ and 'SLURM_LOCALID' in environ
+
+
+def _processes_on_node(environ) -> tuple[int, int]:
+  """(number of this job's processes on this node, which of them this is)."""
+  if 'OMPI_COMM_WORLD_LOCAL_SIZE' in environ:
+    rank = int(environ['OMPI_COMM_WORLD_LOCAL_RANK'])
+    return int(environ['OMPI_COMM_WORLD_LOCAL_SIZE']), rank
+  if not _in_slurm_step(environ):
+    return 1, 0
+  rank = int(environ['SLURM_LOCALID'])
+  if 'SLURM_STEP_TASKS_PER_NODE' not in environ:
+    nodes = int(environ.get('SLURM_STEP_NUM_NODES', 1))
+    return int(environ['SLURM_NTASKS']) // nodes, rank
+  counts: list[int] = []
+  for part in environ['SLURM_STEP_TASKS_PER_NODE'].split(','):  # '2(x3),1'
+    count, _, times = part.partition('(x')
+    counts += [int(count)] * int(times.rstrip(')') or 1)
+  return counts[int(environ.get('SLURM_NODEID', 0))], rank
 
 
 def compilation_cache(folder: str) -> None:
