@@ -24,7 +24,8 @@ Its space is --random, or else SPACE or space(argument) of the config file.
 Trials run one after another; a search that was stopped goes on by typing the
 command again.
 
-Exits 1 if a cell failed; the others are run all the same.
+Exits 1 if a cell failed; the others are run all the same. Exits 143 if it was
+stopped, as launch.train does.
 """
 
 import pathlib
@@ -107,10 +108,15 @@ def main(argv: list[str]) -> int:
   print(f'{len(chosen)} cells, {len(chosen) - len(todo)} finished before')
   codes = runner.run_all(todo, FLAGS.jobs)
   failed = {index for index, code in codes.items() if code != 0}
+  if runner.stopped:
+    failed = set()
   if FLAGS.cell is None:
     print(runner_lib.report(cells, workdir, failed))
   else:  # the array's other cells run now, so this is no table of all
     print(tables.table([sweep.read_cell(chosen[0], workdir)]))
+  if runner.stopped:
+    print('stopped; start the same command again to go on')
+    return command.INTERRUPTED
   if failed:
     print(f'{len(failed)} of {len(chosen)} cells not done: {sorted(failed)}')
   return 1 if failed else 0

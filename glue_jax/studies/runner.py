@@ -11,7 +11,12 @@ from glue_jax.studies import sweep
 
 
 class Runner:
-  """Runs cells as processes, and passes SIGTERM on so that they save."""
+  """Runs cells as processes, and passes SIGTERM on so that they save.
+
+  Attributes:
+    workdir, command: see `__init__`.
+    stopped: whether `stop` was called.
+  """
 
   def __init__(
     self,
@@ -23,12 +28,12 @@ class Runner:
     self.command = command
     self._running = set()
     self._lock = threading.Lock()
-    self._stopped = False
+    self.stopped = False
 
   def stop(self, *_) -> None:
     """Ends what is running and starts nothing more; a signal handler."""
     with self._lock:
-      self._stopped = True
+      self.stopped = True
       for process in self._running:
         process.terminate()
 
@@ -62,7 +67,7 @@ class Runner:
     log = self.workdir / f'{cell.name}.log'
     with log.open('a') as file:
       with self._lock:
-        if self._stopped:
+        if self.stopped:
           return None
         process = subprocess.Popen(
           self.command(cell), stdout=file, stderr=subprocess.STDOUT
@@ -72,9 +77,11 @@ class Runner:
       code = self._wait(process, enough)
       with self._lock:
         self._running.discard(process)
-        if self._stopped and enough:
+        if self.stopped and enough:
           return None
-    if code:
+    if self.stopped and code:
+      print(f'cell {cell.index} stopped', flush=True)
+    elif code:
       tail = log.read_text(errors='replace').splitlines()[-5:]
       print(f'cell {cell.index} FAILED with exit code {code}, see {log}:')
       print('\n'.join(f'  {line}' for line in tail), flush=True)
