@@ -181,6 +181,8 @@ class Facts:
     axis, cell: axis of configs/suites/matrix.py ('tune', 'regularizer'; '' =
       none), and the arguments there.
     refuses: {words of the error, a pattern: parts that it doesn't go with}.
+    arms: {name: further arguments}: forms of the method that the laws hold for
+      too; with `identity` they start as the plain model but for rounding.
     peft_type: its name in folders of `peft`; see `export/peft_forms/<name>.py`.
   """
 
@@ -192,6 +194,7 @@ class Facts:
   axis: str = ''
   cell: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   refuses: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+  arms: Mapping[str, Mapping] = dataclasses.field(default_factory=dict)
   peft_type: str = ''
 
 

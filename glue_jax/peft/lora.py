@@ -8,7 +8,8 @@ On an embedding table (V, E), as in libraries: a lookup gives W[i] + s A[i] B
 with A (V, r) = 0 and B (r, E) from N(0, 1).
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +19,13 @@ from glue_jax import tree
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.plugs import Plug, Site
 from glue_jax.ranges import Count, Positive, Rate, checked
+
+# Every linear layer but those of the head, as in peft.
+ALL_LINEAR = 'all-linear'
+
+# One number for all layers, or what gives it for the path of a layer.
+Rank = Count | Callable[[str], int]
+Factor = float | Callable[[str], float]
 
 
 @checked
@@ -30,13 +38,70 @@ def scale(rank: Count, alpha: Positive, rank_stabilised: bool) -> float:
   return alpha / (rank**0.5 if rank_stabilised else rank)
 
 
-def sites(targets: Sequence[str]) -> str:
-  """Returns the pattern of the named linear layers inside every block."""
-  return rf'encoder/layer_\d+/.*({"|".join(targets)})'
+def at(value: Any, path: str) -> Any:
+  """Returns the number of one layer, of a `Rank` or a `Factor`."""
+  return value(path) if callable(value) else value
+
+
+def names_layer(pattern: str, path: str) -> bool:
+  """Says whether a pattern matches a layer's path, or the end of it."""
+  return re.fullmatch(f'(.*/)?({pattern})', path) is not None
+
+
+def by_layer(
+  default: Any, patterns: Mapping[str, Any] | None
+) -> Callable[[str], Any]:
+  """Returns path of a layer -> its number: of the first pattern that names it.
+
+  Args:
+    default: of layers that none names.
+    patterns: {pattern, see `names_layer`: number}.
+  """
+
+  def number(path):
+    for pattern, value in (patterns or {}).items():
+      if names_layer(pattern, path):
+        return value
+    return default
+
+  return number
+
+
+def sites(targets: Sequence[str], layers: Sequence[int] | None = None) -> str:
+  """Returns the pattern of the paths of linear layers.
+
+  Args:
+    targets: names of linear layers inside a block, or whole paths.
+    layers: the blocks, counted from 0; None = all, and layers outside blocks.
+  """
+  names = '|'.join(targets)
+  block = r'\d+' if layers is None else f'({"|".join(map(str, layers))})'
+  inside = rf'encoder/layer_{block}/.*({names})'
+  return inside if layers is not None else f'{inside}|{names}'
+
+
+def all_linear(
+  shapes: Mapping[str, Any], layers: Sequence[int] | None = None
+) -> list[str]:
+  """Returns the targets that `ALL_LINEAR` stands for.
+
+  Args:
+    shapes: {parameter name: its shape and type}, from `models.model.shapes`.
+    layers: as in `sites`.
+  """
+  targets = set()
+  for name, leaf in shapes.items():
+    path, _, last = name.rpartition('/')
+    if last != 'kernel' or len(leaf.shape) != 2 or path.startswith('head/'):
+      continue
+    block = re.fullmatch(r'encoder/layer_(\d+)/(.*)', path)
+    if layers is None or (block and int(block[1]) in layers):
+      targets.add(block[2] if block else path)
+  return sorted(targets)
 
 
 @checked
-def plug(pattern: str, rank: Count, factor: float, dropout: Rate = 0.0) -> Plug:
+def plug(pattern: str, rank: Rank, factor: Factor, dropout: Rate = 0.0) -> Plug:
   """Adds leaves lora_a (in, r), lora_b (r, out) to every matching linear layer.
 
   Args:
@@ -52,26 +117,45 @@ def plug(pattern: str, rank: Count, factor: float, dropout: Rate = 0.0) -> Plug:
 
   def call(site: Site, next_fn, x):
     y = next_fn(x)
-    if rank > min(x.shape[-1], y.shape[-1]):
-      raise ValueError(
-        f'lora rank={rank} exceeds min(d_in, d_out)='
-        f'{min(x.shape[-1], y.shape[-1])} at {site.path}; lower the rank'
-      )
-    a = site.param('lora_a', initial_a, (x.shape[-1], rank))
-    b = site.param('lora_b', jax.nn.initializers.zeros, (rank, y.shape[-1]))
+    a, b = factors(site, x.shape[-1], y.shape[-1], rank)
     if dropout and site.train:
       x = drop(x, site.rng(), dropout)
     # On the activation path: forming W + A B would cost twice the work.
-    return y + factor * ((x @ a.astype(x.dtype)) @ b.astype(x.dtype))
+    low = (x @ a.astype(x.dtype)) @ b.astype(x.dtype)
+    return y + at(factor, site.path) * low
 
   return Plug(pattern, call)
 
 
+def factors(
+  site: Site, d_in: int, d_out: int, rank: Rank
+) -> tuple[jax.Array, jax.Array]:
+  """Returns a layer's leaves A (in, r) and B (r, out).
+
+  Raises:
+    ValueError: the rank exceeds a side of the layer.
+  """
+  size = at(rank, site.path)
+  if size > min(d_in, d_out):
+    raise ValueError(
+      f'lora rank={size} exceeds min(d_in, d_out)={min(d_in, d_out)} at '
+      f'{site.path}; lower the rank'
+    )
+  a = site.param('lora_a', initial_a, (d_in, size))
+  b = site.param('lora_b', jax.nn.initializers.zeros, (size, d_out))
+  return a, b
+
+
 def plugs(
-  targets: Sequence[str], rank: int, factor: float, dropout: float = 0.0
+  targets: Sequence[str],
+  rank: Rank,
+  factor: Factor,
+  dropout: float = 0.0,
+  layers: Sequence[int] | None = None,
 ) -> tuple[Plug, ...]:
   """Returns a `plug` for each target, so that none may match nothing."""
-  return tuple(plug(sites((t,)), rank, factor, dropout) for t in targets)
+  patterns = (sites((target,), layers) for target in targets)
+  return tuple(plug(pattern, rank, factor, dropout) for pattern in patterns)
 
 
 def table_site(table: str) -> str:
@@ -79,7 +163,7 @@ def table_site(table: str) -> str:
   return f'encoder/embeddings/{table}'
 
 
-def table_plug(table: str, rank: int, factor: float) -> Plug:
+def table_plug(table: str, rank: Rank, factor: Factor) -> Plug:
   """Adds leaves lora_a (V, r), lora_b (r, E) to an embedding table.
 
   Args:
@@ -93,28 +177,28 @@ def table_plug(table: str, rank: int, factor: float) -> Plug:
 
   def call(site: Site, next_fn, ids):
     y = next_fn(ids)
-    shape = site.module.rows, y.shape[-1]
-    if rank > min(shape):
+    shape, size = (site.module.rows, y.shape[-1]), at(rank, site.path)
+    if size > min(shape):
       raise ValueError(
-        f'lora rank={rank} exceeds min(rows, width)={min(shape)} at '
+        f'lora rank={size} exceeds min(rows, width)={min(shape)} at '
         f'{site.path}; lower the rank'
       )
-    a = site.param('lora_a', jax.nn.initializers.zeros, (shape[0], rank))
-    b = site.param('lora_b', jax.nn.initializers.normal(1), (rank, shape[1]))
+    a = site.param('lora_a', jax.nn.initializers.zeros, (shape[0], size))
+    b = site.param('lora_b', jax.nn.initializers.normal(1), (size, shape[1]))
     low = jnp.take(a, ids, axis=0, mode='fill')
-    return y + factor * (low @ b).astype(y.dtype)
+    return y + at(factor, site.path) * (low @ b).astype(y.dtype)
 
   return Plug(table_site(table), call)
 
 
-def merge(params: tree.Tree, factor: float) -> tree.Tree:
+def merge(params: tree.Tree, factor: Factor) -> tree.Tree:
   """Folds every A, B into its matrix: W + s A B; the leaves are dropped."""
   flat = tree.flatten(params)
   merged = {n: x for n, x in flat.items() if not n.endswith(_LEAVES)}
   for name in flat:
     if name.endswith('/lora_a'):
       site = name.removesuffix('/lora_a')
-      delta = factor * (flat[name] @ flat[f'{site}/lora_b'])
+      delta = at(factor, site) * (flat[name] @ flat[f'{site}/lora_b'])
       weight = f'{site}/kernel'
       if weight not in merged:
         weight = f'{site}/embedding'

@@ -157,3 +157,68 @@ def test_the_word_table_of_a_tied_decoder_is_refused(plain):
   ctx = types.SimpleNamespace(model=model)
   with pytest.raises(ValueError, match="'word' is the decoder"):
     method.make(ctx, tables=['word'])
+
+
+def factors(plain, arrays, **settings):
+  """{path: rank} of the layers with factors, and the Method."""
+  model = plain[0].model
+  made = method.make(types.SimpleNamespace(model=model), **settings)
+
+  def started(params):
+    return add_leaves(
+      jax.random.key(0), params, plain[0], [made], batch(arrays)
+    )[0]
+
+  flat = tree.flatten(jax.eval_shape(started, plain[1]))
+  ranks = {
+    name.removesuffix('/lora_a'): leaf.shape[1]
+    for name, leaf in flat.items()
+    if name.endswith('/lora_a')
+  }
+  return ranks, made
+
+
+def test_all_linear_is_every_linear_layer_but_the_heads(plain, arrays):
+  linear = {
+    name.removesuffix('/kernel')
+    for name, leaf in tree.flatten(plain[1]).items()
+    if name.endswith('/kernel') and not name.startswith('head/')
+  }
+  ranks, _ = factors(plain, arrays, targets='all-linear', rank=1)
+  assert set(ranks) == linear and 'pooler/dense' in linear
+  ranks, _ = factors(plain, arrays, targets='all-linear', rank=1, layers=[0])
+  assert set(ranks) == {n for n in linear if n.startswith('encoder/layer_0/')}
+
+
+def test_ranks_and_scales_by_layer(plain, arrays):
+  site = 'encoder/layer_0/mixer/query'
+  targets = ['query', 'value', 'pooler/dense']
+  patterns = dict(
+    rank_pattern={'query': 3}, alpha_pattern={r'layer_0/.*query': 6.0}
+  )
+  ranks, made = factors(plain, arrays, targets=targets, rank=2, **patterns)
+  values = {path for path in ranks if path.endswith('/value')}
+  assert ranks == {site: 3, 'pooler/dense': 2} | dict.fromkeys(values, 2)
+  params = {'pooler/dense': (2, 4.0), site: (3, 2.0)}  # alpha / r
+  for path, (rank, scale) in params.items():
+    leaves = {
+      f'{path}/kernel': jnp.zeros((2, 2)),
+      f'{path}/lora_a': jnp.ones((2, rank)),
+      f'{path}/lora_b': jnp.ones((rank, 2)),
+    }
+    merged = tree.flatten(made.export(tree.unflatten(leaves)))
+    np.testing.assert_allclose(merged[f'{path}/kernel'], scale * rank)
+
+
+@pytest.mark.parametrize(
+  'settings,message',
+  [
+    (dict(layers=[7]), r'layers=\[7\]: expected some of the blocks 0 to 0'),
+    (dict(rank_pattern={'key': 2}), "rank_pattern: 'key' names none of the"),
+    (dict(alpha_pattern={'x': 2.0}), "alpha_pattern: 'x' names none of the"),
+    (dict(dora=True, tables=['word']), 'leave out one of dora=True and'),
+  ],
+)
+def test_what_names_no_layer_is_refused(plain, arrays, settings, message):
+  with pytest.raises(ValueError, match=message):
+    factors(plain, arrays, rank=2, **settings)
