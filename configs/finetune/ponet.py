@@ -6,9 +6,10 @@ The argument is imdb, and the longest sequence after a comma: imdb,4096 is what
 imdb is, imdb,small,2048 what imdb,small is. IMDB has train.jsonl.gz and
 test_10k.jsonl.gz with the columns text and label (1 = positive).
 
-imdb: a PoNet (GLUE_JAX_WEIGHTS, with its tokenizer) whose position table is
-that long, as published: sentences as segments, batch 32, learning rate {3e-5,
-5e-5}, 10 epochs.
+imdb: a PoNet (GLUE_JAX_WEIGHTS, with its tokenizer) that was pre-trained at
+length 512; its position table is repeated up to the longest sequence. As
+published: sentences as segments, batch 32, learning rate {3e-5, 5e-5}, 10
+epochs. configs/pretrain/ponet.py:imdb is both stages.
 imdb,small: from scratch; two blocks of width 128, an own vocabulary of 8,000,
 8,000 reviews to learn from, no pre-training.
 Hardware: one accelerator; small: 2 CPU cores.
@@ -25,6 +26,7 @@ import ml_collections
 from configs import argument
 
 LENGTHS = (256, 512, 1024, 2048, 4096)
+PRETRAINED = 512
 FORMS = dict.fromkeys(
   ('', *map(str, LENGTHS), 'small', *(f'small,{n}' for n in LENGTHS)),
   ('imdb',),
@@ -62,7 +64,10 @@ def published(longest: int) -> ml_collections.ConfigDict:
         batch_size=32,
         eval_batch_size=32,
       ),
-      model=dict(weights=weights),
+      model=dict(
+        weights=weights,
+        grow_positions=longest if longest > PRETRAINED else None,
+      ),
       optimizer=dict(lr=5e-5, warmup=0.1, weight_decay=0.01, clip_norm=1.0),
       train=dict(epochs=10),
       seeds=(0,),

@@ -211,8 +211,13 @@ def _backbone(weights, module, config) -> dict[str, Any]:
 
 def _weights_digest(weights, module, config) -> str:
   """The hash of the encoder's leaves in a source, whatever its form."""
-  cast = config.model.get('cast', False)
-  params = source_lib.read_params(weights, module, new_head=True, cast=cast)
+  params = source_lib.read_params(
+    weights,
+    module,
+    new_head=True,
+    cast=config.model.get('cast', False),
+    grow_positions=config.model.get('grow_positions'),
+  )
   flat = tree.flatten(params)
   return digest({n: x for n, x in flat.items() if n.startswith('encoder/')})
 

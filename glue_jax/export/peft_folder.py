@@ -63,6 +63,12 @@ def write(folder: str | os.PathLike, bundle: Bundle) -> None:
   Raises:
     ValueError: a method, or a setting of it, that the form can't express.
   """
+  grown = bundle.record['config']['model'].get('grow_positions')
+  if grown:
+    raise ValueError(
+      f'the form of peft has no place for model.grow_positions={grown}, '
+      'without which the adapter is for another model; export the model whole'
+    )
   module = bundle.module()
   method, given = _method(bundle)
   form = _form(method)

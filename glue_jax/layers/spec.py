@@ -127,7 +127,8 @@ class EncoderConfig:
     if self.max_positions and lengths[-1] > limit:
       raise ValueError(
         f'batches of length {lengths[-1]} exceed the {limit} positions of the '
-        'model; lower data.max_length'
+        'model; lower data.max_length, or grow the table of its weights '
+        f'(model.grow_positions={lengths[-1]})'
       )
     if self.fixed_length and len(lengths) > 1:
       raise ValueError(

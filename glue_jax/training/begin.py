@@ -185,7 +185,8 @@ def build(
   bundle = build_data.make_data(sections, mesh, seed, **data)
   with sharding.enter(mesh):
     network = sections.model
-    sizes = source.read_sizes(network.weights) if network.weights else {}
+    grow = network.grow_positions
+    sizes = source.read_sizes(network.weights, grow) if network.weights else {}
     plain = Apply(build_model.make_model(network, sizes, bundle))
     plain.model.config.check_lengths(bundle.buckets)
     build_data.check_ids(bundle, plain.model.config)
@@ -212,6 +213,7 @@ def build(
         plain.model,
         new_head=any(p.startswith('head/') for p in network.fresh),
         cast=network.cast,
+        grow_positions=grow,
       )
     params = build_params.initial_params(network, saved, plain, rng, batch)
     names = frozenset(tree.flatten(params))

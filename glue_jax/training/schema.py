@@ -121,16 +121,37 @@ def _network(section: Mapping[str, Any]) -> Network:
   sizes = {k: v for k, v in section.items() if v is not None}
   weights = sizes.pop('weights', None) or None
   fresh, cast = sizes.pop('fresh', ()), sizes.pop('cast', False)
+  grow = sizes.pop('grow_positions', None)
   fields = {field.name for field in dataclasses.fields(encoder.EncoderConfig)}
   unknown = sizes.keys() - fields - {'name', 'preset'}
   if unknown:
     raise ValueError(
       f'config.model: nothing reads {sorted(unknown)}; known keys are name, '
-      f'preset, weights, fresh, cast, {", ".join(sorted(fields))}'
+      f'preset, weights, fresh, cast, grow_positions, '
+      f'{", ".join(sorted(fields))}'
     )
+  _check_growth(grow, weights, sizes)
   if weights is None and 'name' not in sizes:
     raise ValueError('config.model: give `name` and `preset`, or `weights`')
   if 'name' in sizes:
     config_lib.module('models', sizes['name'], 'model.name')
     config_lib.bind(models.build, sizes, 'model')
-  return Network(weights, tuple(fresh), cast, sizes)
+  return Network(weights, tuple(fresh), cast, grow, sizes)
+
+
+def _check_growth(grow, weights, sizes):
+  """Refuses `model.grow_positions` where there is no table to grow."""
+  if grow is None:
+    return
+  where = f'config.model.grow_positions={grow!r}'
+  if isinstance(grow, bool) or not isinstance(grow, int) or grow < 1:
+    raise ValueError(f'{where}: expected a number of positions, at least 1')
+  if weights is None:
+    raise ValueError(
+      f'{where} grows the table of model.weights, and there are none; give '
+      'model.max_positions'
+    )
+  if 'max_positions' in sizes:
+    raise ValueError(
+      f'{where} and model.max_positions={sizes["max_positions"]}: give one'
+    )

@@ -72,6 +72,8 @@ class Network:
       parameters from the seed.
     fresh: patterns of leaves that start from the seed all the same.
     cast: take weights of another precision; see `huggingface.load_hf`.
+    grow_positions: positions that the weights' table is grown to, for longer
+      inputs than they were trained on; see weights/positions.py.
     sizes: arguments of `model.build`: name, preset, fields of the encoder's
       config.
   """
@@ -79,6 +81,7 @@ class Network:
   weights: str | None
   fresh: tuple[str, ...]
   cast: bool
+  grow_positions: int | None
   sizes: Mapping[str, Any]
 
 

@@ -151,12 +151,21 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 def unused(
   source: Path, tensors: Mapping[str, np.ndarray], model: Any
 ) -> dict[str, np.ndarray]:
-  """Returns the source folder's tensors that the model doesn't write."""
+  """Returns the source folder's tensors that the model doesn't write.
+
+  Buffers of a position table that has grown since are none of its tensors.
+  """
   with contextlib.ExitStack() as files:
     stored = open_tensors(source, files, model)
     copies = names.originals(model)
+    stale = {
+      name
+      for name, tensor in stored.items()
+      if name.endswith(names.BUFFERS)
+      and tensor.shape[-1] != model.config.max_positions
+    }
     return {
       name: tensor.read()
       for name, tensor in stored.items()
-      if name not in tensors and name not in copies
+      if name not in {*tensors, *copies, *stale}
     }

@@ -1,32 +1,44 @@
 """A folder as the source of a model: its sizes, its tree, its run."""
 
+import dataclasses
 import inspect
 from typing import Any
 
 from glue_jax import config as config_lib
 from glue_jax import method, tree
 from glue_jax.plugs import Apply
-from glue_jax.weights import huggingface, run_folder, saved_model
+from glue_jax.weights import huggingface, positions, run_folder, saved_model
 
 
-def read_sizes(source: str) -> dict[str, Any]:
+def read_sizes(
+  source: str, grow_positions: int | None = None
+) -> dict[str, Any]:
   """Returns the arguments of `model.build` that fix the encoder's sizes.
 
   Args:
     source: a saved model, a workdir that has one, or a Hugging Face folder.
+    grow_positions: positions to grow its table to, see weights/positions.py.
 
   Raises:
-    FileNotFoundError, ValueError: it is none of these, or several.
+    FileNotFoundError, ValueError: it is none of these, or several; or its table
+      can't be grown to that.
   """
   record = saved_model.read_record(source)
   if record:
-    return {'name': record['family'], 'config': record['config']}
-  family, config, _ = huggingface.read_hf_config(source)
+    family, config = record['family'], record['config']
+  else:
+    family, config, _ = huggingface.read_hf_config(source)
+  if grow_positions:
+    config = positions.grown_config(config, grow_positions)
   return {'name': family, 'config': config}
 
 
 def read_params(
-  source: str, module: Any, new_head: bool, cast: bool
+  source: str,
+  module: Any,
+  new_head: bool,
+  cast: bool,
+  grow_positions: int | None = None,
 ) -> tree.Tree:
   """Returns the tree of a source, see `read_sizes`.
 
@@ -34,7 +46,13 @@ def read_params(
     source: whose sizes are those of `module`.
     module: the `Model` that the tree is for.
     new_head, cast: see `huggingface.load_hf`.
+    grow_positions: as `read_sizes` was given.
   """
+  if grow_positions:
+    rows = read_sizes(source)['config'].max_positions
+    config = dataclasses.replace(module.config, max_positions=rows)
+    params = read_params(source, module.clone(config=config), new_head, cast)
+    return positions.grow(params, module.config)
   if saved_model.read_record(source):
     return saved_model.load(source)[1]
   return huggingface.load_hf(source, module, new_head, cast)[0]
