@@ -139,6 +139,18 @@ def module(package: str, name: str, where: str) -> ModuleType:
   return importlib.import_module(f'glue_jax.{package}.{name}')
 
 
+def settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns all settings of a method: those given, the defaults of the others.
+
+  Raises:
+    ValueError: there is no such method.
+  """
+  make = module('methods', method, f'methods.{method}').make
+  known = inspect.signature(make).parameters.values()
+  defaults = {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
+  return defaults | dict(given)
+
+
 def files(package: str) -> list[str]:
   """Returns the names of the files in `glue_jax.<package>`, sorted."""
   parent = importlib.import_module(f'glue_jax.{package}')

@@ -183,7 +183,8 @@ class Facts:
     refuses: {words of the error, a pattern: parts that it doesn't go with}.
     arms: {name: further arguments}: forms of the method that the laws hold for
       too; with `identity` they start as the plain model but for rounding.
-    peft_type: its name in folders of `peft`; see `export/peft_forms/<name>.py`.
+    peft_type: its name in folders of `peft`, whose form is
+      `weights/peft_forms/<name>.py`.
   """
 
   small: Mapping[str, Any]

@@ -75,7 +75,7 @@ def write() -> str:
 
 def show() -> str:
   """Returns what a bundle's record says, without its list of leaves."""
-  from glue_jax.export import bundle_folder
+  from glue_jax.weights import bundle_folder
 
   bundle = bundle_folder.read(FLAGS.bundle)
   record = {k: v for k, v in bundle.record.items() if k != 'leaves'}
@@ -87,8 +87,8 @@ def evaluate() -> str:
   """Scores a bundle; returns the table."""
   from glue_jax.data.tasks import by_name
   from glue_jax.evaluation import evaluate
-  from glue_jax.export import bundle_folder
   from glue_jax.reporting import tables
+  from glue_jax.weights import bundle_folder
 
   section = bundle_folder.read(FLAGS.bundle).record['config']['task']
   task = by_name.make(**section)
@@ -120,7 +120,8 @@ def predict() -> str:
 
 def to_peft() -> str:
   """Writes a bundle as a folder of peft; returns what was done."""
-  from glue_jax.export import bundle_folder, peft_folder
+  from glue_jax.export import peft_folder
+  from glue_jax.weights import bundle_folder
 
   peft_folder.write(FLAGS.out, bundle_folder.read(FLAGS.bundle))
   return f'{FLAGS.bundle} written to {FLAGS.out}'

@@ -33,9 +33,7 @@ COVERED = {
   'data/tasks/own_file': ('data/tasks/own_file_test', 'read by its name'),
   'data/tasks/task': ('data/tasks/by_name_test', 'a task is asked for by name'),
   'evaluation/*': ('evaluation/evaluate_test', 'scores of a whole split'),
-  'export/bundle_folder': ('export/bundle_test', 'a bundle is its folder'),
   'export/model_card': ('reporting/run_record_test', 'a card is of a run'),
-  'export/peft_forms/*': ('export/peft_folder_test', "held to peft's loading"),
   'export/stablehlo': ('export/huggingface_test', 'both forms of one run'),
   'inference/open_run': ('inference/predict_test', 'predicting opens a run'),
   'inference/run': ('inference/predict_test', 'predicting opens a run'),
@@ -108,6 +106,8 @@ COVERED = {
   'training/checkpoint': ('reliability_test', 'a run is killed and goes on'),
   'training/monitor': ('reliability_test', 'a run is killed and goes on'),
   'training/*': ('training/train_test', 'parts of the loop, seen in a run'),
+  'weights/bundle_folder': ('export/bundle_test', 'a bundle is its folder'),
+  'weights/peft_forms/*': ('weights/peft_folder_test', "held to peft's logits"),
   'weights/huggingface_tensors': (
     'weights/huggingface_test',
     'a folder is its tensors',

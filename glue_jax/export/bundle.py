@@ -21,14 +21,13 @@ import optax
 from glue_jax import config as config_lib
 from glue_jax import tree
 from glue_jax.devices import sharding
-from glue_jax.export import bundle_folder
-from glue_jax.export.bundle_folder import EXTRA, Bundle, digest, same
 from glue_jax.inference.run import Run
 from glue_jax.method import Host
 from glue_jax.training import begin, schema, session
 from glue_jax.training.parts import Parts
-from glue_jax.weights import huggingface
+from glue_jax.weights import bundle_folder, huggingface
 from glue_jax.weights import source as source_lib
+from glue_jax.weights.bundle_folder import EXTRA, Bundle, digest, same
 
 # Sections of a run's config that a prediction needs.
 _SECTIONS = ('task', 'data', 'model', 'objective', 'methods')

@@ -16,13 +16,6 @@ from glue_jax.method import Context, Facts, Method, train_only
 from glue_jax.peft import ia3
 from glue_jax.ranges import OneOf
 
-_LAYER = r'encoder/layer_\d+'
-# Which layers' inputs are scaled.
-FORMS = {
-  'paper': rf'{_LAYER}/ffn/ffn_out',
-  'library': rf'{_LAYER}/(mixer/attn_out|ffn/ffn_out)',
-}
-
 FACTS = Facts(
   small={},
   identity=True,
@@ -43,7 +36,7 @@ FACTS = Facts(
 
 
 def make(
-  ctx: Context, *, form: Annotated[str, OneOf(FORMS)] = 'paper'
+  ctx: Context, *, form: Annotated[str, OneOf(ia3.FORMS)] = 'paper'
 ) -> Method:
   """Returns vectors on key, value and the feed-forward part of every block.
 
@@ -53,13 +46,13 @@ def make(
       input of the attention's output projection (another L D parameters).
   """
   del ctx
-  inputs = FORMS[form]
+  inputs = ia3.FORMS[form]
   return Method(
     name='ia3',
     plugs=(
       # One each, so that none may match nothing.
-      ia3.output_plug(rf'{_LAYER}/mixer/key'),
-      ia3.output_plug(rf'{_LAYER}/mixer/value'),
+      ia3.output_plug(rf'{ia3.LAYER}/mixer/key'),
+      ia3.output_plug(rf'{ia3.LAYER}/mixer/value'),
       ia3.input_plug(inputs),
     ),
     labels=train_only(f'.*/{ia3.LEAF}', 'head/.*'),

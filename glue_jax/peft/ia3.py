@@ -12,6 +12,12 @@ from glue_jax import tree
 from glue_jax.plugs import Plug, Site
 
 LEAF = 'ia3_scale'
+LAYER = r'encoder/layer_\d+'
+# Which layers' inputs are scaled.
+FORMS = {
+  'paper': rf'{LAYER}/ffn/ffn_out',
+  'library': rf'{LAYER}/(mixer/attn_out|ffn/ffn_out)',
+}
 
 
 def output_plug(pattern: str) -> Plug:

@@ -1,7 +1,6 @@
 """A folder as the source of a model: its sizes, its tree, its run."""
 
 import dataclasses
-import inspect
 from typing import Any
 
 from glue_jax import config as config_lib
@@ -75,13 +74,8 @@ def load_tuned(source: str) -> method.Tuned:
   """
   record, params = saved_model.load_whole(source)
   config = run_folder.read_config(saved_model.find(source).parent)
-  methods = {}
-  for name, given in config_lib.plain(config.methods):
-    make = config_lib.module('methods', name, f'methods.{name}').make
-    defaults = inspect.signature(make).parameters.values()
-    methods[name] = {
-      p.name: given.get(p.name, p.default)
-      for p in defaults
-      if p.kind is p.KEYWORD_ONLY
-    }
+  methods = {
+    name: config_lib.settings(name, given)
+    for name, given in config_lib.plain(config.methods)
+  }
   return method.Tuned(methods, record['config'], params)

@@ -12,11 +12,11 @@ import safetensors.numpy
 from glue_jax import config as config_lib
 from glue_jax import tree
 from glue_jax.devices import sharding
-from glue_jax.export import bundle, bundle_folder
+from glue_jax.export import bundle
 from glue_jax.inference.run import Run
 from glue_jax.method import Host
 from glue_jax.training import begin, schema, session
-from glue_jax.weights import saved_model
+from glue_jax.weights import bundle_folder, saved_model
 from tests.conftest import tiny_config
 
 METHODS = {

@@ -6,9 +6,8 @@ import json
 import pytest
 
 from glue_jax.devices import sharding
-from glue_jax.export import bundle_folder
 from glue_jax.training import begin, runs, schema
-from glue_jax.weights import saved_model
+from glue_jax.weights import bundle_folder, saved_model
 from tests.commands import run_command
 from tests.conftest import tiny_config
 

@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 
 from glue_jax import tree
-from glue_jax.export.peft_forms import prompt_table
 from glue_jax.peft import prefix
+from glue_jax.weights.peft_forms import prompt_table
 
 # Its tensor lies beside the model.
 INSIDE = False
+# {setting that is honoured: (what it may be, the library's default)}.
+KEYS = prompt_table.KEYS
+# The table is saved as it comes out of the projection.
+NEUTRAL = ('encoder_hidden_size', 'init_weights', 'prefix_projection')
 
 
 def write(
@@ -39,15 +43,19 @@ def write(
 
 
 def read(
-  body: dict[str, Any], config: Mapping[str, Any], module: Any
+  body: dict[str, Any], config: Mapping[str, Any], module: Any, bare: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
   """Returns (our leaves, our settings), their tensors taken out of `body`.
 
+  Args:
+    body, config, module, bare: see `lora.read`.
+
   Raises:
-    ValueError: no table of the shape that the model needs.
+    ValueError: another model's sizes, or no table of the shape it needs.
   """
-  length = config['num_virtual_tokens']
+  del bare
   c = module.config
+  length = prompt_table.check(config, c.hidden_size, c)
   values = prompt_table.take(body, (length, 2 * c.num_layers * c.hidden_size))
   site = 'encoder/layer_{}/mixer/core/prefix_{}'
   sites = [

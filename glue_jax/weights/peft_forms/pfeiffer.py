@@ -7,10 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from glue_jax.export.peft_forms import layers
+from glue_jax.layers.activations import Activation
+from glue_jax.weights.peft_forms import layers
 
 # Its tensors sit in the layers that they change.
 INSIDE = True
+# {setting that is honoured: (what it may be, the default)}.
+KEYS: dict[str, tuple[Any, Any]] = {'non_linearity': (Activation, 'relu')}
+NEUTRAL: tuple[str, ...] = ()
 _ADAPTER = re.compile(r'adapters\.\w+\.adapter_(down\.0|up)\.(weight|bias)')
 
 
@@ -36,13 +40,17 @@ def write(
 
 
 def read(
-  body: dict[str, Any], config: Mapping[str, Any], module: Any
+  body: dict[str, Any], config: Mapping[str, Any], module: Any, bare: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
   """Returns (our leaves, our settings), their tensors taken out of `body`.
+
+  Args:
+    body, config, module, bare: see `lora.read`.
 
   Raises:
     ValueError: adapters on some layers only, or of several sizes.
   """
+  del bare
   homes = {
     theirs.removesuffix('.dense'): site.removesuffix('/ffn/ffn_out')
     for site, theirs in layers.sites(module).items()

@@ -3,11 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from glue_jax.export.peft_forms import prompt_table
 from glue_jax.peft import prompt
+from glue_jax.weights.peft_forms import prompt_table
 
 # Its tensor lies beside the model.
 INSIDE = False
+# {setting that is honoured: (what it may be, the library's default)}.
+KEYS = prompt_table.KEYS
+# What the table was drawn from.
+NEUTRAL = (
+  'prompt_tuning_init', 'prompt_tuning_init_text', 'tokenizer_kwargs',
+  'tokenizer_name_or_path',
+)  # fmt: skip
 
 
 def write(
@@ -30,13 +37,19 @@ def write(
 
 
 def read(
-  body: dict[str, Any], config: Mapping[str, Any], module: Any
+  body: dict[str, Any], config: Mapping[str, Any], module: Any, bare: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
   """Returns (our leaves, our settings), their tensors taken out of `body`.
 
+  Args:
+    body, config, module, bare: see `lora.read`.
+
   Raises:
-    ValueError: no table of the shape that the model needs.
+    ValueError: another model's sizes, or no table of the shape it needs.
   """
-  length, c = config['num_virtual_tokens'], module.config
-  values = prompt_table.take(body, (length, c.embedding_size or c.hidden_size))
+  del bare
+  c = module.config
+  width = c.embedding_size or c.hidden_size
+  length = prompt_table.check(config, width, c)
+  values = prompt_table.take(body, (length, width))
   return {prompt.LEAF: values}, {'length': length, 'pool': 'first'}

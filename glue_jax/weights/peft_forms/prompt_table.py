@@ -1,7 +1,18 @@
 """The one table that a form of prompts is, and what it says of the model."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from glue_jax.ranges import Count
+
+# {setting that is honoured: (what it may be, the library's default)}.
+KEYS: dict[str, tuple[Any, Any]] = {
+  'num_virtual_tokens': (Count, None),
+  'token_dim': (Count | None, None),
+  'num_transformer_submodules': (Count | None, None),
+  'num_layers': (Count | None, None),
+  'num_attention_heads': (Count | None, None),
+}
 NAME = 'prompt_embeddings'
 # Kinds of our heads that classify sentences, in the library's sense.
 SENTENCES = ('classification', 'regression')
@@ -25,6 +36,28 @@ def settings(module: Any, length: int) -> dict[str, Any]:
     'num_layers': c.num_layers,
     'num_attention_heads': c.num_heads,
   }
+
+
+def check(config: Mapping[str, Any], width: int, sizes: Any) -> int:
+  """Returns the length of the table.
+
+  Args:
+    config: the library's settings.
+    width: of the prompts.
+    sizes: the encoder's config.
+
+  Raises:
+    ValueError: the settings say that the model is another.
+  """
+  for key, ours in {
+    'token_dim': width,
+    'num_transformer_submodules': 1,
+    'num_layers': sizes.num_layers,
+    'num_attention_heads': sizes.num_heads,
+  }.items():
+    if config[key] not in (None, ours):
+      raise ValueError(f'{key}={config[key]}; the model has {ours}')
+  return config['num_virtual_tokens']
 
 
 def take(body: dict[str, Any], shape: tuple[int, int]) -> Any:
