@@ -130,7 +130,13 @@ class Method:
     wrap_tx: (tx) -> tx, an optax transform.
     revisits: frozen leaves may learn again. The optimizer's state of frozen
       leaves is kept meanwhile, and counts its steps leaf by leaf.
-    labels: (params, variant) -> tree of 'train' / 'frozen'.
+    forbids: patterns of leaves that no other method may add.
+    learns: (names, variant) -> names of the leaves that it trains, of the
+      model's and its own; the model's others stay as they are unless another
+      method trains them. Absent: its own leaves, and no say on the model's.
+    turns: (names) -> names that it lets learn in turn; the run must train them.
+    holds: (names, variant) -> names that it keeps from learning: not (or no
+      longer) their turn, or in a form that can't.
     init_extra: (rng, params) -> {name: tree}; read as `apply.extra[name]`.
     init_frozen: (rng) -> {name: tree}; read as `apply.frozen[name]`.
     hooks: host code between steps.
@@ -151,7 +157,10 @@ class Method:
   surgery: Callable | None = None
   wrap_tx: Callable | None = None
   revisits: bool = False
-  labels: Callable | None = None
+  forbids: tuple[str, ...] = ()
+  learns: Callable | None = None
+  turns: Callable | None = None
+  holds: Callable | None = None
   init_extra: Callable | None = None
   init_frozen: Callable | None = None
   hooks: tuple[Hook, ...] = ()
@@ -199,22 +208,9 @@ class Facts:
   peft_type: str = ''
 
 
-def train_only(*patterns: str) -> Callable:
-  """Labels: only leaves that match learn; raises if a pattern matches none."""
-  return _labels_by_name(patterns, 'train', 'frozen')
+def matching(*patterns: str) -> Callable[..., set[str]]:
+  """For `learns` and `holds`: the names that match.
 
-
-def freeze(*patterns: str) -> Callable:
-  """Labels: leaves that match are frozen; raises if a pattern matches none."""
-  return _labels_by_name(patterns, 'frozen', 'train')
-
-
-def _labels_by_name(patterns, inside, outside) -> Callable:
-  def labels(params, variant):
-    del variant
-    hits = tree.match(patterns, tree.flatten(params))
-    return tree.map_named(
-      lambda name, _: inside if name in hits else outside, params
-    )
-
-  return labels
+  What it returns raises ValueError if a pattern matches no name.
+  """
+  return lambda names, _: tree.match(patterns, names)

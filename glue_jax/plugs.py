@@ -7,6 +7,7 @@ nothing of interceptors and would silently return the plain model.
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -128,8 +129,19 @@ class Apply:
     """Returns {pattern: module paths it sits on}; nothing is computed.
 
     Raises:
-      ValueError: a pattern matches no module; the message lists all paths.
+      ValueError: a pattern matches no module; the message lists the model's.
     """
+    return self._traced(batch)[1]
+
+  def shapes(self, batch: Mapping[str, Any]) -> tree.Tree:
+    """Returns shapes and types of `init`'s leaves; nothing is computed.
+
+    Raises:
+      ValueError: a plug's pattern matches no module.
+    """
+    return self._traced(batch)[0]
+
+  def _traced(self, batch):
     seen: list[str] = []
 
     def record(next_fn, args, kwargs, context):
@@ -141,15 +153,19 @@ class Apply:
       with nn.intercept_methods(record):
         return self.init(rng, batch)
 
-    jax.eval_shape(run, jax.random.key(0), batch)
+    shapes = jax.eval_shape(run, jax.random.key(0), batch)
     paths = [path for path in dict.fromkeys(seen) if path]
-    touched_paths = {}
+    touched = {}
     for plug in self.plugs:
-      try:
-        touched_paths[plug.pattern] = sorted(tree.match([plug.pattern], paths))
-      except ValueError as error:
-        raise ValueError(f'a plug sits nowhere: {error}') from None
-    return touched_paths
+      hits = [path for path in paths if tree.matches(plug.pattern, path)]
+      if not hits:
+        inside = [re.sub(r'.*/layer_\d+/', '', path) for path in paths]
+        raise ValueError(
+          f'the model has no layer {plug.pattern}; it has '
+          f'{", ".join(dict.fromkeys(inside))}'
+        )
+      touched[plug.pattern] = sorted(hits)
+    return shapes, touched
 
   def _interceptor(self, train: bool) -> Callable[..., Any]:
     def intercept(next_fn, args, kwargs, context):

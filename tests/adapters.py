@@ -38,10 +38,10 @@ def save(
   context = method.Context(None, None, parts.plain.model, 1, 1, None, None)
   made = pfeiffer.make(context, **settings)
   params = sharding.gather(parts.params, parts.mesh)
-  whole, owners = compose.add_leaves(
+  whole, leaves = compose.add_leaves(
     jax.random.key(1000 + seed), params, parts.plain, [made], batch
   )
-  own, plain = tree.partition(whole, lambda name: name in owners)
+  own, plain = tree.partition(whole, lambda name: name in leaves.owners)
   added = tree.flatten(own)
   saved_model.save(folder / 'model', parts.plain.model, plain, added)
   changed = config.override(base, dict(methods=[[name, settings]]))

@@ -28,7 +28,7 @@ def test_each_wing_has_a_page_that_says_what_lives_there(pages):
 def test_records_and_functions_are_there_with_their_arguments(pages):
   text = (pages / 'method.html').read_text()
   assert 'id="Method"' in text
-  assert 'id="Method.plugs"' in text and 'id="train_only"' in text
+  assert 'id="Method.plugs"' in text and 'id="matching"' in text
 
 
 def test_how_a_method_is_written_is_on_the_page_of_methods(pages):

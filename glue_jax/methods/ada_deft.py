@@ -36,6 +36,7 @@ _KEPT = 0.5
 # methods which know them merge.
 _SCALED = ('kernel', 'bias', 'lora_b', 'nf4_absmax', 'nf4_nested', 'nf4_offset')
 _OTHERS = ('lora_a', 'nf4_codes')
+_UNKNOWN = rf'.*/ffn_out/(?!({"|".join([*_SCALED, *_OTHERS])})$)[^/]+'
 
 FACTS = Facts(
   # At the published eps = 1e-7 the slope of the density loss turns round-off of
@@ -43,7 +44,7 @@ FACTS = Facts(
   small=dict(eps=0.1),
   axis='regularizer',
   refuses={
-    'matches none': ('comet', 'hydra'),
+    'has no layer': ('comet', 'hydra'),
     'cannot fold': ('ia3',),
     'before its weights are packed': ('qlora',),
   },
@@ -106,7 +107,7 @@ def make(
       _gates_plug(init),
     ),
     wrap_loss=wrap,
-    labels=_labels,
+    forbids=(_UNKNOWN,),
     export=fold,
   )
 
@@ -151,17 +152,6 @@ def _gates(captured: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
   """{'layer_{i}': ()}."""
   paths = sorted(tree.match([f'{_FFN}/gate_value'], captured))
   return {path.split('/')[1]: captured[path] for path in paths}
-
-
-def _labels(params, variant):
-  """All leaves learn; refuses what `fold` could not scale."""
-  del variant
-  names = [n.split('/') for n in tree.flatten(params)]
-  last = {n[-1] for n in names if n[-2:-1] == ['ffn_out']}
-  unknown = sorted(last - {*_SCALED, *_OTHERS})
-  if unknown:
-    raise ValueError(f'ada_deft cannot fold its gates into ffn_out/{unknown}')
-  return tree.map_named(lambda *_: 'train', params)
 
 
 def fold(params: tree.Tree) -> tree.Tree:

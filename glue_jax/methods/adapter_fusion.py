@@ -12,7 +12,7 @@ Not with: blocks without `ln_ffn` (experts, Hydra), or sources that are no
   `pfeiffer` runs on this backbone.
 """
 
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import fusion
 from glue_jax.peft import source_adapters as sources_lib
 from glue_jax.ranges import Names, NonNegative, Rate
@@ -46,6 +46,6 @@ def make(
       fusion.plug(r'encoder/layer_\d+/ln_ffn', adapters, dropout=dropout),
     ),
     wrap_loss=lambda loss: fusion.penalised(loss, penalty),
-    labels=train_only('.*/fusion_.*', 'head/.*'),
+    learns=matching('.*/fusion_.*', 'head/.*'),
     hooks=(sources_lib.same_backbone(ctx.load_tuned, sources[0]),),
   )

@@ -9,7 +9,7 @@ Costs: 0.1 % of BERT-base's parameters learn; the backward pass is whole.
 Not with: GaLore (no matrix learns), or a method that freezes the biases.
 """
 
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 
 FACTS = Facts(
   small={},
@@ -36,4 +36,4 @@ def make(ctx: Context) -> Method:
     ctx: see `Context`.
   """
   del ctx
-  return Method('bitfit', labels=train_only('.*/bias', 'head/.*'))
+  return Method('bitfit', learns=matching('.*/bias', 'head/.*'))

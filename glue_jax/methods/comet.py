@@ -91,7 +91,7 @@ def make(
     'comet',
     plugs=(Plug(_SITES, lambda *a: _site(search_steps, copies, *a)),),
     wrap_loss=lambda loss: _wrapped(loss, weights),
-    labels=_labels,
+    holds=_holds,
     hooks=(Hook(before_step=lambda host: _fix(search_steps, host)),),
     export=lambda params: _merged(search_steps, params),
   )
@@ -169,14 +169,10 @@ def _fix(total, host):
   host.variant[_CHOSEN] = json.dumps(columns, sort_keys=True)
 
 
-def _labels(params, variant):
-  learns = _CHOSEN not in variant
-
-  def label(name, _):
-    log_weights = name.endswith(f'/permutation/{_LEAF}')
-    return 'train' if learns or not log_weights else 'frozen'
-
-  return tree.map_named(label, params)
+def _holds(names, variant):
+  """The permutations, once they are chosen."""
+  searched = {n for n in names if n.endswith(f'/permutation/{_LEAF}')}
+  return searched if _CHOSEN in variant else set()
 
 
 def _merged(total, params):

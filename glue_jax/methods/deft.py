@@ -31,7 +31,7 @@ FACTS = Facts(
   small=dict(eps=0.1),
   identity=True,
   axis='regularizer',
-  refuses={'matches none': ('comet', 'hydra')},
+  refuses={'has no layer': ('comet', 'hydra')},
 )
 
 

@@ -13,7 +13,7 @@ Not with: mixers without the targets (FNet, PoNet, Hydra), GaLore (no kernel
 
 import jax
 
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import dylora, lora
 from glue_jax.ranges import Count, Names, OpenShare, Positive, Rate
 
@@ -24,7 +24,7 @@ FACTS = Facts(
   axis='tune',
   cell=dict(rank=4),
   refuses={
-    'matches none': ('fnet', 'hydra', 'ponet'),
+    'has no layer': ('fnet', 'hydra', 'ponet'),
     'match none of the leaves': ('galore', 'natural_galore'),
   },
 )
@@ -89,7 +89,7 @@ def make(
   return Method(
     name='dylora',
     plugs=lora.plugs(targets, rank, factor, dropout),
-    labels=train_only('.*/lora_[ab]', 'head/.*'),
+    learns=matching('.*/lora_[ab]', 'head/.*'),
     reparam=None if resample_per_microbatch else reparam,
     wrap_loss=wrap_loss if resample_per_microbatch else None,
     wrap_tx=(lambda tx: dylora.strict(tx, sites)) if strict_freeze else None,

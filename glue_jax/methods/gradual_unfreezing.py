@@ -6,13 +6,13 @@ from the top, and after the last block the embeddings.
 Use it: to keep what the lower layers know when the target task is small.
 Costs: less than full fine-tuning at first; a program is compiled for each block
   that joins.
-Not with: methods that freeze the backbone: a leaf learns only if every method
-  lets it.
+Not with: methods that train a part of the model only: there is nothing to
+  unfreeze.
 """
 
 import re
+from collections.abc import Collection
 
-from glue_jax import tree
 from glue_jax.method import Context, Facts, Hook, Method
 from glue_jax.ranges import Count
 
@@ -31,34 +31,32 @@ def make(ctx: Context, *, epochs_per_layer: Count = 1) -> Method:
   def choose(host):
     host.variant['unfrozen_layers'] = host.epoch // epochs_per_layer
 
-  def labels(params, variant):
-    return unfrozen(params, variant.get('unfrozen_layers', 0))
+  def holds(names, variant):
+    return set(names) - unfrozen(names, variant.get('unfrozen_layers', 0))
 
   return Method(
-    'gradual_unfreezing', labels=labels, hooks=(Hook(before_epoch=choose),)
+    'gradual_unfreezing',
+    turns=set,
+    holds=holds,
+    hooks=(Hook(before_epoch=choose),),
   )
 
 
-def unfrozen(params: tree.Tree, count: int) -> tree.Tree:
-  """Labels: the head and the top `count` blocks learn.
+def unfrozen(names: Collection[str], count: int) -> set[str]:
+  """Returns the leaves of the head and of the top `count` blocks.
 
-  Embeddings learn once `count` exceeds the number of blocks.
+  Those of the embeddings too once `count` exceeds the number of blocks.
   """
 
   def layer_of(name):
     return re.search(r'layer_(\d+)/', name)
 
-  depths = [int(m[1]) for n in tree.flatten(params) if (m := layer_of(n))]
-  num_layers = max(depths) + 1
+  num_layers = max(int(m[1]) for n in names if (m := layer_of(n))) + 1
 
-  def label(name, _):
+  def learns(name):
     block = layer_of(name)
     if block:
-      learns = int(block[1]) >= num_layers - count
-    elif name.startswith('encoder/'):
-      learns = count > num_layers
-    else:
-      learns = True
-    return 'train' if learns else 'frozen'
+      return int(block[1]) >= num_layers - count
+    return count > num_layers or not name.startswith('encoder/')
 
-  return tree.map_named(label, params)
+  return {name for name in names if learns(name)}

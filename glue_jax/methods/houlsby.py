@@ -11,7 +11,7 @@ Not with: `ada_deft` listed after it, whose gate would scale the adapter too.
 """
 
 from glue_jax.layers.activations import Activation
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import adapter
 from glue_jax.ranges import Count, Positive
 
@@ -52,5 +52,5 @@ def make(
   return Method(
     name='houlsby',
     plugs=(adapter.plug(sites, size, activation, init_range),),
-    labels=train_only('.*/adapter_.*', r'encoder/layer_\d+/ln_.*', 'head/.*'),
+    learns=matching('.*/adapter_.*', r'encoder/layer_\d+/ln_.*', 'head/.*'),
   )

@@ -12,7 +12,7 @@ Not with: mixers without key and value (FNet, PoNet, Hydra), experts, GaLore,
 
 from typing import Annotated
 
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import ia3
 from glue_jax.ranges import OneOf
 
@@ -28,7 +28,7 @@ FACTS = Facts(
   ),
   axis='tune',
   refuses={
-    'matches none': ('comet', 'fnet', 'hydra', 'ponet'),
+    'has no layer': ('comet', 'fnet', 'hydra', 'ponet'),
     'match none of the leaves': ('galore', 'natural_galore'),
   },
   peft_type='IA3',
@@ -55,6 +55,6 @@ def make(
       ia3.output_plug(rf'{ia3.LAYER}/mixer/value'),
       ia3.input_plug(inputs),
     ),
-    labels=train_only(f'.*/{ia3.LEAF}', 'head/.*'),
+    learns=matching(f'.*/{ia3.LEAF}', 'head/.*'),
     export=lambda params: ia3.merge(params, inputs),
   )

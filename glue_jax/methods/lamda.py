@@ -17,7 +17,7 @@ import functools
 from collections.abc import Mapping
 
 from glue_jax import tree
-from glue_jax.method import Context, Facts, Hook, Method, train_only
+from glue_jax.method import Context, Facts, Hook, Method, matching
 from glue_jax.peft import lamda, lora
 from glue_jax.ranges import Count, Names, Positive, Rate
 
@@ -37,7 +37,7 @@ FACTS = Facts(
   axis='tune',
   cell=dict(rank=4),
   refuses={
-    'matches none': ('fnet', 'hydra', 'ponet'),
+    'has no layer': ('fnet', 'hydra', 'ponet'),
     'match none of the leaves': ('galore', 'natural_galore'),
   },
 )
@@ -103,9 +103,8 @@ def make(
     if host.step + 1 >= last:
       host.variant[_FIXED] = True
 
-  def labels(params, variant):
-    learns = 's' if _FIXED in variant else '[sb]'
-    return train_only(f'.*/lamda_{learns}', 'head/.*')(params, variant)
+  def holds(names, variant):
+    return tree.match(['.*/lamda_b'], names) if _FIXED in variant else set()
 
   return Method(
     name='lamda',
@@ -115,7 +114,8 @@ def make(
       lamda.plug(lora.sites((target,)), rank_of, alpha, dropout)
       for target in targets
     ),
-    labels=labels,
+    learns=matching('.*/lamda_[sb]', 'head/.*'),
+    holds=holds,
     wrap_tx=lambda tx: lamda.freeze_gradually(
       tx, sites, steps_of, gradient_only=schedule == 'released'
     ),

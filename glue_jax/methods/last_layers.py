@@ -7,8 +7,8 @@ embeddings and the blocks below keep their pre-trained values. Houlsby et al.
 
 Use it: as a plain baseline: no new leaf, and the exported model is as it was.
 Costs: the share of the blocks that learn; below them there is no backward pass.
-Not with: methods that freeze the backbone: a leaf learns only if every method
-  lets it.
+Not with: what packs the weights of these blocks (`nf4`, `qlora`), schedules of
+  all of them.
 """
 
 from typing import Annotated
@@ -42,8 +42,8 @@ def make(ctx: Context, *, count: Annotated[int, Range(ge=-1)] = -1) -> Method:
   if count < 0:
     return Method('last_layers')
 
-  def labels(params, variant):
+  def learns(names, variant):
     del variant
-    return gradual_unfreezing.unfrozen(params, count)
+    return gradual_unfreezing.unfrozen(names, count)
 
-  return Method('last_layers', labels=labels)
+  return Method('last_layers', learns=learns)

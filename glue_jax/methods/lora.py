@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from glue_jax import tree
 from glue_jax.layers.heads import WORDS
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.models import model as models
 from glue_jax.peft import dora as dora_part
 from glue_jax.peft import lora
@@ -29,7 +29,7 @@ FACTS = Facts(
   axis='tune',
   cell=dict(rank=4),
   refuses={
-    'matches none': ('fnet', 'hydra', 'ponet'),
+    'has no layer': ('fnet', 'hydra', 'ponet'),
     'match none of the leaves': ('galore', 'natural_galore'),
   },
   arms={'dora': dict(dora=True, layers=[1], rank_pattern={'value': 3})},
@@ -117,7 +117,7 @@ def make(
       *part.plugs(targets, rank_of, factor, dropout, layers),
     ),
     surgery=surgery,
-    labels=train_only(*learning, 'head/.*', *also),
+    learns=matching(*learning, 'head/.*', *also),
     truncate=truncate,
     export=lambda params: part.merge(params, factor),
   )

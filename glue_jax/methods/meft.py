@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from glue_jax.layers.spec import freeze
 from glue_jax.layers.stacks import reversible
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import meft
 from glue_jax.ranges import Count, Positive, Whole
 
@@ -96,7 +96,7 @@ def make(
     'meft',
     plugs=plugs,
     wrap_loss=wrap,
-    labels=train_only('.*/adapter_.*', 'head/.*'),
+    learns=matching('.*/adapter_.*', 'head/.*'),
   )
 
 

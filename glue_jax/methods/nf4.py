@@ -3,7 +3,8 @@
 The linear layers of all blocks are kept in 4 bits and unpacked, layer by layer,
 inside the step; parts: compress/nf4.py. A partner for adapters, prefixes,
 prompts and the density loss: list it first. Low-rank factors need the merge of
-the method `qlora`. What is not packed learns if the other methods let it.
+the method `qlora`. What is not packed learns unless other methods
+train a part only.
 
 Use it: when the frozen backbone itself is too large.
 Costs: 4.127 bits a packed weight; every layer is unpacked in every pass, so a
@@ -46,7 +47,7 @@ def make(
       params, pattern, double_quantisation
     ),
     plugs=(nf4.plug(pattern, double_quantisation),),
-    labels=_labels,
+    holds=_packed,
     export=unpacking(ctx),
   )
 
@@ -62,11 +63,6 @@ def unpacking(ctx: Context) -> Callable[[tree.Tree], tree.Tree]:
   return lambda params: nf4.unpack_tree(params, sizes)
 
 
-def _labels(params, variant):
+def _packed(names, variant):
   del variant
-  return tree.map_named(
-    lambda name, _: (
-      'frozen' if name.rpartition('/')[2] in nf4.LEAVES else 'train'
-    ),
-    params,
-  )
+  return {name for name in names if name.rpartition('/')[2] in nf4.LEAVES}

@@ -11,7 +11,7 @@ Not with: Hydra (no feed-forward part).
 """
 
 from glue_jax.layers.activations import Activation
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import adapter
 from glue_jax.ranges import Count, Positive, Whole
 
@@ -29,7 +29,7 @@ FACTS = Facts(
   ),
   axis='tune',
   cell=dict(size=8),
-  refuses={'matches none': ('hydra',)},
+  refuses={'has no layer': ('hydra',)},
 )
 
 
@@ -57,5 +57,5 @@ def make(
   return Method(
     name='parallel_adapter',
     plugs=(adapter.parallel_plug(sites, size, activation, factor),),
-    labels=train_only('.*/adapter_.*', 'head/.*'),
+    learns=matching('.*/adapter_.*', 'head/.*'),
   )

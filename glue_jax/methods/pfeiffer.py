@@ -11,7 +11,7 @@ Not with: blocks without `ln_ffn` (experts, Hydra).
 """
 
 from glue_jax.layers.activations import Activation
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import adapter
 from glue_jax.ranges import Count, Positive, Whole
 
@@ -28,7 +28,7 @@ FACTS = Facts(
   ),
   axis='tune',
   cell=dict(size=8),
-  refuses={'matches none': ('comet', 'hydra')},
+  refuses={'has no layer': ('comet', 'hydra')},
   peft_type='PFEIFFER',
 )
 
@@ -57,5 +57,5 @@ def make(
   return Method(
     name='pfeiffer',
     plugs=(adapter.pfeiffer_plug(sites, size, activation, init_range),),
-    labels=train_only('.*/adapter_.*', 'head/.*'),
+    learns=matching('.*/adapter_.*', 'head/.*'),
   )

@@ -11,7 +11,7 @@ Not with: mixers without attention (FNet, PoNet, Hydra), GaLore (no kernel
   learns).
 """
 
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import prefix
 from glue_jax.ranges import Count, Rate, Whole
 
@@ -32,7 +32,7 @@ FACTS = Facts(
   axis='tune',
   cell=dict(length=8),
   refuses={
-    'matches none': ('fnet', 'hydra', 'ponet'),
+    'has no layer': ('fnet', 'hydra', 'ponet'),
     'match none of the leaves': ('galore', 'natural_galore'),
   },
   peft_type='PREFIX_TUNING',
@@ -66,7 +66,7 @@ def make(
     return Method(
       name='prefix',
       plugs=plugs,
-      labels=train_only('.*/prefix_(key|value)', 'head/.*'),
+      learns=matching('.*/prefix_(key|value)', 'head/.*'),
     )
   layers = ctx.model.config.num_layers
   return Method(
@@ -74,6 +74,6 @@ def make(
     plugs=plugs,
     surgery=lambda rng, params: prefix.add_mlp(rng, params, hidden, layers),
     reparam=lambda params, *_: prefix.project(params),
-    labels=train_only(f'{prefix.HOME}/.*', 'head/.*'),
+    learns=matching(f'{prefix.HOME}/.*', 'head/.*'),
     export=prefix.drop_mlp,
   )

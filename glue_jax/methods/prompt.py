@@ -13,7 +13,7 @@ Not with: GaLore (no kernel learns); with pool='first', heads that read every
 
 from typing import Literal
 
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import prompt
 from glue_jax.ranges import Count
 
@@ -57,5 +57,5 @@ def make(
     name='prompt',
     plugs=(prompt.inputs(length, pool), prompt.words(length)),
     surgery=prompt.from_vocabulary if init == 'vocabulary' else None,
-    labels=train_only(prompt.LEAF, 'head/.*'),
+    learns=matching(prompt.LEAF, 'head/.*'),
   )

@@ -13,7 +13,7 @@ Not with: Hydra (no such layers), GaLore, `ada_deft` listed before it (its
 """
 
 from glue_jax.compress import nf4 as packing
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.methods import nf4
 from glue_jax.peft import lora
 from glue_jax.ranges import Count, Names, Positive, Rate
@@ -31,7 +31,7 @@ FACTS = Facts(
   axis='tune',
   cell=dict(rank=4),
   refuses={
-    'matches none': ('hydra',),
+    'has no layer': ('hydra',),
     'match': ('galore', 'natural_galore'),
   },
 )
@@ -70,6 +70,6 @@ def make(
       packing.plug(pattern, double_quantisation),
       lora.plug(pattern, rank, factor, dropout),
     ),
-    labels=train_only('.*/lora_[ab]', 'head/.*'),
+    learns=matching('.*/lora_[ab]', 'head/.*'),
     export=lambda params: lora.merge(unpack(params), factor),
   )

@@ -11,7 +11,7 @@ Not with: blocks without `ln_ffn` (experts, Hydra), or sources that are no
   `pfeiffer` runs on this backbone.
 """
 
-from glue_jax.method import Context, Facts, Method, train_only
+from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import scaling
 from glue_jax.peft import source_adapters as sources_lib
 from glue_jax.ranges import Names, Rate
@@ -57,6 +57,6 @@ def make(
       constraint=constraint,
       shared_at='encoder' if shared else '',
     ),
-    labels=train_only(f'.*/{scaling.LEAF}', 'head/.*'),
+    learns=matching(f'.*/{scaling.LEAF}', 'head/.*'),
     hooks=(sources_lib.same_backbone(ctx.load_tuned, sources[0]),),
   )

@@ -45,7 +45,7 @@ FACTS = Facts(
   cell=dict(freezing_rate=0.5),
   refuses={
     "has 'gelu', but": ('fnet',),
-    'matches none': ('comet', 'hydra', 'ponet'),
+    'has no layer': ('comet', 'hydra', 'ponet'),
     'match': ('galore', 'natural_galore'),
   },
 )
@@ -85,9 +85,7 @@ def make(
     )
 
   def choose(host):
-    if _ACTIVE not in host.variant:
-      _check_learning(names, host.state.params)
-    elif host.step % refresh:
+    if _ACTIVE in host.variant and host.step % refresh:
       return
     slots = tree.paths(host.state.opt_state)
     slots |= tree.flatten(host.state.frozen['opt_state'])
@@ -104,19 +102,17 @@ def make(
     host.variant[_ACTIVE] = ' '.join(wanted)
     logging.info('step %d: %d choices of layers', host.step, len(choices))
 
-  def labels(params, variant):
+  def holds(_, variant):
     chosen = variant.get(_ACTIVE)
-    frozen = set() if chosen is None else set(names) - set(chosen.split())
-    return tree.map_named(
-      lambda name, _: 'frozen' if name in frozen else 'train', params
-    )
+    return set() if chosen is None else set(names) - set(chosen.split())
 
   return Method(
     'slimfit',
     plugs=saved_activation_plugs.plugs(
       compress, ctx.model.config, value_dropout, pruned_by
     ),
-    labels=labels,
+    turns=lambda _: set(names),
+    holds=holds,
     wrap_tx=lambda tx: optax.chain(tx, layer_schedule.track(names)),
     revisits=True,
     init_extra=lambda rng, _: {
@@ -124,13 +120,3 @@ def make(
     },
     hooks=(Hook(before_step=choose),),
   )
-
-
-def _check_learning(names, params):
-  """Refuses to schedule layers that another method keeps frozen."""
-  never = sorted(set(names) - tree.flatten(params).keys())
-  if never:
-    raise ValueError(
-      f'slimfit schedules {len(names)} layers, but another method keeps '
-      f'{len(never)} of them frozen ({never[0]}, ...); leave one of them out'
-    )

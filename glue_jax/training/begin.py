@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from glue_jax import tree
+from glue_jax.data import pipeline
 from glue_jax.devices import sharding
 from glue_jax.method import Context, Hook, Host
 from glue_jax.models import encoder
@@ -26,6 +26,7 @@ from glue_jax.training import (
   build_model,
   build_params,
   compose,
+  learning,
   patience,
   schema,
   session,
@@ -190,16 +191,7 @@ def build(
     plain = Apply(build_model.make_model(network, sizes, bundle))
     plain.model.config.check_lengths(bundle.buckets)
     build_data.check_ids(bundle, plain.model.config)
-    steps_per_epoch = bundle.train.steps_per_epoch if bundle.train else 1
-    context = Context(
-      task=bundle.task,
-      tokenizer=bundle.tokenizer,
-      model=plain.model,
-      steps_per_epoch=steps_per_epoch,
-      total_steps=sections.train.total_steps(steps_per_epoch),
-      load=source.load_model,
-      load_tuned=source.load_tuned,
-    )
+    context = make_context(sections, bundle, plain)
     objective, *methods = (
       part.make(context, **part.arguments)
       for part in (sections.objective, *sections.methods)
@@ -216,9 +208,8 @@ def build(
         grow_positions=grow,
       )
     params = build_params.initial_params(network, saved, plain, rng, batch)
-    names = frozenset(tree.flatten(params))
-    params, owners = compose.add_leaves(rng, params, plain, methods, batch)
-    composed = compose.compose(methods, owners)
+    params, leaves = compose.add_leaves(rng, params, plain, methods, batch)
+    composed = compose.compose(methods, leaves)
     specs = sharding.param_specs(params, encoder.RULES, mesh)
     build_params.check_expert_axis(specs, mesh)
     params = sharding.put(params, specs)
@@ -233,7 +224,24 @@ def build(
     objective=objective,
     total_steps=context.total_steps,
     rules=encoder.RULES,
-    names=names,
+    names=leaves.model,
+    trained=learning.sizes(methods, leaves, params),
+  )
+
+
+def make_context(
+  sections: Sections, bundle: pipeline.DataBundle, plain: Apply
+) -> Context:
+  """Returns what methods and the objective may look at."""
+  steps_per_epoch = bundle.train.steps_per_epoch if bundle.train else 1
+  return Context(
+    task=bundle.task,
+    tokenizer=bundle.tokenizer,
+    model=plain.model,
+    steps_per_epoch=steps_per_epoch,
+    total_steps=sections.train.total_steps(steps_per_epoch),
+    load=source.load_model,
+    load_tuned=source.load_tuned,
   )
 
 

@@ -8,12 +8,12 @@ import jax
 from glue_jax import tree
 from glue_jax.method import Method
 from glue_jax.models import initial
-from glue_jax.plugs import Apply, Plug
+from glue_jax.plugs import Apply
+from glue_jax.training import learning
+from glue_jax.training.learning import Leaves
 
 
-def compose(
-  methods: Sequence[Method], owners: Mapping[str, str] | None = None
-) -> Method:
+def compose(methods: Sequence[Method], leaves: Leaves | None = None) -> Method:
   """Joins methods into one that applies them in order.
 
   Export folds them in the same order: the first one's plugs are innermost.
@@ -21,24 +21,25 @@ def compose(
 
   Args:
     methods: applied left to right.
-    owners: {leaf: name of the method that added it}, from `add_leaves`. A leaf
-      learns if its owner says so; one of the model's own learns only if every
-      method says so.
+    leaves: from `add_leaves`; None if the leaves' names play no part.
 
   Raises:
-    ValueError: a method twice, or two methods that use one frozen/extra name.
+    ValueError: a method twice, two methods that use one frozen/extra name, or
+      two that don't agree on which leaves learn.
   """
   names = [m.name for m in methods]
   twice = sorted({n for n in names if names.count(n) > 1})
   if twice:
     raise ValueError(f'methods given twice: {twice}')
-  owners = dict(owners or {})
+  leaves = leaves or Leaves(frozenset(), {}, {})
+  learning.check(methods, leaves)
+
   return Method(
     name='+'.join(names) or 'full fine-tuning',
     plugs=tuple(plug for m in methods for plug in m.plugs),
     reparam=_chain(methods, 'reparam'),
     wrap_loss=_chain(methods, 'wrap_loss'),
-    labels=_labels(methods, owners),
+    learns=learning.joined(methods, leaves),
     wrap_tx=_chain(methods, 'wrap_tx'),
     revisits=any(m.revisits for m in methods),
     init_frozen=_join(methods, 'init_frozen'),
@@ -57,7 +58,7 @@ def add_leaves(
   apply: Apply,
   methods: Sequence[Method],
   batch: Mapping[str, Any],
-) -> tuple[tree.Tree, dict[str, str]]:
+) -> tuple[tree.Tree, Leaves]:
   """Adds the leaves of every method's plugs, then runs its surgery, in order.
 
   The plugs' leaves come from initialising with the plugs and keeping the new
@@ -71,41 +72,51 @@ def add_leaves(
     batch: an example batch (shapes are read, values aren't).
 
   Returns:
-    (params, owners): the tree, and {new leaf: name of its method}.
+    (params, leaves): the tree, and whose its leaves are.
 
   Raises:
-    ValueError: two methods add one leaf name; a plug sits nowhere.
+    ValueError: two methods add one leaf name, one adds what another forbids,
+      or a plug sits nowhere.
   """
-  owners: dict[str, str] = {}
-  plugs: tuple[Plug, ...] = ()
-  plain = frozenset(tree.flatten(params))
+  leaves = Leaves(frozenset(tree.flatten(params)), {}, {})
   for i, method in enumerate(methods):
+    # Shapes may depend on the plugs of earlier methods, so all are entered.
+    plugs = tuple(plug for m in methods[: i + 1] for plug in m.plugs)
     key = jax.random.fold_in(rng, i)
-    plugs += method.plugs
-    if method.plugs:
-      apply.replace(plugs=method.plugs).touched(batch)
-      shapes = jax.eval_shape(
-        apply.replace(plugs=method.plugs).init, key, batch
+    try:
+      params = _add(
+        key, params, apply.replace(plugs=plugs), method, leaves, batch
       )
-      own = tree.flatten(shapes).keys() - plain
-      taken = own & tree.flatten(params).keys()
-      if taken:
-        holder = {n: owners.get(n, 'the model') for n in sorted(taken)}
-        raise ValueError(
-          f'{method.name} adds leaves that are there already: {holder}; use '
-          'one of the methods, or other targets'
-        )
-      # Shapes may depend on the plugs of earlier methods, so all are entered.
-      init = apply.replace(plugs=plugs).init
-      fresh = initial.draw(init, own, key, batch)
-      params = tree.merge(params, tree.unflatten(fresh))
-      owners |= dict.fromkeys(own, method.name)
-    if method.surgery:
-      before = tree.flatten(params).keys()
-      params = method.surgery(jax.random.fold_in(key, 1), params)
-      new = tree.flatten(params).keys() - before
-      owners |= dict.fromkeys(new, method.name)
-  return params, owners
+    except ValueError as error:
+      others = ', '.join(m.name for m in methods if m is not method)
+      beside = f' (beside {others})' if others else ''
+      raise ValueError(f'{method.name}{beside}: {error}') from error
+  return params, leaves
+
+
+def _add(key, params, apply, method, leaves, batch) -> tree.Tree:
+  """Adds one method's leaves to the tree and to the record."""
+  if method.plugs:
+    alone = apply.replace(plugs=method.plugs)
+    own = tree.flatten(alone.shapes(batch)).keys() - leaves.model
+    taken = own & tree.flatten(params).keys()
+    if taken:
+      holder = {n: leaves.owners.get(n, 'the model') for n in sorted(taken)}
+      raise ValueError(
+        f'adds leaves that are there already: {holder}; use one of the '
+        'methods, or other targets'
+      )
+    fresh = initial.draw(apply.init, own, key, batch)
+    params = tree.merge(params, tree.unflatten(fresh))
+    leaves.owners.update(dict.fromkeys(own, method.name))
+  if method.surgery:
+    before = tree.flatten(params).keys()
+    params = method.surgery(jax.random.fold_in(key, 1), params)
+    after = tree.flatten(params).keys()
+    leaves.owners.update(dict.fromkeys(after - before, method.name))
+    gone = leaves.model & before - after
+    leaves.replaced.update(dict.fromkeys(gone, method.name))
+  return params
 
 
 def _chain(methods, field) -> Callable | None:
@@ -141,32 +152,17 @@ def _join(methods, field) -> Callable | None:
 
   def joined(rng, *args):
     trees: dict[str, Any] = {}
+    owners: dict[str, str] = {}
     for i, (name, fn) in enumerate(fns):
       new = fn(jax.random.fold_in(rng, i), *args)
-      twice = trees.keys() & new.keys()
+      twice = sorted(trees.keys() & new.keys())
       if twice:
-        raise ValueError(f'{name}: {field} names {sorted(twice)} are in use')
+        raise ValueError(
+          f'{name} and {owners[twice[0]]} both keep a tree named {twice[0]!r} '
+          f'({field}); leave one of them out'
+        )
       trees |= new
+      owners |= dict.fromkeys(new, name)
     return trees
 
   return joined
-
-
-def _labels(methods, owners) -> Callable:
-  def labels(params, variant):
-    votes = {
-      m.name: tree.flatten(m.labels(params, variant))
-      for m in methods
-      if m.labels
-    }
-
-    def label(name, _):
-      if name in owners:
-        # Its owner decides; an owner without labels wants its leaf to learn.
-        return votes.get(owners[name], {}).get(name, 'train')
-      learns = all(vote[name] == 'train' for vote in votes.values())
-      return 'train' if learns else 'frozen'
-
-    return tree.map_named(label, params)
-
-  return labels

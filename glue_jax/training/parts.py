@@ -26,6 +26,7 @@ class Parts:
     total_steps: of the run.
     rules: (pattern, mesh axes) of the parameters.
     names: of the plain model's leaves.
+    trained: {methods: parameters that they train}, from `learning.sizes`.
     programs: compiled predictions by variant.
   """
 
@@ -40,6 +41,7 @@ class Parts:
   total_steps: int
   rules: tuple
   names: frozenset
+  trained: dict[str, int] = dataclasses.field(default_factory=dict)
   programs: dict = dataclasses.field(default_factory=dict)
 
   def train_data(self) -> Any:

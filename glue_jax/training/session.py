@@ -38,8 +38,8 @@ def make_optimizer(
 def initial_state(parts: Parts, tx: Any, key: jax.Array) -> TrainState:
   """Returns the state before the first step, in place on the mesh."""
   method = parts.method
-  labels = method.labels(parts.params, {})
-  params, frozen = split(parts.params, labels)
+  learning = method.learns(tree.flatten(parts.params), {})
+  params, frozen = split(parts.params, learning)
   extras = {}
   if method.init_extra:
     extras = method.init_extra(jax.random.fold_in(key, 1), parts.params)
@@ -73,8 +73,9 @@ def relabel(parts: Parts, host: Host, tx: Any) -> TrainState:
   if chosen == host.labelled:
     return host.state
   host.labelled = chosen
-  labels = parts.method.labels(host.state.all_params(), host.variant)
-  state = resplit(host.state, labels, tx)
+  names = tree.flatten(host.state.all_params())
+  learning = parts.method.learns(names, host.variant)
+  state = resplit(host.state, learning, tx)
   return sharding.put_state(state, parts.rules, parts.mesh)
 
 

@@ -1,6 +1,6 @@
 """TrainState: all that a run carries from step to step, and its split."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import flax.struct
@@ -33,33 +33,29 @@ class TrainState(flax.struct.PyTreeNode):
     return tree.merge(self.params, self.frozen['params'])
 
 
-def split(params: tree.Tree, labels: tree.Tree) -> tuple[tree.Tree, tree.Tree]:
-  """Splits a tree into leaves labelled 'train' and leaves labelled 'frozen'.
+def split(
+  params: tree.Tree, learning: Collection[str]
+) -> tuple[tree.Tree, tree.Tree]:
+  """Splits a tree into the leaves that learn and the others.
 
   The split comes before the gradient: a mask inside one program saves neither
   the gradient's memory nor its time.
 
   Raises:
-    ValueError: labels and params have other names, another label is used, or
-      nothing at all learns.
+    ValueError: a name that isn't there, or nothing at all learns.
   """
-  flat = tree.flatten(labels)
-  names = tree.flatten(params).keys()
-  if flat.keys() != names:
-    raise ValueError(
-      f'labels and parameters differ in {sorted(flat.keys() ^ names)}'
-    )
-  wrong = {n: v for n, v in flat.items() if v not in ('train', 'frozen')}
-  if wrong:
-    raise ValueError(f"labels must be 'train' or 'frozen', found {wrong}")
-  train, frozen = tree.partition(params, lambda n: flat[n] == 'train')
-  if not train:
-    raise ValueError('no leaf learns: every label is frozen')
-  return train, frozen
+  unknown = sorted(set(learning) - tree.flatten(params).keys())
+  if unknown:
+    raise ValueError(f'the model has no leaves {unknown} that could learn')
+  if not learning:
+    raise ValueError('no leaf learns: the methods hold all of them')
+  return tree.partition(params, lambda name: name in learning)
 
 
-def resplit(state: TrainState, labels: tree.Tree, tx: Any) -> TrainState:
-  """Moves leaves between `params` and `frozen` when the labels change.
+def resplit(
+  state: TrainState, learning: Collection[str], tx: Any
+) -> TrainState:
+  """Moves leaves between `params` and `frozen` when others learn.
 
   The optimizer's state of a leaf that goes on learning is kept; of one that
   begins to learn it starts afresh, unless it was kept (`parked`).
@@ -67,7 +63,7 @@ def resplit(state: TrainState, labels: tree.Tree, tx: Any) -> TrainState:
   Raises:
     ValueError: a state is kept, but not for a leaf that begins to learn.
   """
-  train, frozen = split(state.all_params(), labels)
+  train, frozen = split(state.all_params(), learning)
   if tree.flatten(train).keys() == tree.flatten(state.params).keys():
     return state
   others = dict(state.frozen, params=frozen)

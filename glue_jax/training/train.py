@@ -137,6 +137,7 @@ def train(
       'steps_skipped': monitor.skipped,
       'parameters': tree.size(host.state.all_params()),
       'parameters_trained': tree.size(host.state.params),
+      'parameters_trained_by': parts.trained,
     }
     result = export(config, workdir, parts, host, seed, facts)
     saved.close()

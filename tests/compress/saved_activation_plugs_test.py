@@ -47,7 +47,7 @@ def test_each_part_and_freezing_keep_less():
 def test_a_model_without_the_sites_is_refused():
   module = models.build('fnet', 'tiny', kind='classification', num_outputs=2)
   plugs = saved_activation_plugs.plugs(('attention',), module.config)
-  with pytest.raises(ValueError, match='sits nowhere'):
+  with pytest.raises(ValueError, match='the model has no layer'):
     Apply(module, plugs).touched(BATCH)
 
 

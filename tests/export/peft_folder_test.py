@@ -60,11 +60,11 @@ def make_bundle(name, settings):
   """A bundle as if the method had been trained."""
   made, owners, flat = peft_models.started(name, settings)
   rng = np.random.default_rng(1)
-  labels = tree.flatten(made.labels(tree.unflatten(flat), {}))
+  learns = made.learns(flat, {})
   leaves = {
     n: np.asarray(x) + 0.3 * rng.normal(size=x.shape).astype(np.float32)
     for n, x in flat.items()
-    if labels[n] == 'train' or n in owners
+    if n in learns or n in owners
   }
   model = peft_models.build()
   record = {

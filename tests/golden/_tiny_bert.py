@@ -149,13 +149,13 @@ def _gradients(a, kind, apply, params) -> Rows:
 
 
 def _bitfit(a, plain, params) -> Rows:
-  labels = tree.flatten(bitfit.make(None).labels(params, {}))
+  learns = bitfit.make(None).learns(tree.flatten(params), {})
   targets = names.targets(plain.model, shapes(plain.model))
   found = tree.flatten(gradients(a, plain, params))
   rows = []
-  for name, label in labels.items():
+  for name in sorted(learns):
     # The head's kernel learns too, but isn't a bias.
-    if label == 'train' and name.endswith('/bias'):
+    if name.endswith('/bias'):
       key = f'bitfit/g/{targets[name].name}'
       rows.append((key, found[name], a[key], *GRADIENT))
   return rows

@@ -7,7 +7,6 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.devices import sharding
-from glue_jax.methods import ada_deft
 from glue_jax.objectives import density
 from glue_jax.training.begin import begin
 from tests.conftest import jit, tiny_config
@@ -160,9 +159,8 @@ def test_a_skipped_layer_computes_nothing():
 def test_what_gates_cannot_be_folded_into_is_refused():
   with pytest.raises(ValueError, match='list ada_deft before adapters'):
     begun(('houlsby', dict(size=4)), ('ada_deft', {}))
-  params = {'encoder': {'layer_0': {'ffn': {'ffn_out': {'scale': 1.0}}}}}
-  with pytest.raises(ValueError, match='scale'):
-    ada_deft.make(None).labels(params, {})
+  with pytest.raises(ValueError, match='ada_deft .* lamda, which adds'):
+    begun(('ada_deft', {}), ('lamda', dict(rank=2, targets=('ffn_out',))))
 
 
 def test_gates_weigh_the_density_loss_and_are_pushed_down():

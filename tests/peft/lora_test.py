@@ -63,11 +63,11 @@ def tuned(arrays, plain):
   apply, params = plain
   rank, alpha = int(arrays['lora_r']), float(arrays['lora_alpha'])
   made = method.make(None, rank=rank, alpha=alpha)
-  params, owners = add_leaves(
+  params, leaves = add_leaves(
     jax.random.key(0), params, apply, [made], batch(arrays)
   )
   flat = tree.flatten(params)
-  for name in owners:
+  for name in leaves.owners:
     _, layer, _, site, leaf = name.split('/')
     key = HF.format(layer.removeprefix('layer_'), site, leaf[-1].upper())
     flat[name] = jnp.asarray(arrays[f'lora/p/{key}'].T)
@@ -137,13 +137,13 @@ def test_factors_of_a_table_start_as_nothing_and_merge(arrays, plain):
   ctx = types.SimpleNamespace(model=apply.model)
   made = method.make(ctx, rank=2, alpha=6.0, tables=['word'])
   rows = batch(arrays)
-  params, owners = add_leaves(jax.random.key(0), params, apply, [made], rows)
+  params, leaves = add_leaves(jax.random.key(0), params, apply, [made], rows)
   tuned = apply.replace(plugs=made.plugs)
   ours = tuned(params, rows)['logits']
   np.testing.assert_allclose(ours, arrays['base/logits'], atol=2e-5)
   flat = tree.flatten(params)
   name = 'encoder/embeddings/word/lora_a'
-  assert name in owners
+  assert name in leaves.owners
   flat[name] = 0.1 * jax.random.normal(jax.random.key(1), flat[name].shape)
   params = tree.unflatten(flat)
   moved = tuned(params, rows)['logits']

@@ -115,4 +115,4 @@ def test_what_is_left_of_a_backbone_decides_on_a_bundle(tmp_path):
 def test_a_refused_cell_is_a_row_with_the_reason(tmp_path):
   config = config_lib.override(cells.get_config('lora,fnet'), SMALL)
   row = matrix.run(config, tmp_path, {'tune': 'lora'})
-  assert 'query' in row['refused'] and 'matches none' in row['refused']
+  assert 'query' in row['refused'] and 'has no layer' in row['refused']

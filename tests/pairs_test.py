@@ -1,0 +1,116 @@
+"""The law of pairs: two methods train what each trains, or are refused.
+
+Every method meets every other one, in the order of their names. Nothing is
+compiled: leaves are drawn, and the names of those that learn are compared.
+"""
+
+import dataclasses
+import json
+
+import jax
+import pytest
+
+from glue_jax import config, tree
+from glue_jax.devices import sharding
+from glue_jax.training import begin, build_data, compose, learning, schema
+from tests import laws_test
+from tests.conftest import tiny_config
+from tests.laws_test import METHODS, teacher  # noqa: F401 (a fixture)
+
+NAMES = sorted(METHODS)
+
+
+@dataclasses.dataclass
+class Joined:
+  methods: list
+  params: dict
+  leaves: learning.Leaves
+  learns: set  # names of the leaves that learn at some time
+
+
+class Bench:
+  """A tiny model, built once for all pairs that need the same settings."""
+
+  def __init__(self, needs, folder):
+    model = config.override({'model': laws_test.ROOM}, needs)
+    self.sections = schema.bind(tiny_config(**model), 4)
+    self.parts = begin.build(self.sections, 0)
+    self.batch = build_data.example_batch(self.parts.bundle)
+    self.params = sharding.gather(self.parts.params, self.parts.mesh)
+    self.folder = folder
+    self.made, self.joined = {}, {}
+
+  def method(self, name):
+    if name not in self.made:
+      parts = self.parts
+      context = begin.make_context(self.sections, parts.bundle, parts.plain)
+      make = config.module('methods', name, 'methods').make
+      arguments = laws_test.arguments(name, self.folder)
+      self.made[name] = make(context, **arguments)
+    return self.made[name]
+
+  def alone(self, name):
+    if name not in self.joined:
+      self.joined[name] = self.join(name)
+    return self.joined[name]
+
+  def join(self, *names):
+    methods = [self.method(name) for name in names]
+    params, leaves = compose.add_leaves(
+      jax.random.key(0), self.params, self.parts.plain, methods, self.batch
+    )
+    joined = compose.compose(methods, leaves)
+    if joined.init_frozen:
+      jax.eval_shape(joined.init_frozen, jax.random.key(0))
+    flat = tree.flatten(params)
+    learns = joined.learns(flat, {})
+    for method in methods:
+      if method.turns:
+        learns |= method.turns(leaves.seen_by(method.name)) & flat.keys()
+    return Joined(methods, params, leaves, learns)
+
+
+@pytest.fixture(scope='module')
+def bench(teacher):  # noqa: F811
+  benches = {}
+
+  def of(needs):
+    key = json.dumps(needs, sort_keys=True, default=str)
+    if key not in benches:
+      benches[key] = Bench(needs, teacher)
+    return benches[key]
+
+  return of
+
+
+def needs_of(*names):
+  needs = {}
+  for name in names:
+    needs = config.override(needs, METHODS[name].needs)
+  return needs
+
+
+@pytest.mark.parametrize('first', NAMES[:-1])
+def test_a_pair_trains_what_each_trains_or_is_refused(first, bench):
+  for second in NAMES[NAMES.index(first) + 1 :]:
+    try:
+      pair = bench(needs_of(first, second))
+    except ValueError as error:  # no model has what both need
+      for name in (first, second):
+        for value in METHODS[name].needs['model'].values():
+          assert str(value) in str(error), error
+      continue
+    try:
+      joined = pair.join(first, second)
+    except ValueError as error:
+      assert first in str(error) and second in str(error), error
+      assert any(x in str(error) for x in ('encoder/', 'head/', 'teacher'))
+      continue
+    alone = [pair.alone(name) for name in (first, second)]
+    own = set().union(*(one.learns - one.leaves.model for one in alone))
+    chosen = [one.learns for one in alone if one.methods[0].learns]
+    model = pair.parts.names - joined.leaves.replaced.keys()
+    assert joined.learns == own.union(*chosen or [model]), second
+    sizes = learning.sizes(joined.methods, joined.leaves, joined.params)
+    flat = tree.flatten(joined.params)
+    assert sum(sizes.values()) == sum(flat[n].size for n in joined.learns)
