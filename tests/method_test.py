@@ -106,7 +106,7 @@ def test_a_plug_that_sits_nowhere_is_an_error_listing_the_layers(plain, params):
 
 def test_two_methods_adding_one_leaf_is_an_error(plain, params):
   pair = [Method('a', plugs=(LORA,)), Method('b', plugs=(LORA,))]
-  with pytest.raises(ValueError, match="b adds leaves .*lora_a': 'a'"):
+  with pytest.raises(ValueError, match="b .beside a.: adds .*lora_a': 'a'"):
     add_leaves(jax.random.key(0), params, plain, pair, BATCH)
 
 

@@ -98,8 +98,7 @@ def of_leaves(
     )
   start = start_of(config, record['seed'], tokenizer)
   given = on_host(start.params, start.mesh)
-  labels = start.method.labels(start.params, record['variant'])
-  learns = {n for n, label in tree.flatten(labels).items() if label == 'train'}
+  learns = start.method.learns(given, record['variant'])
   shared = {
     n: x
     for n, x in flat.items()

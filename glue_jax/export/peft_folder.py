@@ -13,7 +13,6 @@ import numpy as np
 import safetensors.numpy
 
 from glue_jax import config as config_lib
-from glue_jax import tree
 from glue_jax.export import bundle as bundles
 from glue_jax.models import names
 from glue_jax.reporting import files
@@ -108,12 +107,11 @@ def to_bundle(
   config = config_lib.complete(config | {'methods': [[method, settings]]})
   parts, other = (bundles.start_of(config, seed) for seed in (1, 2))
   flat, drawn = (bundles.on_host(p.params, p.mesh) for p in (parts, other))
-  labels = tree.flatten(parts.method.labels(parts.params, {}))
+  learns = parts.method.learns(flat, {})
   lacking = sorted(
     name
     for name, value in flat.items()
-    if name not in leaves
-    and (labels[name] == 'train' or not same(value, drawn[name]))
+    if name not in leaves and (name in learns or not same(value, drawn[name]))
   )
   if lacking:
     raise ValueError(

@@ -74,7 +74,7 @@ def make_bundle(name, settings):
       'config': dataclasses.asdict(model.config),
     },
     'head': {'kind': 'classification', 'num_outputs': 3},
-    'config': {'methods': [[name, settings]]},
+    'config': {'model': {}, 'methods': [[name, settings]]},
   }
   return Bundle(json.loads(json.dumps(record)), leaves)
 

@@ -33,9 +33,9 @@ def count(name, layers, settings):
     return add_leaves(rng, params, Apply(model), [made], batch)[0]
 
   shapes = jax.eval_shape(start, jax.random.key(0))
-  labels = tree.flatten(made.labels(shapes, {}))
-  learns = lambda n: labels[n] == 'train' and not n.startswith('head/')
-  return tree.size(tree.partition(shapes, learns)[0])
+  learns = made.learns(tree.flatten(shapes), {})
+  added = {n for n in learns if not n.startswith('head/')}
+  return tree.size(tree.partition(shapes, added.__contains__)[0])
 
 
 @pytest.mark.parametrize('name,settings,formula', RECORDED)

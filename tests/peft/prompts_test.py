@@ -104,8 +104,7 @@ def test_reparameterisation_fills_the_layers_and_goes_at_export():
   np.testing.assert_allclose(
     again['encoder/layer_1/mixer/core/prefix_key'], table[:, 16:24], atol=1e-6
   )
-  labels = tree.flatten(made.labels(params, {}))
-  learns = {n for n, label in labels.items() if label == 'train'}
+  learns = made.learns(flat, {})
   assert all(n.startswith(('encoder/prefix/', 'head/')) for n in learns)
   exported = tree.flatten(made.export(tree.unflatten(again)))
   assert not any(n.startswith('encoder/prefix/') for n in exported)

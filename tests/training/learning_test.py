@@ -81,5 +81,6 @@ WITHOUT_A = Method('without_a', forbids=('.*/a',))
 )  # fmt: skip
 def test_what_one_undoes_of_the_other_is_refused(methods, replaced, message):
   owners = {'low/a': 'factors'} if FACTORS in methods else {}
+  owners |= {'low/codes': 'packed'} if PACKED in methods else {}
   with pytest.raises(ValueError, match=message):
     learning.check(methods, Leaves(MODEL, owners, replaced))
