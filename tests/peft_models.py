@@ -92,8 +92,8 @@ def _started(name, settings):
   made = method(name, json.loads(settings))
   rng = jax.random.key(1)
   apply, params = plain()
-  params, owners = add_leaves(rng, params, apply, [made], batch())
-  return made, owners, tree.flatten(params)
+  params, leaves = add_leaves(rng, params, apply, [made], batch())
+  return made, leaves.owners, tree.flatten(params)
 
 
 def started(name, settings):
@@ -106,9 +106,8 @@ def abstract(name, settings):
   made = method(name, settings)
   init = plain()[0].replace(plugs=made.plugs).init
   shapes = tree.flatten(jax.eval_shape(init, jax.random.key(1), batch()))
-  labels = tree.flatten(made.labels(tree.unflatten(shapes), {}))
-  learning = {n for n, label in labels.items() if label == 'train'}
-  return {n: x.shape for n, x in shapes.items()}, learning
+  learns = made.learns(shapes, {})
+  return {n: x.shape for n, x in shapes.items()}, learns
 
 
 def our_logits(name, settings, leaves):
