@@ -23,6 +23,9 @@ if importlib.metadata.version('jaxlib') < '0.11':
 
 import pytest
 
+from tests.quick import QUICK as QUICK
+from tests.quick import jit as jit
+
 # A full collection walks all that JAX keeps of every program: at the usual
 # rate a twentieth of the time.
 gc.set_threshold(20_000, 20, 20)
@@ -31,13 +34,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
 
 
-# For programs that run once: no time for the compiler's optimizations.
-QUICK = {
-  'xla_backend_optimization_level': 0,
-  'xla_llvm_disable_expensive_passes': True,
-}
-
-# The same for everything in a child process.
+# Child processes compile as tests/quick.py does.
 os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
 
 
@@ -50,13 +47,6 @@ def quick_compiler(request):
   jax.config.update('jax_disable_most_optimizations', not computes)
   yield
   jax.config.update('jax_disable_most_optimizations', False)
-
-
-def jit(fn, **kwargs):
-  """`jax.jit` without the compiler's optimizations."""
-  import jax
-
-  return jax.jit(fn, compiler_options=QUICK, **kwargs)
 
 
 def on_devices(devices):

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -39,16 +40,72 @@ def damage(folder, file, key, change):
 
 def test_own_files_are_green(capsys):
   assert run(golden.OWN, SLUG) == 0
-  rows = capsys.readouterr().out.splitlines()
-  assert len(rows) == 4
+  *rows, count = capsys.readouterr().out.splitlines()
+  assert len(rows) == 4 and count == f'{SLUG}: compared 4 of 4 files'
   assert all(ROW.fullmatch(row) and row.endswith(' ok') for row in rows), rows
 
 
-def test_the_command_gives_the_exit_status(tmp_path):
-  command = [sys.executable, '-m', 'tests.golden', '--dir', str(tmp_path), SLUG]
+def test_the_command_needs_no_pytest_and_gives_the_exit_status(tmp_path):
+  script = f"""
+import importlib, pkgutil, sys
+sys.modules['pytest'] = None
+from tests import golden
+for module in pkgutil.iter_modules(golden.__path__):
+  importlib.import_module('tests.golden.' + module.name)
+sys.exit(golden.__main__.main(['--dir', {str(tmp_path)!r}, {SLUG!r}]))
+"""
+  command = [sys.executable, '-c', script]
   done = subprocess.run(command, cwd=golden.TOP, capture_output=True, text=True)
+  assert done.stdout == f'{SLUG}/*.npz - - - FAIL\n', done.stderr
   assert done.returncode == 1
-  assert done.stdout == f'{SLUG}/*.npz - - - FAIL\n'
+
+
+def test_every_file_is_compared_or_named(tmp_path, capsys):
+  home = tmp_path / 'pretraining-baselines'
+  home.mkdir()
+  (tmp_path / 'no-module').mkdir()
+  arrays = {'input/anchor': 0, 'output/unsup_loss': 0}
+  np.savez(home / 'simcse_2.npz', **arrays)
+  np.savez(tmp_path / 'no-module' / 'a.npz', **arrays)
+  assert run(tmp_path, home.name) == 1  # nothing was compared
+  assert capsys.readouterr().out == (
+    f'{home.name}: compared 0 of 1 files; '
+    'not built: 1 files: simcse_2.npz (SimCSE)\n'
+  )
+  np.savez(home / 'other.npz', x=0)
+  assert run(tmp_path) == 1
+  out = capsys.readouterr().out.splitlines()
+  assert f'{home.name}/other.npz - - - FAIL' in out
+  assert out[-1] == 'no-module: not built: 1 files: a.npz'
+
+
+def test_errors_and_tolerance_are_of_one_array(tmp_path, capsys):
+  rows = [('near', [1.0], [1.1], 1.0, 0.0), ('far', [2.0], [2.01], 1e-3, 0.0)]
+  module = types.SimpleNamespace(compare=lambda arrays, folder: rows)
+  np.savez(tmp_path / 'a.npz', x=0)
+  assert not golden.check_file(module, 'slug', tmp_path / 'a.npz')
+  out = capsys.readouterr().out
+  assert out == 'slug/a.npz 0.01 0.00498 0.001+0*x FAIL\n'
+
+
+@pytest.mark.parametrize(
+  'file',
+  [
+    'comet/gate_e4_k1',
+    'comet/moebert_importance_distill',
+    'fnet-and-baselines/bert_odd',
+    'hydra/layer_groups_bias',
+    'ponet/layer_small',
+  ],
+)
+def test_intermediate_values_may_be_absent(tmp_path, file):
+  slug, _, name = file.partition('/')
+  (tmp_path / slug).mkdir()
+  with np.load(golden.OWN / f'{file}.npz') as npz:
+    kept = {n: npz[n] for n in npz.files if not n.startswith('mid_')}
+    assert len(kept) < len(npz.files)
+  np.savez(tmp_path / slug / name, **kept)
+  assert run(tmp_path, slug) == 0
 
 
 def test_every_module_is_a_slug_with_own_files():
@@ -76,7 +133,7 @@ def test_every_module_is_a_slug_with_own_files():
 def test_a_changed_value_fails(folder, capsys, file, key, change):
   damage(folder, file, key, change)
   assert run(folder, SLUG) == 1
-  rows = capsys.readouterr().out.splitlines()
+  *rows, _ = capsys.readouterr().out.splitlines()
   verdicts = {row.split('/')[1].split()[0]: row.split()[-1] for row in rows}
   assert len(rows) == 2
   assert verdicts.pop(file) == 'FAIL'

@@ -16,8 +16,8 @@ from glue_jax.peft import prefix as prefixes
 from glue_jax.peft import prompt as prompts
 from glue_jax.plugs import Apply
 from glue_jax.training.compose import add_leaves
-from tests.conftest import jit
 from tests.golden import _library_names
+from tests.quick import jit
 
 Rows = list[tuple]
 VALUE = (2e-5, 0.0)

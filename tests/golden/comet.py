@@ -158,6 +158,8 @@ def _importance(a: dict[str, np.ndarray]) -> Rows:
   ]
 
 
+# What chooses an expert: a token, or a sentence for all its tokens.
+LEVELS = ('token', 'sentence')
 # Ours -> the official name in expert i.
 _EXPERT = {
   'experts_in/kernel': 'fc1.weight',
@@ -171,7 +173,12 @@ _EXPERT = {
 
 def _moebert(a: dict[str, np.ndarray]) -> Rows:
   _, _, width, inner, count = a['cfg_B_L_D_I_experts'].tolist()
-  gate, options = 'switch', ()
+  level = str(a.get('cfg_level', np.array('token')).astype(str))
+  if level not in LEVELS or (level == 'sentence' and 'in_hash_list' in a):
+    raise ValueError(
+      f'cfg_level={level!r}: expected one of {LEVELS}, token with a hash list'
+    )
+  gate, options = 'switch', (('sentence', level == 'sentence'),)
   if 'in_hash_list' in a:
     gate = 'hash'
     options = (('table', tuple(a['in_hash_list'].tolist())),)
@@ -217,8 +224,7 @@ def _moebert_layer(a, layer, params, context) -> Rows:
     table = jnp.asarray(a['in_hash_list'])[:, None]
     chosen = hash.hashed(context.input_ids, table, layer.experts)
   else:
-    logits = x @ params['gate']['logits']['kernel']
-    chosen = jax.nn.one_hot(logits.argmax(-1), layer.experts)
+    chosen = _chosen(a, layer, params['gate']['logits']['kernel'])
   rows = [
     ('out_y', y, a['out_y'], *VALUE),
     ('out_gate_load', chosen.sum((0, 1)), a['out_gate_load'], *EXACT),
@@ -236,6 +242,15 @@ def _moebert_layer(a, layer, params, context) -> Rows:
     name = 'grad_w_gate.weight'
     rows.append(_gradient(name, ours, a[name]))
   return rows
+
+
+def _chosen(a, layer, kernel):
+  """One-hot choice of each token or sentence, (B, 1 or L, n)."""
+  x = a['in_x']
+  if dict(layer.gate_options)['sentence']:
+    mask = (a['in_attention_mask'] != 0)[..., None]
+    x = (x * mask).sum(1, keepdims=True) / mask.sum(1, keepdims=True)
+  return jax.nn.one_hot((x @ kernel).argmax(-1), layer.experts)
 
 
 def _topk_dselectk(a: dict[str, np.ndarray]) -> Rows:

@@ -22,8 +22,8 @@ from glue_jax.methods import meft
 from glue_jax.models import bert
 from glue_jax.models.model import Model, build
 from glue_jax.plugs import Apply
-from tests.conftest import jit
 from tests.golden import _library_names
+from tests.quick import jit
 
 Rows = list[tuple[str, Any, Any, float, float]]
 VALUE = (2e-5, 0.0)

@@ -14,7 +14,7 @@ import optax
 
 from glue_jax.optim import adam as moments
 from glue_jax.optim import galore, natural_galore
-from tests.conftest import jit
+from tests.quick import jit
 
 Rows = list[tuple]
 RESULTS = ('params', 'exp_avg', 'exp_avg_sq', 'projector')

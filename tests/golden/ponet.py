@@ -12,7 +12,7 @@ from glue_jax.kernels.segment_pooling import segment_pooling as kernel
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import ponet
 from glue_jax.models.encoder import Block, EncoderConfig
-from tests.golden._kinds import by_kind
+from tests.golden._kinds import at, by_kind
 
 Rows = list[tuple]
 VALUE = (2e-5, 1e-4)
@@ -63,6 +63,11 @@ def _layer(a: dict[str, np.ndarray]) -> Rows:
   )
   index, found = ponet.special_runs(context.input_ids, config.special_ids)
   if not special:
+    if 'mid_segment_index' not in a:
+      raise ValueError(
+        'cfg_clsgsepg=0 without mid_segment_index: which tokens form a segment '
+        'is in no other array'
+      )
     index = jnp.asarray(a['mid_segment_index'])
     context = context.replace(segment_ids=index)
   rows = [
@@ -92,15 +97,15 @@ def _layer(a: dict[str, np.ndarray]) -> Rows:
     (
       'mid_attn_output',
       inside['ln_attn']['__call__'][0][mask],
-      a['mid_attn_output'][mask],
+      at(a['mid_attn_output'], mask),
       *VALUE,
     ),
-    *_pooling(a, params, context, config, special),
+    *_pooling(a, params, context, config, index, found & special),
   ]
   return rows + _gradients(a, gradients)
 
 
-def _pooling(a, params, context, config, special):
+def _pooling(a, params, context, config, index, marked):
   """Global attention and the fused pools, from the block's weights."""
   x, mask = jnp.asarray(a['in_hidden']), context.mask
   maps = params['mixer']
@@ -109,12 +114,11 @@ def _pooling(a, params, context, config, special):
   token, share = ponet.global_token(
     project('query', mean), project('key', x), mask, config.num_heads
   )
-  marked = (a['mid_special_mask'] != 0) & special
   kind = jnp.where(marked, reference.SPECIAL, reference.ORDINARY)
   fused = kernel.segment_pooling(
     token,
     *(project(name, x) for name in ('gate', 'segment', 'local')),
-    jnp.asarray(a['mid_segment_index']),
+    index,
     jnp.where(mask, kind, reference.PAD),
   )
   return [

@@ -2,12 +2,10 @@
 
 import functools
 
-import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import strategies
 from jax.experimental.pallas import tpu as pltpu
 
 from glue_jax.kernels import lowering
@@ -39,8 +37,6 @@ assert program.count('@tpu_custom_call') == 2
 print('equal on', len(jax.devices()))
 """
 NAMES = 'token', 'gate', 'segment', 'local'
-# Shapes come from a few, so that programs are shared between examples.
-SHAPES = (2, 1, 1), (1, 7, 5), (2, 40, 70), (1, 130, 129)
 
 
 def sample(shape, contiguous, dtype, seed):
@@ -76,26 +72,29 @@ def run(implementation, interpret, contiguous, arrays, ids, kinds, cotangent):
 
 
 @pytest.mark.parametrize('platform', ['tpu', 'gpu'])
-@hypothesis.settings(max_examples=6, deadline=None, derandomize=True)
-@hypothesis.given(
-  shape=strategies.sampled_from(SHAPES),
-  contiguous=strategies.booleans(),
-  dtype=strategies.sampled_from(['float32', 'bfloat16']),
-  seed=strategies.integers(0, 99),
+@pytest.mark.parametrize(
+  'shape,contiguous,dtype',
+  [
+    ((2, 1, 1), True, 'float32'),
+    ((1, 7, 5), False, 'bfloat16'),
+    ((2, 40, 70), True, 'bfloat16'),
+    ((2, 40, 70), False, 'float32'),
+    ((1, 130, 129), True, 'float32'),
+    ((1, 130, 129), False, 'bfloat16'),
+  ],
 )
-def test_kernels_agree_with_the_reference(
-  platform, shape, contiguous, dtype, seed
-):
-  arguments = sample(shape, contiguous, dtype, seed)
-  ours = run(platform, True, contiguous, *arguments)
-  expected = run('reference', False, contiguous, *arguments)
+def test_kernels_agree_with_the_reference(platform, shape, contiguous, dtype):
   # The kernels sum in float32; XLA's reference in the arrays' own type.
   rtol = 1e-5 if dtype == 'float32' else 2e-2
-  for name, x, y in zip(('P', *NAMES), ours, expected, strict=True):
-    assert x.dtype == y.dtype
-    x, y = np.float32(x), np.float32(y)
-    scale = max(1.0, np.abs(y).max())
-    np.testing.assert_allclose(x, y, rtol, rtol * scale, err_msg=name)
+  for seed in (0, 1, 2):  # one program; the second has a row of padding only
+    arguments = sample(shape, contiguous, dtype, seed)
+    ours = run(platform, True, contiguous, *arguments)
+    expected = run('reference', False, contiguous, *arguments)
+    for name, x, y in zip(('P', *NAMES), ours, expected, strict=True):
+      assert x.dtype == y.dtype
+      x, y = np.float32(x), np.float32(y)
+      scale = max(1.0, np.abs(y).max())
+      np.testing.assert_allclose(x, y, rtol, rtol * scale, err_msg=name)
 
 
 def test_tpu_semantics_have_no_race():

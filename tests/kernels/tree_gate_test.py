@@ -2,12 +2,10 @@
 
 import functools
 
-import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import strategies
 from jax.experimental.pallas import tpu as pltpu
 
 from glue_jax.kernels import lowering
@@ -15,8 +13,6 @@ from glue_jax.kernels.tree_gate import gpu, math, reference, tpu
 from glue_jax.kernels.tree_gate import tree_gate as kernel
 
 NAMES = 'x', 'split', 'leaf', 'leaf_bias', 'permutation', 'split_bias'
-# (T, D, n, k) from a few, so that programs are shared between examples.
-SHAPES = (1, 1, 2, 1), (9, 5, 4, 1), (70, 70, 3, 2), (130, 33, 6, 2)
 
 
 def sample(shape, dtype, seed, scale=0.5):
@@ -57,22 +53,29 @@ def agree(ours, expected, dtype):
   for name, a, b in zip(labels, ours, expected, strict=True):
     assert a.dtype == b.dtype
     a, b = np.float32(a), np.float32(b)
-    rtol = 2e-2 if dtype == 'bfloat16' and name == 'x' else 2e-5
+    # Near its ends the smooth step cancels: its gradient in float32 is up to
+    # 2e-5 from that in float64, in either form.
+    rtol = 5e-5 if name.startswith('split') else 2e-5
+    rtol = 2e-2 if dtype == 'bfloat16' and name == 'x' else rtol
     scale = max(1.0, np.abs(b).max())
     np.testing.assert_allclose(a, b, rtol, rtol * scale, err_msg=name)
 
 
 @pytest.mark.parametrize('platform', ['tpu', 'gpu'])
-@hypothesis.settings(max_examples=6, deadline=None, derandomize=True)
-@hypothesis.given(
-  shape=strategies.sampled_from(SHAPES),
-  dtype=strategies.sampled_from(['float32', 'bfloat16']),
-  seed=strategies.integers(0, 99),
+@pytest.mark.parametrize(
+  'shape,dtype',  # T, D, n, k
+  [
+    ((1, 1, 2, 1), 'float32'),
+    ((9, 5, 4, 1), 'bfloat16'),
+    ((70, 70, 3, 2), 'bfloat16'),
+    ((130, 33, 6, 2), 'float32'),
+  ],
 )
-def test_kernels_agree_with_the_reference(platform, shape, dtype, seed):
-  arguments = sample(shape, dtype, seed)
-  ours = run(platform, True, *arguments)
-  agree(ours, run('reference', False, *arguments), dtype)
+def test_kernels_agree_with_the_reference(platform, shape, dtype):
+  for seed in (0, 1):  # one program; hard and soft permutations
+    arguments = sample(shape, dtype, seed)
+    ours = run(platform, True, *arguments)
+    agree(ours, run('reference', False, *arguments), dtype)
 
 
 def test_several_programs_and_saturated_splits_agree():

@@ -30,9 +30,22 @@ def spread(
 ) -> tuple[jax.Array, jax.Array]:
   """`mix` on every device's own rows and heads.
 
-  XLA splits the reference by itself and cannot look into a kernel.
+  XLA splits the reference by itself and cannot look into a kernel. Zeros fill
+  a state smaller than the form serves: they are never read.
   """
-  args = x, dt, a, b, c, delta, start
+  width = b.shape[-1]
+  least = getattr(FORMS[static[0]], 'SMALLEST_STATE', 1)
+  if width < least:
+    b, c, start = (
+      jnp.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, least - width)])
+      for y in (b, c, start)
+    )
+  y, final = _on_devices(static, x, dt, a, b, c, delta, start)
+  return y, final[..., :width]
+
+
+def _on_devices(static, *args):
+  x, b = args[0], args[3]
   sizes = mesh_axes.sizes()
   if static[0] == 'reference' or not sizes:
     return mix(static, *args)

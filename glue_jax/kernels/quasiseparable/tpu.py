@@ -42,6 +42,8 @@ from glue_jax.kernels.quasiseparable.tpu_layout import (
 from glue_jax.kernels.quasiseparable.xla import Gradients
 
 CHUNKS = (128, 256)
+# N of a group: Mosaic doesn't broadcast a single bfloat16 column.
+SMALLEST_STATE = 2
 
 
 def vmem_bytes(

@@ -14,8 +14,10 @@ Dispatch: 'dense' computes every expert for every token; 'sparse' sorts tokens
 by expert and computes what is chosen (grouped_matmul.py), at most `keep`
 experts a token; 'auto' is sparse where the gate is by construction or where,
 seen on the device, no weight is lost by it (in training exactly none, so that
-the gradient is the same; at inference less than 1e-5), else dense. The released
-code always computes every expert.
+the gradient is the same; at inference less than 1e-5). Where some tokens need
+more experts, it is still sparse, with room for all experts of a token: only
+pairs of token and expert with a weight are computed. Where most pairs have one,
+it is dense. The released code always computes every expert.
 
 With an `expert` axis in the mesh its devices hold n / size experts each and
 compute their part for all tokens of their data shard; one sum over the axis
@@ -39,6 +41,8 @@ from glue_jax.layers.gates import base
 from glue_jax.layers.spec import EncoderConfig
 
 DISPATCH = ('auto', 'dense', 'sparse')
+# From this share of pairs of token and expert on, 'auto' computes all of them.
+MOST = 0.5
 
 
 class FFN(nn.Module):
@@ -141,8 +145,8 @@ class FFN(nn.Module):
     def run_dense():
       return dense(compute, params, rows, weights)
 
-    def run_sparse():
-      return sparse(compute, params, rows, weights, routing.keep)
+    def run_sparse(keep=routing.keep):
+      return sparse(compute, params, rows, weights, keep)
 
     if self.is_initializing() or routing.keep == self.experts:
       return run_dense()
@@ -150,12 +154,24 @@ class FFN(nn.Module):
       return run_dense() if self.dispatch == 'dense' else run_sparse()
     if routing.sparse:
       return run_sparse()
-    if train:  # a count: a sum would take a rest of rounding for a weight
-      fits = (weights > 0).sum(-1).max() <= routing.keep
-    else:
-      top, _ = jax.lax.top_k(weights, routing.keep)
-      fits = (weights.sum(-1) - top.sum(-1)).max() < base.USED
-    return jax.lax.cond(fits, run_sparse, run_dense)
+    step = _narrowest(weights, routing.keep, train)
+    run_all_pairs = functools.partial(run_sparse, self.experts)
+    return jax.lax.switch(step, (run_sparse, run_all_pairs, run_dense))
+
+
+def _narrowest(weights, keep, train):
+  """0 if no token needs more than `keep` experts, 2 if most pairs are in use.
+
+  Else 1: some tokens need more. weights: (T, n).
+  """
+  used = (weights > 0).sum(-1)
+  if train:  # a count: a sum would take a rest of rounding for a weight
+    fits = used.max() <= keep
+  else:
+    top, _ = jax.lax.top_k(weights, keep)
+    fits = (weights.sum(-1) - top.sum(-1)).max() < base.USED
+  many = used.sum() > MOST * weights.size
+  return jnp.where(fits, 0, 1 + many)
 
 
 class _Maps(nn.Module):

@@ -146,12 +146,11 @@ class Mixer(Block):
     """Returns E and the number of heads H.
 
     Raises:
-      ValueError: sizes that don't divide, or an odd state size.
+      ValueError: sizes that don't divide, or a state size below 1.
     """
-    if self.state_size < 2 or self.state_size % 2:
-      # TPUs and GPUs keep bfloat16 values in pairs.
+    if self.state_size < 1:
       raise ValueError(
         f"model.options['hydra'] state_size={self.state_size}: expected a "
-        'positive even number'
+        'positive number'
       )
     return super().sizes()

@@ -84,24 +84,37 @@ def test_sparse_dispatch_is_dense_dispatch(inside):
 
 
 @pytest.mark.parametrize('train', [True, False])
-def test_auto_is_sparse_exactly_where_nothing_is_lost(train):
-  x, context = inputs()
-  ffn = layer('comet', options=dict(k=2, gamma=1e-3))
-  params = initialised(ffn, x, context)
-  hard, _ = run(ffn, params, x, context, train)
-  dense, captured = run(
-    layer('comet', options=dict(k=2, gamma=1e-3), dispatch='dense'),
-    params, x, context, train,
-  )  # fmt: skip
-  assert captured['few_experts'] == 1
-  np.testing.assert_allclose(hard, dense, atol=1e-5)
-  wide = dict(k=2, gamma=1e3)
-  soft, captured = run(layer('comet', options=wide), params, x, context, train)
-  full, _ = run(
-    layer('comet', options=wide, dispatch='dense'), params, x, context, train
+def test_auto_is_dense_dispatch_however_many_tokens_are_undecided(train):
+  options = dict(k=2, gamma=1e-3)
+  auto, dense = (
+    layer('comet', options=options, dispatch=dispatch)
+    for dispatch in ('auto', 'dense')
   )
-  assert captured['few_experts'] < 1
-  np.testing.assert_allclose(soft, full, atol=1e-5)
+  x, context = inputs()
+  params = initialised(auto, x, context)
+  gate = base.make('comet', CONFIG, 5, options)
+
+  @functools.partial(jax.jit, static_argnums=0)
+  @functools.partial(jax.value_and_grad, argnums=(1, 2), has_aux=True)
+  def both(ffn, params, x):
+    y, captured = run(ffn, params, x, context, train)
+    return jnp.sum(jnp.sin(y)), (y, captured)
+
+  # A token of zeros stays in the middle of every split: it needs all experts.
+  for undecided, step in ((0, 0), (1, 1), (2, 1), (15, 2)):
+    tokens = x.reshape(-1, x.shape[-1]).at[:undecided].set(0).reshape(x.shape)
+    routing, _ = gate.apply(
+      {'params': params['gate']}, tokens, context, train, mutable=['captured']
+    )
+    weights = routing.weights.reshape(-1, 5)
+    assert ((weights > 0).sum(-1) > 2).sum() == undecided
+    assert experts._narrowest(weights, 2, train) == step
+    (_, (ours, captured)), gradient = both(auto, params, tokens)
+    (_, (theirs, _)), expected = both(dense, params, tokens)
+    assert (captured['few_experts'] == 1) == (undecided == 0)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    for a, b in zip(*map(jax.tree.leaves, (gradient, expected)), strict=True):
+      np.testing.assert_allclose(a, b, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize('gate', sorted(GATES))

@@ -169,7 +169,7 @@ def test_step_sizes_are_clipped():
 @pytest.mark.parametrize(
   'options,message',
   [
-    (dict(state_size=5), 'state_size=5: expected a positive even number'),
+    (dict(state_size=0), 'state_size=0: expected a positive number'),
     (dict(head_dim=7), 'head_dim=7 does not divide expand'),
     (dict(groups=3), 'groups=3 does not divide 4 heads'),
     (dict(kernel_size=4), 'kernel_size=4: expected an odd number'),
