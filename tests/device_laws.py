@@ -26,9 +26,12 @@ CLOSE = dict(atol=1e-5, rtol=0)
 def trained(name, changes, devices):
   """Parameters, metrics and logits of 4 steps on so many devices."""
 
+  # Where there are experts, they are spread over two of the devices.
+  expert = 2 if devices > 1 and changes['model'].get('ffn') == 'experts' else 1
+
   def make(_):
     return sharding.make_mesh(
-      data=1, fsdp=devices, devices=jax.devices()[:devices]
+      data=1, fsdp=-1, expert=expert, devices=jax.devices()[:devices]
     )
 
   with mock.patch.object(begin, 'make_mesh', make):

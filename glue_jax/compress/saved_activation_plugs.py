@@ -4,12 +4,14 @@ Each plug takes the place of the innermost call at its site, so other methods'
 plugs around the layers keep their effect, and no value changes.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import jax
 
 from glue_jax.compress import saved_activations
+from glue_jax.kernels import mesh_axes
 from glue_jax.layers.dropout import dropout
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.plugs import Plug, Site
@@ -90,7 +92,7 @@ def _norm(site: Site, next_fn, x, scale, bias, pruned_by):
 def _devices():
   """How many devices share the rows of a batch."""
   shape = jax.sharding.get_abstract_mesh().shape
-  return shape.get('data', 1) * shape.get('fsdp', 1)
+  return math.prod(shape.get(axis, 1) for axis in mesh_axes.BATCH)
 
 
 # {part: (pattern of its sites, what takes the call's place)}.

@@ -1,9 +1,10 @@
 """Mesh, rules and specs: where every leaf and every activation lives.
 
 The mesh has the axes `data`, `fsdp`, `tensor` and `expert`. Batches are split
-over `data` and `fsdp`; parameters follow their model's name rules (`tensor`,
-`fsdp`, and `expert` for those of sparse experts), and a leaf that no rule names
-(a method's own) is split over `fsdp` on its largest divisible dimension.
+over `data`, `fsdp` and `expert`; parameters follow their model's name rules
+(`tensor`, `fsdp`, and `expert` for those of sparse experts), and a leaf that no
+rule names (a method's own) is split over `fsdp` on its largest divisible
+dimension.
 """
 
 import contextlib
@@ -18,18 +19,21 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from glue_jax import tree
+from glue_jax.kernels.mesh_axes import BATCH
 
 AXES = ('data', 'fsdp', 'tensor', 'expert')
 
 # Logical names of activation axes -> mesh axes.
 ACTIVATIONS = (
-  ('batch', ('data', 'fsdp')),
+  ('batch', BATCH),
   ('length', None),
   ('embed', None),
   ('heads', 'tensor'),
   ('mlp', 'tensor'),
   ('vocab', 'tensor'),
   ('expert', 'expert'),
+  # Tokens of all devices along `expert`, for the experts that each of them has.
+  ('expert_tokens', ('data', 'fsdp')),
 )
 
 # Leaves with fewer elements are copied to every device: splitting them would
@@ -82,13 +86,13 @@ def enter(mesh: Mesh) -> Any:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Rows of a batch over `data` and `fsdp`."""
-  return NamedSharding(mesh, P(('data', 'fsdp')))
+  """Rows of a batch over `data`, `fsdp` and `expert`."""
+  return NamedSharding(mesh, P(BATCH))
 
 
 def batch_multiple(mesh: Mesh) -> int:
   """What the global batch size must be divisible by."""
-  return mesh.shape['data'] * mesh.shape['fsdp']
+  return math.prod(mesh.shape[axis] for axis in BATCH)
 
 
 def put_batch(

@@ -8,6 +8,9 @@ import math
 
 import jax
 
+# The axes that share the rows of a batch.
+BATCH = ('data', 'fsdp', 'expert')
+
 
 def sizes() -> dict[str, int]:
   """{axis: devices} of the mesh in use; empty with one device or no mesh."""
@@ -18,5 +21,5 @@ def sizes() -> dict[str, int]:
 def rows(batch: int) -> tuple[str, ...] | None:
   """Axes that split so many rows; None where they don't divide them."""
   devices = sizes()
-  axes = tuple(axis for axis in ('data', 'fsdp') if axis in devices)
+  axes = tuple(axis for axis in BATCH if axis in devices)
   return None if batch % math.prod(devices[axis] for axis in axes) else axes

@@ -27,7 +27,7 @@ def make_data(
     if kwargs.get(key, multiple) % multiple:
       raise ValueError(
         f'config.data.{key}={kwargs[key]} is not divisible by the '
-        f'{multiple} devices that share a batch (mesh data x fsdp)'
+        f'{multiple} devices that share a batch (mesh data x fsdp x expert)'
       )
   return pipeline.build(
     by_name.make(**sections.task),

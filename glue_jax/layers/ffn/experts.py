@@ -19,9 +19,13 @@ more experts, it is still sparse, with room for all experts of a token: only
 pairs of token and expert with a weight are computed. Where most pairs have one,
 it is dense. The released code always computes every expert.
 
-With an `expert` axis in the mesh its devices hold n / size experts each and
-compute their part for all tokens of their data shard; one sum over the axis
-joins the parts. The batch is whole along this axis, so there is no all-to-all.
+With an `expert` axis in the mesh its E devices hold n / E experts each, and
+share the batch's rows like those of `data`. Here they gather each other's
+tokens, compute their experts' part of all, and a reduce-scatter sums the parts
+and gives each device its own tokens back: either way a device gets E - 1 times
+its own tokens. An all-to-all would send a token only where it has an expert;
+but none is dropped here, so each pair of devices would need room for all tokens
+of one, which are the same bytes.
 """
 
 import functools
@@ -253,10 +257,21 @@ def dense(
   def dot(x, kernels):
     equation = 'td,ndf->ntf' if x.ndim == 2 else 'ntd,ndf->ntf'
     y = jnp.einsum(equation, x, kernels)
-    return nn.with_logical_constraint(y, ('expert', 'batch', None))
+    return nn.with_logical_constraint(y, ('expert', 'expert_tokens', None))
 
+  # Both ends of each move are named: else XLA sends what every expert makes of
+  # the tokens instead of them, or moves the gate's work too.
+  own, shared = ('batch', None), ('expert_tokens', None)
+  x = _moved(x, own, shared)
+  weights = _moved(weights, own, ('expert_tokens', 'expert'))
   y = compute(params, x, lambda table: table[:, None], dot)
-  return jnp.einsum('tn,ntd->td', weights.astype(y.dtype), y)
+  y = jnp.einsum('tn,ntd->td', weights.astype(y.dtype), y)
+  return _moved(y, shared, own)
+
+
+def _moved(x, start, end):
+  """Rows that lie on the mesh by one pair of logical axes, then by another."""
+  return nn.with_logical_constraint(nn.with_logical_constraint(x, start), end)
 
 
 def sparse(
@@ -265,7 +280,7 @@ def sparse(
   """The `keep` experts of largest weight for every row.
 
   Exact if no other has any. Rows are split over the batch axes of the mesh,
-  experts over `expert`, their width over `tensor`.
+  experts over `expert`, their width over `tensor`; see the module.
 
   Args:
     compute: f_e of rows, `experts_of_rows` with its options.
@@ -277,10 +292,9 @@ def sparse(
   Returns:
     (T, D).
   """
-  top, index = jax.lax.top_k(weights, keep)
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty or mesh.size == 1:
-    return _local_sparse(compute, params, x, top, index)
+    return _local_sparse(compute, params, x, *jax.lax.top_k(weights, keep))
   split = {
     'experts_in': {
       'kernel': P('expert', None, 'tensor'),
@@ -290,7 +304,11 @@ def sparse(
     'ln_experts': {'scale': P('expert'), 'bias': P('expert')},
   }
 
-  def local(params, x, top, index):
+  def local(params, x, weights):
+    top, index = jax.lax.top_k(weights, keep)
+    x, top, index = (
+      jax.lax.all_gather(rows, 'expert', tiled=True) for rows in (x, top, index)
+    )
     held = params['experts_in']['kernel'].shape[0]
     index = index - jax.lax.axis_index('expert') * held
 
@@ -304,15 +322,15 @@ def sparse(
       dropout = key + here.astype(key.dtype), rate
       compute_here = functools.partial(compute, dropout=dropout)
     y = _local_sparse(compute_here, params, x, top, index, join)
-    return jax.lax.psum(y, 'expert')
+    return jax.lax.psum_scatter(y, 'expert', tiled=True)
 
   specs = {name: split[name] for name in params}
   return jax.shard_map(
     local,
-    in_specs=(specs, base.ROWS, base.ROWS, base.ROWS),
+    in_specs=(specs, base.ROWS, base.ROWS),
     out_specs=base.ROWS,
     check_vma=False,
-  )(params, x, top, index)
+  )(params, x, weights)
 
 
 def _local_sparse(compute, params, x, top, index, join=lambda y: y):

@@ -20,13 +20,14 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from glue_jax.kernels import mesh_axes
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.spec import EncoderConfig
 
 # Files of this folder that aren't gates.
 _SHARED = ('base', 'permutation')
 # How tokens (T, ...) lie on the mesh.
-ROWS = P(('data', 'fsdp'))
+ROWS = P(mesh_axes.BATCH)
 # A weight below this doesn't count as a use of the expert.
 USED = 1e-5
 

@@ -1,11 +1,14 @@
 """Sparse experts: dispatch, gates, laws, and errors."""
 
 import functools
+import math
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
 from glue_jax import tree
 from glue_jax.devices import sharding
@@ -40,7 +43,7 @@ def inputs(rows=3, length=7, seed=0):
   keys = jax.random.split(jax.random.key(seed), 3)
   x = jax.random.normal(keys[0], (rows, length, CONFIG.hidden_size))
   ids = jax.random.randint(keys[1], (rows, length), 1, CONFIG.vocab_size)
-  mask = jnp.arange(length) < jnp.array([length, 4, 1])[:rows, None]
+  mask = jnp.arange(length) < jnp.array([length, 4, 1, 6])[:rows, None]
   return x, BatchContext(mask, input_ids=ids)
 
 
@@ -235,7 +238,7 @@ for gate in ('topk', 'comet'):
   if gate == 'comet':
     options['gamma'] = 1e-3
   ffn = t.layer(gate, 6, options)
-  x, context = t.inputs(2)
+  x, context = t.inputs(4)
   params = t.initialised(ffn, x, context)
   # Jitted both: the choice of a path is on the device.
   def loss(params, x):
@@ -253,7 +256,7 @@ for gate in ('topk', 'comet'):
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many)):
       np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4)
 wet = t.layer('topk', 6, config=dataclasses.replace(t.CONFIG, dropout=0.5))
-x, context = t.inputs(2)
+x, context = t.inputs(4)
 params = t.initialised(wet, x, context)
 with sharding.enter(sharding.make_mesh(data=2, tensor=2, expert=2)):
   rows = jax.device_put(jnp.ones_like(x), sharding.batch_sharding(
@@ -261,6 +264,20 @@ with sharding.enter(sharding.make_mesh(data=2, tensor=2, expert=2)):
   y, _ = t.run(wet, params, rows, context, True)
 assert np.isfinite(y).all() and not np.allclose(y[0, 0], y[1, 0])
 mesh = sharding.make_mesh(data=2, expert=4)
+params = t.initialised(t.layer(experts_=4), *t.inputs(4))
+with sharding.enter(mesh):
+  x = jnp.zeros((8, 16, 12))
+  context = t.BatchContext(jnp.ones((8, 16), bool))
+  sent = {
+    dispatch: t.sent(t.layer(experts_=4, dispatch=dispatch), params, x, context)
+    for dispatch in ('sparse', 'dense')
+  }
+  # Of 8 x 16 tokens each device has 16, and gets those of four devices.
+  assert sent['sparse']['all-gather'] == 4 * 16 * 12, sent
+  assert sent['sparse']['reduce-scatter'] == 16 * 12, sent
+  # On a CPU the sum is not scattered at once.
+  assert sent['dense']['all-gather'] == 4 * 16 * 12, sent
+  assert sent['dense']['all-reduce'] == 4 * 16 * 12, sent
 with sharding.enter(mesh):
   try:
     t.layer('topk', 6).init(jax.random.key(0), x, context, False)
@@ -268,6 +285,28 @@ with sharding.enter(mesh):
     print(error)
 print('equal')
 """
+
+
+def sent(ffn, params, x, context):
+  """{kind of message: most elements of one} of a layer on the mesh in use."""
+  split = tree.unflatten(
+    {
+      name: P('expert') if 'experts' in name else P()
+      for name in tree.flatten(params)
+    }
+  )
+  rows = jax.device_put(x, base.ROWS)
+  fn = jax.jit(lambda p, x: ffn.apply({'params': p}, x, context, False))
+  program = fn.lower(jax.device_put(params, split), rows).compile()
+  assert program.output_shardings.shard_shape(x.shape) == (1, 16, 12)
+  found = {}
+  for shapes, kind in re.findall(
+    r'= (.*?) (all-\w+|reduce-scatter)(?:-start)?\(', program.as_text()
+  ):
+    for shape in re.findall(r'\[([\d,]+)\]', shapes):
+      size = math.prod(map(int, shape.split(',')))
+      found[kind] = max(found.get(kind, 0), size)
+  return found
 
 
 def test_eight_devices_give_the_result_of_one():
