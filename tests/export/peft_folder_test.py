@@ -8,7 +8,6 @@ import peft
 import pytest
 import safetensors.numpy
 
-from glue_jax import tree
 from glue_jax.export import peft_folder
 from glue_jax.weights import peft_folder as reader
 from glue_jax.weights.bundle_folder import Bundle
