@@ -10,13 +10,14 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import ml_collections
 
 from glue_jax import ranges
+from glue_jax.ranges import Filled, Whole
 
 # Every top-level key and what it holds when a config leaves it out.
 DEFAULTS: dict[str, Any] = dict(
@@ -32,12 +33,19 @@ DEFAULTS: dict[str, Any] = dict(
   stages=(),  # ((name, overrides), ...): one run after another
 )
 
+Section = Mapping[str, Any]
+Named = Sequence[tuple[str, Section]]
+# What each of them is; what is inside a section, its reader says.
+KINDS: dict[str, Any] = dict.fromkeys(DEFAULTS, Section) | dict(
+  methods=Named, seeds=Annotated[Sequence[Whole], Filled()], stages=Named
+)
+
 
 def complete(config: Mapping[str, Any]) -> ml_collections.ConfigDict:
   """Returns a locked config with every top-level key.
 
   Raises:
-    ValueError: a top-level key is unknown.
+    ValueError: a top-level key is unknown, or holds something else.
   """
   given: dict[str, Any] = plain(config)
   unknown = set(given) - set(DEFAULTS)
@@ -45,6 +53,8 @@ def complete(config: Mapping[str, Any]) -> ml_collections.ConfigDict:
     raise ValueError(
       f'unknown config keys {sorted(unknown)}; known are {sorted(DEFAULTS)}'
     )
+  for key, value in given.items():
+    ranges.check(value, KINDS[key], f'config.{key}')
   full = ml_collections.ConfigDict(DEFAULTS | given)
   return full.lock()
 

@@ -91,6 +91,8 @@ Number = Annotated[float, Range()]
 NonNegative = Annotated[float, Range(ge=0)]
 Positive = Annotated[float, Range(gt=0)]
 OpenShare = Annotated[float, Range(gt=0, lt=1)]
+# What is computed or kept in.
+Dtype = Literal['float32', 'bfloat16']
 # A share of which nothing, or all, may be meant; a rate of dropout or the decay
 # of a mean, which 1 makes senseless.
 Share = Annotated[float, Range(ge=0, le=1)]
@@ -216,7 +218,7 @@ def _mismatch(value: Any, hint: Any) -> _Mismatch | None:
 def _mismatch_inside(value, origin, parts) -> _Mismatch | None:
   """`_mismatch` of what a list, tuple or dict holds."""
   if _is_a(origin, Mapping):
-    inside = [('', key, parts[0]) for key in value]
+    inside = [(' key', key, parts[0]) for key in value]
     inside += [(f'[{key!r}]', x, parts[1]) for key, x in value.items()]
   elif not (_is_a(origin, Iterable) and isinstance(value, Sequence)):
     return None

@@ -10,6 +10,10 @@ from typing import Annotated, Any, Literal, Union
 import pytest
 
 from glue_jax import config, ranges
+from glue_jax.layers import spec
+from glue_jax.layers.gates import base as gates
+from glue_jax.layers.spec import EncoderConfig
+from glue_jax.optim import build as optim
 from glue_jax.ranges import (
   Count,
   Names,
@@ -21,6 +25,7 @@ from glue_jax.ranges import (
   Share,
   Whole,
 )
+from glue_jax.training import schema
 
 NUMBERS = {int: (4.5, True, '3'), float: (True, '3', math.nan, math.inf)}
 
@@ -97,7 +102,21 @@ def parts_of(package):
       yield f'{package}.{name}', make, ('ctx',)
 
 
-READERS = [*parts_of('methods'), *parts_of('objectives')]
+NODE = ('config', 'experts', 'parent', 'name')
+READERS = [
+  *parts_of('methods'),
+  *parts_of('objectives'),
+  *((f'core {name}', core, ()) for name, core in optim.CORES.items()),
+  *((name, *reader) for name, reader in schema.READERS.items()),
+  ('model', EncoderConfig, ()),
+  *(
+    (f'options.{file}', taker, ('config', 'parent', 'name'))
+    for file in ('attention', 'hydra', 'ponet', 'matrix_mixer', 'fourier')
+    + ('experts', 'feedforward', 'identity', 'reversible')
+    for taker in spec.takers(file)
+  ),
+  *((f'gate {name}', gates.find(name), NODE) for name in gates.names()),
+]
 
 
 def arguments_of(reader, given):
@@ -179,7 +198,7 @@ def fits(value, hint):
 def test_every_argument_is_refused_outside_its_range(where, reader, given):
   arguments = arguments_of(reader, given)
   needed = {
-    p.name: ['x'] if fits(['x'], p.annotation) else 'x'
+    p.name: next(x for x in ('x', ['x'], 0) if fits(x, p.annotation))
     for p in arguments
     if p.default is p.empty
   }

@@ -51,7 +51,7 @@ def load(
   split: str,
   data_dir: str | os.PathLike | None = None,
   *,
-  files: Mapping[str, str] | None = None,
+  files: Mapping[str, str | os.PathLike] | None = None,
   bad_rows: str = 'error',
   seed: int = 0,
 ) -> Table:

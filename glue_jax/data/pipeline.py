@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -16,11 +16,16 @@ from glue_jax.data import (
   tokenizing,
   wordpiece,
 )
+from glue_jax.data import segments as segments_lib
 from glue_jax.data.examples import Examples
 from glue_jax.data.readers import texts
 from glue_jax.data.table import Table
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
 from glue_jax.data.tokenizing import Tokenizer
+from glue_jax.ranges import Count, OneOf, Whole
+
+# What becomes a segment: see data/segments.py; a number is one of tokens.
+Segments = Annotated[str, OneOf(segments_lib.KINDS)] | Count
 
 
 @dataclasses.dataclass
@@ -49,30 +54,30 @@ class DataBundle:
 def build(
   task: Task,
   *,
-  data_dir: str | None = None,
-  files: Mapping[str, str] | None = None,
+  data_dir: str | os.PathLike | None = None,
+  files: Mapping[str, str | os.PathLike] | None = None,
   tokenizer: str | os.PathLike | Tokenizer = 'train',
-  vocab_size: int = 8000,
+  vocab_size: Count = 8000,
   lowercase: bool = True,
-  max_length: int | None = None,
-  buckets: Sequence[int] = (32, 64, 128),
-  batch_size: int = 32,
-  eval_batch_size: int = 64,
+  max_length: Count | None = None,
+  buckets: Sequence[Count] = (32, 64, 128),
+  batch_size: Count = 32,
+  eval_batch_size: Count = 64,
   train_split: str | None = None,
   eval_splits: Sequence[str] | None = None,
-  train_limit: int | None = None,
-  eval_limit: int | None = None,
-  data_seed: int = 0,
-  bad_rows: str = 'error',
-  doc_stride: int = 128,
-  max_query_length: int = 64,
-  segments: str | int | None = None,
-  copies: int = 1,
-  sentences: str = 'line',
-  cache_dir: str | None = None,
-  seed: int = 0,
-  process_index: int = 0,
-  process_count: int = 1,
+  train_limit: Count | None = None,
+  eval_limit: Count | None = None,
+  data_seed: Whole = 0,
+  bad_rows: Literal['error', 'drop'] = 'error',
+  doc_stride: Whole = 128,
+  max_query_length: Count = 64,
+  segments: Segments | None = None,
+  copies: Count = 1,
+  sentences: Annotated[str, OneOf(sentence_pairs.SENTENCES)] = 'line',
+  cache_dir: str | os.PathLike | None = None,
+  seed: Whole = 0,
+  process_index: Whole = 0,
+  process_count: Count = 1,
 ) -> DataBundle:
   """Loads, tokenises and batches a task. The keywords are config.data.
 

@@ -10,7 +10,7 @@ dimension.
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -20,7 +20,10 @@ from jax.sharding import PartitionSpec as P
 
 from glue_jax import tree
 from glue_jax.kernels.mesh_axes import BATCH
+from glue_jax.ranges import Count
 
+# Of an axis; -1 takes all devices that are left.
+Size = Count | Literal[-1]
 AXES = ('data', 'fsdp', 'tensor', 'expert')
 
 # Logical names of activation axes -> mesh axes.
@@ -42,10 +45,10 @@ SMALL = 2**11
 
 
 def make_mesh(
-  data: int = -1,
-  fsdp: int = 1,
-  tensor: int = 1,
-  expert: int = 1,
+  data: Size = -1,
+  fsdp: Size = 1,
+  tensor: Size = 1,
+  expert: Size = 1,
   devices: Sequence[Any] | None = None,
 ) -> Mesh:
   """Makes the mesh; an axis of size -1 takes all devices that are left.

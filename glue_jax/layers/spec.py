@@ -11,6 +11,15 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
+from glue_jax.ranges import (
+  Count,
+  Dtype,
+  Positive,
+  Rate,
+  Whole,
+  check_arguments,
+)
+
 # {slot: (its folder in glue_jax/layers, what a file defines to fill it)}.
 SLOTS = {
   'mixer': ('mixers', 'Mixer'),
@@ -56,33 +65,34 @@ class EncoderConfig:
     remat: recompute each block in the backward pass.
   """
 
-  vocab_size: int = 30522
-  hidden_size: int = 768
-  num_layers: int = 12
-  num_heads: int = 12
-  intermediate_size: int = 3072
-  max_positions: int = 512
-  type_vocab_size: int = 2
-  pad_id: int = 0
-  special_ids: tuple[int, ...] = (101, 102)
-  position_offset: int = 0
-  embedding_size: int | None = None
+  vocab_size: Count = 30522
+  hidden_size: Count = 768
+  num_layers: Whole = 12
+  num_heads: Count = 12
+  intermediate_size: Count = 3072
+  max_positions: Whole = 512
+  type_vocab_size: Whole = 2
+  pad_id: Whole = 0
+  special_ids: tuple[Whole, ...] = (101, 102)
+  position_offset: Whole = 0
+  embedding_size: Count | None = None
   activation: str = 'gelu'
-  layer_norm_eps: float = 1e-12
-  block_norm_eps: float | None = None
-  dropout: float = 0.1
-  attention_dropout: float = 0.1
-  head_dropout: float | None = None
-  init_range: float = 0.02
+  layer_norm_eps: Positive = 1e-12
+  block_norm_eps: Positive | None = None
+  dropout: Rate = 0.1
+  attention_dropout: Rate = 0.1
+  head_dropout: Rate | None = None
+  init_range: Positive = 0.02
   mixer: str | tuple[str, ...] = 'attention'
   ffn: str | tuple[str, ...] = 'feedforward'
   stack: str = 'plain'
   projection: bool = False
   options: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
-  dtype: str = 'float32'
+  dtype: Dtype = 'float32'
   remat: bool = False
 
   def __post_init__(self):
+    check_arguments(EncoderConfig, vars(self), 'model')
     for field in ('mixer', 'ffn'):
       names = getattr(self, field)
       if not isinstance(names, str) and len(names) != self.num_layers:
@@ -90,10 +100,6 @@ class EncoderConfig:
           f'model.{field} has {len(names)} names for {self.num_layers} layers; '
           'give one name, or one for each layer'
         )
-    if self.dtype not in ('float32', 'bfloat16'):
-      raise ValueError(
-        f"model.dtype={self.dtype!r}; expected 'float32' or 'bfloat16'"
-      )
 
   def names(self, slot: str) -> tuple[str, ...]:
     """Returns the slot's file for each layer."""
@@ -162,6 +168,28 @@ def part(slot: str, name: str) -> Any:
     f'model.{slot}={name!r}: no file glue_jax/layers/{folder}/{name}.py with a '
     f'`{attribute}`; there are {fitting}'
   )
+
+
+def takers(file: str) -> list[Any]:
+  """Returns the classes whose fields `options[file]` of a config may hold.
+
+  Raises:
+    ValueError: no part that takes options has that name.
+  """
+  there: dict[str, list[Any]] = {}
+  for slot, (folder, attribute) in SLOTS.items():
+    package = importlib.import_module(f'glue_jax.layers.{folder}')
+    for name in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+      module = importlib.import_module(f'{package.__name__}.{name}')
+      taker = getattr(module, 'Options' if slot == 'stack' else attribute, None)
+      if taker:
+        there.setdefault(name, []).append(taker)
+  if file not in there:
+    raise ValueError(
+      f'config.model.options: no part is named {file!r}; there are '
+      f'{sorted(there)}'
+    )
+  return there[file]
 
 
 def make(slot: str, file: str, config: EncoderConfig) -> Any:

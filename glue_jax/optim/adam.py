@@ -6,13 +6,14 @@ beside the learning rate; optax adds eps to the corrected root.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from glue_jax.optim import blockwise_8bit
+from glue_jax.ranges import Dtype, Positive, Rate, checked
 
 # Smaller leaves keep full moments, as in bitsandbytes' `min_8bit_size`.
 SMALLEST_8BIT = 4096
@@ -26,12 +27,13 @@ class AdamState(NamedTuple):
   nu: Any
 
 
+@checked
 def scale_by_adam(
-  b1: float = 0.9,
-  b2: float = 0.999,
-  eps: float = 1e-6,
-  bits: int = 32,
-  dtype: Any = 'float32',
+  b1: Rate = 0.9,
+  b2: Rate = 0.999,
+  eps: Positive = 1e-6,
+  bits: Literal[8, 32] = 32,
+  dtype: Dtype = 'float32',
 ) -> optax.GradientTransformation:
   """Returns g -> sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps), float32.
 
@@ -42,12 +44,8 @@ def scale_by_adam(
     dtype: of the moments that aren't quantised; computed in float32.
 
   Raises:
-    ValueError: another number of bits, or a decay outside [0, 1).
+    ValueError: an argument that isn't what its annotation says.
   """
-  if not (0 <= b1 < 1 and 0 <= b2 < 1):
-    raise ValueError(f'b1={b1}, b2={b2}: expected decays in [0, 1)')
-  if bits not in (8, 32):
-    raise ValueError(f'bits={bits}: the moments have 8 or 32 bits')
 
   def pack(x, signed):
     if bits == 8 and x.size >= SMALLEST_8BIT:

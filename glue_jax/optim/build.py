@@ -1,24 +1,34 @@
 """The optimizer from a config: an optax chain with groups by name pattern."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import optax
 
-from glue_jax import tree
-from glue_jax.optim import galore, natural_galore, per_leaf_count, schedules
+from glue_jax import config, tree
+from glue_jax.optim import (
+  cores,
+  galore,
+  natural_galore,
+  per_leaf_count,
+  schedules,
+)
 from glue_jax.optim.density import add_density_gradient
+from glue_jax.ranges import Count, NonNegative, OneOf, Positive, Share, checked
 
 # What turns a gradient into a direction; the keys are optimizer names.
 CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
-  'adamw': optax.scale_by_adam,
-  'adam': optax.scale_by_adam,
-  'sgd': optax.trace,
-  'lion': optax.scale_by_lion,
-  'adafactor': optax.scale_by_factored_rms,
+  'adamw': cores.adam,
+  'adam': cores.adam,
+  'sgd': cores.sgd,
+  'lion': cores.lion,
+  'adafactor': cores.adafactor,
   'galore': galore.core,
   'natural_galore': natural_galore.core,
 }
+
+# {pattern: ...} in order; see `make`.
+Group = tuple[str, Mapping[Literal['lr', 'weight_decay'], NonNegative]]
 
 # Here the decay is part of the gradient (L2), as Adam without W had it.
 COUPLED = ('adam',)
@@ -32,20 +42,21 @@ NO_DECAY = (
 )
 
 
+@checked
 def make(
   *,
-  total_steps: int,
+  total_steps: Count,
   names: Iterable[str],
   leaf_states: bool = False,
-  name: str = 'adamw',
-  lr: float = 5e-5,
-  schedule: str = 'linear',
-  warmup: float = 0.1,
-  final: float = 0.0,
-  weight_decay: float = 0.01,
-  clip_norm: float | None = 1.0,
-  density: float = 0.0,
-  groups: Iterable[tuple[str, Mapping[str, float]]] = (),
+  name: Annotated[str, OneOf(CORES)] = 'adamw',
+  lr: NonNegative = 5e-5,
+  schedule: schedules.Shape = 'linear',
+  warmup: NonNegative = 0.1,
+  final: Share = 0.0,
+  weight_decay: NonNegative = 0.01,
+  clip_norm: Positive | None = 1.0,
+  density: NonNegative = 0.0,
+  groups: Sequence[Group] = (),
   args: Mapping[str, Any] | None = None,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Makes the optimizer.
@@ -70,22 +81,11 @@ def make(
     (transformation, step -> learning rate).
 
   Raises:
-    ValueError: an unknown name, group key or argument, or a pattern that
-      matches no leaf.
+    ValueError: an argument that isn't what its annotation says, one that the
+      core doesn't take, or a pattern that matches no leaf.
   """
-  if name not in CORES:
-    raise ValueError(
-      f'config.optimizer.name={name!r}: expected one of {sorted(CORES)}'
-    )
-  names, groups = list(names), [(p, dict(g)) for p, g in groups]
-  for pattern, settings in groups:
-    unknown = set(settings) - {'lr', 'weight_decay'}
-    if unknown:
-      raise ValueError(
-        f'config.optimizer.groups, pattern {pattern!r}: unknown keys '
-        f"{sorted(unknown)}; known are 'lr' and 'weight_decay'"
-      )
-    tree.match([pattern], names)
+  names = list(names)
+  tree.match([pattern for pattern, _ in groups], names)
 
   def group(leaf):
     return tree.first_match(groups, leaf, {})
@@ -98,7 +98,10 @@ def make(
   parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
   if density:
     parts.append(add_density_gradient(density))
-  core = _core(name, dict(args or {}), names)
+  args = args or {}
+  for target in args.get('targets', ()):
+    tree.match([target if isinstance(target, str) else target[0]], names)
+  core = make_core(name, args)
   core = [per_leaf_count.by_leaf(core) if leaf_states else core]
   decays = _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
   parts += [*decays, *core] if name in COUPLED else [*core, *decays]
@@ -111,13 +114,24 @@ def make(
   return optax.chain(*parts), rate
 
 
-def _core(name, args, names):
-  for target in args.get('targets', ()):
-    tree.match([target if isinstance(target, str) else target[0]], names)
+def make_core(
+  name: str, args: Mapping[str, Any]
+) -> optax.GradientTransformation:
+  """Makes what turns a gradient into a direction.
+
+  Args:
+    name: a key of `CORES`.
+    args: of it.
+
+  Raises:
+    ValueError: an argument that it doesn't take, or not what it takes.
+  """
+  where = 'optimizer.args'
+  arguments = config.bind(CORES[name], args, where)
   try:
-    return CORES[name](**args)
-  except TypeError as error:
-    raise ValueError(f'config.optimizer.args of {name!r}: {error}') from None
+    return CORES[name](**arguments)
+  except ValueError as error:  # of a target's own settings
+    raise ValueError(f'config.{where}: {error}') from None
 
 
 def _by_value(transform, value_of, names, neutral):

@@ -27,6 +27,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from glue_jax.ranges import NonNegative, checked
+
 # The metric of the loss whose mean over the batch is the statistic.
 METRIC = 'density_loss'
 
@@ -51,8 +53,9 @@ def layer_mean(statistics: Any) -> jax.Array:
   return jnp.stack([leaf.mean() for leaf in leaves]).mean()
 
 
+@checked
 def add_density_gradient(
-  weight: float = 1.0,
+  weight: NonNegative = 1.0,
   penalty: Callable[[Any], jax.Array] = layer_mean,
 ) -> optax.GradientTransformationExtraArgs:
   """Adds weight * d penalty / d params to the updates.
@@ -68,8 +71,6 @@ def add_density_gradient(
   Raises:
     ValueError: a negative weight; (in update) statistics or pullback missing.
   """
-  if weight < 0:
-    raise ValueError(f'density weight={weight}: expected 0 or more')
 
   def init(params):
     del params

@@ -8,7 +8,7 @@ the larger dimension, that is projection='reverse_std'.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,20 @@ import optax
 from glue_jax import tree
 from glue_jax.optim import adam as moments
 from glue_jax.optim import projection as projections
+from glue_jax.optim.projection import Projection, Solver
+from glue_jax.ranges import (
+  Count,
+  Dtype,
+  Filled,
+  Positive,
+  Rate,
+  check_arguments,
+  checked,
+)
 
 # A pattern, or (pattern, {'rank', 'update_proj_gap', 'scale', 'projection'}).
 Target = str | tuple[str, Mapping[str, Any]]
+Targets = Annotated[Sequence[Target], Filled()]
 
 # Linear layers of all blocks; biases, norms, embeddings and heads are Adam's.
 BLOCKS = (r'(.*/)?layer_\d+/.*kernel',)
@@ -44,21 +55,22 @@ class GaLoreState(NamedTuple):
 class Plan(NamedTuple):
   """How one leaf is projected; see `scale_by_galore`."""
 
-  rank: int
-  update_proj_gap: int
-  scale: float
-  projection: str
+  rank: Count
+  update_proj_gap: Count
+  scale: Positive
+  projection: Projection
 
 
+@checked
 def scale_by_galore(
   inner: optax.GradientTransformation | None = None,
   *,
-  rank: int = 128,
-  update_proj_gap: int = 200,
-  scale: float = 0.25,
-  projection: str = 'std',
-  solver: str = 'svd',
-  targets: Sequence[Target] = BLOCKS,
+  rank: Count = 128,
+  update_proj_gap: Count = 200,
+  scale: Positive = 0.25,
+  projection: Projection = 'std',
+  solver: Solver = 'svd',
+  targets: Targets = BLOCKS,
 ) -> optax.GradientTransformation:
   """Returns gradient -> scale * back(inner(project(gradient))).
 
@@ -73,19 +85,18 @@ def scale_by_galore(
     update_proj_gap: T, steps from one refresh of the projection to the next;
       the first is at the first step.
     scale: factor of the targets' updates.
-    projection: see `projections.PROJECTIONS`.
+    projection: see `projections.Projection`.
     solver: a key of `projections.SOLVERS`.
     targets: which leaves are projected, each a matrix or a stack of them; the
       first pattern that matches a name holds, other leaves go to `inner` as
       they are.
 
   Raises:
-    ValueError: a value out of range; when it is initialised, a target without
-      a matrix or of fewer dimensions than its rank, or not one target.
+    ValueError: an argument that isn't what its annotation says; when it is
+      initialised, a target without a matrix or of fewer dimensions than its
+      rank, or not one target.
   """
-  plan_of = planner(
-    targets, Plan(rank, update_proj_gap, scale, projection), solver
-  )
+  plan_of = planner(targets, Plan(rank, update_proj_gap, scale, projection))
   inner = moments.scale_by_adam() if inner is None else inner
 
   def init(params):
@@ -186,30 +197,38 @@ def decay_after(
 
 def core(
   *,
-  b1: float = 0.9,
-  b2: float = 0.999,
-  eps: float = 1e-6,
-  bits: int = 32,
-  dtype: Any = 'float32',
-  **kwargs: Any,
+  b1: Rate = 0.9,
+  b2: Rate = 0.999,
+  eps: Positive = 1e-6,
+  bits: Literal[8, 32] = 32,
+  dtype: Dtype = 'float32',
+  rank: Count = 128,
+  update_proj_gap: Count = 200,
+  scale: Positive = 0.25,
+  projection: Projection = 'std',
+  solver: Solver = 'svd',
+  targets: Targets = BLOCKS,
 ) -> optax.GradientTransformation:
   """Returns what a config names `galore`: see `scale_by_galore`, `moments`."""
   adam = moments.scale_by_adam(b1, b2, eps, bits, dtype)
-  return scale_by_galore(adam, **kwargs)
+  return scale_by_galore(
+    adam,
+    rank=rank,
+    update_proj_gap=update_proj_gap,
+    scale=scale,
+    projection=projection,
+    solver=solver,
+    targets=targets,
+  )
 
 
-def planner(
-  targets: Sequence[Target], default: Plan, solver: str
-) -> Callable[[str], Plan | None]:
+def planner(targets: Targets, default: Plan) -> Callable[[str], Plan | None]:
   """Returns name -> its plan, None if no target matches.
 
   Raises:
-    ValueError: a value out of range, or an unknown projection, solver or key.
+    ValueError: a target's setting that isn't one of `Plan`, or not what is
+      written there.
   """
-  if solver not in projections.SOLVERS:
-    raise ValueError(
-      f'solver={solver!r}: expected one of {sorted(projections.SOLVERS)}'
-    )
   rules = []
   for target in targets:
     pattern, changes = (target, {}) if isinstance(target, str) else target
@@ -218,23 +237,9 @@ def planner(
       raise ValueError(
         f'target {pattern!r}: unknown keys {unknown}; known are {Plan._fields}'
       )
-    rules.append((pattern, _checked(default._replace(**changes), pattern)))
+    check_arguments(Plan, changes, f'target {pattern!r}')
+    rules.append((pattern, default._replace(**changes)))
   return lambda name: tree.first_match(rules, name)
-
-
-def _checked(plan: Plan, pattern: str) -> Plan:
-  for field in ('rank', 'update_proj_gap'):
-    value = getattr(plan, field)
-    if not isinstance(value, int) or value < 1:
-      raise ValueError(
-        f'target {pattern!r}: {field}={value!r}, expected a whole number from 1'
-      )
-  if plan.projection not in projections.PROJECTIONS:
-    raise ValueError(
-      f'target {pattern!r}: projection={plan.projection!r}, expected one of '
-      f'{projections.PROJECTIONS}'
-    )
-  return plan
 
 
 def _checked_plans(flat, plan_of, targets) -> dict[str, Plan]:

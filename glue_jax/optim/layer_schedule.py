@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 from glue_jax import tree
+from glue_jax.ranges import Rate, checked
 
 # Priorities at the start are U(0, 1) times this, above any distance, so that
 # every layer learns once before any is compared.
@@ -51,27 +52,17 @@ def layers(shapes: Mapping[str, Any]) -> list[str]:
   return names
 
 
-def check_rate(rate: float) -> None:
-  """Refuses a freezing rate outside [0, 1).
-
-  Raises:
-    ValueError: it is.
-  """
-  if not 0 <= rate < 1:
-    raise ValueError(
-      f'freezing rate {rate}: expected at least 0 (all layers learn) and '
-      'below 1'
-    )
-
-
-def frozen_layers(priority: np.ndarray, rate: float) -> np.ndarray:
+@checked
+def frozen_layers(priority: np.ndarray, rate: Rate) -> np.ndarray:
   """Returns bools (n,): the floor(rate n) layers of lowest priority.
 
   Args:
     priority: (n,). Of equal ones that of lowest index is frozen first.
-    rate: freezing rate F, see `check_rate`.
+    rate: freezing rate F; 0 = all layers learn.
+
+  Raises:
+    ValueError: a rate outside [0, 1).
   """
-  check_rate(rate)
   frozen = np.zeros(len(priority), bool)
   order = np.argsort(priority, kind='stable')
   frozen[order[: math.floor(rate * len(priority))]] = True

@@ -12,8 +12,7 @@ followed, as for the projection of both sides (projection='full').
 """
 
 import functools
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +21,8 @@ import optax
 from glue_jax import tree
 from glue_jax.optim import adam as moments
 from glue_jax.optim import galore
+from glue_jax.optim.projection import Projection, Solver
+from glue_jax.ranges import Count, Dtype, Positive, Rate, checked
 
 
 class FisherState(NamedTuple):
@@ -39,9 +40,10 @@ class FisherState(NamedTuple):
   gram: Any
 
 
+@checked
 def scale_by_fisher(
-  history: int = 20,
-  damping: float = 1e-3,
+  history: Count = 20,
+  damping: Positive = 1e-3,
   relative_damping: bool = False,
 ) -> optax.GradientTransformation:
   """Returns x -> (lambda I + H H^T)^-1 x for each matrix of a tree, float32.
@@ -54,12 +56,8 @@ def scale_by_fisher(
       gradients in the history.
 
   Raises:
-    ValueError: a value out of range.
+    ValueError: an argument that isn't what its annotation says.
   """
-  if history < 1:
-    raise ValueError(f'history={history}: expected 1 or more gradients')
-  if not damping > 0:
-    raise ValueError(f'damping={damping}: expected a number above 0')
 
   def init(params):
     def zeros(shape):
@@ -103,17 +101,17 @@ def scale_by_fisher(
 def scale_by_natural_galore(
   adam: optax.GradientTransformation | None = None,
   *,
-  history: int = 20,
-  damping: float = 1e-3,
+  history: Count = 20,
+  damping: Positive = 1e-3,
   relative_damping: bool = False,
-  projection: str = 'full',
-  targets: Sequence[galore.Target] = galore.BLOCKS,
+  projection: Projection = 'full',
+  targets: galore.Targets = galore.BLOCKS,
   **kwargs: Any,
 ) -> optax.GradientTransformation:
   """Returns GaLore whose projected gradients go through the inverse Fisher.
 
   With one side projected the history has s * r * max(m, n) numbers (or min,
-  see `projection.PROJECTIONS`), more than Adam's moments once r exceeds a tenth
+  see `projection.Projection`), more than Adam's moments once r exceeds a tenth
   of the smaller dimension (s = 20); with both it has s * r^2.
 
   Args:
@@ -141,16 +139,35 @@ def scale_by_natural_galore(
 
 def core(
   *,
-  b1: float = 0.9,
-  b2: float = 0.999,
-  eps: float = 1e-6,
-  bits: int = 32,
-  dtype: Any = 'float32',
-  **kwargs: Any,
+  b1: Rate = 0.9,
+  b2: Rate = 0.999,
+  eps: Positive = 1e-6,
+  bits: Literal[8, 32] = 32,
+  dtype: Dtype = 'float32',
+  rank: Count = 128,
+  update_proj_gap: Count = 200,
+  scale: Positive = 0.25,
+  projection: Projection = 'full',
+  solver: Solver = 'svd',
+  targets: galore.Targets = galore.BLOCKS,
+  history: Count = 20,
+  damping: Positive = 1e-3,
+  relative_damping: bool = False,
 ) -> optax.GradientTransformation:
   """Returns what a config names `natural_galore`."""
   adam = moments.scale_by_adam(b1, b2, eps, bits, dtype)
-  return scale_by_natural_galore(adam, **kwargs)
+  return scale_by_natural_galore(
+    adam,
+    history=history,
+    damping=damping,
+    relative_damping=relative_damping,
+    projection=projection,
+    targets=targets,
+    rank=rank,
+    update_proj_gap=update_proj_gap,
+    scale=scale,
+    solver=solver,
+  )
 
 
 def _solve(gram, shift, e):

@@ -10,18 +10,20 @@ are fixed: the entry of largest magnitude of every singular vector is positive.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
+
+from glue_jax.ranges import OneOf
 
 # (U (..., m, r) or None, V^T (..., r, n) or None); one at least is there.
 Factors = tuple[jax.Array | None, jax.Array | None]
 
 # 'std' projects the smaller dimension (the columns of a square matrix),
 # 'reverse_std' the larger (the rows), 'full' both.
-PROJECTIONS = ('std', 'reverse_std', 'left', 'right', 'full')
+Projection = Literal['std', 'reverse_std', 'left', 'right', 'full']
 OVERSAMPLES, POWER_STEPS = 8, 2
 
 
@@ -33,7 +35,7 @@ def sides(projection: str, m: int, n: int) -> tuple[bool, bool]:
   both layouts, except for square matrices; there 'left' or 'right' decides.
 
   Args:
-    projection: one of `PROJECTIONS`.
+    projection: see `Projection`.
     m, n: rows and columns.
   """
   return {
@@ -94,7 +96,7 @@ def find(
   Args:
     g: (..., m, n), any float type; decomposed in float32.
     rank: at most min(m, n).
-    projection: one of `PROJECTIONS`.
+    projection: see `Projection`.
     solver: a key of `SOLVERS`.
     key: typed key of the random range finder; fixed by default.
   """
@@ -179,6 +181,7 @@ SOLVERS: dict[str, Callable] = {
   'randomised': _randomised,
   'gram': _gram,
 }
+Solver = Annotated[str, OneOf(SOLVERS)]
 
 
 def _fix_signs(vectors, axis):

@@ -1,16 +1,21 @@
 """Learning-rate schedules: warm-up, then a decay."""
 
+from typing import Literal
+
 import optax
 
-SHAPES = ('linear', 'cosine', 'constant')
+from glue_jax.ranges import Count, NonNegative, Share, checked
+
+Shape = Literal['linear', 'cosine', 'constant']
 
 
+@checked
 def make(
-  lr: float,
-  total_steps: int,
-  shape: str = 'linear',
-  warmup: float = 0.0,
-  final: float = 0.0,
+  lr: NonNegative,
+  total_steps: Count,
+  shape: Shape = 'linear',
+  warmup: NonNegative = 0.0,
+  final: Share = 0.0,
 ) -> optax.Schedule:
   """Returns step -> learning rate.
 
@@ -23,22 +28,14 @@ def make(
     final: where a linear or cosine decay ends, as a share of `lr`.
 
   Raises:
-    ValueError: an unknown shape, a warm-up longer than the run, or an end
-      that isn't a share.
+    ValueError: an argument that isn't what its annotation says, or a warm-up
+      longer than the run.
   """
-  if shape not in SHAPES:
-    raise ValueError(
-      f'config.optimizer.schedule={shape!r}: expected one of {SHAPES}'
-    )
   steps = round(warmup * total_steps) if warmup < 1 else int(warmup)
-  if not 0 <= steps <= total_steps:
+  if steps > total_steps:
     raise ValueError(
       f'config.optimizer.warmup={warmup} is {steps} steps of {total_steps}; '
       'give a share from 0 to 1 or a number of steps within the run'
-    )
-  if not 0 <= final <= 1:
-    raise ValueError(
-      f'config.optimizer.final={final}: expected a share from 0 to 1'
     )
   rest = max(total_steps - steps, 1)
   decay = {

@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from glue_jax import config as config_lib
+from glue_jax import ranges
 from glue_jax.data import pipeline
 from glue_jax.data.tasks import by_name
 from glue_jax.devices import sharding
-from glue_jax.models import encoder
+from glue_jax.layers import activations, spec
+from glue_jax.layers.gates import base as gates
+from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import model as models
 from glue_jax.optim import build as optim
 from glue_jax.training.sections import Network, Part, Schedule, Sections
@@ -80,15 +83,19 @@ def bind(config: Any, total: int | None = None) -> Sections:
   if total is not None:
     train |= {'steps': total, 'epochs': None}
   objective = dict(full['objective'])
+  name = objective.pop('name', 'task')
+  optimizer = bind_section('optimizer', full)
+  optim.make_core(optimizer.get('name', 'adamw'), optimizer.get('args') or {})
   return Sections(
     task=bind_section('task', full),
     data=bind_section('data', full),
     model=_network(full['model']),
-    objective=_part('objectives', objective.pop('name'), objective),
+    objective=_part('objectives', name, objective, 'objective'),
     methods=tuple(
-      _part('methods', name, arguments) for name, arguments in full['methods']
+      _part('methods', method, arguments, f'methods.{method}')
+      for method, arguments in full['methods']
     ),
-    optimizer=bind_section('optimizer', full),
+    optimizer=optimizer,
     train=Schedule(**train),
     mesh=bind_section('mesh', full),
   )
@@ -108,10 +115,16 @@ def bind_section(name: str, config: Any) -> dict[str, Any]:
   return config_lib.bind(reader, config[name], name, *given)
 
 
-def _part(package: str, name: str, arguments: Mapping[str, Any]) -> Part:
+def _part(
+  package: str, name: str, arguments: Mapping[str, Any], where: str
+) -> Part:
   """Finds the file of an objective or a method and binds its `make`."""
-  where = f'{package}.{name}'
-  make = config_lib.module(package, name, where).make
+  make = getattr(config_lib.module(package, name, where), 'make', None)
+  if make is None:
+    raise ValueError(
+      f'config.{where}: glue_jax/{package}/{name}.py is shared by others and '
+      'has no `make`; name another file'
+    )
   return Part(make, config_lib.bind(make, arguments, where, 'ctx'))
 
 
@@ -122,7 +135,9 @@ def _network(section: Mapping[str, Any]) -> Network:
   weights = sizes.pop('weights', None) or None
   fresh, cast = sizes.pop('fresh', ()), sizes.pop('cast', False)
   grow = sizes.pop('grow_positions', None)
-  fields = {field.name for field in dataclasses.fields(encoder.EncoderConfig)}
+  start = dict(weights=weights, fresh=fresh, cast=cast, grow_positions=grow)
+  ranges.check_arguments(Network, start, 'config.model')
+  fields = {field.name for field in dataclasses.fields(EncoderConfig)}
   unknown = sizes.keys() - fields - {'name', 'preset'}
   if unknown:
     raise ValueError(
@@ -136,6 +151,7 @@ def _network(section: Mapping[str, Any]) -> Network:
   if 'name' in sizes:
     config_lib.module('models', sizes['name'], 'model.name')
     config_lib.bind(models.build, sizes, 'model')
+  _check_fields(sizes)
   return Network(weights, tuple(fresh), cast, grow, sizes)
 
 
@@ -144,8 +160,6 @@ def _check_growth(grow, weights, sizes):
   if grow is None:
     return
   where = f'config.model.grow_positions={grow!r}'
-  if isinstance(grow, bool) or not isinstance(grow, int) or grow < 1:
-    raise ValueError(f'{where}: expected a number of positions, at least 1')
   if weights is None:
     raise ValueError(
       f'{where} grows the table of model.weights, and there are none; give '
@@ -155,3 +169,31 @@ def _check_growth(grow, weights, sizes):
     raise ValueError(
       f'{where} and model.max_positions={sizes["max_positions"]}: give one'
     )
+
+
+def _check_fields(sizes: Mapping[str, Any]) -> None:
+  """Checks the encoder's fields, and the names of its parts."""
+  fields = {k: v for k, v in sizes.items() if k != 'options'}
+  ranges.check_arguments(EncoderConfig, fields, 'config.model')
+  if 'activation' in fields:
+    activations.activation(fields['activation'])
+  for slot in spec.SLOTS:
+    names = fields.get(slot, ())
+    for name in (names,) if isinstance(names, str) else names:
+      if name:  # '' leaves the feed-forward part out
+        spec.part(slot, name)
+  _check_options(sizes.get('options', {}))
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+  """Checks the options of the network's parts, and of the experts' gate."""
+  ranges.check(options, Mapping[str, Mapping[str, Any]], 'config.model.options')
+  for file, arguments in options.items():
+    where = f'model.options.{file}'
+    for taker in spec.takers(file):
+      config_lib.bind(taker, arguments, where, 'config', 'parent', 'name')
+      if 'gate_options' in arguments:
+        gate = gates.find(arguments.get('gate', taker.gate))
+        given = ('config', 'experts', 'parent', 'name')
+        nested = dict(arguments['gate_options'])
+        config_lib.bind(gate, nested, f'{where}.gate_options', *given)

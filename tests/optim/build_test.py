@@ -80,10 +80,13 @@ def test_adam_has_its_decay_in_the_gradient_as_in_pytorch():
 @pytest.mark.parametrize(
   'kwargs, message',
   [
-    (dict(name='adamm'), "name='adamm': expected one of .*adamw"),
+    (dict(name='adamm'), "name='adamm'; expected one of .*adamw"),
     (dict(groups=(('haed/.*', {}),)), "'haed/.\\*' matches none"),
-    (dict(groups=(('head/.*', {'lrr': 1}),)), r"unknown keys \['lrr'\]"),
-    (dict(lr=1.0, schedule='step'), "schedule='step': expected"),
+    (
+      dict(groups=(('head/.*', {'lrr': 1}),)),
+      r"groups\[0\]\[1\] key='lrr'; expected 'lr' or 'we",
+    ),
+    (dict(lr=1.0, schedule='step'), "schedule='step'; expected"),
   ],
 )
 def test_bad_input_is_named(kwargs, message):

@@ -280,14 +280,14 @@ def test_8_bit_moments_are_small_and_close():
   'kwargs, message',
   [
     (dict(rank=8), r'rank 8 is over the size of layer_0/tall/kernel \(12, 7\)'),
-    (dict(rank=0), 'rank=0, expected a whole number'),
-    (dict(update_proj_gap=0), 'update_proj_gap=0, expected'),
-    (dict(projection='both'), "projection='both', expected one of"),
-    (dict(solver='qr'), "solver='qr': expected one of"),
+    (dict(rank=0), 'rank=0; expected an integer of 1'),
+    (dict(update_proj_gap=0), 'update_proj_gap=0; expected'),
+    (dict(projection='both'), "projection='both'; expected 'std'"),
+    (dict(solver='qr'), "solver='qr'; expected one of"),
     (dict(targets=('head/.*',)), 'match none of the leaves that learn'),
     (dict(targets=(('.*kernel', {'rnk': 2}),)), r"unknown keys \['rnk'\]"),
     (dict(targets=('.*bias',), rank=1), r'tall/bias \(7,\) is no matrix'),
-    (dict(bits=4), 'bits=4: the moments have'),
+    (dict(bits=4), 'bits=4; expected 8 or 32'),
   ],
 )
 def test_bad_input_is_named_before_any_step(kwargs, message):
@@ -298,8 +298,15 @@ def test_bad_input_is_named_before_any_step(kwargs, message):
 @pytest.mark.parametrize(
   'args, message',
   [
-    (dict(rnk=2), "config.optimizer.args of 'galore': .*rnk"),
+    (
+      dict(rnk=2),
+      r"config.optimizer.args: nothing reads \['rnk'\]; known .*'rank'",
+    ),
     (dict(rank=2, targets=('haed/.*',)), "'haed/.\\*' matches none"),
+    (
+      dict(targets=(('.*kernel', {'rank': 0}),)),
+      "config.optimizer.args: target '.*kernel': rank=0; expected an integer",
+    ),
   ],
 )
 def test_a_config_is_checked(args, message):

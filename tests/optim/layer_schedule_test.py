@@ -29,7 +29,9 @@ def test_layers_of_bert_base():
 
 @pytest.mark.parametrize('rate', [-0.1, 1.0, 1.5, float('nan')])
 def test_refuses_a_rate_out_of_range(rate):
-  with pytest.raises(ValueError, match='freezing rate'):
+  with pytest.raises(
+    ValueError, match=r'rate=.*; expected a number in \[0, 1\)'
+  ):
     layer_schedule.frozen_layers(np.ones(4), rate)
 
 

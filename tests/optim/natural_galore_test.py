@@ -134,8 +134,8 @@ def test_state_sizes_and_who_is_transformed():
 @pytest.mark.parametrize(
   'kwargs, message',
   [
-    (dict(history=0), 'history=0: expected 1'),
-    (dict(damping=0.0), 'damping=0.0: expected a number above 0'),
+    (dict(history=0), 'history=0; expected an integer of 1'),
+    (dict(damping=0.0), 'damping=0.0; expected a number above 0'),
     (dict(rank=8), 'rank 8 is over the size'),
   ],
 )

@@ -93,6 +93,7 @@ def test_steps_given_replace_those_of_the_config():
     (dict(mesh=dict(dat=2)), r"mesh: nothing reads \['dat'\]"),
     (dict(train=dict(epoch=2)), r"train: nothing reads \['epoch'\]"),
     (dict(objective=dict(name='tsak')), 'objectives/tsak.py; there are'),
+    (dict(objective=dict(name='distill')), 'config.objective: .* no `make`'),
     (dict(model=dict(name=None)), 'give `name` and `preset`, or `weights`'),
     (
       dict(stages=(('one', {}), ('two', dict(optimizer=dict(lrr=1))))),
@@ -105,6 +106,58 @@ def test_a_key_that_nothing_reads_is_found_without_building(changes, message):
     schema.check(tiny_config(**changes))
 
 
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    (dict(optimizer=dict(lr=-1e-3)), 'optimizer: lr=-0.001; expected a number'),
+    (dict(optimizer=dict(clip_norm=0.0)), 'optimizer: clip_norm=0.0; expected'),
+    (dict(optimizer=dict(name='adm')), "optimizer: name='adm'; expected one"),
+    (
+      dict(optimizer=dict(groups=(('head/.*', dict(lr=-1)),))),
+      r"optimizer: groups\[0\]\[1\]\['lr'\]=-1; expected",
+    ),
+    (
+      dict(optimizer=dict(name='galore', args=dict(scale=0.0))),
+      'optimizer.args: scale=0.0; expected a number above 0',
+    ),
+    (
+      dict(optimizer=dict(name='galore', args=dict(targets=(('a', dict(rank=0)),
+      )))),
+      "optimizer.args: target 'a': rank=0; expected an integer",
+    ),
+    (dict(model=dict(dropout=1.0)), r'model: dropout=1.0; .* in \[0, 1\)'),
+    (dict(model=dict(init_range=-1.0)), 'model: init_range=-1.0; .* above 0'),
+    (dict(model=dict(fresh='head/.*')), "model: fresh='head/.*'; .* a list of"),
+    (dict(model=dict(activation='gelo')), "model.activation='gelo' is unknown"),
+    (dict(model=dict(mixer='atention')), "model.mixer='atention': no file"),
+    (
+      dict(model=dict(options=dict(hydra=dict(chunk=0)))),
+      'model.options.hydra: chunk=0; expected',
+    ),
+    (
+      dict(model=dict(options=dict(experts=dict(gate_options=dict(gamma=0))))),
+      'options.experts.gate_options: gamma=0; expected a number above 0',
+    ),
+    (dict(model=dict(options=dict(hydro={}))), "no part is named 'hydro'"),
+    (dict(data=dict(batch_size=0)), 'data: batch_size=0; expected an integer'),
+    (dict(data=dict(eval_splits='dev')), "data: eval_splits='dev'; expected a"),
+    (dict(train=dict(epochs=0)), 'train: epochs=0; expected a number above 0'),
+    (dict(train=dict(select='beast')), "select='beast'; expected 'last' or"),
+    (dict(mesh=dict(data=0)), 'mesh: data=0; expected an integer of 1 or more'),
+    (dict(task=dict(name='x', kind='clas')), "task: kind='clas'; expected one"),
+    (dict(objective=dict(label_smoothing=1.0)), 'objective: label_smoothing='),
+    (dict(seeds=(-1,)), r'config.seeds\[0\]=-1; expected an integer of 0'),
+    (dict(seeds=()), r'config.seeds=\[\]; expected a list of integers'),
+    (dict(methods='lora'), "config.methods='lora'; expected a list"),
+    (dict(methods=(('lora', dict(rank=0)),)), 'config.methods.lora: rank=0; '),
+  ],
+)  # fmt: skip
+def test_a_bad_value_is_refused_before_anything_is_built(changes, message):
+  with pytest.raises(ValueError, match=message) as caught:
+    schema.check(tiny_config(**changes))
+  assert '\n' not in str(caught.value)
+
+
 def test_a_beginning_binds_every_section_once(monkeypatch):
   bound, bind = [], config.bind
 
@@ -114,7 +167,9 @@ def test_a_beginning_binds_every_section_once(monkeypatch):
 
   monkeypatch.setattr(config, 'bind', counted)
   begin.begin(tiny_config(methods=(('bitfit', {}),)), 0)
-  parts = ['model', 'objectives.task', 'methods.bitfit']
+  # The core's arguments are bound by what makes it: here, and in the chain.
+  parts = ['model', 'objective', 'methods.bitfit']
+  parts += ['optimizer.args'] * 2
   assert sorted(bound) == sorted([*schema.READERS, *parts])
 
 

@@ -53,8 +53,8 @@ def test_what_cannot_grow_is_refused(change, message):
 @pytest.mark.parametrize(
   'model, message',
   [
-    (dict(grow_positions=0, weights='x'), 'expected a number of positions'),
-    (dict(grow_positions='4', weights='x'), 'expected a number of positions'),
+    (dict(grow_positions=0, weights='x'), 'expected an integer of 1 or more'),
+    (dict(grow_positions='4', weights='x'), "='4'; expected an integer"),
     (dict(grow_positions=64), 'model.weights, and there are none'),
     (
       dict(grow_positions=64, weights='x', max_positions=64),

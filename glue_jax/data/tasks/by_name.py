@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from glue_jax.data.tasks import (
   glue,
@@ -14,6 +14,10 @@ from glue_jax.data.tasks import (
 )
 from glue_jax.data.tasks.task import CORPUS_KINDS, KINDS, STEMS, Task
 from glue_jax.metrics import sequence
+from glue_jax.ranges import Integer, Number, OneOf
+
+# Names; in a string they stand between commas.
+Texts = str | Sequence[str | Integer]
 
 TASKS: dict[str, Task] = {
   task.name: task
@@ -69,20 +73,20 @@ def get(name: str) -> Task:
 def make(
   name: str,
   *,
-  kind: str | None = None,
-  columns: Sequence[str] | None = None,
+  kind: Annotated[str, OneOf(KINDS)] | None = None,
+  columns: Texts | None = None,
   label: str | None = None,
-  labels: Sequence[str] | None = None,
-  metrics: Sequence[str] | None = None,
-  direction: str | None = None,
-  choices: Sequence[str] | None = None,
-  label_range: Sequence[float] | None = None,
+  labels: Texts | None = None,
+  metrics: Texts | None = None,
+  direction: Literal['max', 'min'] | None = None,
+  choices: Texts | None = None,
+  label_range: tuple[Number, Number] | None = None,
   train_split: str | None = None,
-  eval_splits: Sequence[str] | None = None,
-  test_splits: Sequence[str] | None = None,
+  eval_splits: Texts | None = None,
+  test_splits: Texts | None = None,
   cuts: Mapping[str, Mapping[str, Any]] | None = None,
-  given_back: Sequence[str] | None = None,
-  seq_mode: str | None = None,
+  given_back: Texts | None = None,
+  seq_mode: Annotated[str, OneOf(sequence.MODES)] | None = None,
 ) -> Task:
   """A known task with fields replaced, or a user's own task.
 
@@ -151,7 +155,7 @@ def _seq_mode(labels: Sequence[str]) -> str:
   return 'conll' if any(n.startswith(('B-', 'I-')) for n in labels) else 'unit'
 
 
-def _names(value: Sequence[str] | None) -> tuple[str, ...] | None:
+def _names(value: Texts | None) -> tuple[str, ...] | None:
   if isinstance(value, str):
     return tuple(part.strip() for part in value.split(',') if part.strip())
   return None if value is None else tuple(str(part) for part in value)

@@ -25,6 +25,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from glue_jax import ranges
 from glue_jax.data.tasks.task import Cut, Tsv
 from glue_jax.metrics import scores, sequence
 
@@ -93,12 +94,14 @@ def cut(section: Mapping[str, Any]) -> Cut:
   """A cut from {'from': 'train', 'fraction': 0.1, 'seed': 441}.
 
   Raises:
-    ValueError: an unknown key, or a fraction that isn't one.
+    ValueError: an unknown key, or a value that isn't what `Cut` says.
   """
   unknown = sorted(set(section) - {'from', 'fraction', 'seed'})
   if unknown:
     raise ValueError(f'unknown {unknown}; known are from, fraction and seed')
-  return Cut(**{'source' if k == 'from' else k: v for k, v in section.items()})
+  fields = {'source' if k == 'from' else k: v for k, v in section.items()}
+  ranges.check_arguments(Cut, fields, 'cut')
+  return Cut(**fields)
 
 
 class _Wrong(ValueError):

@@ -4,6 +4,8 @@ import ast
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from glue_jax.ranges import OpenShare, Whole
+
 KINDS = (
   'classification',
   'multilabel',
@@ -53,12 +55,8 @@ class Cut:
   """
 
   source: str = 'train'
-  fraction: float = 0.1
-  seed: int = 441
-
-  def __post_init__(self):
-    if not 0 < self.fraction < 1:
-      raise ValueError(f'fraction={self.fraction}: expected above 0, below 1')
+  fraction: OpenShare = 0.1
+  seed: Whole = 441
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,8 @@ of one, which are the same bytes.
 """
 
 import functools
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -43,6 +44,7 @@ from glue_jax.layers.dropout import Dropout, keep_mask
 from glue_jax.layers.ffn import grouped_matmul
 from glue_jax.layers.gates import base
 from glue_jax.layers.spec import EncoderConfig
+from glue_jax.ranges import Count, OneOf, Range
 
 DISPATCH = ('auto', 'dense', 'sparse')
 # From this share of pairs of token and expert on, 'auto' computes all of them.
@@ -65,12 +67,12 @@ class FFN(nn.Module):
   """
 
   config: EncoderConfig
-  experts: int = 4
-  size: int | None = None
+  experts: Annotated[int, Range(ge=2)] = 4
+  size: Count | None = None
   gate: str = 'comet'
-  gate_options: tuple[tuple[str, Any], ...] = ()
+  gate_options: Mapping[str, Any] | tuple[tuple[str, Any], ...] = ()
   inside: bool = True
-  dispatch: str = 'auto'
+  dispatch: Annotated[str, OneOf(DISPATCH)] = 'auto'
   count_padding: bool = False
 
   @property

@@ -53,6 +53,20 @@ def names() -> list[str]:
   return sorted(f.name for f in files if f.name not in _SHARED)
 
 
+def find(name: str) -> type[nn.Module]:
+  """Returns the `Gate` of a file.
+
+  Raises:
+    ValueError: there is no such file; the message lists those there are.
+  """
+  if name not in names():
+    raise ValueError(
+      f"model.options['experts'] gate={name!r}: no file glue_jax/layers/"
+      f'gates/{name}.py; there are {names()}'
+    )
+  return importlib.import_module(f'glue_jax.layers.gates.{name}').Gate
+
+
 def make(
   name: str, config: EncoderConfig, experts: int, options: Mapping[str, Any]
 ) -> nn.Module:
@@ -61,12 +75,7 @@ def make(
   Raises:
     ValueError: no such gate, or it doesn't take one of its options.
   """
-  if name not in names():
-    raise ValueError(
-      f"model.options['experts'] gate={name!r}: no file glue_jax/layers/"
-      f'gates/{name}.py; there are {names()}'
-    )
-  cls = importlib.import_module(f'glue_jax.layers.gates.{name}').Gate
+  cls = find(name)
   fields = {f.name for f in dataclasses.fields(cls)}
   known = fields - {'parent', 'name', 'config', 'experts'}
   unknown = sorted(set(options) - known)

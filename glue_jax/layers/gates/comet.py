@@ -19,6 +19,7 @@ from glue_jax.layers.dense import uniform
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation
 from glue_jax.layers.spec import EncoderConfig
+from glue_jax.ranges import Count, Positive
 
 
 class Gate(nn.Module):
@@ -35,8 +36,8 @@ class Gate(nn.Module):
 
   config: EncoderConfig
   experts: int
-  k: int = 1
-  gamma: float = 0.1
+  k: Count = 1
+  gamma: Positive = 0.1
   split_bias: bool = False
   implementation: str | None = None
 

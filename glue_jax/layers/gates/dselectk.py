@@ -20,6 +20,7 @@ from glue_jax.layers.dense import uniform
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation
 from glue_jax.layers.spec import EncoderConfig
+from glue_jax.ranges import Count, Positive
 
 
 class Gate(nn.Module):
@@ -34,8 +35,8 @@ class Gate(nn.Module):
 
   config: EncoderConfig
   experts: int
-  k: int = 2
-  gamma: float = 1.0
+  k: Count = 2
+  gamma: Positive = 1.0
 
   @nn.compact
   def __call__(

@@ -16,6 +16,7 @@ from glue_jax.layers.context import BatchContext
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation, averaged
 from glue_jax.layers.spec import EncoderConfig
+from glue_jax.ranges import Count, Whole
 
 
 class Gate(nn.Module):
@@ -31,9 +32,9 @@ class Gate(nn.Module):
 
   config: EncoderConfig
   experts: int
-  k: int = 1
-  seed: int = 0
-  table: tuple[int, ...] = ()
+  k: Count = 1
+  seed: Whole = 0
+  table: tuple[Whole, ...] = ()
 
   @nn.compact
   def __call__(

@@ -16,6 +16,7 @@ from glue_jax.layers.dense import dense
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation, averaged
 from glue_jax.layers.spec import EncoderConfig
+from glue_jax.ranges import Count
 
 
 class Gate(nn.Module):
@@ -30,7 +31,7 @@ class Gate(nn.Module):
 
   config: EncoderConfig
   experts: int
-  k: int = 1
+  k: Count = 1
   noise: bool = False
 
   @nn.compact

@@ -7,6 +7,7 @@ projection out. There is no feed-forward part besides.
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -15,11 +16,13 @@ import jax.numpy as jnp
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import uniform
 from glue_jax.layers.spec import EncoderConfig
+from glue_jax.ranges import OneOf
 
 # 'official' zeroes hidden states at padding before each mixer, as the official
 # code does; the convolution's bias makes them non-zero again, so that they
 # reach real tokens. 'strict' keeps them out everywhere.
 PAD_MODES = ('strict', 'official')
+PadMode = Annotated[str, OneOf(PAD_MODES)]
 
 
 class Convolution(nn.Module):

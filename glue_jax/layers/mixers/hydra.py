@@ -21,6 +21,7 @@ from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.mixers import gated_parts
 from glue_jax.layers.spec import EncoderConfig
+from glue_jax.ranges import Count, NonNegative
 
 
 class Block(nn.Module):
@@ -43,16 +44,16 @@ class Block(nn.Module):
   """
 
   config: EncoderConfig
-  state_size: int = 64
-  head_dim: int = 64
-  groups: int = 1
-  expand: int = 2
-  kernel_size: int = 7
+  state_size: Count = 64
+  head_dim: Count = 64
+  groups: Count = 1
+  expand: Count = 2
+  kernel_size: Count = 7
   bias: bool = False
   learn_initial_state: bool = False
-  dt_limit: tuple[float, float] | None = None
-  pad_mode: str = 'strict'
-  chunk: int | None = None
+  dt_limit: tuple[NonNegative, NonNegative] | None = None
+  pad_mode: gated_parts.PadMode = 'strict'
+  chunk: Count | None = None
   implementation: str | None = None
 
   @nn.compact

@@ -9,7 +9,7 @@ Parameter names: layer_{i}/mixer/{in_proj,conv1d,norm,out_proj}, and
 layer_{i}/mixer/matrix/... for the matrix's own.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -19,6 +19,7 @@ from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.mixers import gated_parts, matrices
 from glue_jax.layers.spec import EncoderConfig
+from glue_jax.ranges import Count, OneOf
 
 
 class Mixer(nn.Module):
@@ -41,16 +42,16 @@ class Mixer(nn.Module):
   """
 
   config: EncoderConfig
-  matrix: str = 'quasiseparable'
+  matrix: Annotated[str, OneOf(matrices.MATRICES)] = 'quasiseparable'
   data_dependent: bool = True
-  qk_dim: int = 16
-  head_dim: int = 128
-  expand: int = 2
-  kernel_size: int = 7
-  max_length: int | None = None
+  qk_dim: Count = 16
+  head_dim: Count = 128
+  expand: Count = 2
+  kernel_size: Count = 7
+  max_length: Count | None = None
   official_shift: bool = False
-  pad_mode: str = 'strict'
-  chunk: int | None = None
+  pad_mode: gated_parts.PadMode = 'strict'
+  chunk: Count | None = None
   implementation: str | None = None
 
   @nn.compact

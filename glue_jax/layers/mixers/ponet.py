@@ -12,6 +12,8 @@ The mean of the query map is the query map of the mean: it is applied to one
 vector a row, a matrix product less than the official code.
 """
 
+from typing import Annotated
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
 from glue_jax.layers.spec import EncoderConfig
+from glue_jax.ranges import OneOf, Whole
 
 # Of the runs of equal length that stand for segments, by `equal_runs`.
 SEGMENTS = ('special', 'equal', 'batch')
@@ -45,8 +48,8 @@ class Mixer(nn.Module):
   """
 
   config: EncoderConfig
-  segments: str = 'special'
-  segment_number: int = 0
+  segments: Annotated[str, OneOf(SEGMENTS)] = 'special'
+  segment_number: Whole = 0
   hide_special: bool = True
   global_pooling: bool = True
   segment_pooling: bool = True

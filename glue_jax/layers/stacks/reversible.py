@@ -16,6 +16,7 @@ those of `Options`, as model.options={'reversible': {'variant': 'meft1'}}.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -26,6 +27,7 @@ from glue_jax.layers import spec
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.stacks import coupling
 from glue_jax.layers.stacks.coupling import Coupling
+from glue_jax.ranges import Count, Number, OneOf, Whole, check_arguments
 
 # What a plug may hand out of a block; see Site.capture.
 _CAPTURED = 'captured'
@@ -74,26 +76,14 @@ class Options:
     ValueError: a value that is out of range.
   """
 
-  variant: str = 'meft1'
-  segment: int | None = None
-  layers: int | None = None
-  factors: tuple[float, float] | None = None
+  variant: Annotated[str, OneOf(VARIANTS)] = 'meft1'
+  segment: Count | None = None
+  layers: Whole | None = None
+  factors: tuple[Number, Number] | None = None
   measure: bool = False
 
   def __post_init__(self):
-    where = "model.options['reversible']"
-    if self.variant not in VARIANTS:
-      raise ValueError(
-        f'{where}: variant={self.variant!r}; there are {sorted(VARIANTS)}'
-      )
-    if self.segment is not None and self.segment < 1:
-      raise ValueError(f'{where}: segment={self.segment}; expected 1 or more')
-    if self.layers is not None and self.layers < 0:
-      raise ValueError(f'{where}: layers={self.layers}; expected 0 or more')
-    if self.factors is not None and len(self.factors) != 2:
-      raise ValueError(
-        f'{where}: factors={self.factors}; expected (lambda, beta)'
-      )
+    check_arguments(Options, vars(self), "model.options['reversible']")
     self.coupling  # noqa: B018 (refuses factors that can't be undone)
 
   @property
