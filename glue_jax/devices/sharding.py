@@ -58,7 +58,9 @@ def make_mesh(
     devices: defaults to all devices of all processes.
 
   Raises:
-    ValueError: the sizes don't multiply to the number of devices.
+    ValueError: the sizes don't multiply to the number of devices, or devices
+      along `tensor`, which share their rows, belong to several processes, each
+      of which reads rows of its own.
   """
   devices = list(jax.devices() if devices is None else devices)
   shape = [data, fsdp, tensor, expert]
@@ -71,8 +73,29 @@ def make_mesh(
       f'fit {len(devices)} devices; sizes must multiply to it (one may be -1)'
     )
   # Auto axes: under the Explicit default a linen constraint raises.
-  return jax.make_mesh(
+  mesh = jax.make_mesh(
     tuple(shape), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
+  )
+  check_processes(np.vectorize(lambda d: d.process_index)(mesh.devices))
+  return mesh
+
+
+def check_processes(owners: np.ndarray) -> None:
+  """Refuses a mesh on which processes would read different rows as the same.
+
+  Args:
+    owners: the process of each device, an axis for each of `AXES`.
+
+  Raises:
+    ValueError: see `make_mesh`.
+  """
+  if (owners == owners.take([0], axis=AXES.index('tensor'))).all():
+    return
+  tensor, expert = (owners.shape[AXES.index(a)] for a in ('tensor', 'expert'))
+  raise ValueError(
+    f'mesh tensor={tensor} expert={expert}: devices along tensor belong to '
+    f'several of the {len(np.unique(owners))} processes, which read different '
+    'rows; lower tensor x expert to the devices of one process'
   )
 
 

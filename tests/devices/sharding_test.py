@@ -60,3 +60,19 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused():
     'tensor': 1,
     'expert': 1,
   }
+
+
+def test_devices_along_tensor_belong_to_one_process():
+  two = np.arange(8) // 4  # processes of four devices each
+  for shape in ((2, 1, 4, 1), (1, 2, 2, 2), (1, 1, 1, 8), (8, 1, 1, 1)):
+    sharding.check_processes(two.reshape(shape))
+  for shape in ((1, 1, 8, 1), (1, 1, 2, 4)):
+    with pytest.raises(ValueError, match='several of the 2 processes'):
+      sharding.check_processes(two.reshape(shape))
+
+
+def test_devices_along_expert_have_rows_of_their_own():
+  class Mesh:
+    shape = {'data': 2, 'fsdp': 3, 'tensor': 5, 'expert': 7}
+
+  assert sharding.batch_multiple(Mesh) == 2 * 3 * 7
