@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
+from glue_jax.layers.barrier import apart
 from glue_jax.plugs import Plug, Site
 
 BLOCK, NESTED, GRID = 64, 256, 2**16
@@ -195,10 +196,13 @@ def _forward(x, leaves, features):
 
 def _backward(features, kept, g):
   leaves, width = kept
-  # Without the barrier the compiler sees one kernel in both passes, and keeps
-  # it from the first to the second.
-  leaves, g = jax.lax.optimization_barrier((leaves, g))
-  return g @ unpack(leaves, (width, features), g.dtype).T, None
+
+  def gradient(g, leaves):
+    return g @ unpack(leaves, (width, features), g.dtype).T
+
+  # Else the compiler sees one kernel in both passes, and keeps it from the
+  # first to the second.
+  return apart(gradient, g, leaves), None
 
 
 matmul.defvjp(_forward, _backward)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from glue_jax import tree
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.peft import lora
+from glue_jax.peft.low_rank import low_rank
 from glue_jax.plugs import Plug, Site
 from glue_jax.ranges import Rate, checked
 
@@ -57,12 +58,12 @@ def plug(
     s, kernel = lora.at(factor, site.path), weights['kernel']
     norm = norms(jax.lax.stop_gradient(kernel + s * (a @ b)))
     ratio = (magnitude / norm).astype(y.dtype)
-    if dropout and site.train:
-      x = drop(x, site.rng(), dropout)
-      plain = x @ kernel.astype(x.dtype)
+    key = site.rng() if dropout and site.train else None
+    if key is not None:
+      plain = drop(x, key, dropout) @ kernel.astype(x.dtype)
     else:
       plain = y - weights['bias'].astype(y.dtype) if 'bias' in weights else y
-    low = (x @ a.astype(x.dtype)) @ b.astype(x.dtype)
+    low = low_rank(x, a.astype(x.dtype), b.astype(x.dtype), key, dropout)
     return y + (ratio - 1) * plain + ratio * s * low
 
   return Plug(pattern, call)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
-from glue_jax.layers.dropout import dropout as drop
+from glue_jax.peft.low_rank import low_rank
 from glue_jax.plugs import Plug, Site
 from glue_jax.ranges import Count, Positive, Rate, checked
 
@@ -118,10 +118,8 @@ def plug(pattern: str, rank: Rank, factor: Factor, dropout: Rate = 0.0) -> Plug:
   def call(site: Site, next_fn, x):
     y = next_fn(x)
     a, b = factors(site, x.shape[-1], y.shape[-1], rank)
-    if dropout and site.train:
-      x = drop(x, site.rng(), dropout)
-    # On the activation path: forming W + A B would cost twice the work.
-    low = (x @ a.astype(x.dtype)) @ b.astype(x.dtype)
+    key = site.rng() if dropout and site.train else None
+    low = low_rank(x, a.astype(x.dtype), b.astype(x.dtype), key, dropout)
     return y + at(factor, site.path) * low
 
   return Plug(pattern, call)

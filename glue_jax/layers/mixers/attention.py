@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.barrier import apart
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout, keep_mask
@@ -205,10 +206,13 @@ def _backward(rate, kept, g):
   query, key, value, bias, weights, inverse, out, rng = kept
   # (B, H, L, 1): the softmax's sum over keys.
   delta = (g.astype(jnp.float32) * out).sum(-1).transpose(0, 2, 1)[..., None]
-  # Without the barrier the probabilities of the forward pass would be stored.
-  weights, g = jax.lax.optimization_barrier((weights, g))
-  probs = dropped(weights, inverse, rng, rate).astype(g.dtype)
-  d_value = jnp.einsum('bhkl,bhlm->bhkm', g.transpose(0, 2, 3, 1), probs)
+
+  def value_gradient(weights, inverse, g):
+    probs = dropped(weights, inverse, rng, rate).astype(g.dtype)
+    return jnp.einsum('bhkl,bhlm->bhkm', g.transpose(0, 2, 3, 1), probs)
+
+  # Else the probabilities of the forward pass would be stored.
+  d_value = apart(value_gradient, weights, inverse, g)
   d_probs = jnp.einsum(
     'bhlk,bhkm->bhlm',
     g.transpose(0, 2, 1, 3),
