@@ -1,5 +1,6 @@
 """What a training step of a config would hold in memory, without running it."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,29 +20,44 @@ def of_step(config: Any) -> dict[str, int]:
     config: completed config without stages; its first seed is taken.
 
   Returns:
-    Bytes: 'parameters' and 'trained' of the trees, 'optimizer' of its state,
-    'temporary' of the step's buffers, and 'peak': arguments, temporary and
-    results that don't take an argument's place.
+    Bytes on one device: 'parameters' of the model, 'trained' of those that
+    learn, 'optimizer' of all of its state (`TrainState.optimizer_state`),
+    'others' of what methods carry besides (a teacher, counters), 'temporary' of
+    the step's buffers, and 'peak': the whole state, whether this step reads it
+    or not, the batch, temporary, and results that don't take an argument's
+    place.
 
   Raises:
     ValueError: whatever part of the config doesn't fit; see `begin.build`.
   """
-  state, step = first_step(config)
-  buffers = step.lower().compile().memory_analysis()
+  state, batch, step = first_step(config)
+  buffers = _buffers(step.lower())
+  parameters = on_one_device(state.all_params())
+  optimizer = on_one_device(state.optimizer_state())
+  whole = on_one_device(state)
+  results = buffers.output_size_in_bytes - buffers.alias_size_in_bytes
   return {
-    'parameters': tree.nbytes(state.all_params()),
-    'trained': tree.nbytes(state.params),
-    'optimizer': sum(x.nbytes for x in jax.tree.leaves(state.opt_state)),
+    'parameters': parameters,
+    'trained': on_one_device(state.params),
+    'optimizer': optimizer,
+    'others': whole - parameters - optimizer,
     'temporary': buffers.temp_size_in_bytes,
-    'peak': buffers.argument_size_in_bytes
-    + buffers.output_size_in_bytes
-    - buffers.alias_size_in_bytes
-    + buffers.temp_size_in_bytes,
+    'peak': whole + on_one_device(batch) + buffers.temp_size_in_bytes + results,
   }
 
 
-def first_step(config: Any) -> tuple[TrainState, jax.stages.Traced]:
-  """Returns the state before the first step of a run, and that step's program.
+def on_one_device(arrays: Any) -> int:
+  """Returns the bytes that a tree of arrays takes on each of its devices."""
+  return sum(
+    math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+    for x in jax.tree.leaves(arrays)
+  )
+
+
+def first_step(
+  config: Any,
+) -> tuple[TrainState, dict[str, jax.Array], jax.stages.Traced]:
+  """Returns the state and batch of the first step, and that step's program.
 
   Args:
     config: completed config without stages; its first seed is taken.
@@ -53,7 +69,8 @@ def first_step(config: Any) -> tuple[TrainState, jax.stages.Traced]:
   rows = run.parts.train_data().batch(0)
   with sharding.enter(run.parts.mesh):
     run.prepare()
-    return run.host.state, run.traced(rows)
+    batch = sharding.put_batch(rows, run.parts.mesh)
+    return run.host.state, batch, run.traced(rows)
 
 
 def later_step(
@@ -68,7 +85,7 @@ def later_step(
 
   Returns:
     temporary_mb (the compiler's scratch memory: activations and gradients),
-    optimizer_mb, learning (elements that have a gradient).
+    optimizer_mb (all of its state), learning (elements that have a gradient).
   """
   run = run.afresh(step)
   examples = run.parts.train_data().examples
@@ -77,12 +94,11 @@ def later_step(
       run.call('before_epoch')  # that of its epoch has not been called
     run.prepare()
     program = run.traced(examples.batch(np.arange(rows), length))
-    buffers = program.lower().compile().memory_analysis()
+    buffers = _buffers(program.lower())
   state = run.host.state
-  moments = sum(x.nbytes for x in jax.tree.leaves(state.opt_state))
   return {
     'temporary_mb': buffers.temp_size_in_bytes / 1e6,
-    'optimizer_mb': moments / 1e6,
+    'optimizer_mb': on_one_device(state.optimizer_state()) / 1e6,
     'learning': tree.size(state.params),
   }
 
@@ -90,13 +106,19 @@ def later_step(
 def temporary(fn: Callable, *args: Any, **kwargs: Any) -> int:
   """Returns the temporary bytes of a compiled function that isn't run.
 
-  On a CPU it is compiled without LLVM's optimizations, which come after the
-  assignment of memory.
-
   Args:
     fn: to be compiled.
     *args: its arguments, abstract or not.
     **kwargs: of `jax.jit`.
+  """
+  return _buffers(jax.jit(fn, **kwargs).lower(*args)).temp_size_in_bytes
+
+
+def _buffers(program: jax.stages.Lowered) -> Any:
+  """Returns the compiler's buffers, in bytes.
+
+  On a CPU it compiles without LLVM's optimizations, which come after the
+  assignment of memory.
   """
   options = cpu.compiler_options()
   if options is not None:
@@ -104,5 +126,4 @@ def temporary(fn: Callable, *args: Any, **kwargs: Any) -> int:
       'xla_backend_optimization_level': 0,
       'xla_llvm_disable_expensive_passes': True,
     }
-  program = jax.jit(fn, **kwargs).lower(*args).compile(compiler_options=options)
-  return program.memory_analysis().temp_size_in_bytes
+  return program.compile(compiler_options=options).memory_analysis()

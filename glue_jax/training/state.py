@@ -32,6 +32,10 @@ class TrainState(flax.struct.PyTreeNode):
     """Returns the model's whole tree, learning and frozen leaves."""
     return tree.merge(self.params, self.frozen['params'])
 
+  def optimizer_state(self) -> tuple[Any, Any]:
+    """Returns the optimizer's state of what learns, and of what is frozen."""
+    return self.opt_state, self.frozen.get('opt_state', {})
+
 
 def split(
   params: tree.Tree, learning: Collection[str]

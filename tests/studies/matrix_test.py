@@ -75,7 +75,7 @@ def test_any_two_parts_make_a_step_or_are_refused(cell):
     with pytest.raises(ValueError, match='|'.join(words)):
       step_memory.first_step(config)
   else:
-    state, step = step_memory.first_step(config)
+    state, _, step = step_memory.first_step(config)
     assert state.params and step.jaxpr.eqns
 
 
