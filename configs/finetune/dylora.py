@@ -8,9 +8,11 @@ The argument is a task, and `small` after a comma. Data as in configs/glue.py.
 sst2: RoBERTa-base (WEIGHTS) by the official scripts: query and value, r = 8,
 alpha 16, no LoRA dropout, frozen mode, b uniform in 1..8, length 512, warm-up
 0.06, weight decay 0.1, linear decay, seed 0; batch a device, learning rate and
-epochs by task (8 GPUs for MNLI). MRPC, RTE and STS-B start from the MNLI run
-(`--config.model.weights=runs/dylora_mnli/model`, with
-`--config.model.fresh="('head/.*',)"`).
+epochs by task (8 GPUs for MNLI). MRPC, RTE and STS-B start from the factors of
+the MNLI run, with a fresh head:
+  python -m launch.bundle write --workdir=runs/dylora_mnli --out=BUNDLE
+  python -m launch.train --config=configs/finetune/dylora.py:rte
+    --config.model.adapter=BUNDLE --workdir=runs/dylora_rte
 sst2,small: MiniLM-L6 in nested mode, the better one in few steps;
 `launch.benchmark dylora` sets it beside LoRA.
 Hardware: one accelerator or several; small: 2 CPU cores.
@@ -43,6 +45,7 @@ def get_config(arg: str = 'sst2') -> ml_collections.ConfigDict:
   """Returns the recipe for 'task' or 'task,small'."""
   task, form = argument.parse(arg, FORMS)
   config = glue.get_config(task)
+  config.model.adapter = ''
   if form == 'small':
     config.methods = (('dylora', dict(rank=8, alpha=16.0, mode='nested')),)
     # At 5e-4 157 steps of SST-2 learnt nothing.

@@ -10,7 +10,11 @@ rte,base and rte,large: the paper's settings for RoBERTa (appendix D): AdamW,
 linear decay, warm-up 0.06, rank 8 on query and value, the best epoch, 5 seeds;
 rte,dagger is its fair comparison with adapters (large, batch 4, length 128).
 GLUE_JAX_WEIGHTS then names roberta-base or roberta-large. The paper starts
-MRPC, RTE and STS-B from its MNLI run except in the dagger runs; here every run
+MRPC, RTE and STS-B from the factors of its MNLI run, except in the dagger runs:
+  python -m launch.bundle write --workdir=runs/lora_mnli --seed=0 --out=BUNDLE
+  python -m launch.train --config=configs/finetune/lora.py:rte,base
+    --config.model.adapter=BUNDLE --workdir=runs/lora_rte
+The head is a fresh one then: its labels are others. Without model.adapter a run
 starts from the pretrained model.
 Hardware: small: 2 CPU cores; base, large, dagger: one accelerator.
 Time:     small: minutes a seed, SST-2 three.
@@ -60,6 +64,7 @@ def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
   if form in PUBLISHED:
     return published(task, form)
   config = glue.get_config(task)
+  config.model.adapter = ''
   config.methods = (('lora', dict(rank=8, alpha=8.0)),)
   config.optimizer.lr = 5e-4
   return config
@@ -76,6 +81,7 @@ def published(task: str, size: str) -> ml_collections.ConfigDict:
   alpha, tasks = PUBLISHED[size]
   batch, epochs, rate, length = tasks[task]
   config = full(task, batch, epochs, length)
+  config.model.adapter = ''
   config.methods = (('lora', dict(rank=8, alpha=alpha)),)
   config.optimizer.update(lr=rate * 1e-4, warmup=0.06)
   return config

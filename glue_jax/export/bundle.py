@@ -34,7 +34,7 @@ _SECTIONS = ('task', 'data', 'model', 'objective', 'methods')
 # What belongs to the machine that the run was on, or is given when loading.
 _LOCAL = {
   'data': ('data_dir', 'cache_dir', 'files', 'tokenizer'),
-  'model': ('weights',),
+  'model': ('adapter', 'weights'),
 }
 
 
@@ -185,6 +185,8 @@ def start_of(
   Raises:
     ValueError: see `begin.build`.
   """
+  # What an adapter gave has been trained on, and is in the bundle.
+  config = config_lib.override(config, {'model': {'adapter': None}})
   data = {'train_split': '', 'eval_splits': ()} | data
   if tokenizer is not None:
     data['tokenizer'] = tokenizer

@@ -22,6 +22,7 @@ from glue_jax.method import Context, Hook, Host
 from glue_jax.models import encoder
 from glue_jax.plugs import Apply
 from glue_jax.training import (
+  build_adapter,
   build_data,
   build_model,
   build_params,
@@ -175,8 +176,8 @@ def build(
   Args:
     sections: the config, from `schema.bind`.
     seed: of this run.
-    load: read the parameters of `model.weights`; False if a checkpoint is going
-      to replace them all.
+    load: read `model.weights` and `model.adapter`; False if a checkpoint is
+      going to replace all parameters.
     **data: overrides of the config's data section.
 
   Raises:
@@ -210,6 +211,12 @@ def build(
     params = build_params.initial_params(network, saved, plain, rng, batch)
     params, leaves = compose.add_leaves(rng, params, plain, methods, batch)
     composed = compose.compose(methods, leaves)
+    taken: dict[str, Any] = {}
+    if network.adapter and load:
+      given = {part.name: part.arguments for part in sections.methods}
+      params, taken = build_adapter.start_from(
+        network, plain, saved, params, given, composed, leaves, bundle.task
+      )
     specs = sharding.param_specs(params, encoder.RULES, mesh)
     build_params.check_expert_axis(specs, mesh)
     params = sharding.put(params, specs)
@@ -226,6 +233,7 @@ def build(
     rules=encoder.RULES,
     names=leaves.model,
     trained=learning.sizes(methods, leaves, params),
+    adapter=taken,
   )
 
 

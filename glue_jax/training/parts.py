@@ -27,6 +27,7 @@ class Parts:
     rules: (pattern, mesh axes) of the parameters.
     names: of the plain model's leaves.
     trained: {methods: parameters that they train}, from `learning.sizes`.
+    adapter: what was taken of `model.adapter`; {} without one.
     programs: compiled predictions by variant.
   """
 
@@ -42,6 +43,7 @@ class Parts:
   rules: tuple
   names: frozenset
   trained: dict[str, int] = dataclasses.field(default_factory=dict)
+  adapter: dict[str, Any] = dataclasses.field(default_factory=dict)
   programs: dict = dataclasses.field(default_factory=dict)
 
   def train_data(self) -> Any:

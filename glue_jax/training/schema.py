@@ -125,7 +125,7 @@ def _part(
       f'config.{where}: glue_jax/{package}/{name}.py is shared by others and '
       'has no `make`; name another file'
     )
-  return Part(make, config_lib.bind(make, arguments, where, 'ctx'))
+  return Part(name, make, config_lib.bind(make, arguments, where, 'ctx'))
 
 
 def _network(section: Mapping[str, Any]) -> Network:
@@ -133,26 +133,38 @@ def _network(section: Mapping[str, Any]) -> Network:
   # None takes back what an earlier stage's config said.
   sizes = {k: v for k, v in section.items() if v is not None}
   weights = sizes.pop('weights', None) or None
+  adapter = sizes.pop('adapter', None) or None
   fresh, cast = sizes.pop('fresh', ()), sizes.pop('cast', False)
   grow = sizes.pop('grow_positions', None)
-  start = dict(weights=weights, fresh=fresh, cast=cast, grow_positions=grow)
+  start = dict(
+    weights=weights,
+    adapter=adapter,
+    fresh=fresh,
+    cast=cast,
+    grow_positions=grow,
+  )
   ranges.check_arguments(Network, start, 'config.model')
   fields = {field.name for field in dataclasses.fields(EncoderConfig)}
   unknown = sizes.keys() - fields - {'name', 'preset'}
   if unknown:
     raise ValueError(
       f'config.model: nothing reads {sorted(unknown)}; known keys are name, '
-      f'preset, weights, fresh, cast, grow_positions, '
+      f'preset, weights, adapter, fresh, cast, grow_positions, '
       f'{", ".join(sorted(fields))}'
     )
   _check_growth(grow, weights, sizes)
+  if adapter and not weights:
+    raise ValueError(
+      f'config.model.adapter={adapter!r} belongs to a backbone; give its '
+      'folder as model.weights'
+    )
   if weights is None and 'name' not in sizes:
     raise ValueError('config.model: give `name` and `preset`, or `weights`')
   if 'name' in sizes:
     config_lib.module('models', sizes['name'], 'model.name')
     config_lib.bind(models.build, sizes, 'model')
   _check_fields(sizes)
-  return Network(weights, tuple(fresh), cast, grow, sizes)
+  return Network(weights, adapter, tuple(fresh), cast, grow, sizes)
 
 
 def _check_growth(grow, weights, sizes):

@@ -56,6 +56,8 @@ class Network:
   Attributes:
     weights: folder that sizes and parameters come from; None = a preset, and
       parameters from the seed.
+    adapter: bundle or folder of `peft` that the methods' leaves come from, and
+      the head if its labels are the task's; None = from the seed.
     fresh: patterns of leaves that start from the seed all the same.
     cast: take weights of another precision; see `huggingface.load_hf`.
     grow_positions: positions that the weights' table is grown to, for longer
@@ -65,6 +67,7 @@ class Network:
   """
 
   weights: str | None
+  adapter: str | None
   fresh: tuple[str, ...]
   cast: bool
   grow_positions: Count | None
@@ -76,10 +79,12 @@ class Part:
   """A method or an objective that a config names.
 
   Attributes:
+    name: of its file.
     make: `(ctx, **arguments) -> Method or Objective`, of the file named.
     arguments: what the config gives it.
   """
 
+  name: str
   make: Callable[..., Any]
   arguments: Mapping[str, Any]
 

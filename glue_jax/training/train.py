@@ -138,6 +138,7 @@ def train(
       'parameters': tree.size(host.state.all_params()),
       'parameters_trained': tree.size(host.state.params),
       'parameters_trained_by': parts.trained,
+      'adapter': parts.adapter,
     }
     result = export(config, workdir, parts, host, seed, facts)
     saved.close()

@@ -42,13 +42,14 @@ def backbone(tmp_path_factory):
   return save_backbone(tmp_path_factory.mktemp('backbone') / 'tiny', 7)
 
 
-def opened(backbone, methods):
+def opened(backbone, methods, adapter=None):
   """An open run as if it had been trained: what learns was moved."""
   config = tiny_config(methods=methods)
   config = config_lib.override(
     config, {'data': {'tokenizer': str(backbone)}, 'seeds': [3]}
   )
   config['model'] = {'weights': str(backbone), 'fresh': ['head/.*']}
+  config['model']['adapter'] = adapter and str(adapter)
   config = config_lib.complete(config)
   data = dict(train_split='', eval_splits=())
   parts = begin.build(schema.bind(config, 1), 3, **data)

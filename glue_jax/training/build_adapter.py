@@ -1,0 +1,166 @@
+"""A run that starts from an adapter: `model.adapter`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from absl import logging
+
+from glue_jax import config as config_lib
+from glue_jax import tree
+from glue_jax.method import Method
+from glue_jax.plugs import Apply
+from glue_jax.training.learning import Leaves
+from glue_jax.training.sections import Network
+from glue_jax.weights import adapter, bundle_folder
+from glue_jax.weights.adapter import Adapter
+
+# Settings that matter in training only: the leaves mean the same without them.
+_OF_TRAINING = ('dropout',)
+
+
+def start_from(
+  network: Network,
+  plain: Apply,
+  saved: tree.Tree,
+  params: tree.Tree,
+  given: Mapping[str, Mapping[str, Any]],
+  method: Method,
+  leaves: Leaves,
+  task: Any,
+) -> tuple[tree.Tree, dict[str, Any]]:
+  """Puts an adapter's leaves in the place of those that the seed gave.
+
+  The head is taken only if it tells the task's own labels apart, by name. What
+  the `model.fresh` patterns match starts from the seed all the same. Schedules
+  of the methods begin anew.
+
+  Args:
+    network: the config's section.
+    plain: the plain model.
+    saved: the tree of its weights.
+    params: the whole tree, with the leaves of all methods.
+    given: {method of the config: its arguments}.
+    method: the composed method.
+    leaves: whose they are.
+    task: the task's record.
+
+  Returns:
+    (params, what was taken for the run record).
+
+  Raises:
+    ValueError: no adapter, one of another backbone, a method that the config
+      lacks or has with other settings, a leaf that is missing, left over or of
+      another shape.
+  """
+  try:
+    found = adapter.read(network.adapter, plain.model)
+    _check_backbone(found, saved, network.weights)
+    _check_methods(found, given)
+    flat = tree.flatten(params)
+    learning = {
+      name
+      for name in method.learns(sorted(flat), {})
+      if leaves.owners.get(name) in found.methods
+    }
+    _check_leaves(found, flat, learning)
+  except ValueError as error:
+    raise ValueError(f'config.model.adapter: {error}') from None
+
+  def is_fresh(name):
+    return any(tree.matches(pattern, name) for pattern in network.fresh)
+
+  refusal = _why_a_fresh_head(found, flat, task)
+  if not refusal and any(map(is_fresh, found.head)):
+    refusal = 'model.fresh matches it'
+  there = {**found.leaves, **({} if refusal else found.head)}
+  taken = {n: x for n, x in there.items() if not is_fresh(n)}
+  record = {
+    'folder': found.folder,
+    'methods': list(found.methods),
+    'leaves': len(taken),
+    'fresh': sorted(there.keys() - taken.keys()),
+    'head': f'fresh: {refusal}' if refusal else 'taken',
+  }
+  logging.info('model.adapter: %s', record)
+  arrays = {n: jnp.asarray(x, flat[n].dtype) for n, x in taken.items()}
+  return tree.unflatten(flat | arrays), record
+
+
+def _check_backbone(found: Adapter, saved: tree.Tree, weights: Any) -> None:
+  """Refuses an adapter that says that it belongs to other weights."""
+  flat = tree.flatten(saved)
+  encoder = {n: x for n, x in flat.items() if n.startswith('encoder/')}
+  ours = bundle_folder.digest(encoder)
+  if found.backbone not in (None, ours):
+    raise ValueError(
+      f'{found.folder} belongs to a backbone with the hash '
+      f'{found.backbone[:12]}...; that of model.weights={weights} is '
+      f'{ours[:12]}...'
+    )
+
+
+def _check_methods(
+  found: Adapter, given: Mapping[str, Mapping[str, Any]]
+) -> None:
+  """Refuses methods that the config lacks or has with other settings."""
+  for name, theirs in found.methods.items():
+    if name not in given:
+      raise ValueError(
+        f'{found.folder} holds leaves of {name!r}; config.methods has '
+        f'{sorted(given) or "none"}; add it'
+      )
+    ours = config_lib.settings(name, given[name])
+    lines = config_lib.changes(_comparable(theirs), _comparable(ours))
+    if lines:
+      raise ValueError(
+        f'{found.folder} has other settings of {name} than the config (folder '
+        f'-> config): {"; ".join(lines)}'
+      )
+
+
+def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Settings in which the order of a list, or what empty is, plays no part."""
+
+  def comparable(value):
+    if isinstance(value, (list, tuple)):
+      value = sorted(value, key=str)
+    return None if value in ([], {}) else value
+
+  return {
+    name: comparable(value)
+    for name, value in settings.items()
+    if name not in _OF_TRAINING
+  }
+
+
+def _check_leaves(
+  found: Adapter, flat: Mapping[str, Any], learning: set[str]
+) -> None:
+  """Refuses leaves that don't fit, and learning ones that aren't there."""
+  for name, value in found.leaves.items():
+    if name not in flat:
+      raise ValueError(f'{found.folder} has {name}; the model has no such leaf')
+    if value.shape != flat[name].shape:
+      raise ValueError(
+        f'{found.folder}: {name} has the shape {value.shape}; the model has '
+        f'{flat[name].shape}'
+      )
+  missing = sorted(learning - found.leaves.keys())
+  if missing:
+    raise ValueError(f'{found.folder} lacks {missing[0]}, which learns here')
+
+
+def _why_a_fresh_head(
+  found: Adapter, flat: Mapping[str, Any], task: Any
+) -> str:
+  """Why the head isn't taken; '' if it is."""
+  labels = list(task.labels or task.choices)
+  if found.labels is None:
+    return 'the folder names no labels'
+  if list(found.labels) != labels:
+    return f'the labels there are {list(found.labels)}, here {labels}'
+  shapes = {n: x.shape for n, x in flat.items() if n.startswith('head/')}
+  if {n: x.shape for n, x in found.head.items()} != shapes:
+    return 'the head there has other leaves'
+  return ''
