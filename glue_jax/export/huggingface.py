@@ -10,6 +10,9 @@ from glue_jax.models import model as models
 from glue_jax.reporting import files, run_record
 from glue_jax.weights import huggingface
 
+# Ends every refusal of a form that holds only what others know.
+WAY_OUT = 'export it with --format=stablehlo, which keeps the whole model'
+
 
 def save_hf(run: Any, folder: str | os.PathLike, card: str) -> None:
   """Writes a folder that `transformers` loads, with a model card.
@@ -23,9 +26,18 @@ def save_hf(run: Any, folder: str | os.PathLike, card: str) -> None:
     ValueError: the model has no such form, or a method left parameters in it
       that could not be merged.
   """
-  check_plain(run)
+  gap = left_over(run)
+  if gap:
+    raise ValueError(
+      'a method of this run has parameters that are not merged into the model, '
+      f'for which Hugging Face has no place; {WAY_OUT} (- missing, + left '
+      f'over):\n{gap}'
+    )
   labels = run.task.labels or None
-  huggingface.save_hf(folder, run.model, run.params, run.tokenizer, labels)
+  try:
+    huggingface.save_hf(folder, run.model, run.params, run.tokenizer, labels)
+  except ValueError as error:
+    raise ValueError(f'{error}; {WAY_OUT}') from error
   files.replace_text(pathlib.Path(folder) / 'README.md', card)
 
 
@@ -61,18 +73,13 @@ def card(
   )
 
 
-def check_plain(run: Any) -> None:
-  """Refuses a run whose parameters are not those of its plain model.
+def left_over(run: Any) -> str:
+  """Says where a run's merged parameters depart from its plain model's.
 
   Args:
     run: `inference.run.Run`.
 
-  Raises:
-    ValueError: parameters of a method are left over; lists them.
+  Returns:
+    A line for each leaf that is missing (-) or left over (+); '' for none.
   """
-  gap = tree.diff(tree.unflatten(models.shapes(run.model)), run.params)
-  if gap:
-    raise ValueError(
-      'a method of this run has parameters that are not merged into the model, '
-      f'so it cannot be exported without them (- missing, + left over):\n{gap}'
-    )
+  return tree.diff(tree.unflatten(models.shapes(run.model)), run.params)

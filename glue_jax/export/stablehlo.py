@@ -4,8 +4,13 @@ It holds `model.stablehlo` (serialised by `jax.export`, a function of the
 parameters and the three inputs), `params.safetensors`, `signature.json` and the
 tokenizer. Parameters stay outside the program, so that its size has no limit
 and they can be read without it. It runs on each platform it was lowered for.
+
+Where every method merges into the plain model, that is the program. Where one
+doesn't (adapters, prefixes, prompts, MEFT, fusion), the program is what the run
+itself predicts with, and its leaves are among the parameters.
 """
 
+import bisect
 import json
 import os
 import pathlib
@@ -19,8 +24,11 @@ import safetensors.numpy
 from jax import export as jax_export
 
 from glue_jax import tree
-from glue_jax.export.huggingface import check_plain
+from glue_jax.devices import sharding
+from glue_jax.export.huggingface import left_over
+from glue_jax.plugs import Apply
 from glue_jax.reporting import files
+from glue_jax.training import session
 
 PROGRAM, PARAMS = 'model.stablehlo', 'params.safetensors'
 SIGNATURE = 'signature.json'
@@ -54,22 +62,25 @@ def save_stablehlo(
     ValueError: a size below 1 or above the model's positions, or a program
       that depends on a size that was left open.
   """
-  check_plain(run)
   model, task = run.model, run.task
-  most = _longest(model)
+  apply, params = _served(run)
+  flat = {name: np.asarray(x) for name, x in tree.flatten(params).items()}
+
+  def forward(flat, *inputs):
+    outputs = apply(tree.unflatten(flat), dict(zip(INPUTS, inputs)))
+    return {name: outputs[name] for name in _OUTPUTS if name in outputs}
+
+  # RoBERTa's positions have an offset; 0 is a model without a longest input.
+  most = model.config.max_positions - model.config.position_offset
+  if apply.plugs:
+    most = _room(
+      most, lambda n: jax.eval_shape(forward, flat, *_inputs(task, 1, n))
+    )
   for name, value, limit in (('batch', batch, None), ('length', length, most)):
     if value is not None and not 1 <= value <= (limit or value):
       raise ValueError(f'{name}={value}: expected 1 to {limit or "any number"}')
-  shape = _input_shape(task, batch, length, most)
-  inputs = [jax.ShapeDtypeStruct(shape, jnp.int32)] * len(INPUTS)
-  flat = {name: np.asarray(x) for name, x in tree.flatten(run.params).items()}
+  inputs = _inputs(task, batch, length, most)
   shapes = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in flat.items()}
-
-  def forward(flat, *inputs):
-    batch = dict(zip(INPUTS, inputs))
-    outputs = model.apply({'params': tree.unflatten(flat)}, batch)
-    return {name: outputs[name] for name in _OUTPUTS if name in outputs}
-
   export = jax_export.export(jax.jit(forward), platforms=tuple(platforms))
   try:
     program = export(shapes, *inputs)
@@ -95,8 +106,8 @@ def save_stablehlo(
     'labels': list(task.labels or task.choices),
     'max_length': length or most,
     'inputs': {
-      name: {'shape': [str(d) for d in shape], 'dtype': 'int32'}
-      for name in INPUTS
+      name: {'shape': [str(d) for d in x.shape], 'dtype': str(x.dtype)}
+      for name, x in zip(INPUTS, inputs)
     },
     'outputs': {
       name: {'shape': [str(d) for d in x.shape], 'dtype': str(x.dtype)}
@@ -135,19 +146,48 @@ def load_stablehlo(
   return lambda *inputs: call(flat, *(jnp.asarray(x, 'int32') for x in inputs))
 
 
-def _longest(model: Any) -> int:
-  """Longest input in tokens (0: any); RoBERTa's positions have an offset."""
-  return model.config.max_positions - model.config.position_offset
+def _served(run: Any) -> tuple[Callable, tree.Tree]:
+  """((params, batch) -> outputs, params on the host) of what is exported."""
+  if not left_over(run):
+    return Apply(run.model), run.params
+  parts, host = run.parts, run.host
+  with sharding.enter(parts.mesh):
+    apply, params = session.bound(parts, host.state, host.variant)
+    return apply, sharding.gather(params, parts.mesh)
 
 
-def _input_shape(
-  task: Any, batch: int | None, length: int | None, longest: int
-) -> tuple:
-  """(B, L) or (B, C, L) with letters for the sizes left open."""
+def _room(most: int, trace: Callable[[int], Any]) -> int:
+  """Longest input that a model with plugs takes (0: any).
+
+  Args:
+    most: what the plain model takes; prompts and prefixes need some of it.
+    trace: length -> whatever; ValueError where it is too long.
+  """
+
+  def too_long(length):
+    try:
+      trace(length)
+    except ValueError:
+      return True
+    return False
+
+  if not most or not too_long(most):
+    return most
+  return bisect.bisect(range(1, most), False, key=too_long)
+
+
+def _inputs(
+  task: Any, batch: int | None, length: int | None, longest: int = 0
+) -> list[jax.ShapeDtypeStruct]:
+  """(B, L) or (B, C, L) of each input, letters for the sizes left open."""
   sizes = [str(batch or 'b'), str(length or 'l')]
   if task.kind == 'multiple_choice':
     sizes.insert(1, str(len(task.choices)))
-  # Models compare the length with their positions, which must be decidable.
-  limits = [] if length or not longest else [f'l <= {longest}']
+  # Models compare the length with their positions and with one token, which
+  # must be decidable.
+  limits = [] if length else ['l >= 2']
+  if longest and not length:
+    limits.append(f'l <= {longest}')
   scope = jax_export.SymbolicScope(limits)
-  return tuple(jax_export.symbolic_shape(', '.join(sizes), scope=scope))
+  shape = jax_export.symbolic_shape(', '.join(sizes), scope=scope)
+  return [jax.ShapeDtypeStruct(shape, jnp.int32)] * len(INPUTS)

@@ -75,6 +75,7 @@ class Run:
       state = session.truncated(self.parts, self.host.state, rank)
       return dataclasses.replace(
         self,
+        host=dataclasses.replace(self.host, state=state),
         params=session.exported(self.parts, state),
         predict_fn=session.predict_fn(self.parts, state, self.host.variant),
         rank=rank,

@@ -38,7 +38,7 @@ def plug(pattern: str, length: Count, dropout: Rate = 0.0) -> Plug:
   def extended(site, name, x):
     prefix = site.param(name, normal, (length, x.shape[2] * x.shape[3]))
     prefix = prefix.reshape(length, *x.shape[2:]).astype(x.dtype)
-    prefix = jnp.broadcast_to(prefix, (len(x), *prefix.shape))
+    prefix = jnp.broadcast_to(prefix, (x.shape[0], *prefix.shape))
     if dropout and site.train:
       prefix = drop(prefix, site.rng(), dropout)
     return jnp.concatenate([prefix, x], 1)

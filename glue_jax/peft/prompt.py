@@ -29,7 +29,9 @@ def words(length: int) -> Plug:
   def call(site: Site, next_fn, ids):
     x = next_fn(ids[:, length:])
     prompt = site.param('prompt', normal, (length, x.shape[-1]))
-    prompt = jnp.broadcast_to(prompt.astype(x.dtype), (len(x), *prompt.shape))
+    prompt = jnp.broadcast_to(
+      prompt.astype(x.dtype), (x.shape[0], *prompt.shape)
+    )
     return jnp.concatenate([prompt, x], 1)
 
   return Plug('encoder/embeddings/word', call)

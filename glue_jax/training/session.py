@@ -16,6 +16,7 @@ from glue_jax.devices import cpu, sharding
 from glue_jax.evaluation import evaluate
 from glue_jax.method import Host
 from glue_jax.optim import build as optim
+from glue_jax.plugs import Apply
 from glue_jax.training import checkpoint
 from glue_jax.training.parts import Parts
 from glue_jax.training.state import TrainState, parked, resplit, split
@@ -155,12 +156,7 @@ def predict_fn(parts: Parts, state: TrainState, variant: Any) -> Callable:
   """Returns batch -> outputs with the parameters of the state, compiled."""
 
   def predict(state, batch):
-    params = state.all_params()
-    if parts.method.reparam:
-      params = parts.method.reparam(params, state.step, None)
-    apply = parts.apply.replace(
-      frozen=state.frozen, extra=state.extra, variant=variant, step=state.step
-    )
+    apply, params = bound(parts, state, variant)
     return parts.objective.predict(apply, params, batch)
 
   key = tuple(sorted(variant.items()))
@@ -168,6 +164,19 @@ def predict_fn(parts: Parts, state: TrainState, variant: Any) -> Callable:
   program = parts.programs.setdefault(key, compiled)
   lean = state.replace(opt_state=())
   return lambda batch: program(lean, sharding.put_batch(batch, parts.mesh))
+
+
+def bound(
+  parts: Parts, state: TrainState, variant: Any
+) -> tuple[Apply, tree.Tree]:
+  """Returns what predicts: the model with its plugs, and its parameters."""
+  params = state.all_params()
+  if parts.method.reparam:
+    params = parts.method.reparam(params, state.step, None)
+  apply = parts.apply.replace(
+    frozen=state.frozen, extra=state.extra, variant=variant, step=state.step
+  )
+  return apply, params
 
 
 def evaluate_splits(parts: Parts, host: Host) -> tuple[dict, dict]:
@@ -213,9 +222,7 @@ def truncated(parts: Parts, state: TrainState, rank: int) -> TrainState:
 
 def exported(parts: Parts, state: TrainState) -> tree.Tree:
   """Returns the plain model's tree (merged, ...) on every host."""
-  params = state.all_params()
-  if parts.method.reparam:
-    params = parts.method.reparam(params, state.step, None)
+  _, params = bound(parts, state, {})
   if parts.method.export:
     params = parts.method.export(params)
   return sharding.gather(params, parts.mesh)
