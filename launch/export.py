@@ -4,12 +4,14 @@
   python -m launch.export --workdir=runs/rte --format=stablehlo --output=rte_hlo
   python -m launch.export --workdir=runs/dylora_rte --rank=4 --output=rte_rank_4
 
-hf: a folder that transformers' AutoModel classes load, with a model card.
+hf: a folder that transformers' AutoModel classes load, with a model card. Not
+for runs whose leaves don't merge into the plain model (adapters, prefixes,
+prompts, MEFT, fusion), nor for layers that transformers lacks.
 stablehlo: a folder with a program of input_ids, attention_mask and
-token_type_ids by jax.export; --batch and --length fix sizes, else any size
-will do. Read it with glue_jax.export.stablehlo.load_stablehlo. --rank: what
-is merged of a low-rank update (DyLoRA, LoRA); the card and the signature name
-it.
+token_type_ids by jax.export, for every run; --batch and --length fix sizes,
+else any size will do. jax alone reads it, as its README.md shows, or
+glue_jax.export.stablehlo.load_stablehlo. --rank: what is merged of a low-rank
+update (DyLoRA, LoRA); the card and the signature name it.
 """
 
 import pathlib
@@ -56,7 +58,8 @@ def main(argv: list[str]) -> None:
     stablehlo.save_stablehlo(
       run, FLAGS.output, batch=FLAGS.batch, length=FLAGS.length
     )
-    files.replace_text(pathlib.Path(FLAGS.output) / 'README.md', card)
+    page = pathlib.Path(FLAGS.output) / 'README.md'
+    files.replace_text(page, card + stablehlo.USAGE)
   print(f'step {run.step} of {run.workdir} written to {FLAGS.output}')
 
 

@@ -34,7 +34,6 @@ COVERED = {
   'data/tasks/task': ('data/tasks/by_name_test', 'a task is asked for by name'),
   'evaluation/*': ('evaluation/evaluate_test', 'scores of a whole split'),
   'export/model_card': ('reporting/run_record_test', 'a card is of a run'),
-  'export/stablehlo': ('export/huggingface_test', 'both forms of one run'),
   'inference/open_run': ('inference/predict_test', 'predicting opens a run'),
   'inference/run': ('inference/predict_test', 'predicting opens a run'),
   'inference/score': ('methods/dylora_test', 'ranks are scored by it'),

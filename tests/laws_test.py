@@ -7,6 +7,7 @@ without one fails here.
 import json
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from glue_jax import config, tree
 from glue_jax.devices import sharding
+from glue_jax.export import stablehlo
 from glue_jax.method import Host
 from glue_jax.training import (
   begin,
@@ -148,6 +150,37 @@ def test_what_is_exported_is_what_was_trained(case):
   else:
     # Nothing to merge into: the method's own leaves are kept, all of them.
     assert names == set(tree.flatten(state.all_params()))
+
+
+def test_what_does_not_merge_is_served_with_its_leaves(case, tmp_path):
+  parts, rng = case.parts, np.random.default_rng(0)
+  own = tree.flatten(parts.params).keys() - parts.names
+  if not own or parts.method.export:
+    pytest.skip('all its leaves are merged')
+  state = case.start()
+
+  def moved(part):  # those of fusion's sources too, which stay
+    return jax.tree.map(
+      lambda x: np.float32(x + rng.normal(0, 0.3, x.shape)), part
+    )
+
+  frozen = state.frozen | {'params': moved(state.frozen['params'])}
+  state = state.replace(params=moved(state.params), frozen=frozen)
+  params = state.all_params()
+  run = types.SimpleNamespace(
+    parts=parts, host=Host(None, 1, 1, state), params=params, rank=None,
+    model=parts.plain.model, task=parts.bundle.task,
+    tokenizer=parts.bundle.tokenizer,
+  )  # fmt: skip
+  stablehlo.save_stablehlo(run, tmp_path, platforms=('cpu',))
+  call = stablehlo.load_stablehlo(tmp_path)
+  rows = parts.bundle.train.batch(0)
+  logits = call(*(rows[name] for name in stablehlo.INPUTS))['logits']
+  ours = case.logits(parts.apply, params)
+  np.testing.assert_allclose(logits, ours, rtol=0, atol=1e-5)
+  # Not those of the model without them.
+  plain, _ = tree.partition(params, lambda name: name in parts.names)
+  assert abs(logits - case.logits(parts.plain, plain)).max() > 1e-3
 
 
 def test_saved_restored_and_continued_is_bit_equal(case, tmp_path):

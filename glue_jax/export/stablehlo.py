@@ -34,6 +34,23 @@ PROGRAM, PARAMS = 'model.stablehlo', 'params.safetensors'
 SIGNATURE = 'signature.json'
 INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 PLATFORMS = ('cpu', 'cuda', 'tpu')
+# Ends the model card in the folder; run there.
+USAGE = """
+## Use
+
+```python
+import jax.export
+import safetensors.numpy
+
+with open('model.stablehlo', 'rb') as file:
+  program = jax.export.deserialize(bytearray(file.read()))
+params = safetensors.numpy.load_file('params.safetensors')
+outputs = program.call(params, input_ids, attention_mask, token_type_ids)
+```
+
+The inputs are int32 arrays of the shapes in `signature.json`, made by the
+tokenizer beside it.
+"""
 _OUTPUTS = ('logits', 'start_logits', 'end_logits')
 
 
@@ -51,7 +68,8 @@ def save_stablehlo(
     run: `inference.run.Run`.
     folder: made if needed.
     batch: B; None = any.
-    length: L; None = any up to the model's maximum.
+    length: L; None = any from 2 up to the model's maximum, less what prompts
+      and prefixes take of it.
     platforms: what it is lowered for.
 
   Returns:
@@ -89,7 +107,7 @@ def save_stablehlo(
       raise
     raise ValueError(
       f'the program of {model.family} depends on a size that was left open; '
-      f'give --batch and --length ({error})'
+      f'give --length, and --batch if that is not enough ({error})'
     ) from error
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -146,8 +164,8 @@ def load_stablehlo(
   return lambda *inputs: call(flat, *(jnp.asarray(x, 'int32') for x in inputs))
 
 
-def _served(run: Any) -> tuple[Callable, tree.Tree]:
-  """((params, batch) -> outputs, params on the host) of what is exported."""
+def _served(run: Any) -> tuple[Apply, tree.Tree]:
+  """The model that is exported, and its parameters on the host."""
   if not left_over(run):
     return Apply(run.model), run.params
   parts, host = run.parts, run.host

@@ -103,7 +103,7 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
     raise ValueError(
       f'{source} is no plain model: its method added leaves that were not '
       f'merged, {record["unmerged"][:4]} ...; evaluate or go on in the workdir '
-      'itself'
+      'itself, or export it with launch.export --format=stablehlo'
     )
   record, params = load_whole(source)
   module = models.build(
