@@ -27,7 +27,7 @@ CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
   'natural_galore': natural_galore.core,
 }
 
-# {pattern: ...} in order; see `make`.
+# (pattern of leaf names, what is theirs).
 Group = tuple[str, Mapping[Literal['lr', 'weight_decay'], NonNegative]]
 
 # Here the decay is part of the gradient (L2), as Adam without W had it.

@@ -47,7 +47,8 @@ def check(config: Any) -> dict[str, Any]:
 
   Raises:
     ValueError: a key that nothing reads, a part (method, objective, model)
-      that doesn't exist, a required key that is missing, or a stage twice.
+      that doesn't exist, a required key that is missing, a value that isn't
+      what its reader's signature says, or a stage twice.
   """
   full = config_lib.complete(config)
   if not full.stages:
