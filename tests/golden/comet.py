@@ -15,6 +15,7 @@ from glue_jax.layers.gates import dselectk, hash, permutation, topk
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.objectives import distill
 from tests.golden._kinds import by_kind
+from tests.quick import jit
 
 Rows = list[tuple]
 VALUE = (2e-5, 1e-4)
@@ -62,7 +63,7 @@ def _tree_gate(a: dict[str, np.ndarray]) -> Rows:
     entropy = weight * gated.entropy.mean()
     return (y * a['in_cotangent_y']).sum() + entropy, (gated, y, entropy)
 
-  gradients, (gated, y, entropy) = jax.grad(run, has_aux=True)(inputs)
+  gradients, (gated, y, entropy) = jit(jax.grad(run, has_aux=True))(inputs)
   split = inputs['w_split']
   p = reference.leaf_probabilities(
     inputs['x'], split, jnp.zeros(split.shape[:2]), gamma
@@ -219,7 +220,8 @@ def _moebert_layer(a, layer, params, context) -> Rows:
     return total, (y, balance)
 
   x = jnp.asarray(a['in_x'])
-  gradients, (y, balance) = jax.grad(run, (0, 1), has_aux=True)(params, x)
+  gradient = jit(jax.grad(run, (0, 1), has_aux=True))
+  gradients, (y, balance) = gradient(params, x)
   if 'in_hash_list' in a:
     table = jnp.asarray(a['in_hash_list'])[:, None]
     chosen = hash.hashed(context.input_ids, table, layer.experts)
@@ -284,8 +286,8 @@ def _topk_dselectk(a: dict[str, np.ndarray]) -> Rows:
 
   names = ('wz', 'bz', 'ww', 'bw')
   given = [jnp.asarray(a[f'dsk_{n}']) for n in names]
-  gradients, (q, g, entropy, lost) = jax.grad(
-    dselect, tuple(range(5)), has_aux=True
+  gradients, (q, g, entropy, lost) = jit(
+    jax.grad(dselect, tuple(range(5)), has_aux=True)
   )(x, *given)
   rows += [
     ('dsk_selectors', q, a['dsk_selectors'], *VALUE),

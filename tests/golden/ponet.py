@@ -13,6 +13,7 @@ from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import ponet
 from glue_jax.models.encoder import Block, EncoderConfig
 from tests.golden._kinds import at, by_kind
+from tests.quick import jit
 
 Rows = list[tuple]
 VALUE = (2e-5, 1e-4)
@@ -89,7 +90,7 @@ def _layer(a: dict[str, np.ndarray]) -> Rows:
     )  # fmt: skip
     return jnp.sum(y * a['in_cotangent']), (y, state['intermediates'])
 
-  gradients, (y, inside) = jax.grad(loss, (0, 1), has_aux=True)(
+  gradients, (y, inside) = jit(jax.grad(loss, (0, 1), has_aux=True))(
     params, jnp.asarray(a['in_hidden'])
   )
   rows += [
@@ -164,7 +165,7 @@ def _long_range_arena(a: dict[str, np.ndarray]) -> Rows:
 
   names = ('Q', 'K', 'O', 'segment', 'local')
   inputs = {name: jnp.asarray(a[f'in_{name}']) for name in names}
-  gradients, y = jax.grad(run, has_aux=True)(inputs)
+  gradients, y = jit(jax.grad(run, has_aux=True))(inputs)
   valid = np.asarray(mask)
   rows = [
     ('mid_segment_index', index, a['mid_segment_index'], *EXACT),

@@ -148,36 +148,13 @@ class FFN(nn.Module):
     base.capture(self, 'experts_per_token', count)
 
   def _dispatch(self, compute, params, rows, weights, routing, train):
-    def run_dense():
-      return dense(compute, params, rows, weights)
-
-    def run_sparse(keep=routing.keep):
-      return sparse(compute, params, rows, weights, keep)
-
-    if self.is_initializing() or routing.keep == self.experts:
-      return run_dense()
-    if self.dispatch != 'auto':
-      return run_dense() if self.dispatch == 'dense' else run_sparse()
-    if routing.sparse:
-      return run_sparse()
-    step = _narrowest(weights, routing.keep, train)
-    run_all_pairs = functools.partial(run_sparse, self.experts)
-    return jax.lax.switch(step, (run_sparse, run_all_pairs, run_dense))
-
-
-def _narrowest(weights, keep, train):
-  """0 if no token needs more than `keep` experts, 2 if most pairs are in use.
-
-  Else 1: some tokens need more. weights: (T, n).
-  """
-  used = (weights > 0).sum(-1)
-  if train:  # a count: a sum would take a rest of rounding for a weight
-    fits = used.max() <= keep
-  else:
-    top, _ = jax.lax.top_k(weights, keep)
-    fits = (weights.sum(-1) - top.sum(-1)).max() < base.USED
-  many = used.sum() > MOST * weights.size
-  return jnp.where(fits, 0, 1 + many)
+    given = compute, params, rows, weights
+    keep, form = routing.keep, self.dispatch
+    if self.is_initializing() or keep == self.experts or form == 'dense':
+      return dense(*given)
+    if form == 'sparse' or routing.sparse:
+      return sparse(*given, keep)
+    return auto(*given, keep, train)
 
 
 class _Maps(nn.Module):
@@ -333,6 +310,46 @@ def sparse(
     out_specs=base.ROWS,
     check_vma=False,
   )(params, x, weights)
+
+
+def auto(
+  compute: Any,
+  params: Any,
+  x: jax.Array,
+  weights: jax.Array,
+  keep: int,
+  train: bool,
+) -> jax.Array:
+  """The cheapest of three forms that loses no weight, chosen on the device.
+
+  Args:
+    compute, params, x, weights: as for `sparse`.
+    keep: k, the experts that most tokens need.
+    train: a weight below `USED` counts as well.
+
+  Returns:
+    (T, D).
+  """
+  given = compute, params, x, weights
+  forms = (
+    lambda: sparse(*given, keep),
+    # Room for all experts of a token; pairs without weight aren't computed.
+    lambda: sparse(*given, weights.shape[-1]),
+    lambda: dense(*given),
+  )
+  return jax.lax.switch(cheapest(weights, keep, train), forms)
+
+
+def cheapest(weights: jax.Array, keep: int, train: bool) -> jax.Array:
+  """Which form `auto` takes for weights (T, n): 0, 1, or 2 for dense."""
+  used = (weights > 0).sum(-1)
+  if train:  # a count: a sum would take a rest of rounding for a weight
+    fits = used.max() <= keep
+  else:
+    top, _ = jax.lax.top_k(weights, keep)
+    fits = (weights.sum(-1) - top.sum(-1)).max() < base.USED
+  many = used.sum() > MOST * weights.size
+  return jnp.where(fits, 0, 1 + many)
 
 
 def _local_sparse(compute, params, x, top, index, join=lambda y: y):

@@ -111,7 +111,7 @@ def test_auto_is_dense_dispatch_however_many_tokens_are_undecided(train):
     )
     weights = routing.weights.reshape(-1, 5)
     assert ((weights > 0).sum(-1) > 2).sum() == undecided
-    assert experts._narrowest(weights, 2, train) == step
+    assert experts.cheapest(weights, 2, train) == step
     (_, (ours, captured)), gradient = both(auto, params, tokens)
     (_, (theirs, _)), expected = both(dense, params, tokens)
     assert (captured['few_experts'] == 1) == (undecided == 0)
