@@ -4,7 +4,7 @@ A program holds (L, 128) blocks and goes over them in tiles of `TILE` rows.
 A row of contiguous segments: a running maximum reset at each change of label,
 from the left and from the right (log2(TILE) shifts a tile, and a carry between
 tiles). A row of other labels: one masked maximum a label, labels x L work.
-Unless all rows are promised to be contiguous, a program looks which its is.
+Unless all rows are promised to be contiguous, a program looks which its row is.
 
 VMEM (`vmem_bytes`): the pipeline holds each block twice, the labels' one lane
 takes a whole register, and the backward pass has three scratch arrays. In
