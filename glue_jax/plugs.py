@@ -159,11 +159,7 @@ class Apply:
     for plug in self.plugs:
       hits = [path for path in paths if tree.matches(plug.pattern, path)]
       if not hits:
-        inside = [re.sub(r'.*/layer_\d+/', '', path) for path in paths]
-        raise ValueError(
-          f'the model has no layer {plug.pattern}; it has '
-          f'{", ".join(dict.fromkeys(inside))}'
-        )
+        raise ValueError(_missing(plug.pattern, paths))
       touched[plug.pattern] = sorted(hits)
     return shapes, touched
 
@@ -200,6 +196,21 @@ class Recorder:
     outputs = self.apply(*args, **kwargs)
     self.outputs.append(outputs)
     return outputs
+
+
+def _missing(pattern: str, paths: list[str]) -> str:
+  """Says that no module matches, and which there are in the same place."""
+  block = r'(.*/layer_\d+)/(.+)'
+  if 'layer_' in pattern:
+    inside = [m[2] for path in paths if (m := re.match(block, path))]
+    there = 'its blocks have'
+  else:
+    inside = [path for path in paths if not re.match(block, path)]
+    there = 'it has'
+  return (
+    f'the model has no layer {pattern}; {there} '
+    f'{", ".join(dict.fromkeys(inside))}'
+  )
 
 
 def _wrap(fn, site, next_fn):
