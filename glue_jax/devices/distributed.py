@@ -98,8 +98,8 @@ def local_devices(environ: Mapping[str, str]) -> list[int] | None:
     # CUDA enumerates the first and hides the others, MIG User Guide:
     # https://docs.nvidia.com/datacenter/tesla/mig-user-guide/
     raise ValueError(
-      f'found {len(names)} MIG devices, of which a process can use one; start '
-      'a process for each (with SLURM: --gpus-per-task=1)'
+      f'found {len(names)} MIG devices, of which a process uses one; start '
+      'a process for each, which sees its own (SLURM: --gpu-bind=per_task:1)'
     )
   if count == 1:
     return []
@@ -111,7 +111,7 @@ def local_devices(environ: Mapping[str, str]) -> list[int] | None:
   if seen % count or total not in (0, seen):
     raise ValueError(
       f'{count} processes on this node see {seen} GPUs each, of '
-      f'{total or seen}: expected that each sees its own (with SLURM: '
+      f'{total or seen}: expected that each sees its own (SLURM: '
       '--gpus-per-task) or all of a number that they can share evenly'
     )
   share = seen // count
