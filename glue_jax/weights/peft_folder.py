@@ -155,9 +155,10 @@ def _body(
     name = name.replace('.base_layer.', '.')
     name = name.replace('lora_magnitude_vector.weight', 'lora_magnitude_vector')
     stripped[name] = value.astype(np.float32)
-  inside = names.prefix(module)
-  bare = not any(name.startswith(inside) for name in stripped)
   body = {names.canonical(n, module): x for n, x in stripped.items()}
+  inside = names.prefix(module)
+  # Only a bare encoder's names gain what stands before those inside of it.
+  bare = any(n.startswith(inside) for n in body.keys() - stripped.keys())
   return body, bare and form.INSIDE
 
 

@@ -8,10 +8,11 @@ import peft
 import pytest
 import safetensors.numpy
 
-from glue_jax.export import peft_folder
+from glue_jax.export import bundle, peft_folder
 from glue_jax.weights import peft_folder as reader
 from glue_jax.weights.bundle_folder import Bundle
 from tests import peft_models
+from tests.export.bundle_test import opened, save_backbone
 
 # {case: (method, settings)}.
 OURS = {
@@ -81,11 +82,11 @@ def make_bundle(name, settings):
 @pytest.mark.parametrize('case', OURS)
 def test_the_library_reads_what_we_write_and_so_do_we(case, home, tmp_path):
   name, settings = OURS[case]
-  bundle = make_bundle(name, settings)
-  peft_folder.write(tmp_path, bundle)
+  made = make_bundle(name, settings)
+  peft_folder.write(tmp_path, made)
   loaded = peft.PeftModel.from_pretrained(peft_models.load(home), tmp_path)
   theirs = peft_models.their_logits(loaded)
-  ours = peft_models.our_logits(name, settings, bundle.leaves)
+  ours = peft_models.our_logits(name, settings, made.leaves)
   np.testing.assert_allclose(ours, theirs, atol=1e-4)
   # It is the tuned model that both have.
   untuned = peft_models.plain_logits()(peft_models.plain()[1])
@@ -95,7 +96,7 @@ def test_the_library_reads_what_we_write_and_so_do_we(case, home, tmp_path):
   if name in ('ia3', 'lora'):
     merged = peft_models.merged_logits(name, again, leaves)
     np.testing.assert_allclose(merged, ours, atol=1e-5)
-    assert leaves.keys() == bundle.leaves.keys()
+    assert leaves.keys() == made.leaves.keys()
   else:
     found = peft_models.our_logits(name, again, leaves)
     np.testing.assert_allclose(found, ours, atol=1e-6)
@@ -107,16 +108,16 @@ def test_every_form_is_compared_here():
 
 
 def test_pfeiffer_has_the_names_of_the_adapters_library(tmp_path):
-  bundle = make_bundle(*PFEIFFER)
-  peft_folder.write(tmp_path, bundle)
+  made = make_bundle(*PFEIFFER)
+  peft_folder.write(tmp_path, made)
   tensors = safetensors.numpy.load_file(tmp_path / reader.TENSORS)
   home = 'base_model.model.bert.encoder.layer.1.output.adapters.default'
   assert tensors[f'{home}.adapter_down.0.weight'].shape == (2, 12)
   assert tensors[f'{home}.adapter_up.weight'].shape == (12, 2)
   name, _, leaves = reader.read(tmp_path, peft_models.build())
-  assert name == 'pfeiffer' and leaves.keys() == bundle.leaves.keys()
+  assert name == 'pfeiffer' and leaves.keys() == made.leaves.keys()
   for leaf, value in leaves.items():
-    np.testing.assert_array_equal(value, bundle.leaves[leaf])
+    np.testing.assert_array_equal(value, made.leaves[leaf])
 
 
 @pytest.mark.parametrize(
@@ -141,3 +142,19 @@ def test_what_the_form_cannot_say(name, settings, message, tmp_path):
   with pytest.raises(ValueError, match=message):
     peft_folder.write(tmp_path, make_bundle(name, settings))
   assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_a_head_is_no_bundle(tmp_path):
+  backbone = save_backbone(tmp_path / 'backbone', 7)
+  run = opened(backbone, (('lora', dict(rank=2)),))
+  peft_folder.write(tmp_path / 'peft', bundle.write(run, tmp_path / 'bundle'))
+  path = tmp_path / 'peft' / reader.TENSORS
+  tensors = safetensors.numpy.load_file(path)
+  headless = {n: x for n, x in tensors.items() if 'classifier' not in n}
+  assert len(headless) < len(tensors)
+  safetensors.numpy.save_file(headless, path)
+  task, out = {'name': 'mini_acceptability'}, tmp_path / 'out'
+  with pytest.raises(ValueError, match=r"lack \['head/out/bias', 'head/out/k"):
+    peft_folder.to_bundle(
+      tmp_path / 'peft', str(backbone), task, out, max_length=16
+    )
