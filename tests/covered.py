@@ -106,6 +106,7 @@ COVERED = {
   'training/monitor': ('reliability_test', 'a run is killed and goes on'),
   'training/*': ('training/train_test', 'parts of the loop, seen in a run'),
   'weights/bundle_folder': ('export/bundle_test', 'a bundle is its folder'),
+  'weights/peft_forms/pfeiffer': ('export/peft_folder_test', 'a form of ours'),
   'weights/peft_forms/*': ('weights/peft_folder_test', "held to peft's logits"),
   'weights/huggingface_tensors': (
     'weights/huggingface_test',

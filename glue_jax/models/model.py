@@ -10,15 +10,18 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from glue_jax import models, tree
+from glue_jax import models
 from glue_jax.layers.heads import WORDS, Pooler
 from glue_jax.layers.spec import freeze, part
 from glue_jax.models.encoder import Encoder, EncoderConfig
 
+# Told by what a model is; asked for here.
+from glue_jax.models.shapes import example_batch as example_batch
+from glue_jax.models.shapes import shapes as shapes
+
 # Files of glue_jax/models that aren't a family of models.
-SHARED = ('encoder', 'model', 'names')
+SHARED = ('encoder', 'initial', 'model', 'names', 'shapes')
 
 # Kinds that are served by the head of another one.
 ALIASES = {'language_modeling': 'mlm', 'multilabel': 'classification'}
@@ -183,16 +186,3 @@ def family(name: str) -> ModuleType:
       f'{names}'
     )
   return importlib.import_module(f'glue_jax.models.{name}')
-
-
-def example_batch(model: Model) -> dict[str, np.ndarray]:
-  """Returns the smallest batch that the model can be initialised with."""
-  shape = (1, 2, 2) if model.kind == 'multiple_choice' else (1, 2)
-  return {'input_ids': np.full(shape, model.config.pad_id, np.int32)}
-
-
-def shapes(model: Model) -> dict[str, jax.ShapeDtypeStruct]:
-  """Returns {parameter name: shape and type}; nothing is computed."""
-  batch = example_batch(model)
-  variables = jax.eval_shape(model.init, jax.random.key(0), batch)
-  return tree.flatten(variables['params'])

@@ -81,7 +81,7 @@ def read(
 
 
 def _is_feedforward(config: Mapping[str, Any], name: str) -> bool:
-  """As `_check_target_module_feedforward` in its tuners/ia3/model.py."""
+  """As the library's `_check_target_module_feedforward`."""
   modules = config['feedforward_modules'] or ()
   if isinstance(modules, str):
     return module_names.ends_like(modules, name)

@@ -5,8 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from glue_jax.models import model as models
-from glue_jax.models import names
+from glue_jax.models import names, shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Place:
 @functools.lru_cache(maxsize=4)
 def leaves(module: Any) -> dict[str, names.Target]:
   """Returns {our leaf: its place in the library's files} of the model."""
-  return names.targets(module, models.shapes(module))
+  return names.targets(module, shapes.shapes(module))
 
 
 def places(module: Any, bare: bool = False) -> dict[str, Place]:

@@ -14,7 +14,7 @@ _T = TypeVar('_T')
 def chosen(config: Mapping[str, Any], names: Iterable[str]) -> set[str]:
   """Returns the names of the modules that are adapted.
 
-  As `check_target_module_exists` in its tuners/tuners_utils.py.
+  As its `check_target_module_exists`.
 
   Args:
     config: with `target_modules`, and as far as there are `exclude_modules`,
@@ -27,7 +27,7 @@ def chosen(config: Mapping[str, Any], names: Iterable[str]) -> set[str]:
 def number(patterns: Mapping[str, _T], name: str, default: _T) -> _T:
   """Returns the value of the first pattern that ends like the name.
 
-  As `get_pattern_key` in its utils/other.py.
+  As its `get_pattern_key`.
   """
   for pattern, value in patterns.items():
     if re.match(rf'(.*\.)?({pattern})$', name):
