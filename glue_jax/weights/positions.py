@@ -3,8 +3,8 @@
 The rows are repeated: position p starts as a copy of p modulo the trained
 length, so that neighbours stay neighbours, and the copies learn on from there.
 Longformer (Beltagy et al. 2020, arXiv 2004.05150, section 5), and PoNet (Tan et
-al. 2022, arXiv 2110.02442), whose official `run_long_classification.py` does it
-for its long texts.
+al. 2022, arXiv 2110.02442), whose official script for classifying long texts
+does it.
 """
 
 import dataclasses
