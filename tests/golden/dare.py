@@ -55,10 +55,14 @@ def compare(arrays: dict[str, np.ndarray], folder: Path) -> Rows:
     'dare_average': average.average(dropped),
     'dare_task_arithmetic': average.task_arithmetic(pre, dropped, scale),
     'dare_ties': ties.ties(pre, dropped, trim, scale),
-    'magnitude0': dare.sparsified(
-      models[0], pre, dare.Drop(rate, kind='magnitude')
-    ),
     **{f'dare{t}': model for t, model in enumerate(dropped)},
+  }
+  # Of some models only, or of none.
+  pruned = {
+    f'magnitude{t}': dare.sparsified(
+      model, pre, dare.Drop(rate, kind='magnitude')
+    )
+    for t, model in enumerate(models)
   }
   inputs = ('pre', 'hp', 'model', 'data', 'dare_mask')
   rows = []
@@ -66,12 +70,13 @@ def compare(arrays: dict[str, np.ndarray], folder: Path) -> Rows:
     group, name = key.split('__')
     if group.rstrip('0123456789') in inputs:
       continue
-    if group not in results:
+    merged = (results | pruned).get(group)
+    if merged is None:
       raise ValueError(f'nothing compares {key}')
     close = SOLVED if group in ('fisher', 'regmean') else EXACT
-    rows.append((key, results[group].tensors[name].array(), theirs, *close))
+    rows.append((key, merged.tensors[name].array(), theirs, *close))
   groups = {name.split('__')[0] for name, *_ in rows}
-  missing = sorted(set(results) - groups - {'magnitude0'})
+  missing = sorted(set(results) - groups)
   if missing:
     raise ValueError(f'the file lacks the results {missing}')
   return rows

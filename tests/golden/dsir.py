@@ -1,7 +1,8 @@
 """Golden vectors of data selection from the authors' package.
 
-Beside a file lie its texts: raw.txt, target.txt, and target2.txt for two
-targets; beside hash buckets lies hash_keys.txt. Settings come from the arrays.
+Beside a file lie its texts: raw.txt, target.txt, and target2.txt, ... where it
+has several targets; beside hash buckets lies hash_keys.txt. Settings come from
+the arrays.
 """
 
 from pathlib import Path
@@ -51,7 +52,10 @@ def _theirs(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
 def _selection(a: dict[str, np.ndarray], folder: Path) -> dict[str, tuple]:
   n, buckets = int(a['ngrams']), int(a['num_buckets'])
   separate = a['log_importance'].ndim == 2
-  names = ['target.txt', 'target2.txt'] if separate else ['target.txt']
+  names = ['target.txt']
+  if separate:
+    count = a['log_importance'].shape[1]
+    names += [f'target{i}.txt' for i in range(2, count + 1)]
   hasher = dsir.Hasher(n, buckets)
   ids, sizes = hasher(_lines(folder / 'raw.txt'))
   targets = np.stack(

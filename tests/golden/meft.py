@@ -114,10 +114,8 @@ def _apply(a: dict[str, np.ndarray], **given: Any) -> Apply:
   layer = 'bert.encoder.layer.0'
   if f'w/{layer}.{ADAPTERS["mixer"]}.dense1.weight' in a:
     variant = 'meft3'
-  elif first == second:
-    raise ValueError(f'both factors are {first}: MEFT1 or MEFT2?')
   else:
-    variant = 'meft1' if first < second else 'meft2'
+    variant = 'meft2' if _adapter_comes_first(a, layer) else 'meft1'
   vocab, width = shape('bert.embeddings.word_embeddings')
   options = dict(variant=variant, factors=(first, second), **given)
   model = build(
@@ -142,6 +140,17 @@ def _apply(a: dict[str, np.ndarray], **given: Any) -> Apply:
   size = len(a[f'w/{layer}.ffn_adapter.dense1.bias'])
   method = meft.make(types.SimpleNamespace(model=model), size=size)
   return Apply(model, method.plugs)
+
+
+def _adapter_comes_first(a: dict[str, np.ndarray], layer: str) -> bool:
+  """Whether a half behind the first layer is lambda x + adapter(x)."""
+  x = a['embedding_output']
+  w = {k.removeprefix('w/'): v for k, v in a.items()}
+  name = f'{layer}.{ADAPTERS["beside"]}'
+  h = jax.nn.gelu(_dense(w, f'{name}.dense1', x), approximate=False)
+  y = a['x1_factor'] * x + _dense(w, f'{name}.dense2', h)
+  halves = np.split(a['stream_after_layer0'], 2, axis=-1)
+  return min(float(np.abs(half - y).max()) for half in halves) < 1e-3
 
 
 def _params(a: dict[str, np.ndarray], apply: Apply) -> tree.Tree:
