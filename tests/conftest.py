@@ -21,6 +21,9 @@ if importlib.metadata.version('jaxlib') < '0.11':
     [os.environ.get('XLA_FLAGS', ''), '--xla_cpu_use_fusion_emitters=false']
   )
 
+# Child processes compile as tests/quick.py does.
+os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
+
 import pytest
 
 from tests.quick import QUICK as QUICK
@@ -32,10 +35,6 @@ gc.set_threshold(20_000, 20, 20)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
-
-
-# Child processes compile as tests/quick.py does.
-os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -83,7 +83,7 @@ def _layer(a: dict[str, np.ndarray]) -> Rows:
   return rows + [_gradient(name, value, a) for name, value in ours.items()]
 
 
-class Recorded(hydra.Block):
+class Recorded(hydra.Mixer):
   """The block, with what its files hold of the inside."""
 
   def mix(self, *arguments):

@@ -24,12 +24,12 @@ from glue_jax.layers.spec import EncoderConfig
 from glue_jax.ranges import Count, NonNegative
 
 
-class Block(nn.Module):
-  """The block with any sizes.
+class Mixer(nn.Module):
+  """The block.
 
   Attributes:
     config: `hidden_size` D, initialiser and type are read.
-    state_size: N.
+    state_size: N, at least 1.
     head_dim: P; must divide E = expand * D.
     groups: G, of heads with B and C in common.
     expand: E / D.
@@ -130,23 +130,6 @@ class Block(nn.Module):
     """Returns E and the number of heads H.
 
     Raises:
-      ValueError: sizes that don't divide.
-    """
-    inner = gated_parts.inner_size(self.config, self.expand, self.head_dim)
-    heads = inner // self.head_dim
-    if self.groups < 1 or heads % self.groups:
-      raise ValueError(f'groups={self.groups} does not divide {heads} heads')
-    gated_parts.check_pad_mode(self.pad_mode)
-    return inner, heads
-
-
-class Mixer(Block):
-  """The block as a filling of the slot; see `Block` for its attributes."""
-
-  def sizes(self) -> tuple[int, int]:
-    """Returns E and the number of heads H.
-
-    Raises:
       ValueError: sizes that don't divide, or a state size below 1.
     """
     if self.state_size < 1:
@@ -154,4 +137,9 @@ class Mixer(Block):
         f"model.options['hydra'] state_size={self.state_size}: expected a "
         'positive number'
       )
-    return super().sizes()
+    inner = gated_parts.inner_size(self.config, self.expand, self.head_dim)
+    heads = inner // self.head_dim
+    if self.groups < 1 or heads % self.groups:
+      raise ValueError(f'groups={self.groups} does not divide {heads} heads')
+    gated_parts.check_pad_mode(self.pad_mode)
+    return inner, heads

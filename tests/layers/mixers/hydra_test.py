@@ -22,7 +22,7 @@ LENGTH = 11
 
 
 def build(**options):
-  return hydra.Block(CONFIG, **SIZES | options)
+  return hydra.Mixer(CONFIG, **SIZES | options)
 
 
 def setting(block, rows=3, seed=0):
