@@ -39,6 +39,9 @@ def define_flags() -> None:
   )
   flags.DEFINE_integer('num_processes', None, 'Number of processes.')
   flags.DEFINE_integer('process_id', None, 'Number of this process.')
+  flags.DEFINE_integer(
+    'start_timeout', 300, 'Seconds to wait for the other processes.', 1
+  )
   flags.mark_flag_as_required('config')
 
 
@@ -63,7 +66,11 @@ def main(argv: list[str]) -> None:
 
   command.show_training()
   distributed.initialize(
-    FLAGS.distributed, FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id
+    FLAGS.distributed,
+    FLAGS.coordinator,
+    FLAGS.num_processes,
+    FLAGS.process_id,
+    FLAGS.start_timeout,
   )
   distributed.compilation_cache(FLAGS.compilation_cache)
   result = runs.run(

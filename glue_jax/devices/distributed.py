@@ -1,11 +1,19 @@
 """Several hosts as one: start-up, and where compiled programs are kept."""
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Mapping
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+from absl import logging
+
+# Seconds between two messages of a process that waits for the others.
+PATIENCE = 15
 
 
 def initialize(
@@ -13,8 +21,12 @@ def initialize(
   coordinator: str | None = None,
   num_processes: int | None = None,
   process_id: int | None = None,
+  timeout: int = 300,
 ) -> None:
   """Joins this process to the others; each takes the GPUs that are its own.
+
+  Says whom it waits for every 15 s, and ends the process with one line and
+  status 1 where they haven't come when the time is over.
 
   Args:
     kind: 'off' for one process; 'auto' where the cluster tells each process
@@ -22,6 +34,7 @@ def initialize(
       one of them; 'address' to say it.
     coordinator: host:port of process 0.
     num_processes, process_id: how many, and which this is.
+    timeout: seconds to wait for the others.
 
   Raises:
     ValueError: arguments that don't go with `kind`, no such cluster, or GPUs
@@ -46,14 +59,22 @@ def initialize(
       '--distributed=slurm: expected the variables of a SLURM step, found no '
       'SLURM_STEP_NODELIST; start the command with srun'
     )
+  devices = local_devices(os.environ)
+  if kind == 'address':
+    which = f'process {process_id} of {num_processes} at {coordinator}'
+  else:
+    which = _place(os.environ)
   try:
-    jax.distributed.initialize(
-      coordinator,
-      num_processes,
-      process_id,
-      local_devices(os.environ),
-      cluster_detection_method='slurm' if kind == 'slurm' else None,
-    )
+    with _waiting(which, timeout):
+      jax.distributed.initialize(
+        coordinator,
+        num_processes,
+        process_id,
+        devices,
+        cluster_detection_method='slurm' if kind == 'slurm' else None,
+        # Later than ours: at its own, JAX aborts with pages of addresses.
+        initialization_timeout=timeout + 60,
+      )
   except ValueError as error:
     # What JAX says of a machine that is in no cluster it knows.
     if 'should be defined' not in str(error):
@@ -67,6 +88,46 @@ def initialize(
     raise ValueError(
       f'--distributed=tpu, but the devices are {jax.devices()[0].platform}'
     )
+
+
+@contextlib.contextmanager
+def _waiting(which: str, timeout: int) -> Iterator[None]:
+  """Speaks while the block waits; ends the process when the time is over.
+
+  The block waits in compiled code that no exception reaches.
+  """
+  joined, started = threading.Event(), time.monotonic()
+
+  def speak():
+    passed = 0.0
+    while not joined.wait(min(PATIENCE, timeout - passed)):
+      passed = time.monotonic() - started
+      if passed >= timeout:
+        print(
+          f'error: {which}: the other processes have not come in {timeout} s; '
+          'see whether each of them has started and reaches that address, or '
+          'give a longer --start_timeout',
+          file=sys.stderr,
+          flush=True,
+        )
+        os._exit(1)
+      logging.info(
+        '%s waits for the others, %d of %d s', which, passed, timeout
+      )
+
+  threading.Thread(target=speak, daemon=True).start()
+  try:
+    yield
+  finally:
+    joined.set()
+
+
+def _place(environ) -> str:
+  """Names this process as its cluster does."""
+  if _in_slurm_step(environ):
+    number, count = environ.get('SLURM_PROCID'), environ.get('SLURM_NTASKS')
+    return f'process {number} of {count} on {environ["SLURM_STEP_NODELIST"]}'
+  return 'this process of the cluster'
 
 
 def local_devices(environ: Mapping[str, str]) -> list[int] | None:

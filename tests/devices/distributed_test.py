@@ -1,5 +1,8 @@
 """Each process takes the GPUs that are its own, or says why it can't."""
 
+import threading
+import time
+
 import jax
 import pytest
 from jax._src import distributed as jax_distributed
@@ -160,6 +163,52 @@ def test_no_cluster_is_said_in_one_line(join):
     join('slurm', {})
   with pytest.raises(ValueError, match='^--distributed=auto: .* no cluster'):
     join('auto', {})
+
+
+def test_a_host_that_never_comes_is_named(monkeypatch, capfd):
+  """Process 0 of 2 waits, says so, and ends."""
+  ended, said = threading.Event(), []
+  monkeypatch.setattr(distributed, 'PATIENCE', 0.6)
+  monkeypatch.setattr(
+    distributed.logging, 'info', lambda text, *args: said.append(text % args)
+  )
+
+  def leave(code):
+    assert code == 1
+    ended.set()
+    time.sleep(0.1)  # until the block is left
+
+  monkeypatch.setattr(distributed.os, '_exit', leave)
+
+  def wait(*_, initialization_timeout, **__):
+    assert initialization_timeout > 1
+    assert ended.wait(10)
+
+  monkeypatch.setattr(jax.distributed, 'initialize', wait)
+  distributed.initialize('address', 'far:1', 2, 0, timeout=1)
+  which = 'process 0 of 2 at far:1'
+  assert said[0].startswith(f'{which} waits for the others')
+  error = capfd.readouterr().err.splitlines()[0]
+  assert error.startswith(f'error: {which}: the other processes have not come')
+  assert '--start_timeout' in error
+
+
+def test_waiting_is_over_when_all_have_come(monkeypatch):
+  monkeypatch.setattr(distributed, 'PATIENCE', 0.01)
+  said = []
+  monkeypatch.setattr(
+    distributed.logging, 'info', lambda text, *args: said.append(text % args)
+  )
+  monkeypatch.setattr(
+    jax.distributed, 'initialize', lambda *_, **__: time.sleep(0.1)
+  )
+  for name, value in STEP.items():
+    monkeypatch.setenv(name, value)
+  distributed.initialize('slurm')
+  assert said and said[0].startswith('process 0 of 1 on localhost waits')
+  count = len(said)
+  time.sleep(0.05)
+  assert len(said) == count
 
 
 def test_arguments_go_with_their_kind():
