@@ -6,8 +6,8 @@ dropout are the paper's for 7B and 13B models (quoted from memory, not
 confirmed). The embeddings stay as they are.
 
 Use it: when the backbone is too large even frozen: LoRA over 4 bits.
-Costs: r (in + out) parameters a layer; unpacking makes a step slower, and for a
-  small model its peak memory is above full fine-tuning's.
+Costs: r (in + out) parameters a layer; unpacking, in both passes, makes a step
+  slower.
 Not with: Hydra (no such layers), GaLore, `ada_deft` listed before it (its
   weights are packed then).
 """

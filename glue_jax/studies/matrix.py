@@ -89,7 +89,8 @@ def run(
 
   Returns:
     The labels, and either 'refused' (the reason) or the primary metric,
-    'parameters_trained', 'optimizer_bytes', 'peak_bytes' of the compiled step,
+    'parameters_trained', 'optimizer_bytes' and 'peak_bytes' of the first step
+    (`step_memory.of_step`),
     'examples_per_s' and 'bundle_bytes', which is None where the backbone came
     from no files, or nothing of it stayed as it was: then there is nothing
     that a bundle could be for.

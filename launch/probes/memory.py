@@ -3,8 +3,9 @@
   python -m launch.probe memory --config=configs/finetune/lora.py:rte
 
 Builds the run and compiles its step, but does not run it
-(glue_jax/probes/step_memory.py): MB of the parameters, of those that learn, of
-the optimizer's state, of the step's temporary buffers, and their peak.
+(glue_jax/probes/step_memory.py): MB on one device of the parameters, of those
+that learn, of the optimizer's state (also that kept for frozen leaves), of what
+methods carry besides, of the step's temporary buffers, and their peak.
 """
 
 from absl import flags
