@@ -13,6 +13,8 @@
 A bundle holds what the tuning changed and the head; the hash of the backbone
 that it needs is compared when it is read. WEIGHTS is the folder that the run
 had as model.weights; --tokenizer, if its tokenizer was another folder.
+Another run starts from a bundle, or a folder of peft, by
+--config.model.adapter=FOLDER with the same backbone and methods.
 to_peft and from_peft: the folder form of Hugging Face's `peft`, for LoRA,
 (IA)3, prefix, prompt and (in a form of our own) Pfeiffer adapters.
 """

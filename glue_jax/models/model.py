@@ -16,7 +16,7 @@ from glue_jax.layers.heads import WORDS, Pooler
 from glue_jax.layers.spec import freeze, part
 from glue_jax.models.encoder import Encoder, EncoderConfig
 
-# Told by what a model is; asked for here.
+# In a file of their own: who asks for names and shapes needs no encoder.
 from glue_jax.models.shapes import example_batch as example_batch
 from glue_jax.models.shapes import shapes as shapes
 

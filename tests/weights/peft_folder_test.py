@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import peft
 import pytest
@@ -252,9 +253,11 @@ def test_other_tensors_are_refused_by_name(change, message, whole, tmp_path):
     peft_folder.read(tmp_path, peft_models.build())
 
 
-def test_halves_are_read_as_single_precision(whole, tmp_path):
+@pytest.mark.parametrize('half', ['float16', 'bfloat16'])
+def test_halves_are_read_as_single_precision(half, whole, tmp_path):
   settings, tensors = whole
-  written(tmp_path, settings, {n: x.astype('f2') for n, x in tensors.items()})
+  kind = jnp.dtype(half)
+  written(tmp_path, settings, {n: x.astype(kind) for n, x in tensors.items()})
   _, _, leaves = peft_folder.read(tmp_path, peft_models.build())
   assert {x.dtype for x in leaves.values()} == {np.dtype('f4')}
 
