@@ -117,9 +117,9 @@ def check(methods: Sequence[Method], leaves: Leaves) -> None:
           f'{other} has turns for them too',
         )
   choosers = ' and '.join(m.name for m in methods if m.learns)
-  for one, names in turns.items():
+  for name, names in turns.items():
     left = names & leaves.model - trained.keys()
-    _refuse(one, left, f'{choosers} leaves them as they are')
+    _refuse(name, left, f'{choosers} leaves them as they are')
 
 
 def _held(methods, leaves, variant) -> dict[str, set[str]]:
