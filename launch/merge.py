@@ -119,12 +119,13 @@ def run() -> None:
   from glue_jax.merging import merge, sources, tasks
   from glue_jax.merging import search as merge_search
   from glue_jax.merging.dare import Drop
+  from glue_jax.merging.settings import NEED_DATA, Settings
 
   rates = tuple(float(text) for text in FLAGS.dare)
   drop = Drop(
     rates[0] if rates else 0.0, FLAGS.drop, FLAGS.drop_target, FLAGS.seed
   )
-  settings = merge.Settings(
+  settings = Settings(
     FLAGS.method,
     scale=FLAGS.scale,
     mask_rate=FLAGS.mask_rate,
@@ -142,7 +143,7 @@ def run() -> None:
     'tensors': len(group.names),
   }
   opened = []
-  if FLAGS.search or FLAGS.method in merge.NEED_DATA:
+  if FLAGS.search or FLAGS.method in NEED_DATA:
     opened = [
       tasks.open_task(source, _rows(), FLAGS.data_dir, task)
       for source, task in zip(group.sources, _tasks(), strict=True)
@@ -157,7 +158,7 @@ def run() -> None:
     )
   models = merge.drop(settings, group.base, group.models)
   statistics = None
-  if FLAGS.method in merge.NEED_DATA:
+  if FLAGS.method in NEED_DATA:
     statistics = tasks.statistics(opened, models, settings)
   merged = merge.combine(
     settings,

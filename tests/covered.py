@@ -15,6 +15,7 @@ _MERGES = 'all ways of merging answer to the same cases'
 _RUN = 'seen in what a run leaves'
 
 COVERED = {
+  'data/bundle': ('data/pipeline_test', 'what the pipeline makes'),
   'data/cache': ('data/pipeline_test', 'a second run reads what it wrote'),
   'data/encoded': ('data/tokenizing_test', 'what a tokenizer returns'),
   'data/tokenizer_files': ('data/tokenizing_test', 'read and written'),
@@ -53,6 +54,7 @@ COVERED = {
   'layers/ffn/*': ('layers/ffn/experts_test', 'experts are made of them'),
   'layers/gates/*': ('layers/ffn/experts_test', 'each gate chooses experts'),
   'layers/heads': ('models/model_test', 'a head is read off a model'),
+  'layers/kinds': ('models/model_test', 'names of heads'),
   'layers/mixers/gated_parts': ('layers/mixers/hydra_test', 'parts of Hydra'),
   'layers/mixers/identity': ('models/model_test', 'the baseline family'),
   'layers/mixers/matrices': ('layers/mixers/matrix_mixer_test', 'its matrices'),
@@ -81,6 +83,7 @@ COVERED = {
   'leaderboard/score_bootstrap': ('leaderboard/scoring_test', 'its intervals'),
   'leaderboard/site/*': ('leaderboard/site/site_test', _SITE),
   'merging/search': ('merging/tasks_test', 'it searches by scores of tasks'),
+  'merging/settings': ('merging/merge_test', 'an unknown method is refused'),
   'merging/sources': ('merging/merge_test', 'what is merged is opened by it'),
   'merging/study': ('merging/tasks_test', 'it tables scores of tasks'),
   'merging/*': ('merging/methods_test', _MERGES),

@@ -14,8 +14,8 @@ import numpy as np
 import optax
 
 from glue_jax import tree
+from glue_jax.config.ranges import Rate, checked
 from glue_jax.plugs import Plug, Site
-from glue_jax.ranges import Rate, checked
 
 _SQUARES = 'input_squares'
 

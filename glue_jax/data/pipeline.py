@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from glue_jax.config.ranges import Count, OneOf, Whole
 from glue_jax.data import (
   batching,
   corpora,
@@ -17,38 +18,15 @@ from glue_jax.data import (
   wordpiece,
 )
 from glue_jax.data import segments as segments_lib
+from glue_jax.data.bundle import DataBundle
 from glue_jax.data.examples import Examples
 from glue_jax.data.readers import texts
 from glue_jax.data.table import Table
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
 from glue_jax.data.tokenizing import Tokenizer
-from glue_jax.ranges import Count, OneOf, Whole
 
 # What becomes a segment: see data/segments.py; a number is one of tokens.
 Segments = Annotated[str, OneOf(segments_lib.KINDS)] | Count
-
-
-@dataclasses.dataclass
-class DataBundle:
-  """What the loop needs of the data.
-
-  Attributes:
-    task: the task's record.
-    tokenizer: the tokenizer.
-    train: training batches, None when there is no training split.
-    evals: batches by evaluation split.
-    tables: rows by split (none for corpora).
-    buckets: lengths of batches, the last is max_length.
-    notes: warnings, for the log and the run record.
-  """
-
-  task: Task
-  tokenizer: Tokenizer
-  train: batching.TrainBatches | None
-  evals: dict[str, batching.EvalBatches]
-  tables: dict[str, Table]
-  buckets: tuple[int, ...]
-  notes: tuple[str, ...]
 
 
 def build(

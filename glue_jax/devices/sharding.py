@@ -19,8 +19,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from glue_jax import tree
+from glue_jax.config.ranges import Count
 from glue_jax.kernels.mesh_axes import BATCH
-from glue_jax.ranges import Count
 
 # Of an axis; -1 takes all devices that are left.
 Size = Count | Literal[-1]

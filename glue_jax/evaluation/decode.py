@@ -63,7 +63,11 @@ def _tags(predictions, outputs, examples, table) -> None:
 
 def _texts(predictions, outputs, examples, table) -> None:
   answers = spans.postprocess(
-    table, examples, outputs['start_logits'], outputs['end_logits']
+    table.rows,
+    examples,
+    outputs['start_logits'],
+    outputs['end_logits'],
+    unanswerable=table.task.unanswerable,
   )
   ids = [row['id'] for row in table.rows]
   predictions.values = [answers.predictions[key] for key in ids]

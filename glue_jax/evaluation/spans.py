@@ -6,13 +6,12 @@ the windows of a question; an answer is given when the best span exceeds no
 answer by more than a threshold. The text is cut from the original context.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from glue_jax.data.examples import Examples
-from glue_jax.data.table import Table
 
 
 class Answers(NamedTuple):
@@ -39,11 +38,12 @@ class Span(NamedTuple):
 
 
 def postprocess(
-  table: Table,
+  rows: Sequence[Mapping[str, Any]],
   examples: Examples,
   start_logits: Sequence[np.ndarray],
   end_logits: Sequence[np.ndarray],
   *,
+  unanswerable: bool,
   n_best: int = 20,
   max_answer_length: int = 30,
   null_threshold: float = 0.0,
@@ -51,14 +51,15 @@ def postprocess(
   """Answers of a split.
 
   Args:
-    table: the questions.
+    rows: the questions, with 'id' and 'context'.
     examples: their windows.
     start_logits, end_logits: one (L,) array a window, in the order of idx; L
       may be longer than the window.
+    unanswerable: whether a question may have no answer.
     n_best: starts, ends and answers that are looked at.
     max_answer_length: longest answer in tokens.
     null_threshold: the best span must exceed no answer by more than this;
-      read only where task.unanswerable.
+      read only if unanswerable.
 
   Raises:
     ValueError: another number of windows.
@@ -68,8 +69,8 @@ def postprocess(
       f'{len(start_logits)} start and {len(end_logits)} end logits for '
       f'{len(examples)} windows'
     )
-  spans: list[list[Span]] = [[] for _ in table.rows]
-  nulls = np.full(len(table), np.inf)
+  spans: list[list[Span]] = [[] for _ in rows]
+  nulls = np.full(len(rows), np.inf)
   for i, row in enumerate(examples.example):
     low, high = examples.bounds[i : i + 2]
     start = np.asarray(start_logits[i], np.float64)[: high - low]
@@ -78,13 +79,13 @@ def postprocess(
     chars = examples.char_offsets[low:high]
     spans[row] += window_spans(start, end, chars, n_best, max_answer_length)
   result = Answers({}, {}, {})
-  for row, candidates, null in zip(table.rows, spans, nulls):
+  for row, candidates, null in zip(rows, spans, nulls):
     ranked = _ranked(row['context'], candidates, n_best)
     best = ranked[0]['score'] if ranked else -np.inf
     odds = float(null - best)
-    no_answer = table.task.unanswerable and best - null <= null_threshold
+    no_answer = unanswerable and best - null <= null_threshold
     answer = '' if no_answer or not ranked else ranked[0]['text']
-    if table.task.unanswerable or not ranked:
+    if unanswerable or not ranked:
       ranked.append({'text': '', 'score': float(null)})
       ranked.sort(key=lambda entry: -entry['score'])
     _add_probabilities(ranked)

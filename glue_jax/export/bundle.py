@@ -23,9 +23,10 @@ from glue_jax import tree
 from glue_jax.devices import sharding
 from glue_jax.inference.run import Run
 from glue_jax.method import Host
+from glue_jax.models import model as models
 from glue_jax.training import begin, schema, session
 from glue_jax.training.parts import Parts
-from glue_jax.weights import bundle_folder, huggingface
+from glue_jax.weights import bundle_folder, huggingface, positions
 from glue_jax.weights import source as source_lib
 from glue_jax.weights.bundle_folder import EXTRA, Bundle, digest, same
 
@@ -124,6 +125,22 @@ def of_leaves(
     },
   }
   return bundle_folder.save(folder, record, leaves)
+
+
+def plain_model(bundle: Bundle) -> models.Model:
+  """Returns the plain model that the bundle is for, without parameters."""
+  backbone, head = bundle.record['backbone'], bundle.record['head']
+  fields = {k: models.freeze(v) for k, v in backbone['config'].items()}
+  config = models.EncoderConfig(**fields)
+  grow = bundle.record['config']['model'].get('grow_positions')
+  if grow:
+    config = positions.grown_config(config, grow)
+  return models.build(
+    backbone['family'],
+    kind=head['kind'],
+    num_outputs=head['num_outputs'],
+    config=config,
+  )
 
 
 def load(

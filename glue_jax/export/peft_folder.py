@@ -46,7 +46,7 @@ def write(folder: str | os.PathLike, bundle: Bundle) -> None:
       f'the form of peft has no place for model.grow_positions={grown}, '
       'without which the adapter is for another model; export the model whole'
     )
-  module = bundle.module()
+  module = bundles.plain_model(bundle)
   method, given = _method(bundle)
   form = peft_folder.form_of(method)
   start = START if form.INSIDE else START_PROMPTS

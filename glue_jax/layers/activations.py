@@ -7,8 +7,8 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import OneOf
 from glue_jax.layers.barrier import apart
-from glue_jax.ranges import OneOf
 
 
 @jax.custom_vjp

@@ -1,5 +1,7 @@
 """Embeddings of BERT (Devlin et al. 2019, arXiv 1810.04805) and its kin."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,6 @@ import jax.numpy as jnp
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
 from glue_jax.layers.norm import LayerNorm
-from glue_jax.layers.spec import EncoderConfig
 
 
 class Table(nn.Module):
@@ -17,7 +18,7 @@ class Table(nn.Module):
   tied decoder (`attend`) it does get one, as in PyTorch.
   """
 
-  config: EncoderConfig
+  config: Any  # `layers/spec.py: EncoderConfig`
   rows: int
   width: int
   pad_id: int | None = None
@@ -52,7 +53,7 @@ class Embeddings(nn.Module):
   `max_positions=0` has no position table.
   """
 
-  config: EncoderConfig
+  config: Any  # `layers/spec.py: EncoderConfig`
 
   def setup(self):
     c = self.config

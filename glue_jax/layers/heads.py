@@ -19,9 +19,6 @@ from glue_jax.layers.dropout import Dropout
 from glue_jax.layers.norm import LayerNorm
 from glue_jax.layers.spec import EncoderConfig
 
-# Kinds of tasks whose heads have logits over the vocabulary.
-WORDS = ('mlm', 'sentence_structure')
-
 Outputs = dict[str, Any]
 Attend = Callable[[jax.Array], jax.Array]
 

@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
-from glue_jax.ranges import (
+from glue_jax.config.ranges import (
   Count,
   Dtype,
   Positive,

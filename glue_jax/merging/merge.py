@@ -4,7 +4,6 @@ The maths is in glue_jax/merging/, opening and checking in merging/sources.py.
 Tensors that each model keeps (its head) go unchanged into a folder of its own.
 """
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -15,46 +14,12 @@ import numpy as np
 
 from glue_jax.data import tokenizer_files
 from glue_jax.merging import average, dare, fisher, regmean, stream, ties
+from glue_jax.merging.settings import NEED_BASE, Settings
 from glue_jax.merging.sources import Group
 from glue_jax.reporting import files
 from glue_jax.weights import huggingface_tensors, saved_model
 
-METHODS = ('average', 'task_arithmetic', 'ties', 'fisher', 'regmean')
-NEED_BASE = ('task_arithmetic', 'ties')
-NEED_DATA = ('fisher', 'regmean')
-
 BODY, RECORD = 'body.safetensors', 'merge.json'
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """A method and its hyper-parameters.
-
-  Attributes:
-    method: one of METHODS.
-    scale: lambda of task arithmetic and TIES.
-    mask_rate: share of the deltas that TIES trims.
-    coefficients: of Fisher, one a model; None = 1/M each.
-    normalize: Fisher: divide by the norm of each model's information.
-    fisher: 'batch' (the official code's) or 'example' (the textbook's).
-    alpha: RegMean: factor of the off-diagonal entries.
-    examples: N, of Fisher and RegMean.
-    drop: applied to every model before; None = not at all.
-  """
-
-  method: str
-  scale: float = 1.0
-  mask_rate: float = 0.8
-  coefficients: tuple[float, ...] | None = None
-  normalize: bool = True
-  fisher: str = 'batch'
-  alpha: float = 1.0
-  examples: int = 256
-  drop: dare.Drop | None = None
-
-  def __post_init__(self):
-    if self.method not in METHODS:
-      raise ValueError(f'method {self.method!r}: expected one of {METHODS}')
 
 
 def combine(

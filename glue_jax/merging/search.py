@@ -15,7 +15,7 @@ import numpy as np
 
 from glue_jax.merging import merge, stream, ties
 from glue_jax.merging.dare import Drop
-from glue_jax.merging.merge import Settings
+from glue_jax.merging.settings import NEED_DATA, Settings
 from glue_jax.merging.sources import Group
 from glue_jax.merging.tasks import TaskModel
 from glue_jax.reporting import tables
@@ -82,7 +82,7 @@ class Bench:
       )
     else:
       statistics = None
-      if settings.method in merge.NEED_DATA:
+      if settings.method in NEED_DATA:
         statistics = [self.statistics(name, settings) for name in names]
       hf = self.tasks[names[0]].source.layout == 'hf'
       tensors = merge.combine(settings, self.base, models, statistics, hf)

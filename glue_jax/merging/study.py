@@ -14,10 +14,10 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from glue_jax.merging import merge, search
+from glue_jax.merging import search
 from glue_jax.merging.dare import Drop
-from glue_jax.merging.merge import Settings
 from glue_jax.merging.search import Bench
+from glue_jax.merging.settings import METHODS, Settings
 from glue_jax.reporting import files, plots, tables
 
 ROWS, HEADER = 'rows.jsonl', 'study.json'
@@ -149,7 +149,7 @@ class Study:
     for pair in itertools.combinations(self.names, 2):
       own = {name: levels[name]['fine-tuned'] for name in pair}
       table.append(_row(pair, {'method': 'fine-tuned each'}, own))
-      for method in merge.METHODS:
+      for method in METHODS:
         for settings in self._selected(pair, method):
           columns = search.describe(settings)
           scores = self._scored(pair, settings, 'report')

@@ -26,7 +26,7 @@ from glue_jax.data.tasks.task import Task
 from glue_jax.devices import cpu
 from glue_jax.evaluation import evaluate
 from glue_jax.merging import fisher, regmean, stream
-from glue_jax.merging.merge import Settings
+from glue_jax.merging.settings import Settings
 from glue_jax.merging.sources import Source, layout_of
 from glue_jax.models import model as models_lib
 from glue_jax.plugs import Apply, Plug

@@ -23,11 +23,11 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
+from glue_jax.config.ranges import NonNegative, Number, Positive
 from glue_jax.method import Context, Facts, Loss, Method
 from glue_jax.methods import deft
 from glue_jax.objectives import density
 from glue_jax.plugs import Plug, Recorder
-from glue_jax.ranges import NonNegative, Number, Positive
 
 _FFN = r'encoder/layer_\d+/ffn'
 _LEAF = 'skip_gate'

@@ -12,8 +12,8 @@ Not with: tasks other than classification: there is no predicted label.
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import Share
 from glue_jax.method import Context, Facts, Method
-from glue_jax.ranges import Share
 
 FACTS = Facts(
   small=dict(beta=0.5),

@@ -26,11 +26,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
+from glue_jax.config.ranges import Count, NonNegative, Whole
 from glue_jax.layers.dense import uniform
 from glue_jax.layers.gates import permutation
 from glue_jax.method import Context, Facts, Hook, Method
 from glue_jax.plugs import Plug, Recorder
-from glue_jax.ranges import Count, NonNegative, Whole
 
 _SITES = r'encoder/layer_\d+/ffn/gate/permutation'
 _LEAF = 'log_weights'

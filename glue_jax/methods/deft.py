@@ -17,10 +17,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import NonNegative, Positive
 from glue_jax.method import Context, Facts, Loss, Method
 from glue_jax.objectives import density
 from glue_jax.plugs import Plug, Recorder
-from glue_jax.ranges import NonNegative, Positive
 
 SITES = r'encoder/layer_\d+/ffn/ffn_act'
 SURROGATE, SHARE = 'density_surrogate', 'density_share'

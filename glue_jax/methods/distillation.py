@@ -13,10 +13,10 @@ Not with: a teacher with another vocabulary, or tasks without sentence logits
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import Positive, Share
 from glue_jax.method import Context, Facts, Method
 from glue_jax.objectives import distill
 from glue_jax.plugs import Recorder
-from glue_jax.ranges import Positive, Share
 
 FACTS = Facts(small=dict(teacher='TEACHER'), identity=True)
 

@@ -13,9 +13,9 @@ Not with: mixers without the targets (FNet, PoNet, Hydra), GaLore (no kernel
 
 import jax
 
+from glue_jax.config.ranges import Count, Names, OpenShare, Positive, Rate
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import dylora, lora
-from glue_jax.ranges import Count, Names, OpenShare, Positive, Rate
 
 FACTS = Facts(
   small=dict(rank=4, strict_freeze=True),

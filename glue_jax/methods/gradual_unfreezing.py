@@ -13,8 +13,8 @@ Not with: methods that train a part of the model only: there is nothing to
 import re
 from collections.abc import Collection
 
+from glue_jax.config.ranges import Count
 from glue_jax.method import Context, Facts, Hook, Method
-from glue_jax.ranges import Count
 
 FACTS = Facts(small={}, identity=True)
 

@@ -10,10 +10,10 @@ Costs: 2 (2 D M + M + D) + 4 D parameters a block and their products in every
 Not with: `ada_deft` listed after it, whose gate would scale the adapter too.
 """
 
+from glue_jax.config.ranges import Count, Positive
 from glue_jax.layers.activations import Activation
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import adapter
-from glue_jax.ranges import Count, Positive
 
 FACTS = Facts(
   small=dict(size=4),

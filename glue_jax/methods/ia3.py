@@ -12,9 +12,9 @@ Not with: mixers without key and value (FNet, PoNet, Hydra), experts, GaLore,
 
 from typing import Annotated
 
+from glue_jax.config.ranges import OneOf
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import ia3
-from glue_jax.ranges import OneOf
 
 FACTS = Facts(
   small={},

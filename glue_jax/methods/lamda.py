@@ -17,9 +17,9 @@ import functools
 from collections.abc import Mapping
 
 from glue_jax import tree
+from glue_jax.config.ranges import Count, Names, Positive, Rate
 from glue_jax.method import Context, Facts, Hook, Method, matching
 from glue_jax.peft import lamda, lora
-from glue_jax.ranges import Count, Names, Positive, Rate
 
 # The variant's key: B is a constant.
 _FIXED = 'lamda_fixed'

@@ -13,9 +13,9 @@ Not with: what packs the weights of these blocks (`nf4`, `qlora`), schedules of
 
 from typing import Annotated
 
+from glue_jax.config.ranges import Range
 from glue_jax.method import Context, Facts, Method
 from glue_jax.methods import gradual_unfreezing
-from glue_jax.ranges import Range
 
 FACTS = Facts(
   small=dict(count=1), identity=True, axis='tune', cell=dict(count=1)

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from glue_jax import tree
-from glue_jax.layers.heads import WORDS
+from glue_jax.config.ranges import Count, Filled, Names, Positive, Rate, Whole
+from glue_jax.layers.kinds import WORDS
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.models import model as models
 from glue_jax.peft import dora as dora_part
 from glue_jax.peft import lora
-from glue_jax.ranges import Count, Filled, Names, Positive, Rate, Whole
 
 Blocks = Annotated[Sequence[Whole], Filled()]
 FACTS = Facts(

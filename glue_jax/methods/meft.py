@@ -21,11 +21,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import Count, Positive, Whole
 from glue_jax.layers.spec import freeze
 from glue_jax.layers.stacks import reversible
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import meft
-from glue_jax.ranges import Count, Positive, Whole
 
 _LAYER = r'encoder/layer_\d+'
 # Where each variant has adapters: (module of a block, place).

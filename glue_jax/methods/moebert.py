@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax.compress import moebert
+from glue_jax.config.ranges import NonNegative, Whole
 from glue_jax.method import Context, Facts, Method
 from glue_jax.objectives import distill
 from glue_jax.plugs import Apply, Recorder
-from glue_jax.ranges import NonNegative, Whole
 
 FACTS = Facts(
   small=dict(teacher='TEACHER', importance='IMPORTANCE', shared=8),

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 
 from glue_jax import tree
 from glue_jax.compress import nf4
+from glue_jax.config.ranges import Names
 from glue_jax.method import Context, Facts, Method
 from glue_jax.models import model as models
-from glue_jax.ranges import Names
 
 # All linear layers of a block with attention.
 TARGETS = ('query', 'key', 'value', 'attn_out', 'ffn_in', 'ffn_out')

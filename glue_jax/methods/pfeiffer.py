@@ -10,10 +10,10 @@ Costs: 2 D M + M + D parameters a block and their products in every pass:
 Not with: blocks without `ln_ffn` (experts, Hydra).
 """
 
+from glue_jax.config.ranges import Count, Positive, Whole
 from glue_jax.layers.activations import Activation
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import adapter
-from glue_jax.ranges import Count, Positive, Whole
 
 FACTS = Facts(
   small=dict(size=4),

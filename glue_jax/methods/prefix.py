@@ -11,9 +11,9 @@ Not with: mixers without attention (FNet, PoNet, Hydra), GaLore (no kernel
   learns).
 """
 
+from glue_jax.config.ranges import Count, Rate, Whole
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import prefix
-from glue_jax.ranges import Count, Rate, Whole
 
 FACTS = Facts(
   small=dict(length=3, dropout=0.1),

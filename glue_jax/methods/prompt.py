@@ -13,9 +13,9 @@ Not with: GaLore (no kernel learns); with pool='first', heads that read every
 
 from typing import Literal
 
+from glue_jax.config.ranges import Count
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import prompt
-from glue_jax.ranges import Count
 
 _SENTENCES = ('classification', 'regression', 'multiple_choice')
 

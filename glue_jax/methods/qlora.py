@@ -13,10 +13,10 @@ Not with: Hydra (no such layers), GaLore, `ada_deft` listed before it (its
 """
 
 from glue_jax.compress import nf4 as packing
+from glue_jax.config.ranges import Count, Names, Positive, Rate
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.methods import nf4
 from glue_jax.peft import lora
-from glue_jax.ranges import Count, Names, Positive, Rate
 
 FACTS = Facts(
   small=dict(rank=2),

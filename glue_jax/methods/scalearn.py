@@ -11,10 +11,10 @@ Not with: blocks without `ln_ffn` (experts, Hydra), or sources that are no
   `pfeiffer` runs on this backbone.
 """
 
+from glue_jax.config.ranges import Names, Rate
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import scaling
 from glue_jax.peft import source_adapters as sources_lib
-from glue_jax.ranges import Names, Rate
 
 FACTS = Facts(small=dict(sources='SOURCES', shared=True))
 

@@ -28,10 +28,10 @@ from absl import logging
 
 from glue_jax import tree
 from glue_jax.compress import saved_activation_plugs
+from glue_jax.config.ranges import Count, Rate
 from glue_jax.method import Context, Facts, Hook, Method
 from glue_jax.models import model as models
 from glue_jax.optim import layer_schedule
-from glue_jax.ranges import Count, Rate
 
 # Names of the layers that learn, in the variant; priorities at the start, in
 # the state; all choices so far, in the notes.

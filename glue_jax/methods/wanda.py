@@ -14,8 +14,8 @@ Not with: factors that are merged at export (`lora`, `dylora`), which fill
 import optax
 
 from glue_jax.compress import wanda
+from glue_jax.config.ranges import Rate
 from glue_jax.method import Context, Facts, Method
-from glue_jax.ranges import Rate
 
 FACTS = Facts(small=dict(norms='NORMS'), identity=True)
 

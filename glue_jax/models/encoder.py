@@ -23,7 +23,6 @@ import jax.numpy as jnp
 from glue_jax.layers import spec
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.embeddings import Embeddings
-from glue_jax.layers.mixers import identity
 from glue_jax.layers.norm import LayerNorm
 from glue_jax.layers.spec import EncoderConfig
 
@@ -82,7 +81,8 @@ class Block(nn.Module):
       (B, L, D), or the first `queries` positions.
     """
     if which == 'beside':
-      return identity.Mixer(self.config, name='beside')(x, context, train)
+      nothing = spec.part('mixer', 'identity')(self.config, name='beside')
+      return nothing(x, context, train)
     if which != 'ffn':
       x = self._mixed(x, context, train)
     if which != 'mixer' and self.ffn:

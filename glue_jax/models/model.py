@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import models
-from glue_jax.layers.heads import WORDS, Pooler
+from glue_jax.layers.heads import Pooler
+from glue_jax.layers.kinds import WORDS
 from glue_jax.layers.spec import freeze, part
 from glue_jax.models.encoder import Encoder, EncoderConfig
 

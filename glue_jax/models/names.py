@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from glue_jax.layers.heads import WORDS
+from glue_jax.layers.kinds import WORDS
 
 # Constant buffers that files of older libraries hold.
 BUFFERS = ('embeddings.position_ids', 'embeddings.token_type_ids')

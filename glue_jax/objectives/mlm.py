@@ -20,9 +20,9 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import OpenShare, Share
 from glue_jax.method import Context, Objective
 from glue_jax.objectives.task import cross_entropy
-from glue_jax.ranges import OpenShare, Share
 
 Batch = Mapping[str, jax.Array]
 

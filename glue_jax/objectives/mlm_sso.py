@@ -13,10 +13,10 @@ Not with: tasks of another kind than 'sentence_structure', or ELECTRA, which has
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import NonNegative, OpenShare, Share
 from glue_jax.method import Context, Objective
 from glue_jax.objectives import mlm
 from glue_jax.objectives.task import cross_entropy
-from glue_jax.ranges import NonNegative, OpenShare, Share
 
 
 def make(

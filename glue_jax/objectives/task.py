@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from glue_jax.config.ranges import Rate
 from glue_jax.method import Context, Objective
-from glue_jax.ranges import Rate
 
 
 def make(ctx: Context, *, label_smoothing: Rate = 0.0) -> Objective:

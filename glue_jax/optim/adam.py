@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from glue_jax.config.ranges import Dtype, Positive, Rate, checked
 from glue_jax.optim import blockwise_8bit
-from glue_jax.ranges import Dtype, Positive, Rate, checked
 
 # Smaller leaves keep full moments, as in bitsandbytes' `min_8bit_size`.
 SMALLEST_8BIT = 4096

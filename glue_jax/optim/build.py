@@ -6,6 +6,14 @@ from typing import Annotated, Any, Literal
 import optax
 
 from glue_jax import config, tree
+from glue_jax.config.ranges import (
+  Count,
+  NonNegative,
+  OneOf,
+  Positive,
+  Share,
+  checked,
+)
 from glue_jax.optim import (
   cores,
   galore,
@@ -14,7 +22,6 @@ from glue_jax.optim import (
   schedules,
 )
 from glue_jax.optim.density import add_density_gradient
-from glue_jax.ranges import Count, NonNegative, OneOf, Positive, Share, checked
 
 # What turns a gradient into a direction; the keys are optimizer names.
 CORES: dict[str, Callable[..., optax.GradientTransformation]] = {

@@ -6,7 +6,14 @@ weights come later, in optim/build.py.
 
 import optax
 
-from glue_jax.ranges import Count, Dtype, NonNegative, Positive, Rate, Whole
+from glue_jax.config.ranges import (
+  Count,
+  Dtype,
+  NonNegative,
+  Positive,
+  Rate,
+  Whole,
+)
 
 
 def adam(

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from glue_jax.ranges import NonNegative, checked
+from glue_jax.config.ranges import NonNegative, checked
 
 # The metric of the loss whose mean over the batch is the statistic.
 METRIC = 'density_loss'

@@ -15,10 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from glue_jax import tree
-from glue_jax.optim import adam as moments
-from glue_jax.optim import projection as projections
-from glue_jax.optim.projection import Projection, Solver
-from glue_jax.ranges import (
+from glue_jax.config.ranges import (
   Count,
   Dtype,
   Filled,
@@ -27,6 +24,9 @@ from glue_jax.ranges import (
   check_arguments,
   checked,
 )
+from glue_jax.optim import adam as moments
+from glue_jax.optim import projection as projections
+from glue_jax.optim.projection import Projection, Solver
 
 # A pattern, or (pattern, {'rank', 'update_proj_gap', 'scale', 'projection'}).
 Target = str | tuple[str, Mapping[str, Any]]

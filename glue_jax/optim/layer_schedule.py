@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from glue_jax import tree
-from glue_jax.ranges import Rate, checked
+from glue_jax.config.ranges import Rate, checked
 
 # Priorities at the start are U(0, 1) times this, above any distance, so that
 # every layer learns once before any is compared.

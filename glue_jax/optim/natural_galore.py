@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import optax
 
 from glue_jax import tree
+from glue_jax.config.ranges import Count, Dtype, Positive, Rate, checked
 from glue_jax.optim import adam as moments
 from glue_jax.optim import galore
 from glue_jax.optim.projection import Projection, Solver
-from glue_jax.ranges import Count, Dtype, Positive, Rate, checked
 
 
 class FisherState(NamedTuple):

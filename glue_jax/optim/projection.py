@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
-from glue_jax.ranges import OneOf
+from glue_jax.config.ranges import OneOf
 
 # (U (..., m, r) or None, V^T (..., r, n) or None); one at least is there.
 Factors = tuple[jax.Array | None, jax.Array | None]

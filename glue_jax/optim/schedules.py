@@ -4,7 +4,7 @@ from typing import Literal
 
 import optax
 
-from glue_jax.ranges import Count, NonNegative, Share, checked
+from glue_jax.config.ranges import Count, NonNegative, Share, checked
 
 Shape = Literal['linear', 'cosine', 'constant']
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import jax
 
+from glue_jax.config.ranges import Count, Positive, Whole, checked
 from glue_jax.layers import activations
 from glue_jax.layers.activations import Activation
 from glue_jax.peft import lora
 from glue_jax.plugs import Plug, Site
-from glue_jax.ranges import Count, Positive, Whole, checked
 
 # Kernel (in, out) and bias (out,) of a linear map.
 Linear = tuple[jax.Array, jax.Array]

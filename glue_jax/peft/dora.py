@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
+from glue_jax.config.ranges import Rate, checked
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.peft import lora
 from glue_jax.peft.low_rank import low_rank
 from glue_jax.plugs import Plug, Site
-from glue_jax.ranges import Rate, checked
 
 LEAF = 'lora_magnitude'
 

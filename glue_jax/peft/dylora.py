@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from glue_jax import tree
-from glue_jax.ranges import Count, OneOf, OpenShare, checked
+from glue_jax.config.ranges import Count, OneOf, OpenShare, checked
 
 MODES = ('nested', 'frozen')
 DISTRIBUTIONS = ('uniform', 'geometric')

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
+from glue_jax.config.ranges import Positive, Rate, checked
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.method import Loss
 from glue_jax.peft.adapter import Linear
 from glue_jax.peft.source_adapters import Sources, Stacked
 from glue_jax.plugs import Plug, Site
-from glue_jax.ranges import Positive, Rate, checked
 
 VALUE = 'fusion_value_kernel'
 

@@ -26,9 +26,9 @@ import numpy as np
 import optax
 
 from glue_jax import tree
+from glue_jax.config.ranges import OneOf
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.plugs import Plug, Site
-from glue_jax.ranges import OneOf
 
 INITIALISATIONS = ('svd_residual', 'svd_zero', 'released')
 SCHEDULES = ('intended', 'released')

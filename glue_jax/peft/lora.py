@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
+from glue_jax.config.ranges import Count, Positive, Rate, checked
 from glue_jax.peft.low_rank import low_rank
 from glue_jax.plugs import Plug, Site
-from glue_jax.ranges import Count, Positive, Rate, checked
 
 # Every linear layer but those of the head, as in peft.
 ALL_LINEAR = 'all-linear'

@@ -9,11 +9,11 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import Count, OneOf, Positive, Rate, checked
 from glue_jax.layers import activations
 from glue_jax.layers.activations import Activation
 from glue_jax.layers.dropout import keep_mask
 from glue_jax.plugs import Plug, Site
-from glue_jax.ranges import Count, OneOf, Positive, Rate, checked
 
 # What becomes of the output f of a submodule called on x.
 PLACES = {

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
+from glue_jax.config.ranges import Count, Rate, checked
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.peft import lora
 from glue_jax.plugs import Plug, Site
-from glue_jax.ranges import Count, Rate, checked
 
 # Where the leaves of the reparameterisation lie.
 HOME = 'encoder/prefix'

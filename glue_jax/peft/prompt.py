@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
+from glue_jax.config.ranges import Count, checked
 from glue_jax.plugs import Plug, Site
-from glue_jax.ranges import Count, checked
 
 LEAF = 'encoder/embeddings/word/prompt'
 Pool = Literal['first', 'cls']

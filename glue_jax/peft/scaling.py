@@ -16,12 +16,12 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import Rate, checked
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.peft import adapter
 from glue_jax.peft.adapter import Linear
 from glue_jax.peft.source_adapters import Sources, Stacked
 from glue_jax.plugs import Plug, Site
-from glue_jax.ranges import Rate, checked
 
 LEAF = 'scaling_omega'
 # The official code's ablations: omega / sum_t omega, softmax over t.

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from glue_jax.data import pipeline
+from glue_jax.data.bundle import DataBundle
 from glue_jax.devices import sharding
 from glue_jax.method import Context, Hook, Host
 from glue_jax.models import encoder
@@ -238,7 +238,7 @@ def build(
 
 
 def make_context(
-  sections: Sections, bundle: pipeline.DataBundle, plain: Apply
+  sections: Sections, bundle: DataBundle, plain: Apply
 ) -> Context:
   """Returns what methods and the objective may look at."""
   steps_per_epoch = bundle.train.steps_per_epoch if bundle.train else 1

@@ -7,6 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from glue_jax.data import pipeline
+from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks import by_name
 from glue_jax.devices import sharding
 from glue_jax.training.sections import Sections
@@ -14,7 +15,7 @@ from glue_jax.training.sections import Sections
 
 def make_data(
   sections: Sections, mesh: Mesh, seed: int, **overrides: Any
-) -> pipeline.DataBundle:
+) -> DataBundle:
   """Returns the data of a config for this process.
 
   Raises:
@@ -38,7 +39,7 @@ def make_data(
   )
 
 
-def example_batch(bundle: pipeline.DataBundle) -> dict[str, np.ndarray]:
+def example_batch(bundle: DataBundle) -> dict[str, np.ndarray]:
   """Returns one row of the greatest length, for shapes only.
 
   What a part can't do at that length is an error before any training.
@@ -52,7 +53,7 @@ def example_batch(bundle: pipeline.DataBundle) -> dict[str, np.ndarray]:
   return examples.batch(np.array([-1]), length)
 
 
-def check_ids(bundle: pipeline.DataBundle, config: Any) -> None:
+def check_ids(bundle: DataBundle, config: Any) -> None:
   """Refuses ids that a table has no row for: lookups would give NaN.
 
   Raises:

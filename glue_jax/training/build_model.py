@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from glue_jax.data import pipeline
+from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks import by_name
 from glue_jax.models import model as models
 from glue_jax.training.sections import Network
 
 
 def make_model(
-  network: Network, sizes: Mapping[str, Any], bundle: pipeline.DataBundle
+  network: Network, sizes: Mapping[str, Any], bundle: DataBundle
 ) -> Any:
   """Returns the module; sizes come from a preset or from the weights.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from glue_jax.data import pipeline
+from glue_jax.data.bundle import DataBundle
 from glue_jax.method import Method, Objective
 from glue_jax.plugs import Apply
 from glue_jax.training.sections import Sections
@@ -33,7 +33,7 @@ class Parts:
 
   sections: Sections
   mesh: Mesh
-  bundle: pipeline.DataBundle
+  bundle: DataBundle
   apply: Apply
   plain: Apply
   params: Any

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from glue_jax.ranges import Count, Positive, Whole
+from glue_jax.config.ranges import Count, Positive, Whole
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,9 +17,7 @@ import safetensors
 import safetensors.numpy
 
 from glue_jax import config
-from glue_jax.models import model as models
 from glue_jax.reporting import files
-from glue_jax.weights import positions
 
 RECORD, LEAVES = 'bundle.json', 'leaves.safetensors'
 FORMAT = 1
@@ -53,21 +51,6 @@ class Bundle:
       for n, x in self.leaves.items()
       if n.startswith(EXTRA)
     }
-
-  def module(self) -> Any:
-    """Returns the plain model that the bundle is for, without parameters."""
-    backbone, head = self.record['backbone'], self.record['head']
-    fields = {k: models.freeze(v) for k, v in backbone['config'].items()}
-    config = models.EncoderConfig(**fields)
-    grow = self.record['config']['model'].get('grow_positions')
-    if grow:
-      config = positions.grown_config(config, grow)
-    return models.build(
-      backbone['family'],
-      kind=head['kind'],
-      num_outputs=head['num_outputs'],
-      config=config,
-    )
 
 
 def save(

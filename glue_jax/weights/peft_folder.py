@@ -23,7 +23,7 @@ import safetensors
 import safetensors.numpy
 
 from glue_jax import config as config_lib
-from glue_jax import ranges
+from glue_jax.config import ranges
 from glue_jax.models import names
 from glue_jax.weights.peft_forms import layers, module_names
 

@@ -11,6 +11,11 @@ from glue_jax.evaluation import spans as squad
 CONTEXT = 'Ann met Bob in Rome on a hot day , and Bob met Cid .'
 
 
+def postprocess(table, *given, **settings):
+  rows, unanswerable = table.rows, table.task.unanswerable
+  return squad.postprocess(rows, *given, unanswerable=unanswerable, **settings)
+
+
 @pytest.fixture(scope='module')
 def windows():
   """Two questions of two windows each, with their table."""
@@ -49,7 +54,7 @@ def test_answer_is_cut_from_the_context(windows):
   table, examples = windows
   rome = CONTEXT.index('Rome')
   start, end = logits(examples, start=[(0, rome, 5)], end=[(0, rome + 4, 5)])
-  answers = squad.postprocess(table, examples, start, end)
+  answers = postprocess(table, examples, start, end)
   assert answers.predictions == {'a': 'Rome', 'b': ''}
   assert answers.null_odds['a'] == -10
   assert answers.nbest['a'][0]['text'] == 'Rome'
@@ -64,13 +69,13 @@ def test_threshold_and_lowest_no_answer(windows):
   table, examples = windows
   start, end = logits(examples, start=[(2, 0, 2)], end=[(2, 3, 2)])
   start[2, 0] = 3.0  # [CLS] of one window; the other's stays at 0
-  answers = squad.postprocess(table, examples, start, end)
+  answers = postprocess(table, examples, start, end)
   assert answers.null_odds['b'] == -4  # 0, the lowest, less 2 + 2
   assert answers.predictions['b'] == 'Ann'
-  strict = squad.postprocess(table, examples, start, end, null_threshold=4)
+  strict = postprocess(table, examples, start, end, null_threshold=4)
   assert strict.predictions['b'] == ''
   start[2:, 0] = 4.5  # now no window has a lower one
-  assert squad.postprocess(table, examples, start, end).predictions['b'] == ''
+  assert postprocess(table, examples, start, end).predictions['b'] == ''
 
 
 def test_every_question_of_version_1_is_answered(windows):
@@ -78,7 +83,7 @@ def test_every_question_of_version_1_is_answered(windows):
   old = Table(by_name.get('squad_v1'), 'validation', table.rows, '', '', True)
   start, end = logits(examples)
   start[:, 0] = end[:, 0] = 9
-  answers = squad.postprocess(old, examples, start, end)
+  answers = postprocess(old, examples, start, end)
   assert all(answers.predictions.values())
   assert all('' not in [e['text'] for e in n] for n in answers.nbest.values())
 
@@ -88,14 +93,14 @@ def test_limits(windows):
   met, rome = CONTEXT.index('met'), CONTEXT.index('Rome')
   scores = dict(start=[(0, met, 5)], end=[(0, rome + 4, 5), (0, met + 3, 4)])
   start, end = logits(examples, **scores)
-  long = squad.postprocess(table, examples, start, end)
+  long = postprocess(table, examples, start, end)
   assert long.predictions['a'] == 'met Bob in Rome'
-  short = squad.postprocess(table, examples, start, end, max_answer_length=3)
+  short = postprocess(table, examples, start, end, max_answer_length=3)
   assert short.predictions['a'] == 'met'
-  one = squad.postprocess(table, examples, start, end, n_best=1)
+  one = postprocess(table, examples, start, end, n_best=1)
   assert len(one.nbest['a']) == 2  # the best text, and no answer
   with pytest.raises(ValueError, match='3 start and 4 end logits for 4'):
-    squad.postprocess(table, examples, start[:3], end)
+    postprocess(table, examples, start[:3], end)
 
 
 def test_spans_stay_inside_the_context():

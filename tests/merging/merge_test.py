@@ -10,6 +10,7 @@ import safetensors.numpy
 from glue_jax import tree
 from glue_jax.merging import merge, sources
 from glue_jax.merging.dare import Drop
+from glue_jax.merging.settings import Settings
 from glue_jax.models import model as models_lib
 from glue_jax.weights import huggingface, saved_model
 from tests import hf_folders
@@ -48,7 +49,7 @@ def params_of(folder):
 
 
 def merged(base, paths, out, exclude=None, **settings):
-  settings = merge.Settings(**settings)
+  settings = Settings(**settings)
   group = sources.open_group(base, paths, exclude)
   found = merge.combine(
     settings, group.base, merge.drop(settings, group.base, group.models)
@@ -214,7 +215,7 @@ def test_what_is_no_model_is_refused(tmp_path):
   with pytest.raises(ValueError, match='is no plain model'):
     sources.open_group(None, [a])
   with pytest.raises(ValueError, match="method 'x'"):
-    merge.Settings('x')
+    Settings('x')
 
 
 def test_names_of_models():
@@ -233,7 +234,7 @@ def test_a_mask_is_that_of_the_model_and_not_of_its_company(tmp_path):
   settings = dict(method='average', drop=Drop(0.9, seed=3))
   alone = merged(base, paths[1:], tmp_path / 'x', **settings)
   group = sources.open_group(base, paths)
-  both = merge.drop(merge.Settings(**settings), group.base, group.models)
+  both = merge.drop(Settings(**settings), group.base, group.models)
   found = params_of(alone[0])
   for name, tensor in both[1].tensors.items():
     np.testing.assert_array_equal(tensor.array(), found[name])

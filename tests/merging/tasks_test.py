@@ -11,10 +11,11 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.inference import open_run
-from glue_jax.merging import merge, search, sources, stream, study
+from glue_jax.merging import search, sources, stream, study
 from glue_jax.merging import soup as soup_lib
 from glue_jax.merging import tasks as merge_tasks
 from glue_jax.merging.dare import Drop
+from glue_jax.merging.settings import Settings
 from glue_jax.training import runs
 from glue_jax.weights import saved_model
 from tests.commands import run_command
@@ -96,7 +97,7 @@ def test_gram_matrices_are_of_the_layers_inputs(group, tasks):
   """The last kernel's inputs are recomputed by hand from the outputs."""
   task = tasks[0]
   body = stream.to_arrays(group.models[0])
-  settings = merge.Settings('regmean', examples=20)
+  settings = Settings('regmean', examples=20)
   grams = task.gather(body, settings)
   kernels = [n for n in group.names if n.endswith('/kernel')]
   assert sorted(grams) == sorted(kernels)
@@ -118,7 +119,7 @@ def test_gram_matrices_are_of_the_layers_inputs(group, tasks):
 def test_fisher_is_the_squared_gradient_of_the_model(group, tasks):
   task = tasks[1]
   body = stream.to_arrays(group.models[1])
-  found = task.gather(body, merge.Settings('fisher', examples=20))
+  found = task.gather(body, Settings('fisher', examples=20))
   assert sorted(found) == list(group.names)
   params = task.with_body(body)
   name = 'encoder/layer_0/ffn/ffn_out/kernel'
@@ -140,7 +141,7 @@ def test_fisher_is_the_squared_gradient_of_the_model(group, tasks):
 
 
 def test_a_search_has_one_row_a_trial(group, tasks, tmp_path, capsys):
-  start = merge.Settings('ties', examples=16)
+  start = Settings('ties', examples=16)
   grids = {'scale': (0.3, 1.0), 'mask_rate': (0.5, 0.8)}
   winner, report = search.select(
     group, tasks, start, grids, (0.5, 0.9), Drop(0.0), tmp_path
@@ -156,10 +157,10 @@ def test_a_search_has_one_row_a_trial(group, tasks, tmp_path, capsys):
 
 
 def test_coefficients_of_two_models_add_up():
-  trials = search.grid(merge.Settings('fisher'), 2)
+  trials = search.grid(Settings('fisher'), 2)
   assert all(sum(t.coefficients) == pytest.approx(1) for t in trials)
   assert len(trials) == 24
-  trials = search.grid(merge.Settings('fisher'), 3)
+  trials = search.grid(Settings('fisher'), 3)
   assert {t.coefficients for t in trials} == {None}
 
 

@@ -135,7 +135,7 @@ def test_a_run_at_a_greater_length_keeps_its_size_wherever_it_goes(
   ids = np.random.default_rng(0).integers(5, 20, (2, LONG)).astype(np.int32)
   logits = functools.partial(_logits, ids)
   made = bundle.write(run, tmp_path / 'bundle')
-  assert made.module().config.max_positions == LONG
+  assert bundle.plain_model(made).config.max_positions == LONG
   backbone = str(stages / 'pretrain/model')
   again = bundle.load(tmp_path / 'bundle', backbone, backbone)
   np.testing.assert_array_equal(logits(again), logits(run))

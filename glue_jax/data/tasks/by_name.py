@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
+from glue_jax.config.ranges import Integer, Number, OneOf
 from glue_jax.data.tasks import (
   glue,
   humset,
@@ -14,7 +15,6 @@ from glue_jax.data.tasks import (
 )
 from glue_jax.data.tasks.task import CORPUS_KINDS, KINDS, STEMS, Task
 from glue_jax.metrics import sequence
-from glue_jax.ranges import Integer, Number, OneOf
 
 # Names; in a string they stand between commas.
 Texts = str | Sequence[str | Integer]

@@ -25,7 +25,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from glue_jax import ranges
+from glue_jax.config import ranges
 from glue_jax.data.tasks.task import Cut, Tsv
 from glue_jax.metrics import scores, sequence
 

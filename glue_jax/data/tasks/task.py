@@ -4,7 +4,7 @@ import ast
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from glue_jax.ranges import OpenShare, Whole
+from glue_jax.config.ranges import OpenShare, Whole
 
 KINDS = (
   'classification',

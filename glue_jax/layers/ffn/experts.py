@@ -37,6 +37,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from glue_jax.config.ranges import Count, OneOf, Range
 from glue_jax.kernels import mesh_axes
 from glue_jax.layers.activations import activation
 from glue_jax.layers.context import BatchContext
@@ -44,7 +45,6 @@ from glue_jax.layers.dropout import Dropout, keep_mask
 from glue_jax.layers.ffn import grouped_matmul
 from glue_jax.layers.gates import base
 from glue_jax.layers.spec import EncoderConfig
-from glue_jax.ranges import Count, OneOf, Range
 
 DISPATCH = ('auto', 'dense', 'sparse')
 # From this share of pairs of token and expert on, 'auto' computes all of them.

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from glue_jax.config.ranges import Count, Positive
 from glue_jax.kernels.tree_gate.tree_gate import tree_gate
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import uniform
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation
 from glue_jax.layers.spec import EncoderConfig
-from glue_jax.ranges import Count, Positive
 
 
 class Gate(nn.Module):

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from glue_jax.config.ranges import Count, Whole
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation, averaged
 from glue_jax.layers.spec import EncoderConfig
-from glue_jax.ranges import Count, Whole
 
 
 class Gate(nn.Module):

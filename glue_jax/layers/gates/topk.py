@@ -11,12 +11,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import Count
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.gates import base
 from glue_jax.layers.gates.permutation import Permutation, averaged
 from glue_jax.layers.spec import EncoderConfig
-from glue_jax.ranges import Count
 
 
 class Gate(nn.Module):

@@ -13,10 +13,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import OneOf
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import uniform
 from glue_jax.layers.spec import EncoderConfig
-from glue_jax.ranges import OneOf
 
 # 'official' zeroes hidden states at padding before each mixer, as the official
 # code does; the convolution's bias makes them non-zero again, so that they

@@ -16,12 +16,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import Count, NonNegative
 from glue_jax.kernels.quasiseparable.quasiseparable import quasiseparable
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.mixers import gated_parts
 from glue_jax.layers.spec import EncoderConfig
-from glue_jax.ranges import Count, NonNegative
 
 
 class Mixer(nn.Module):

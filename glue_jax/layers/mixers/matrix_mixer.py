@@ -15,11 +15,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import Count, OneOf
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.mixers import gated_parts, matrices
 from glue_jax.layers.spec import EncoderConfig
-from glue_jax.ranges import Count, OneOf
 
 
 class Mixer(nn.Module):

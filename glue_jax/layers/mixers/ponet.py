@@ -18,12 +18,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.config.ranges import OneOf, Whole
 from glue_jax.kernels.segment_pooling import reference, segment_pooling
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
 from glue_jax.layers.spec import EncoderConfig
-from glue_jax.ranges import OneOf, Whole
 
 # Of the runs of equal length that stand for segments, by `equal_runs`.
 SEGMENTS = ('special', 'equal', 'batch')

@@ -23,11 +23,11 @@ import jax
 import jax.numpy as jnp
 from flax.core.scope import Scope
 
+from glue_jax.config.ranges import Count, Number, OneOf, Whole, check_arguments
 from glue_jax.layers import spec
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.stacks import coupling
 from glue_jax.layers.stacks.coupling import Coupling
-from glue_jax.ranges import Count, Number, OneOf, Whole, check_arguments
 
 # What a plug may hand out of a block; see Site.capture.
 _CAPTURED = 'captured'

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from glue_jax import ranges
+from glue_jax.config import ranges
 from glue_jax.peft import dora, lora
 from glue_jax.weights.peft_forms import layers, module_names
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from glue_jax.ranges import Count
+from glue_jax.config.ranges import Count
 
 # {setting that is honoured: (what it may be, the library's default)}.
 KEYS: dict[str, tuple[Any, Any]] = {

@@ -10,11 +10,7 @@ from typing import Annotated, Any, Literal, Union
 import pytest
 
 from glue_jax import config, ranges
-from glue_jax.layers import spec
-from glue_jax.layers.gates import base as gates
-from glue_jax.layers.spec import EncoderConfig
-from glue_jax.optim import build as optim
-from glue_jax.ranges import (
+from glue_jax.config.ranges import (
   Count,
   Names,
   NonNegative,
@@ -25,6 +21,10 @@ from glue_jax.ranges import (
   Share,
   Whole,
 )
+from glue_jax.layers import spec
+from glue_jax.layers.gates import base as gates
+from glue_jax.layers.spec import EncoderConfig
+from glue_jax.optim import build as optim
 from glue_jax.training import schema
 
 NUMBERS = {int: (4.5, True, '3'), float: (True, '3', math.nan, math.inf)}

@@ -3,7 +3,7 @@
 A section of a config is the keyword arguments of the function that consumes
 it: `bind` joins the two, so a key that nothing reads is an error before any
 work starts, and "which values may stand here" is answered by the function's
-signature (glue_jax/ranges.py) and docstring.
+signature (glue_jax/config/ranges.py) and docstring.
 """
 
 import importlib
@@ -16,8 +16,8 @@ from typing import Annotated, Any
 
 import ml_collections
 
-from glue_jax import ranges
-from glue_jax.ranges import Filled, Whole
+from glue_jax.config import ranges
+from glue_jax.config.ranges import Filled, Whole
 
 # Every top-level key and what it holds when a config leaves it out.
 DEFAULTS: dict[str, Any] = dict(
