@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
   """Runs the config."""
   del argv
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax import config
+  from glue_jax.config import config
 
   wanted = FLAGS.config
   if FLAGS.few_steps:

@@ -6,7 +6,8 @@ import pathlib
 
 import jax
 
-from glue_jax import config, method, tree
+from glue_jax import method, tree
+from glue_jax.config import config
 from glue_jax.devices import sharding
 from glue_jax.methods import pfeiffer
 from glue_jax.training import begin, build_data, compose, schema

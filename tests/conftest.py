@@ -75,7 +75,7 @@ def tiny_config(**changes):
   Args:
     **changes: merged into the config, section by section.
   """
-  from glue_jax import config
+  from glue_jax.config import config
 
   base = dict(
     task=dict(name='mini_acceptability'),

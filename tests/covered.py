@@ -54,7 +54,6 @@ COVERED = {
   'layers/ffn/*': ('layers/ffn/experts_test', 'experts are made of them'),
   'layers/gates/*': ('layers/ffn/experts_test', 'each gate chooses experts'),
   'layers/heads': ('models/model_test', 'a head is read off a model'),
-  'layers/kinds': ('models/model_test', 'names of heads'),
   'layers/mixers/gated_parts': ('layers/mixers/hydra_test', 'parts of Hydra'),
   'layers/mixers/identity': ('models/model_test', 'the baseline family'),
   'layers/mixers/matrices': ('layers/mixers/matrix_mixer_test', 'its matrices'),

@@ -13,7 +13,8 @@ import jax
 import numpy as np
 import pytest
 
-from glue_jax import config, tree
+from glue_jax import tree
+from glue_jax.config import config
 from glue_jax.devices import sharding
 from glue_jax.export import stablehlo
 from glue_jax.method import Host

@@ -11,7 +11,8 @@ import json
 import jax
 import pytest
 
-from glue_jax import config, tree
+from glue_jax import tree
+from glue_jax.config import config
 from glue_jax.devices import sharding
 from glue_jax.training import begin, build_data, compose, learning, schema
 from tests import laws_test

@@ -10,7 +10,8 @@ import peft
 import torch
 import transformers
 
-from glue_jax import config, tree
+from glue_jax import tree
+from glue_jax.config import config
 from glue_jax.models import model as models
 from glue_jax.plugs import Apply
 from glue_jax.training.compose import add_leaves

@@ -9,7 +9,7 @@ import tokenize
 
 import pytest
 
-from glue_jax import config
+from glue_jax.config import config
 from tests import layout_test
 
 ROOT = pathlib.Path(__file__).parents[1]

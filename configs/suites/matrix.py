@@ -25,7 +25,7 @@ from typing import Any
 import ml_collections
 
 from configs import glue
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 
 _HOUSE = dict(preset='tiny', max_positions=64)
 

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 import optax
 
-from glue_jax import config as config_lib
 from glue_jax import tree
+from glue_jax.config import config as config_lib
 from glue_jax.devices import sharding
 from glue_jax.inference.run import Run
 from glue_jax.method import Host

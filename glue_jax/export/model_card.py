@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.reporting.tables import results_table
 
 

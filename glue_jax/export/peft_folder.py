@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.export import bundle as bundles
 from glue_jax.models import names
 from glue_jax.reporting import files

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.devices import sharding
 from glue_jax.inference.run import Run
 from glue_jax.training import checkpoint, session

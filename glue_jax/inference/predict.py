@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from glue_jax import config
+from glue_jax.config import config
 from glue_jax.data import load, pipeline
 from glue_jax.data.readers import files
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task

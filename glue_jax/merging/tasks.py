@@ -17,8 +17,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from glue_jax import config as config_lib
 from glue_jax import tree
+from glue_jax.config import config as config_lib
 from glue_jax.data import batching, features, load, pipeline, tokenizing
 from glue_jax.data.table import Table
 from glue_jax.data.tasks import by_name

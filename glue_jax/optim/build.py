@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 import optax
 
-from glue_jax import config, tree
+from glue_jax import tree
+from glue_jax.config import config
 from glue_jax.config.ranges import (
   Count,
   NonNegative,

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from glue_jax import config as config_lib
 from glue_jax.compress import wanda
+from glue_jax.config import config as config_lib
 from glue_jax.devices import cpu, sharding
 from glue_jax.training import begin, schema
 

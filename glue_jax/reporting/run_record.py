@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.reporting import files, plots
 from glue_jax.reporting.tables import aggregate
 

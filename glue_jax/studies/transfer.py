@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 import safetensors
 
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.data.tasks import by_name
 from glue_jax.reporting import tables
 from glue_jax.weights import run_folder, saved_model

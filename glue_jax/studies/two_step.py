@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.data.tasks import by_name
 from glue_jax.data.tasks.lepiszcze import HUB
 from glue_jax.data.tasks.task import Task

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from glue_jax import config as config_lib
 from glue_jax import tree
+from glue_jax.config import config as config_lib
 from glue_jax.method import Method
 from glue_jax.plugs import Apply
 from glue_jax.training.learning import Leaves

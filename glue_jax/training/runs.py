@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from absl import logging
 
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.reporting import outcome, run_record
 from glue_jax.reporting.files import replace_text
 from glue_jax.training import schema

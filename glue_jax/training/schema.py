@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.config import ranges
 from glue_jax.data import pipeline
 from glue_jax.data.tasks import by_name

@@ -13,8 +13,8 @@ from typing import Any
 import jax
 from absl import logging
 
-from glue_jax import config as config_lib
 from glue_jax import tree
+from glue_jax.config import config as config_lib
 from glue_jax.devices import sharding
 from glue_jax.evaluation import evaluate
 from glue_jax.method import Host

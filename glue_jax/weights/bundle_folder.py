@@ -16,7 +16,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from glue_jax import config
+from glue_jax.config import config
 from glue_jax.reporting import files
 
 RECORD, LEAVES = 'bundle.json', 'leaves.safetensors'

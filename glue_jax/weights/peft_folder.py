@@ -22,7 +22,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.config import ranges
 from glue_jax.models import names
 from glue_jax.weights.peft_forms import layers, module_names

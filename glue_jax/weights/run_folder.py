@@ -15,7 +15,7 @@ import pathlib
 import re
 from typing import Any
 
-from glue_jax import config
+from glue_jax.config import config
 
 CONFIG, DONE = 'config.json', 'done.json'
 

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any
 
-from glue_jax import config as config_lib
 from glue_jax import method, tree
+from glue_jax.config import config as config_lib
 from glue_jax.plugs import Apply
 from glue_jax.weights import huggingface, positions, run_folder, saved_model
 

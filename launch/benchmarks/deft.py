@@ -23,7 +23,7 @@ from absl import app, flags, logging
 
 from configs import glue
 from configs.finetune import deft
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.devices import cpu, distributed
 from glue_jax.probes import activation_density
 from glue_jax.reporting import tables

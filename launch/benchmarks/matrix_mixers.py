@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from glue_jax import config
+from glue_jax.config import config
 from glue_jax.layers.mixers import matrices
 from glue_jax.models import model as models
 from glue_jax.training import runs

@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from launch.cli import config_files
 
 

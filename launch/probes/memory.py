@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
   # Imported here so that a wrong flag answers at once.
   import json
 
-  from glue_jax import config
+  from glue_jax.config import config
   from glue_jax.probes import step_memory
   from glue_jax.reporting import files, tables
 

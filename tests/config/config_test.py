@@ -1,6 +1,6 @@
 import pytest
 
-from glue_jax import config
+from glue_jax.config import config
 from tests.conftest import tiny_config
 
 

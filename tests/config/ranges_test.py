@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union
 
 import pytest
 
-from glue_jax import config, ranges
+from glue_jax.config import config, ranges
 from glue_jax.config.ranges import (
   Count,
   Names,

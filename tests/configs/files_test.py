@@ -10,7 +10,7 @@ import ml_collections
 import pytest
 from absl import flags
 
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.training import schema
 from launch.cli import config_flag
 

@@ -9,8 +9,8 @@ import optax
 import pytest
 import safetensors.numpy
 
-from glue_jax import config as config_lib
 from glue_jax import tree
+from glue_jax.config import config as config_lib
 from glue_jax.devices import sharding
 from glue_jax.export import bundle
 from glue_jax.inference.run import Run

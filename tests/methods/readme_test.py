@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from glue_jax import config
+from glue_jax.config import config
 from glue_jax.method import Method
 from tests.conftest import ROOT
 

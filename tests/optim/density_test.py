@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from glue_jax import config as config_lib
 from glue_jax import tree
+from glue_jax.config import config as config_lib
 from glue_jax.objectives import density
 from glue_jax.optim import build
 from glue_jax.optim import density as transform

@@ -5,7 +5,8 @@ import types
 import jax
 import pytest
 
-from glue_jax import config, tree
+from glue_jax import tree
+from glue_jax.config import config
 from glue_jax.models import model as models
 from glue_jax.plugs import Apply
 from glue_jax.training.compose import add_leaves

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax import config, tree
+from glue_jax import tree
+from glue_jax.config import config
 from glue_jax.peft import source_adapters
 from glue_jax.training import begin, schema
 from glue_jax.weights import source

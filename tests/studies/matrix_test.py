@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from configs.suites import matrix as cells
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.probes import step_memory
 from glue_jax.studies import matrix
 from tests.export.bundle_test import save_backbone

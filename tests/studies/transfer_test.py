@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from glue_jax import config
+from glue_jax.config import config
 from glue_jax.studies import transfer
 from glue_jax.training import runs
 from tests.conftest import tiny_config

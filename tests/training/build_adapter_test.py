@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from glue_jax import config as config_lib
 from glue_jax import tree
+from glue_jax.config import config as config_lib
 from glue_jax.export import bundle, peft_folder
 from glue_jax.training import begin, build_adapter, schema
 from glue_jax.training.learning import Leaves

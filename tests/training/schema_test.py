@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from glue_jax import config
+from glue_jax.config import config
 from glue_jax.training import begin, schema
 from glue_jax.training.sections import Schedule
 from tests.conftest import tiny_config

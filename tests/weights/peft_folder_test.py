@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 import transformers
 
-from glue_jax import config
+from glue_jax.config import config
 from glue_jax.weights import peft_folder
 from tests import peft_models
 

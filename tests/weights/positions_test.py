@@ -9,8 +9,8 @@ import pytest
 import safetensors.numpy
 
 from configs.pretrain import ponet
-from glue_jax import config as config_lib
 from glue_jax import tree
+from glue_jax.config import config as config_lib
 from glue_jax.export import bundle, peft_folder
 from glue_jax.inference import open_run
 from glue_jax.layers.spec import EncoderConfig

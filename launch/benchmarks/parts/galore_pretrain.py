@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import app, flags
 
-from glue_jax import config
+from glue_jax.config import config
 from glue_jax.reporting import files, plots
 from glue_jax.training import runs
 from launch.benchmarks.parts import corpus

@@ -16,7 +16,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from configs import glue
-from glue_jax import config as config_lib
+from glue_jax.config import config as config_lib
 from glue_jax.evaluation import evaluate
 from glue_jax.inference import open_run
 from glue_jax.training import runs

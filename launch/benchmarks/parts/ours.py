@@ -19,7 +19,7 @@ class Side:
   def __init__(self, settings):
     import jax
 
-    from glue_jax import config as config_lib
+    from glue_jax.config import config as config_lib
     from glue_jax.devices import cpu, sharding
     from glue_jax.training.begin import begin
 
