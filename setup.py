@@ -82,7 +82,8 @@ setuptools.setup(
   install_requires=RUN_TIME,
   extras_require={
     'tpu': ['jax[tpu]>=0.10,<0.12'],
-    'cuda': ['jax[cuda13]>=0.10,<0.12'],
+    'cuda': ['jax[cuda13]>=0.10,<0.12'],  # drivers from 580 on
+    'cuda12': ['jax[cuda12]>=0.10,<0.12'],  # drivers from 525 on
     'docs': DOCS,
     'beam': BEAM,
     'bench': [*PEER, *SELECTION_PEER],
