@@ -1,13 +1,15 @@
 """Commands as the tests run them: in a process of their own, or in this one."""
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr
 
 import pytest
 from absl import flags
 
-from launch.cli import command
+from launch.cli import command, errors
 from tests.conftest import ROOT
 
 
@@ -27,8 +29,8 @@ def run_command(
 
 def status(module, *arguments, **settings):
   """Exit status of a command in this process, or its line of error."""
-  before = set(flags.FLAGS)
-  with pytest.raises(SystemExit) as stopped:
+  before, said = set(flags.FLAGS), io.StringIO()
+  with pytest.raises(SystemExit) as stopped, redirect_stderr(said):
     command.run(
       module.__doc__,
       module.define_flags,
@@ -38,6 +40,10 @@ def status(module, *arguments, **settings):
       **settings,
     )
   forget(before)
+  text = said.getvalue()
+  print(text, file=sys.stderr, end='')
+  if stopped.value.code == errors.REFUSED and 'error: ' in text:
+    return text[text.index('error: ') :].rstrip()
   return stopped.value.code
 
 

@@ -26,7 +26,7 @@ def initialize(
   """Joins this process to the others; each takes the GPUs that are its own.
 
   Says whom it waits for every 15 s, and ends the process with one line and
-  status 1 where they haven't come when the time is over.
+  status 2 where they haven't come when the time is over.
 
   Args:
     kind: 'off' for one process; 'auto' where the cluster tells each process
@@ -110,7 +110,7 @@ def _waiting(which: str, timeout: int) -> Iterator[None]:
           file=sys.stderr,
           flush=True,
         )
-        os._exit(1)
+        os._exit(2)
       logging.info(
         '%s waits for the others, %d of %d s', which, passed, timeout
       )

@@ -6,22 +6,27 @@ A command is a file of `launch/` with a docstring, `define_flags()` and
   if __name__ == '__main__':
     command.run(__doc__, define_flags, main)
 
-Exit statuses: 0; 1 where something was refused, with one line `error: ...`;
-128 + 15 where a run was interrupted and goes on when the command is typed
-again. With --verbosity=1 a refusal also shows where it happened.
+Exit statuses: 0; 1 where the command's own judgement is no (a figure outside
+its band, a cell of a sweep that failed); 2 where it could not do its work, with
+one line `error: ...`, and with --traceback where it happened; 128 + 15 where a
+run was interrupted and goes on when the command is typed again, 128 + 2 where
+Ctrl-C ended it at once, 128 + 13 where the reader of its output had enough.
 """
 
 import os
 import re
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
+from launch.cli import errors, streams
+
 FLAGS = flags.FLAGS
-INTERRUPTED = 128 + 15  # as the shell reports a process that SIGTERM ended
+INTERRUPTED = errors.INTERRUPTED
 HELP = ('--help', '-help', '-h', '--helpfull')
 Main = Callable[[list[str]], Any]
 
@@ -47,44 +52,67 @@ def run(
     arguments: whether it takes arguments that are no flags.
     computes: whether it runs models, for which memory is kept.
   """
+  streams.open_closed()
   argv = list(sys.argv if argv is None else argv)
   name = name or f'python -m {own_name()}'
+  if 'traceback' not in FLAGS:
+    flags.DEFINE_bool('traceback', False, 'Show where an error happened.')
   before = set(FLAGS)
-  define_flags()
-  own = sorted(set(FLAGS) - before)
-  if asks_for_help(argv[1:]):
-    print(help_text(doc, own))
-    sys.exit(0)
-  hint = f'(see {name} --help)'
   try:
-    rest = FLAGS(argv)
-  except flags.Error as error:
-    sys.exit(f'error: {plain(error)} {hint}')
-  logging.use_absl_handler()
-  try:
-    if len(rest) > 1 and not arguments:
-      raise app.UsageError(f'unexpected arguments {rest[1:]}; flags need --')
-    if computes:
-      from glue_jax.devices import cpu  # here, so that --help answers at once
-
-      cpu.keep_memory()
-    sys.exit(main(rest))
-  except app.UsageError as error:
-    sys.exit(f'error: {error} {hint}')
+    define_flags()
+    own = sorted(set(FLAGS) - before)
+    if asks_for_help(argv[1:]):
+      print(help_text(doc, own))
+      sys.exit(0)
+    status = _called(main, FLAGS(argv), arguments, computes)
+    sys.stdout.flush()
+  except (app.UsageError, flags.Error) as error:
+    streams.say(f'error: {plain(error)} (see {name} --help)')
+    status = errors.REFUSED
   except BrokenPipeError:  # the reader of our output had enough
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(1)
+    streams.drop(sys.stdout)
+    status = 128 + 13
   except KeyboardInterrupt:
-    sys.exit(128 + 2)
+    status = 128 + 2
   except Exception as error:
-    status = refused(error)
-    if status is None:
-      raise
-    logging.debug('', exc_info=True)
-    if status == INTERRUPTED:
-      print(error, file=sys.stderr)
-      sys.exit(status)
-    sys.exit(f'error: {error}')
+    status = _told(error, FLAGS['traceback'].value or '--traceback' in argv)
+  sys.exit(status)
+
+
+def _called(main, rest, arguments, computes):
+  """What `main` returns for the command line without flags."""
+  logging.use_absl_handler()
+  if len(rest) > 1 and not arguments:
+    raise app.UsageError(f'unexpected arguments {rest[1:]}; flags need --')
+  if computes:
+    from glue_jax.devices import cpu  # here, so that --help answers at once
+
+    cpu.keep_memory()
+  return main(rest)
+
+
+def _told(error: Exception, everything: bool) -> int:
+  """Says what ended the command; returns its exit status."""
+  status = errors.status(error)
+  if everything:
+    streams.say(''.join(traceback.format_exception(error)).rstrip())
+  if status == INTERRUPTED:
+    streams.say(str(error))
+  else:
+    streams.say(f'error: {errors.line(error, to_lower())}')
+  return status
+
+
+def to_lower() -> str:
+  """What helps this command where memory didn't suffice."""
+  if 'config' in FLAGS:
+    return (
+      'lower config.data.batch_size or config.data.max_length, or raise '
+      'config.train.accumulate (the same batch in smaller parts)'
+    )
+  if 'batch_size' in FLAGS:
+    return 'lower --batch_size'
+  return 'end other programs, or use a machine or a device with more'
 
 
 def own_name() -> str:
@@ -104,19 +132,6 @@ def plain(error: Exception) -> str:
   text = str(error)
   lacking = re.search(r'Flag (--\w+) must have a value other than None', text)
   return f'{lacking.group(1)} is needed' if lacking else text
-
-
-def refused(error: Exception) -> int | None:
-  """Exit status for an error that is the user's to mend, else None."""
-  if isinstance(error, (ValueError, OSError, ImportError)):
-    return 1
-  # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax.training import checkpoint, monitor, train
-
-  if isinstance(error, train.Interrupted):
-    return INTERRUPTED
-  mine = (checkpoint.CheckpointError, monitor.NonFinite)
-  return 1 if isinstance(error, mine) else None
 
 
 def help_text(doc: str | None, names: Sequence[str]) -> str:
@@ -139,7 +154,7 @@ def help_text(doc: str | None, names: Sequence[str]) -> str:
     text = ' '.join(' '.join(notes).split())
     lines.append(f'  {shown}')
     lines += textwrap.indent(textwrap.fill(text, 68), ' ' * 6).splitlines()
-  lines += ['', '--verbosity=1 also shows where an error happened.']
+  lines += ['', '--traceback also shows where an error happened.']
   return '\n'.join(lines)
 
 

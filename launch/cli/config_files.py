@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import pathlib
 import sys
+import traceback
 from typing import Any
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'configs'
@@ -105,15 +106,28 @@ def read(path: str) -> dict[str, Any]:
     {name: value} of its module.
 
   Raises:
-    ValueError: there is no such file.
+    ValueError: there is no such file, or it can't be run: says which line.
   """
   file = find(path)
   name = f'config_{abs(hash(str(file.resolve())))}'
-  spec = importlib.util.spec_from_file_location(name, file)
+  spec = importlib.util.spec_from_file_location(name, file.resolve())
   module = importlib.util.module_from_spec(spec)
   sys.modules[name] = module  # dataclasses look for their module
-  spec.loader.exec_module(module)
+  try:
+    spec.loader.exec_module(module)
+  except Exception as error:
+    raise _failed(file, error) from error
   return vars(module)
+
+
+def _failed(file: pathlib.Path, error: Exception) -> ValueError:
+  """A mistake in a config file, with its line."""
+  frames = traceback.extract_tb(error.__traceback__)
+  lines = [f.lineno for f in frames if f.filename == str(file.resolve())]
+  number = lines[-1] if lines else getattr(error, 'lineno', None)
+  where = f'{file}:{number}' if number else str(file)
+  said = (str(error).splitlines() or [''])[0]
+  return ValueError(f'{where}: {type(error).__name__}: {said}')
 
 
 def load(text: str) -> Any:
@@ -134,5 +148,7 @@ def load(text: str) -> Any:
     raise ValueError(f'{path} takes {wants}') from None
   try:
     return get_config(*arguments)
-  except TypeError as error:  # a mistake in the file, not in the command
-    raise RuntimeError(f'{path} failed') from error
+  except (ValueError, OSError):  # its own words for the argument
+    raise
+  except Exception as error:  # a mistake in the file, not in the command
+    raise _failed(find(path), error) from error

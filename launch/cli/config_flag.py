@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
@@ -34,17 +35,35 @@ class _Completing(flags.ArgumentParser):
       config = config_files.load(text)
     except OSError as error:
       raise ValueError(str(error)) from error
-    for arg in sys.argv if self._argv is None else self._argv:
-      named = re.match(r'--?config\.(\w+)', arg)
-      if named and named.group(1) not in config_lib.DEFAULTS:
-        raise ValueError(
-          f'{arg}: no section {named.group(1)!r}; there are '
-          f'{sorted(config_lib.DEFAULTS)}'
-        )
     for section, default in config_lib.DEFAULTS.items():
       if section not in config:
         config[section] = default
+    for arg in sys.argv if self._argv is None else self._argv:
+      named = re.match(r'--?config\.([\w.]+)', arg)
+      if named:
+        _make_room(config, named.group(1).split('.'), arg)
     return config
+
+
+def _make_room(config: Any, keys: Sequence[str], arg: str) -> None:
+  """Adds the dicts that an override goes into, `optimizer.args` for .args.rank.
+
+  Raises:
+    ValueError: the override names no section, or a key of what is no dict.
+  """
+  if keys[0] not in config_lib.DEFAULTS:
+    raise ValueError(
+      f'{arg}: no section {keys[0]!r}; there are {sorted(config_lib.DEFAULTS)}'
+    )
+  for depth, key in enumerate(keys[:-1], 1):
+    if config.get(key) is None:
+      config[key] = ml_collections.ConfigDict()
+    config = config[key]
+    if not isinstance(config, ml_collections.ConfigDict):
+      raise ValueError(
+        f'{arg}: config.{".".join(keys[:depth])} is {config!r}, which has no '
+        f'{keys[depth]!r}; expected a dict'
+      )
 
 
 def define(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from launch.cli import command as commands
+from launch.cli import errors, streams
 
 
 def names(folder: pathlib.Path) -> list[str]:
@@ -55,7 +56,8 @@ def run(
   name = argv[0].replace('_', '-') if argv else ''
   if name not in names(folder):
     wrong = f'error: no {command} {name!r}; there are:\n' if name else ''
-    sys.exit(wrong + usage(command, folder))
+    streams.say(wrong + usage(command, folder))
+    sys.exit(errors.REFUSED)
   module = importlib.import_module(
     f'launch.{folder.name}.{name.replace("-", "_")}'
   )

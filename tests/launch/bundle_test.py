@@ -68,6 +68,6 @@ def test_to_peft_and_back(home):
 
 def test_errors_are_one_line(home):
   done = command('show', f'--bundle={home / "run"}')
-  assert done.returncode == 1
+  assert done.returncode == 2
   assert 'holds no whole bundle' in done.stderr
   assert 'Traceback' not in done.stderr

@@ -1,7 +1,10 @@
 """What all commands share: --help, wrong flags, arguments, exit statuses."""
 
 import importlib
+import json
+import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -76,8 +79,9 @@ def test_a_dispatcher_lists_its_programs(name, capsys):
   listed = capsys.readouterr().out
   for program in programs.names(module.FOLDER):
     assert f'\n  {program} ' in listed
-  with pytest.raises(SystemExit, match=f"error: no {name} 'nope'; there are"):
+  with pytest.raises(SystemExit, match='2'):
     module.main(['nope'])
+  assert f"error: no {name} 'nope'; there are" in capsys.readouterr().err
 
 
 def test_help_of_every_command_answers_without_jax():
@@ -144,10 +148,84 @@ def test_a_refusal_is_one_line(error, code):
   assert status(fail(error), '--count=1') == code
 
 
-def test_a_mistake_of_ours_is_no_refusal():
-  broken = fail(KeyError('lost'))
-  with pytest.raises(KeyError, match='lost'):
-    command.run('', broken.define_flags, broken.main, ['x', '--count=1'])
+class JaxRuntimeError(RuntimeError):
+  """As JAX names what its compiled programs raise."""
+
+
+NEEDS = 'Out of memory while trying to allocate 8589934592 bytes.\nAllocator:'
+
+
+@pytest.mark.parametrize(
+  'error, said',
+  [
+    (OSError(2, 'No such file', '/a/b'), 'error: /a/b: no such file'),
+    (OSError(13, 'Denied', '/a', None, '/b'), 'error: /a -> /b: denied'),
+    (
+      OSError(28, 'No space left on device', '/none/such.npz'),
+      r'error: /none/such.npz: no space left on the disk \([\d,]+ bytes fr',
+    ),
+    (
+      JaxRuntimeError(f'RESOURCE_EXHAUSTED: {NEEDS}'),
+      'error: out of memory when 8589934592 bytes more were needed; end other',
+    ),
+    (MemoryError('std::bad_alloc'), 'error: out of memory; end other programs'),
+  ],
+)
+def test_what_a_library_says_becomes_one_line(error, said):
+  line = status(fail(error), '--count=1')
+  assert re.match(said, line) and '\n' not in line
+
+
+def test_a_library_is_named_and_its_pages_are_not_shown():
+  def act(argv):
+    json.loads('{')
+
+  line = status(Command(act), '--count=1')
+  assert (
+    line.startswith('error: JSONDecodeError: Expecting') and '\n' not in line
+  )
+
+
+def test_a_mistake_of_ours_is_one_line_and_its_traceback_is_kept():
+  line = status(fail(KeyError('lost')), '--count=1')
+  assert line.startswith("error: unexpected KeyError: 'lost' (a mistake of the")
+  report = pathlib.Path(line.rpartition(' is in ')[2].rstrip(')'))
+  assert 'raise error\nKeyError' in report.read_text()
+  report.unlink()
+
+
+def test_a_traceback_is_shown_when_asked_for(capsys):
+  line = status(fail(ValueError('no such run')), '--count=1', '--traceback')
+  assert line == 'error: no such run'
+  assert 'Traceback (most recent' in capsys.readouterr().err
+
+
+def test_closed_streams_end_no_command(tmp_path):
+  """Their numbers aren't given to files, and what is printed goes nowhere."""
+  code = """
+import sys
+from launch.cli import command
+def main(argv):
+  with open('data', 'w') as file:
+    print('out', flush=True)
+    print('err', file=sys.stderr, flush=True)
+    file.write(str(file.fileno() > 2))
+command.run('', lambda: None, main)
+"""
+  done = subprocess.run(
+    f"'{sys.executable}' -c '{code.replace(chr(39), chr(34))}' <&- >&- 2>&-",
+    shell=True,
+    cwd=tmp_path,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+  )
+  assert done.returncode == 0 and (tmp_path / 'data').read_text() == 'True'
+
+
+def test_a_reader_that_had_enough_ends_a_command_as_in_the_shell():
+  def act(argv):
+    raise BrokenPipeError
+
+  assert status(Command(act), '--count=1') == 128 + 13
 
 
 def test_exit_status_is_what_main_returns():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from launch.cli import config_files
+from launch.cli import config_files, config_flag
 
 
 @pytest.fixture
@@ -62,7 +62,24 @@ def test_mistakes_are_one_line(folder):
     config_files.load('c.py')
 
 
-def test_a_broken_file_is_no_refusal(folder):
+def test_a_broken_file_is_named_with_its_line(folder):
   (folder / 'c.py').write_text('def get_config():\n  return 1 + "a"\n')
-  with pytest.raises(RuntimeError, match='c.py failed'):
+  with pytest.raises(ValueError, match=r'c.py:2: TypeError: unsupported'):
     config_files.load('c.py')
+  (folder / 'c.py').write_text('import numpy\n\nx = no_such_name\n')
+  with pytest.raises(ValueError, match=r'c.py:3: NameError: name .no_such'):
+    config_files.load('c.py')
+  (folder / 'c.py').write_text('def get_config(:\n')
+  with pytest.raises(ValueError, match=r'c.py:1: SyntaxError: '):
+    config_files.load('c.py')
+
+
+def test_an_override_makes_room_for_itself(folder):
+  parsed = config_flag._Completing(['--config.optimizer.args.rank=4'])
+  assert parsed.parse('quickstart').optimizer.args.to_dict() == {}
+  for arg, said in (
+    ('--config.optimiser.lr=1', "no section 'optimiser'"),
+    ('--config.seeds.first.one=1', r'config.seeds is .*; expected a dict'),
+  ):
+    with pytest.raises(ValueError, match=said):
+      config_flag._Completing([arg]).parse('quickstart')

@@ -58,11 +58,11 @@ def test_describe_own_task(tmp_path):
 
 
 def test_mistakes_in_the_command():
-  assert command('look', '--task=rte').returncode == 1
+  assert command('look', '--task=rte').returncode == 2
   done = command('check', '--task=nothing')
-  assert done.returncode == 1 and 'known tasks: cola' in done.stderr
+  assert done.returncode == 2 and 'known tasks: cola' in done.stderr
   done = command('prepare', '--task=rte')
-  assert done.returncode == 1 and '--data_dir' in done.stderr
+  assert done.returncode == 2 and '--data_dir' in done.stderr
 
 
 def test_baseline_learns_from_train_and_scores_the_rest(tmp_path):
@@ -79,5 +79,5 @@ def test_baseline_learns_from_train_and_scores_the_rest(tmp_path):
     ['validation', 'bag', 'of', 'words', '1.0000'],
   ]
   done = command('baseline', *own, f'--files=train={tmp_path}/a.csv')
-  assert done.returncode == 1
+  assert done.returncode == 2
   assert 'own: no labelled split beside train' in done.stderr

@@ -96,7 +96,7 @@ def test_configs_by_name(run, tmp_path):
   same = run(tmp_path, *train, '--config=configs/finetune/lora.py:rte')
   assert same.stdout == done.stdout
   done = run(tmp_path, *train, '--config=configs/lora_glue.py:rte')
-  assert done.returncode == 1
+  assert done.returncode == 2
   (line,) = done.stderr.splitlines()
   assert line.startswith('error: flag --config=configs/lora_glue.py:rte: ')
   assert 'is now configs/finetune/lora.py (see ' in line

@@ -118,7 +118,7 @@ def test_two_methods_are_compared(tmp_path):
 )
 def test_wrong_usage_is_one_clear_message(flags, what):
   done = run_command('leaderboard', *flags)
-  assert done.returncode == 1
+  assert done.returncode == 2
   assert what in done.stdout + done.stderr
   assert 'Traceback' not in done.stderr
 
@@ -128,7 +128,7 @@ def test_contribute_takes_finished_runs(home, tmp_path):
   shutil.copytree(home / 'board', board)
   flags = (f'--board={board}', '--method=again', f'--runs={home / "run"}')
   done = run_command('leaderboard', 'contribute', *flags)
-  assert done.returncode == 1 and 'needs its authors' in done.stderr
+  assert done.returncode == 2 and 'needs its authors' in done.stderr
   done = run_command('leaderboard', 'contribute', *flags, *AUTHOR)
   # Training looked at 32 of 500 examples only: that is no score.
   assert done.returncode == 1
@@ -144,5 +144,5 @@ def test_reproduce_asks_first(home, tmp_path):
     '--image=none',
     f'--out={tmp_path / "out"}',
   )
-  assert done.returncode == 1
+  assert done.returncode == 2
   assert "a stranger's code" in done.stderr and '--allow' in done.stderr

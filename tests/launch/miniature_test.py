@@ -14,7 +14,7 @@ run = functools.partial(run_command, 'miniature')
 def test_every_miniature_is_listed_and_has_its_functions():
   assert 'best-systems' in programs.names(miniature.FOLDER)
   done = run('no-such-slug')
-  assert done.returncode == 1
+  assert done.returncode == 2
   assert "error: no miniature 'no-such-slug'" in done.stderr
   for slug in programs.names(miniature.FOLDER):
     assert slug in done.stderr

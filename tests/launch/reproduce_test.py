@@ -148,7 +148,7 @@ def test_says_what_it_needs_and_what_it_does_not_know():
   assert done.returncode == 1
   assert 'glue-rte: not run: needs --data_dir, --weights' in done.stdout
   done = run('glue-tre')
-  assert done.returncode == 1
+  assert done.returncode == 2
   assert done.stderr.splitlines()[-1].startswith(
     "error: no records ['glue-tre']"
   )

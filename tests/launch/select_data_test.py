@@ -73,7 +73,7 @@ def test_beam_leaves_the_same(corpora, alone):
 def test_errors_are_one_line(corpora, arguments, message):
   out = corpora / 'bad'
   done = command(corpora, f'--out={out}', *arguments)
-  assert done.returncode == 1
+  assert done.returncode == 2
   assert re.match(f'error: .*{message}', done.stderr), done.stderr
   assert done.stderr.count('\n') == 1 and not list(out.glob('*'))
 

@@ -244,12 +244,12 @@ def test_the_command_merges_and_says_what_is_wrong(trained, tmp_path):
   done = command(
     *shared, '--method=average', '--alpha=0.5', f'--out={tmp_path}'
   )
-  assert done.returncode == 1
+  assert done.returncode == 2
   assert "nothing reads ['--alpha'] with --method=average" in done.stderr
   done = command(
     f'--base={tmp_path}/none', f'--models={models}', '--method=ties',
     f'--out={tmp_path}',
   )  # fmt: skip
-  assert done.returncode == 1
+  assert done.returncode == 2
   assert done.stderr.splitlines()[-1].startswith('error: ')
   assert 'Traceback' not in done.stderr

@@ -193,5 +193,5 @@ def test_command(write, tmp_path):
   failed = subprocess.run(
     [*command, '--lower=los'], capture_output=True, text=True
   )
-  assert failed.returncode == 1
+  assert failed.returncode == 2
   assert failed.stderr.splitlines()[-1].startswith('error: ')
