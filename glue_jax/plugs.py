@@ -48,6 +48,15 @@ class Site:
     """Returns a key for dropout inside the plug; only while training."""
     return self.module.make_rng('dropout')
 
+  def innermost(self, fn: Callable[..., Any]) -> bool:
+    """Says whether the plug `fn` is the one next to the submodule's own call.
+
+    Where it isn't, a plug of an earlier method lies between; a plug that takes
+    the call's place would silently drop it.
+    """
+    plugs = self.apply.plugs
+    return next(p for p in plugs if tree.matches(p.pattern, self.path)).fn is fn
+
   def capture(self, name: str, value: Any) -> None:
     """Hands a value out, as `outputs['captured']['<path>/<name>']`."""
     self.module.sow('captured', name, value, reduce_fn=lambda _, new: new)

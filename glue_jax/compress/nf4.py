@@ -223,10 +223,7 @@ def plug(pattern: str, double: bool = True) -> Plug:
       raise ValueError(
         f'nf4 packs linear layers; {site.path} is {type(layer).__name__}'
       )
-    inner = next(
-      p for p in site.apply.plugs if tree.matches(p.pattern, site.path)
-    )
-    if inner.fn is not call:
+    if not site.innermost(call):
       raise ValueError(
         f'another method changes {site.path} before its weights are packed; '
         'list the method that packs them (nf4, qlora) first'

@@ -59,7 +59,15 @@ def plugs(
 
 
 def _plug(pattern: str, fn: Callable[..., Any], **options: Any) -> Plug:
-  return Plug(pattern, lambda *args, **kwargs: fn(*args, **kwargs, **options))
+  def call(site, *args, **kwargs):
+    if not site.innermost(call):
+      raise ValueError(
+        f'another method changes {site.path} before its activations are '
+        'compressed; list the method that compresses them (slimfit) first'
+      )
+    return fn(site, *args, **kwargs, **options)
+
+  return Plug(pattern, call)
 
 
 def _gelu(site: Site, next_fn, x):

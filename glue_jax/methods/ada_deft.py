@@ -116,10 +116,7 @@ def _gates_plug(init):
   """The plug on the feed-forward parts."""
 
   def call(site, next_fn, x, context, train):
-    inner = next(
-      p for p in site.apply.plugs if tree.matches(p.pattern, site.path)
-    )
-    if inner.fn is not call:
+    if not site.innermost(call):
       raise ValueError(
         f'another method changes the output of {site.path} before its gate, '
         'which export could not fold; list ada_deft before adapters'
