@@ -39,9 +39,9 @@ def plot_places(ranking: Ranking, png: str | os.PathLike) -> int:
         solid_capstyle='butt',
       )
   for values, color, mark, label in (
+    (ranking.place, _BORDA, 'o', 'Borda, 95 % of draws'),
     (ranking.mean_place, _MEAN, 'x', 'mean'),
     (ranking.kemeny, _KEMENY, '+', 'Kemeny'),
-    (ranking.place, _BORDA, 'o', 'Borda, 95 % of draws'),
   ):
     axis.plot(
       [values[i] for i in rows],
@@ -56,6 +56,7 @@ def plot_places(ranking: Ranking, png: str | os.PathLike) -> int:
   )
   axis.set_ylim(len(rows) - 0.5, -0.5)
   axis.set_xlabel('place (1 = best)')
+  axis.locator_params(axis='x', integer=True)
   axis.legend(frameon=False, fontsize=8, loc='lower left')
   note = f'{left_out} more systems not drawn' if left_out > 0 else ''
   plots.save_figure(figure, png, 'Places of the systems', note)
