@@ -7,7 +7,9 @@
 check: reads every split; verifies headers, columns, labels and ids, compares
 row counts with the official ones, counts rows that occur twice in a split or
 in two splits, and labels that the training split lacks. The last two are
-errors in an own task, warnings in a known one. Exit code 1 on an error.
+errors in an own task, warnings in a known one. Then tokenizes as training
+does (--tokenizer, or a vocabulary of the training texts), which finds answers
+and words without a token. Exit code 1 on an error.
 describe: examples, label balance and lengths of each split.
 baseline: scores of majority, bag of words and the like, which learn from train.
 prepare: builds the tensorflow-datasets folder (array_record) under data_dir,
@@ -50,7 +52,8 @@ def define_flags() -> None:
   flags.DEFINE_enum(
     'bad_rows', 'error', ['error', 'drop'], 'stop at bad rows, or leave out'
   )
-  text('tokenizer', None, 'folder or name: lengths in tokens, not in words')
+  text('tokenizer', None, 'folder or name; describe: lengths in its tokens')
+  flags.DEFINE_integer('max_length', None, 'check: longest sequence in tokens')
   text('source', None, 'prepare: folder of raw files instead of the network')
   flags.DEFINE_integer('examples', 2, 'describe: rows shown of each split')
   flags.DEFINE_integer('seed', 0, 'of generated tasks')
@@ -135,7 +138,38 @@ def check(task: 'Task') -> int:
     errors += own and finding.leaks
     mark = 'ERROR   ' if own and finding.leaks else 'WARNING '
     print(f'{mark} {finding.message}')
+  errors += _tokenize(task, tables)
   print(f'{task.name}: {len(tables)} splits read, {errors} errors')
+  return errors
+
+
+def _tokenize(task: 'Task', tables: dict[str, 'Table']) -> int:
+  """Tokenizes the splits as training does; returns the number of errors."""
+  from glue_jax.data import features, pipeline, tokenizing, wordpiece
+
+  if FLAGS.tokenizer:
+    tokenizer = tokenizing.get_tokenizer(FLAGS.tokenizer)
+  elif task.train_split in tables:
+    texts = pipeline.table_texts(tables[task.train_split])
+    tokenizer = wordpiece.train(texts, pipeline.VOCAB_SIZE)
+  else:
+    print('WARNING  not tokenized: no training split, and no --tokenizer')
+    return 0
+  length = FLAGS.max_length or task.max_length or pipeline.MAX_LENGTH
+  errors = 0
+  for split, table in tables.items():
+    try:
+      examples = features.tokenize(table, tokenizer, length)
+    except ValueError as error:
+      errors += 1
+      print(f'ERROR    {split}: {error}')
+      continue
+    print(
+      f'ok       {split}: {len(examples)} sequences of at most '
+      f'{examples.lengths.max()} tokens'
+    )
+    for note in pipeline.encoding_notes(examples, length):
+      print(f'WARNING  {split}: {note}')
   return errors
 
 

@@ -23,7 +23,6 @@ COVERED = {
   'data/examples': ('data/batching_test', 'batches are rows of it'),
   'data/readers/conll': ('data/readers/polish_test', _LOADED),
   'data/readers/files': ('data/load_test', _LOADED),
-  'data/readers/rows': ('data/load_test', _LOADED),
   'data/readers/superglue': ('data/readers/superglue_test', _LOADED),
   'data/readers/texts': ('data/corpora_test', 'a corpus is its files'),
   'data/selection/beam_files': ('data/selection/beam_test', _SELECTION),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 IGNORED = -100  # label of tokens that have none
+LOST = -1  # start and end of an answer that is whole in no window
 
 _RAGGED = (
   'ids',
@@ -37,7 +38,8 @@ class Examples:
     word_ids: (T,) word of each token in its text, -1 for special tokens.
     segment_ids: (T,) segment of each token, from 0 in each sequence.
     token_labels: (T,) with IGNORED (token classification).
-    starts, ends: (n,) tokens of the answer, 0 ([CLS]) for none (span).
+    starts, ends: (n,) tokens of the answer, 0 ([CLS]) for none, LOST where
+      the answer is whole in no window of its question (span).
     example: (n,) row of the table that a feature comes from (span).
     char_offsets: (T, 2) characters of the context, -1 elsewhere (span).
     truncated: how many examples lost tokens to max_length.

@@ -2,7 +2,7 @@
 
 Span features follow Devlin et al. 2018 (arXiv 1810.04805): a long context
 becomes several windows which share `doc_stride` tokens; an answer outside a
-window is the position of [CLS].
+window is the position of [CLS]. One that is whole in none of them is LOST.
 """
 
 import dataclasses
@@ -12,11 +12,12 @@ import numpy as np
 
 from glue_jax.data import segments as segments_lib
 from glue_jax.data.cache import cached
-from glue_jax.data.examples import IGNORED, Examples
+from glue_jax.data.examples import IGNORED, LOST, Examples
 from glue_jax.data.table import Table
 from glue_jax.data.tokenizing import Tokenizer
 
-_VERSION = 1  # raise it when the arrays change for equal settings
+_DOC_STRIDE = 128  # of Devlin et al.
+_VERSION = 2  # raise it when the arrays change for equal settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +25,12 @@ class Windows:
   """How long contexts of span tasks are cut.
 
   Attributes:
-    doc_stride: tokens that neighbouring windows share.
+    doc_stride: tokens that neighbouring windows share; None = 128, or half of
+      what a window holds of the context, if that is less.
     max_query_length: longest question, in tokens.
   """
 
-  doc_stride: int = 128
+  doc_stride: int | None = None
   max_query_length: int = 64
 
 
@@ -169,19 +171,20 @@ def _spans(table, tokenizer, max_length, windows) -> Examples:
   questions, room = _short_questions(table, tokenizer, windows)
   specials = tokenizer.backend.num_special_tokens_to_add(True)
   free = max_length - room - specials
-  if free <= windows.doc_stride:
+  stride = windows.doc_stride
+  stride = min(_DOC_STRIDE, max(free, 0) // 2) if stride is None else stride
+  if free <= stride:
     raise ValueError(
       f'max_length={max_length} leaves {free} tokens for the context beside a '
-      f'question of {room}; it must be more than doc_stride='
-      f'{windows.doc_stride}: raise max_length, or lower doc_stride or '
-      f'max_query_length'
+      f'question of {room}; it must be more than doc_stride={stride}: raise '
+      f'max_length, or lower doc_stride or max_query_length'
     )
   encoded = tokenizer.encode(
     questions,
     _texts(table, table.task.columns[1]),
     max_length=max_length,
     extras=('offsets', 'sequence_ids', 'source'),
-    stride=windows.doc_stride,
+    stride=stride,
   )
   context = encoded.sequence_ids == 1
   chars = np.where(context[:, None], encoded.offsets, -1).astype(np.int32)
@@ -214,22 +217,57 @@ def _short_questions(table, tokenizer, windows) -> tuple[list[str], int]:
 
 
 def _answers(table, encoded, chars) -> tuple[np.ndarray, np.ndarray]:
-  """First and last token of the first gold answer in each window, or 0, 0."""
+  """First and last token of the first gold answer in each window.
+
+  0, 0 in a window without it, and LOST in all windows of a question whose
+  answer is whole in none, which is no question without an answer.
+
+  Raises:
+    ValueError: no token holds any of an answer.
+  """
   starts = np.zeros(len(encoded.source), np.int32)
   ends = np.zeros_like(starts)
-  for i, source in enumerate(encoded.source):
-    answers = table.rows[source]['answers']
-    if not answers['text']:
+  edges = np.searchsorted(encoded.source, np.arange(len(table) + 1))
+  for row, (first, last) in enumerate(zip(edges[:-1], edges[1:])):
+    if not table.rows[row]['answers']['text']:
       continue
-    low = answers['answer_start'][0]
-    high = low + len(answers['text'][0])
-    window = chars[encoded.bounds[i] : encoded.bounds[i + 1]]
-    real = window[:, 0] >= 0
-    first = np.flatnonzero(real & (window[:, 0] <= low) & (window[:, 1] > low))
-    last = np.flatnonzero(real & (window[:, 0] < high) & (window[:, 1] >= high))
-    if len(first) and len(last) and first[0] <= last[0]:
-      starts[i], ends[i] = first[0], last[0]
+    bounds = encoded.bounds[first : last + 1]
+    span = _token_edges(table, row, chars[bounds[0] : bounds[-1]])
+    for i, (low, high) in enumerate(zip(bounds[:-1], bounds[1:]), first):
+      starts[i], ends[i] = _in_window(chars[low:high], *span)
+    if not starts[first:last].any():
+      starts[first:last] = ends[first:last] = LOST
   return starts, ends
+
+
+def _token_edges(table, row, chars) -> tuple[int, int]:
+  """The first answer's characters, its edges moved inward to a token.
+
+  Args:
+    chars: (T, 2) of all windows of the question.
+  """
+  answers = table.rows[row]['answers']
+  low = answers['answer_start'][0]
+  high = low + len(answers['text'][0])
+  inside = chars[(chars[:, 0] < high) & (chars[:, 1] > low)]
+  inside = inside[inside[:, 0] >= 0]
+  if not len(inside):
+    raise ValueError(
+      f'{table.place(row)}: question {table.rows[row]["id"]}: the tokenizer '
+      f'makes no token of its answer {answers["text"][0]!r} at {low}; mend or '
+      'remove the question, or use another tokenizer'
+    )
+  return max(low, inside[:, 0].min()), min(high, inside[:, 1].max())
+
+
+def _in_window(chars, low: int, high: int) -> tuple[int, int]:
+  """The tokens that hold the first and last character; (0, 0) if not both."""
+  real = chars[:, 0] >= 0
+  first = np.flatnonzero(real & (chars[:, 0] <= low) & (chars[:, 1] > low))
+  last = np.flatnonzero(real & (chars[:, 0] < high) & (chars[:, 1] >= high))
+  if len(first) and len(last) and first[0] <= last[0]:
+    return int(first[0]), int(last[0])
+  return 0, 0
 
 
 _MAKERS = {

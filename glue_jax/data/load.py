@@ -4,45 +4,29 @@ Readers are chosen by what lies in the data folder:
 
   a prepared TFDS folder   <data_dir>/glue/rte/2.0.0 (array_record)
   the glue_data layout     <data_dir>/RTE/train.tsv
-  JSONL or CSV             <data_dir>/<task>/train.jsonl, keys or header =
+  JSONL, JSON or CSV       <data_dir>/<task>/train.jsonl, keys or header =
                            the task's columns, its label column and idx
   SuperGLUE's JSONL        <data_dir>/superglue/CB/train.jsonl
   one token a line         <data_dir>/<task>/train.iob or .conll
   SQuAD JSON               <data_dir>/squad_v2/train-v2.0.json
 
 `<data_dir>` may also be the task's own folder, or have all of these under
-`glue`. Files may end in .gz. `files` names other files by split.
+`glue`. Endings count in any case; files may be packed by gzip. `files` names
+other files by split. What reads a file: readers/formats.py.
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from glue_jax.data.readers import conll, polish, rows, superglue, tfds
-from glue_jax.data.readers.files import (
-  Log,
-  read_csv,
-  read_jsonl,
-  read_squad,
-  read_tsv,
-)
+from glue_jax.data.readers import formats, rows, tfds
+from glue_jax.data.readers.files import Log, named_files
 from glue_jax.data.table import Table
 from glue_jax.data.tasks import synthetic
 from glue_jax.data.tasks.task import Cut, Task
 
-_ENDINGS = ('.tsv', '.jsonl', '.csv', '.json', '.txt', '.iob', '.conll')
-# Readers of (path, log, column of the text, label), where an ending or
-# `Task.style` names them.
-_STYLED = {
-  'iob': conll.read_conll,
-  'conll': conll.read_conll,
-  'nested_conll': conll.read_nested_conll,
-  'labelled_lines': polish.read_labelled_lines,
-  'punctuation': polish.read_punctuation,
-}
 VARIABLE = 'GLUE_JAX_DATA'
 
 
@@ -106,40 +90,46 @@ def _read(task, split, data_dir, files, bad_rows, seed) -> Table:
     log = Log(path, bad_rows == 'drop')
     style, converted = _read_file(task, split, path, log)
   notes = (*log.all_notes(), *_count_note(task, split, len(converted), path))
-  labelled = task.kind == 'span' or converted[0]['label'] is not None
-  if task.kind == 'span':
-    labelled = split not in task.test_splits
+  labelled = converted[0]['label'] is not None
   lines = tuple(log.kept)
   return Table(task, split, converted, str(path), style, labelled, notes, lines)
 
 
 def from_records(
-  task: Task, records: Sequence[Mapping], source: str = 'rows'
+  task: Task,
+  records: Sequence[Mapping],
+  source: str = 'rows',
+  first: int = 0,
 ) -> Table:
   """An unlabelled table of a user's own texts.
 
   Args:
-    records: dicts with the task's columns; span tasks may also have 'id'.
+    task: the task's record.
+    records: dicts with the task's columns, which may be blank texts, and
+      perhaps 'idx' or 'id', which is kept; others are numbered.
     source: named in errors instead of a file.
+    first: number of the first row.
 
   Raises:
-    ValueError: a column is missing or empty, with the record's number.
+    ValueError: a column is missing or no text, with the record's number.
   """
-  hidden = dataclasses.replace(task, test_splits=(*task.test_splits, 'own'))
-  names = {column: column for column in task.columns}
-  names |= {'label': '', 'idx': ''}
-  filled = []
-  for number, record in enumerate(records, 1):
+  log = Log(pathlib.Path(source), droppable=False)
+  converted: list[rows.Row] = []
+  for number, record in enumerate(records, first):
     missing = [c for c in task.columns if c not in record]
     if missing:
       raise ValueError(
-        f'{source}:{number}: keys {sorted(record)} lack {", ".join(missing)}'
+        f'{source}:{number + 1}: keys {sorted(record)} lack '
+        f'{", ".join(missing)}'
       )
-    blank = {'id': str(number - 1), 'title': '', 'is_impossible': False}
-    blank['answers'] = {'text': [], 'answer_start': []}
-    filled.append((number, {**blank, **record}))
-  log = Log(pathlib.Path(source))
-  converted = rows.convert(hidden, 'own', filled, log, names)
+    row = rows.unlabelled(task, record, number, log)
+    if task.kind == 'span' and any(row['id'] == r['id'] for r in converted):
+      raise ValueError(
+        f'{source}:{number + 1}: question id {row["id"]!r} occurs twice'
+      )
+    converted.append(row)
+  if not converted:
+    raise ValueError(f'{source}: no rows; expected at least one')
   return Table(task, 'own', converted, source, 'rows', False)
 
 
@@ -191,11 +181,10 @@ def find_file(
     wanted = [name]
   else:
     stems = task.stems.get(split, (split,))
-    wanted = [f'{s}{e}' for s in stems for e in _ENDINGS]
+    wanted = [f'{s}{e}' for s in stems for e in formats.ENDINGS]
     paths = []
     for place in places:
-      both = [place / (w + gz) for w in wanted for gz in ('', '.gz')]
-      paths = [path for path in both if path.is_file()]
+      paths = named_files(place, stems, formats.ENDINGS)
       if paths:
         break
     if len(paths) > 1:
@@ -221,63 +210,13 @@ def _names_in(folder: pathlib.Path) -> str:
 
 
 def _read_file(task, split, path, log):
-  """(format, rows) of one file; the ending says which reader."""
-  names = {column: column for column in task.columns}
-  names |= {'label': task.label_column, 'idx': 'idx'}
-  needed = tuple(task.columns)
-  if task.kind != 'span' and split not in task.test_splits:
-    needed += (task.label_column,)
-  ending = pathlib.Path(path.name.removesuffix('.gz')).suffix[1:]
-  # A style is that of raw files; JSON lines say themselves what they hold.
-  style = ending if ending in ('jsonl', 'csv') else task.style or ending
-  if style in _STYLED:
-    if task.tsv:
-      names |= {task.columns[0]: task.tsv.columns[0], 'label': task.tsv.label}
-    elif style in ('iob', 'conll'):
-      names |= {task.columns[0]: '0', 'label': '-1'}
-    columns = (names[task.columns[0]], names['label'])
-    records = _STYLED[style](path, log, *columns)
-  elif style in ('tsv', 'txt'):
-    headerless = ()
-    if task.tsv:
-      names = dict(zip(task.columns, task.tsv.columns))
-      names |= {'label': task.tsv.label, 'idx': task.tsv.idx}
-      needed = tuple(names[n] for n in task.columns)
-      if split not in task.test_splits:
-        needed, headerless = (*needed, task.tsv.label), task.tsv.headerless
-    records = read_tsv(path, log, needed, headerless)
-  elif style == 'jsonl' and task.style in superglue.LAYOUTS:
-    records = superglue.read(path, log, task.style)
-  elif style == 'csv':
-    records = read_csv(path, log, needed)
-  elif style == 'jsonl' and task.kind != 'span':
-    records = read_jsonl(path, log, needed)
-  elif style == 'json' and task.kind == 'span':
-    style, records = 'squad', read_squad(path, log)
-  else:
-    raise ValueError(
-      f'{path}: no reader for {style!r} files of a {task.kind} task; expected '
-      f'{".json (SQuAD layout)" if task.kind == "span" else _ENDINGS}'
-    )
+  """(format, rows) of one file."""
+  style, records, names = formats.open_file(task, split, path, log)
   records = list(records)
   keys = records[0][1] if records else {}
   if task.kind != 'span' and 'idx' not in keys and 'id' in keys:
     names['idx'] = names['idx'].replace('idx', 'id')
-  converted = rows.convert(task, split, records, log, names)
-  if task.kind == 'span':
-    _unique_ids(converted, log)
-  return style, converted
-
-
-def _unique_ids(rows, log) -> None:
-  """Question ids are what predictions are keyed by."""
-  seen = set()
-  for number, row in enumerate(rows, 1):
-    if row['id'] in seen:
-      raise ValueError(
-        f'{log.path}:{number}: question id {row["id"]!r} occurs twice'
-      )
-    seen.add(row['id'])
+  return style, rows.convert(task, split, records, log, names)
 
 
 def _convert_tfds(task, split, folder, log):
@@ -286,7 +225,7 @@ def _convert_tfds(task, split, folder, log):
   records = tfds.read(folder, task.sources.get(split, split))
   if task.kind == 'span':
     records = (
-      (number, {'is_impossible': False, **record}) for number, record in records
+      (number, {'is_impossible': None, **record}) for number, record in records
     )
   return rows.convert(task, split, records, log, names)
 

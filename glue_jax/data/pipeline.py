@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,16 +15,19 @@ from glue_jax.data import (
   load,
   sentence_pairs,
   tokenizing,
+  validate,
   wordpiece,
 )
 from glue_jax.data import segments as segments_lib
 from glue_jax.data.bundle import DataBundle
-from glue_jax.data.examples import Examples
+from glue_jax.data.examples import LOST, Examples
 from glue_jax.data.readers import texts
 from glue_jax.data.table import Table
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
 from glue_jax.data.tokenizing import Tokenizer
 
+MAX_LENGTH = 128  # in tokens, where neither the config nor the task says
+VOCAB_SIZE = 8000  # of a vocabulary trained on the texts
 # What becomes a segment: see data/segments.py; a number is one of tokens.
 Segments = Annotated[str, OneOf(segments_lib.KINDS)] | Count
 
@@ -35,7 +38,7 @@ def build(
   data_dir: str | os.PathLike | None = None,
   files: Mapping[str, str | os.PathLike] | None = None,
   tokenizer: str | os.PathLike | Tokenizer = 'train',
-  vocab_size: Count = 8000,
+  vocab_size: Count = VOCAB_SIZE,
   lowercase: bool = True,
   max_length: Count | None = None,
   buckets: Sequence[Count] = (32, 64, 128),
@@ -47,7 +50,7 @@ def build(
   eval_limit: Count | None = None,
   data_seed: Whole = 0,
   bad_rows: Literal['error', 'drop'] = 'error',
-  doc_stride: Whole = 128,
+  doc_stride: Whole | None = None,
   max_query_length: Count = 64,
   segments: Segments | None = None,
   copies: Count = 1,
@@ -86,7 +89,7 @@ def build(
   Raises:
     ValueError, FileNotFoundError: what is wrong with the data or settings.
   """
-  max_length = max_length or task.max_length or 128
+  max_length = max_length or task.max_length or MAX_LENGTH
   train_split = task.train_split if train_split is None else train_split
   splits = task.eval_splits if eval_splits is None else tuple(eval_splits)
   limits = dict.fromkeys(splits, eval_limit)
@@ -125,6 +128,9 @@ def build(
       blocks = corpora.blocks(paths, tokenizer, max_length, cache_dir=cache_dir)
     kept = _limit(len(blocks), limits[split], data_seed)
     examples[split] = blocks if kept is None else _renumbered(blocks, kept)
+  notes = _notes(task, tables, examples, max_length, train_split)
+  if train_split in tables and task.kind == 'span':
+    examples[train_split] = _found(examples[train_split], tables[train_split])
   lengths = bucket_lengths(buckets, max_length)
   share: Any = {'process_index': process_index, 'process_count': process_count}
   train = None
@@ -138,7 +144,6 @@ def build(
     )
     for split in splits
   }
-  notes = _notes(task, tables, examples, max_length)
   return DataBundle(task, tokenizer, train, evals, tables, lengths, notes)
 
 
@@ -149,27 +154,29 @@ def bucket_lengths(buckets: Sequence[int], max_length: int) -> tuple[int, ...]:
 
 def from_rows(
   task: Task,
-  records: Sequence[dict],
+  records: Sequence[Mapping],
   tokenizer: Tokenizer,
   *,
   max_length: int = 128,
   buckets: Sequence[int] = (32, 64, 128),
   batch_size: int = 64,
-  doc_stride: int = 128,
+  doc_stride: int | None = None,
   max_query_length: int = 64,
   segments: str | int | None = None,
   source: str = 'rows',
+  first: int = 0,
 ) -> tuple[Table, batching.EvalBatches]:
   """Unlabelled batches of a user's own texts.
 
   Args:
-    records: dicts with the task's columns; span tasks also 'id'.
+    records: dicts with the task's columns, and perhaps 'idx' or 'id'.
     source: named in errors.
+    first: number of the first row.
 
   Raises:
-    ValueError: a column is missing or empty, with the row's number.
+    ValueError: a column is missing or no text, with the row's number.
   """
-  table = load.from_records(task, records, source)
+  table = load.from_records(task, records, source, first)
   windows = features.Windows(doc_stride, max_query_length)
   examples = features.tokenize(
     table, tokenizer, max_length, windows=windows, segments=segments
@@ -181,10 +188,15 @@ def from_rows(
 def _training_texts(tables, files_of, train_split):
   if train_split in files_of:
     return texts.read_lines(files_of[train_split])
-  return _all_texts(tables.get(train_split))
+  return table_texts(tables.get(train_split))
 
 
-def _all_texts(table: Table | None):
+def table_texts(table: Table | None) -> Iterator[str]:
+  """The texts that a vocabulary is trained on: every column of every row.
+
+  Raises:
+    ValueError: there is no training split.
+  """
   if table is None:
     raise ValueError(
       "data.tokenizer='train' needs a training split; name a tokenizer folder"
@@ -226,15 +238,55 @@ def _renumbered(examples: Examples, kept: np.ndarray) -> Examples:
   return dataclasses.replace(examples.take(kept), idx=idx)
 
 
-def _notes(task, tables, examples, max_length) -> tuple[str, ...]:
+def _found(examples: Examples, table: Table) -> Examples:
+  """Windows to learn from: those of a lost answer say nothing true.
+
+  Raises:
+    ValueError: none is left.
+  """
+  found = np.flatnonzero(examples.starts != LOST)
+  if not len(found):
+    raise ValueError(
+      f'{table.path}: no answer of split {table.split!r} lies whole in a '
+      'window; raise data.max_length or data.doc_stride'
+    )
+  return (
+    _renumbered(examples, found) if len(found) < len(examples) else examples
+  )
+
+
+def _notes(task, tables, examples, max_length, train_split) -> tuple[str, ...]:
   notes = [note for table in tables.values() for note in table.notes]
-  what = 'examples lost tokens'
-  if task.kind == 'span':
-    what = 'contexts were cut to windows'
+  if train_split in tables:
+    notes += validate.absent(tables[train_split])
   for split, encoded in examples.items():
-    if encoded.truncated:
-      notes.append(
-        f'{task.name} {split}: {encoded.truncated} {what} at max_length='
-        f'{max_length}'
-      )
+    notes += [
+      f'{task.name} {split}: {text}'
+      for text in encoding_notes(encoded, max_length)
+    ]
   return tuple(notes)
+
+
+def encoding_notes(examples: Examples, max_length: int) -> list[str]:
+  """What tokenizing lost of a split: cut texts, answers in no window.
+
+  Args:
+    examples: the split.
+    max_length: that it was cut to.
+  """
+  notes = []
+  if examples.truncated:
+    what = 'examples lost tokens'
+    if examples.kind == 'span':
+      what = 'contexts were cut to windows'
+    notes.append(f'{examples.truncated} {what} at max_length={max_length}')
+  if examples.starts is not None:
+    lost = len(np.unique(examples.example[examples.starts == LOST]))
+    if lost:
+      total = len(np.unique(examples.example))
+      notes.append(
+        f'{lost} of {total} questions ({lost / total:.1%}) have an answer that '
+        f'is whole in no window at max_length={max_length}; nothing is learnt '
+        'from them'
+      )
+  return notes

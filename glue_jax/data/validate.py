@@ -42,11 +42,29 @@ def splits(tables: Mapping[str, Table], train: str = 'train') -> list[Finding]:
   for i, one in enumerate(names):
     for other in names[i + 1 :]:
       findings += _shared(tables[one], texts[one], tables[other], texts[other])
+  if train in tables:
+    findings += [Finding(False, text) for text in absent(tables[train])]
   if train in tables and tables[train].labelled:
     for split, table in tables.items():
       if split != train and table.labelled:
         findings += _unseen(tables[train], table)
   return findings
+
+
+def absent(table: Table) -> list[str]:
+  """Classes that no row of a labelled split has, in one message."""
+  names = table.task.labels or table.task.choices
+  if not (names and table.labelled):
+    return []
+  seen = {label for row in table.rows for label in _ids(row['label'])}
+  missing = [name for i, name in enumerate(names) if i not in seen]
+  if not missing:
+    return []
+  more = f' and {len(missing) - 9} more' if len(missing) > 9 else ''
+  return [
+    f'{table.split}: no row of {table.path} has the label '
+    f'{", ".join(map(repr, missing[:9]))}{more}'
+  ]
 
 
 def _texts(table: Table) -> list[tuple[str, ...]]:

@@ -29,10 +29,20 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def f1(predictions: np.ndarray, labels: np.ndarray) -> float:
-  """F1 of class 1 (MRPC, QQP); 0 when class 1 never occurs on one side."""
+  """F1 of class 1 (MRPC, QQP); 0 when class 1 never occurs on one side.
+
+  Raises:
+    ValueError: a class other than 0 and 1, whose errors it would not count.
+  """
   from sklearn.metrics import f1_score
 
   predictions, labels = _pair(predictions, labels)
+  found = np.union1d(predictions, labels)
+  if not np.isin(found, (0, 1)).all():
+    raise ValueError(
+      f'f1 is that of class 1 out of 0 and 1, found {found.tolist()[:9]}; use '
+      'macro_f1 or micro_f1'
+    )
   return float(
     f1_score(labels == 1, predictions == 1, pos_label=True, zero_division=0)
   )

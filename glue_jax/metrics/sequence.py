@@ -3,7 +3,8 @@
 The three chunking modes are those of LEPISZCZE (Augustyniak et al. 2022, arXiv
 2211.13112), whose evaluation library calls seqeval (Nakayama 2018):
 
-  conll   lenient, the rules of the CoNLL-2000 script `conlleval`
+  conll   lenient, the rules of the CoNLL-2000 script `conlleval`; besides B-
+          and I- it takes E- and S- (BIOES) and, as these, L- and U- (BILOU)
   strict  IOB2: B-X followed by I-X only
   unit    every tag but O is a chunk of its own, and its class the whole tag
 
@@ -11,6 +12,7 @@ Everything is counted in integers and divided once, in float64, on the host.
 """
 
 import collections
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +22,9 @@ MODES = ('conll', 'strict', 'unit')
 AVERAGES = ('micro', 'macro', 'weighted')
 PARTS = ('precision', 'recall', 'f1')
 OUTSIDE = 'O'
+_PREFIXES = 'BIESLU'
+_SAME = {'L': 'E', 'U': 'S'}  # BILOU's last and unit are BIOES' end and single
+_OTHER_SPELLING = re.compile('^[bieslu]-.|^[BIESLUbieslu]_.|.[-_][BIESLU]$')
 
 Tags = Sequence[str | None]
 Chunk = tuple[str, int, int]
@@ -36,17 +41,62 @@ def chunks(tags: Tags, mode: str = 'conll') -> list[Chunk]:
     (type, first word, last word) in order.
 
   Raises:
-    ValueError: an unknown mode, or a tag that is not IOB2 in mode 'strict'.
+    ValueError: an unknown mode, or a tag without one of its prefixes.
   """
   if mode not in MODES:
     raise ValueError(f'seq_mode={mode!r}; expected one of {MODES}')
   tags = [OUTSIDE if tag is None else tag for tag in tags]
+  wrong = tag_fault(tags, mode)
+  if wrong:
+    raise ValueError(wrong)
   return {'conll': _lenient, 'strict': _iob2, 'unit': _units}[mode](tags)
+
+
+def tag_fault(tags: Iterable[str], mode: str) -> str | None:
+  """Why tags don't fit a mode, None where they do.
+
+  Args:
+    tags: their names.
+    mode: one of MODES.
+  """
+  if mode == 'unit':
+    return None
+  # 'B' alone is of a single, nameless type; IOB2 always names one.
+  prefixes, after = (
+    ('BI', ('-',)) if mode == 'strict' else (_PREFIXES, ('-', ''))
+  )
+  for tag in tags:
+    if tag != OUTSIDE and not (tag[:1] in [*prefixes] and tag[1:2] in after):
+      return (
+        f'tag {tag!r} has no prefix of seq_mode={mode}; expected O or '
+        f'{", ".join(f"{p}-X" for p in prefixes)}; seq_mode=unit scores each '
+        'tag for itself'
+      )
+  return None
+
+
+def usual_mode(tags: Sequence[str]) -> str:
+  """The mode of a task that names none, from its tags.
+
+  Raises:
+    ValueError: they look like chunks in another spelling (X-B, b-x, B_X).
+  """
+  if any(tag.startswith(('B-', 'I-')) for tag in tags):
+    return 'conll'
+  odd = [tag for tag in tags if _OTHER_SPELLING.search(tag)]
+  if len(odd) > 1 and len(odd) >= len(tags) - 1:
+    raise ValueError(
+      f'tags {", ".join(map(repr, odd[:3]))} look like chunks in another '
+      'spelling; write B-X, I-X and O, or seq_mode=unit to score each tag for '
+      'itself'
+    )
+  return 'unit'
 
 
 def _parts(tag: str) -> tuple[str, str]:
   """'B-PER' -> ('B', 'PER'); 'O' -> ('O', '_'), as in seqeval."""
-  return tag[0], tag[1:].split('-', maxsplit=1)[-1] or '_'
+  prefix = _SAME.get(tag[0], tag[0])
+  return prefix, tag[1:].split('-', maxsplit=1)[-1] or '_'
 
 
 def _lenient(tags: list[str]) -> list[Chunk]:
@@ -85,10 +135,6 @@ def _iob2(tags: list[str]) -> list[Chunk]:
   spans = []
   open_: Chunk | None = None
   for place, tag in enumerate(tags):
-    if tag != OUTSIDE and tag[:2] not in ('B-', 'I-'):
-      raise ValueError(
-        f'tag {tag!r} is not IOB2 (B-X, I-X, O); use seq_mode conll or unit'
-      )
     type_ = tag[2:]
     if open_ and tag[:2] == 'I-' and type_ == open_[0]:
       open_ = (type_, open_[1], place)

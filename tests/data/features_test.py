@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from glue_jax.data import features, load, tokenizing, wordpiece
+from glue_jax.data.examples import LOST
 from glue_jax.data.table import Table
 from glue_jax.data.tasks import by_name
 
@@ -178,8 +179,40 @@ def test_span_without_answer_and_without_room(tokenizer):
   data = span_table('the cat sat .', none, impossible=True)
   examples = features.tokenize(data, tokenizer, 20, windows=windows)
   assert not examples.starts.any() and not examples.ends.any()
+  features.tokenize(data, tokenizer, 20)  # a stride that fits by default
   with pytest.raises(ValueError, match='more than doc_stride=128'):
-    features.tokenize(data, tokenizer, 64)
+    features.tokenize(data, tokenizer, 64, windows=features.Windows(128))
+
+
+UNSEEN = (' ', '\u00a0', '\u3000', '\u2009', '\u200b', '\ufeff', '\t\u200d')
+
+
+@pytest.mark.parametrize('edge', UNSEEN, ids=ascii)
+def test_the_edges_of_an_answer_move_to_a_token(tokenizer, edge):
+  context = f'the cat {edge}sat on{edge} the mat .'
+  text = f'{edge}sat on{edge}'
+  answers = {'text': [text], 'answer_start': [context.index(text)]}
+  examples = features.tokenize(span_table(context, answers), tokenizer, 30)
+  chars = examples.char_offsets
+  begin, end = chars[examples.starts[0], 0], chars[examples.ends[0], 1]
+  assert context[begin:end] == 'sat on'
+
+
+def test_an_answer_without_a_token_is_refused(tokenizer):
+  answers = {'text': ['\u200b'], 'answer_start': [3]}
+  data = span_table('the\u200b cat', answers)
+  with pytest.raises(ValueError, match='question q: the tokenizer makes no'):
+    features.tokenize(data, tokenizer, 30)
+
+
+def test_an_answer_in_no_window_is_lost_not_absent(tokenizer):
+  context = 'the cat sat on the mat . ' * 4
+  start = context.index('on')
+  answers = {'text': [context[start:-2]], 'answer_start': [start]}
+  windows = features.Windows(doc_stride=4, max_query_length=3)
+  data = span_table(context, answers)
+  examples = features.tokenize(data, tokenizer, 20, windows=windows)
+  assert (examples.starts == LOST).all() and (examples.ends == LOST).all()
 
 
 def same(one, other):

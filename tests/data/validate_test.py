@@ -30,12 +30,14 @@ def test_each_fault_is_named_and_only_two_kinds_leak():
     'train': table('train', ('a', 0), ('b', 0), ('b', 0)),
     'validation': table('validation', ('a', 0), ('c', 1)),
   }
-  repeated, shared, unseen = validate.splits(tables)
+  repeated, shared, absent, unseen = validate.splits(tables)
   assert not repeated.leaks
   assert 'train: 1 rows repeat' in repeated.message
   assert shared.leaks
   assert 'validation: 1 rows have a text that is also in train' in (
     shared.message
   )
+  assert not absent.leaks
+  assert absent.message == "train: no row of rows has the label 'yes'"
   assert unseen.leaks
   assert "row 1 has the label 'yes', which no row of train" in unseen.message

@@ -38,7 +38,8 @@ def test_golden(path):
 @pytest.mark.parametrize('name', sorted(metrics.PLAIN))
 def test_row_order_does_not_matter(name):
   rng = np.random.default_rng(0)
-  predictions, labels = rng.integers(0, 3, (2, 50))
+  classes = 2 if name == 'f1' else 3
+  predictions, labels = rng.integers(0, classes, (2, 50))
   order = rng.permutation(50)
   plain = metrics.PLAIN[name]
   assert plain(predictions, labels) == pytest.approx(
@@ -56,6 +57,12 @@ def test_f1_is_of_class_one_and_not_symmetric():
 @pytest.mark.parametrize('value', [0, 1])
 def test_matthews_of_a_constant_is_zero(value):
   assert metrics.matthews(np.full(6, value), [0, 1, 1, 0, 1, 1]) == 0.0
+
+
+def test_f1_of_more_classes_is_refused():
+  for labels, predictions in (([2, 1], [1, 1]), ([0, 1], [0, 2])):
+    with pytest.raises(ValueError, match='use macro_f1 or micro_f1'):
+      metrics.f1(np.array(predictions), np.array(labels))
 
 
 def test_matthews_by_its_formula():

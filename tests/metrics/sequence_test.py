@@ -55,6 +55,9 @@ def test_a_missing_array_is_compared_or_refused():
     ('B-A I-A B-A', 'strict', [('A', 0, 1), ('A', 2, 2)]),
     ('S-A E-A', 'conll', [('A', 0, 0), ('A', 1, 1)]),
     ('B-A E-A I-A', 'conll', [('A', 0, 1), ('A', 2, 2)]),
+    ('U-A U-A O', 'conll', [('A', 0, 0), ('A', 1, 1)]),
+    ('B-A I-A L-A I-A', 'conll', [('A', 0, 2), ('A', 3, 3)]),
+    ('B I O', 'conll', [('_', 0, 1)]),
     ('B-A O I-A', 'unit', [('B-A', 0, 0), ('I-A', 2, 2)]),
     ('subst adj', 'unit', [('subst', 0, 0), ('adj', 1, 1)]),
     ('O O', 'conll', []),
@@ -62,6 +65,56 @@ def test_a_missing_array_is_compared_or_refused():
 )
 def test_chunks(tags, mode, expected):
   assert sequence.chunks(tags.split(), mode) == expected
+
+
+def test_bilou_is_bioes_by_other_names():
+  same = {'L': 'E', 'U': 'S'}
+  rng = random.Random(0)
+  for _ in range(50):
+    bilou = [rng.choice(['O', *(f'{p}-{t}' for p in 'BILU' for t in 'AB')])
+             for _ in range(8)]  # fmt: skip
+    bioes = [same.get(tag[0], tag[0]) + tag[1:] for tag in bilou]
+    assert sequence.chunks(bilou) == sequence.chunks(bioes)
+  scores = sequence.sequence_scores(
+    [['B-X', 'I-X', 'O']], [['U-X', 'U-X', 'O']]
+  )
+  assert scores['micro_f1'] == 0
+
+
+@pytest.mark.parametrize(
+  'tags, mode, wrong',
+  [
+    ('O B-A M-A', 'conll', 'M-A'),
+    ('O B-A ORG', 'conll', 'ORG'),
+    ('O X-B', 'conll', 'X-B'),
+    ('O B_A', 'conll', 'B_A'),
+    ('O b-A', 'conll', 'b-A'),
+    ('O B-A S-A', 'strict', 'S-A'),
+    ('O B', 'strict', 'B'),
+    ('X-B b_a', 'unit', None),
+  ],
+)
+def test_a_prefix_of_no_scheme_is_refused(tags, mode, wrong):
+  fault = sequence.tag_fault(tags.split(), mode)
+  assert fault is None if wrong is None else f'tag {wrong!r} has no' in fault
+
+
+@pytest.mark.parametrize(
+  'tags, mode',
+  [
+    ('O B-A I-A', 'conll'),
+    ('DET NOUN X-B', 'unit'),
+    ('O X-B X-I', None),
+    ('o b-per i-per', None),
+    ('O B_PER I_PER', None),
+  ],
+)
+def test_the_mode_of_tags_without_one(tags, mode):
+  if mode:
+    assert sequence.usual_mode(tags.split()) == mode
+  else:
+    with pytest.raises(ValueError, match='another spelling'):
+      sequence.usual_mode(tags.split())
 
 
 def test_a_word_without_a_tag_is_outside_and_never_right():
@@ -133,7 +186,9 @@ def test_a_type_that_is_only_predicted_lowers_macro_not_weighted():
 
 
 def test_bad_input_is_named():
-  with pytest.raises(ValueError, match="'S-A' is not IOB2"):
+  with pytest.raises(
+    ValueError, match="'S-A' has no prefix of seq_mode=strict"
+  ):
     sequence.chunks(['S-A'], 'strict')
   with pytest.raises(ValueError, match="seq_mode='loose'"):
     sequence.chunks(['O'], 'loose')

@@ -1,4 +1,4 @@
-"""Files to records: TSV without quoting, CSV, JSONL, SQuAD JSON.
+"""Files to records: bytes, lines, TSV without quoting, and CSV.
 
 Every reader gives (line number, record) pairs, so that whatever is wrong
 later can be named with file and line. How odd bytes are treated:
@@ -10,19 +10,19 @@ later can be named with file and line. How odd bytes are treated:
   blank line          error, except at the end of the file
   stray quotes        TSV: data (the GLUE files have no quoting); CSV: error
   line over 1 MB      kept, with a note
-  .gz                 read through gzip; a truncated one is an error
+  packed by gzip      unpacked, whatever its ending; a truncated one is an error
 """
 
 import csv
 import gzip
 import io
-import json
 import pathlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 LONG_LINE = 1_000_000
+_GZIP = b'\x1f\x8b'
 
 Record = dict[str, Any]
 
@@ -33,11 +33,15 @@ class Log:
   Args:
     path: the file.
     drop: leave bad rows out (with a note) instead of raising.
+    droppable: whether the user could ask for that.
   """
 
-  def __init__(self, path: pathlib.Path, drop: bool = False):
+  def __init__(
+    self, path: pathlib.Path, drop: bool = False, droppable: bool = True
+  ):
     self.path = path
     self.drop = drop
+    self.droppable = droppable
     self.notes: list[str] = []
     self.dropped: list[tuple[int, str]] = []
     self.kept: list[int] = []  # lines of the rows that were good
@@ -45,9 +49,8 @@ class Log:
   def bad(self, line: int, message: str) -> None:
     """Reports a bad row: raises ValueError, or records it when dropping."""
     if not self.drop:
-      raise ValueError(
-        f'{self.path}:{line}: {message} (bad_rows="drop" leaves such rows out)'
-      )
+      hint = ' (bad_rows="drop" leaves such rows out)' if self.droppable else ''
+      raise ValueError(f'{self.path}:{line}: {message}{hint}')
     self.dropped.append((line, message))
 
   def note(self, line: int, message: str) -> None:
@@ -65,7 +68,7 @@ class Log:
 
 
 def read_bytes(path: pathlib.Path) -> bytes:
-  """The file's bytes without a BOM, unpacked when it ends in .gz.
+  """The file's bytes without a BOM, unpacked when they are gzip's.
 
   Raises:
     FileNotFoundError: no such file; lists its folder.
@@ -77,7 +80,7 @@ def read_bytes(path: pathlib.Path) -> bytes:
     raise FileNotFoundError(
       f'{path} does not exist; its folder has {_listing(path.parent)}'
     ) from None
-  if path.suffix == '.gz':
+  if data.startswith(_GZIP) or path.suffix.lower() == '.gz':
     try:
       data = gzip.decompress(data)
     except (EOFError, OSError, zlib.error) as error:
@@ -90,6 +93,32 @@ def read_bytes(path: pathlib.Path) -> bytes:
   if not data.strip():
     raise ValueError(f'{path}:1: the file is empty; expected rows of data')
   return data
+
+
+def named_files(
+  folder: pathlib.Path, stems: Iterable[str], endings: Iterable[str]
+) -> list[pathlib.Path]:
+  """Files with one of these stems and endings, perhaps packed (.gz).
+
+  Args:
+    folder: where they lie.
+    stems: names without ending; may begin with folders.
+    endings: with their dot; they count in any case.
+
+  Returns:
+    Paths in the order of the stems, then endings.
+  """
+  found = []
+  for stem in stems:
+    place = (folder / stem).parent
+    start = pathlib.PurePath(stem).name
+    there: dict[str, list[pathlib.Path]] = {}
+    for path in sorted(place.iterdir()) if place.is_dir() else ():
+      if path.name.startswith(start) and path.is_file():
+        there.setdefault(path.name[len(start) :].lower(), []).append(path)
+    for ending in endings:
+      found += [p for gz in ('', '.gz') for p in there.get(ending + gz, ())]
+  return found
 
 
 def lines(path: pathlib.Path, log: Log) -> Iterator[tuple[int, str]]:
@@ -151,6 +180,7 @@ def read_tsv(
   rows = lines(path, log)
   number, first = next(rows)
   header = first.split('\t')
+  _once(path, number, header, needed)
   pending = []
   if not set(needed) <= set(header):
     if not headerless or len(header) != len(headerless):
@@ -175,6 +205,16 @@ def read_tsv(
 def _chain(pending, rows):
   yield from pending
   yield from rows
+
+
+def _once(path, number, header, needed) -> None:
+  """A column that is needed stands once in the header."""
+  twice = [name for name in needed if header.count(name) > 1]
+  if twice:
+    raise ValueError(
+      f'{path}:{number}: column {twice[0]!r} is there '
+      f'{header.count(twice[0])} times; expected once'
+    )
 
 
 def _header_error(path, number, header, needed, headerless=()):
@@ -205,6 +245,7 @@ def read_csv(
     header = next(reader)
     if not set(needed) <= set(header):
       raise _header_error(path, 1, header, needed)
+    _once(path, 1, header, needed)
     start, empty = reader.line_num + 1, True
     try:
       for values in reader:
@@ -231,92 +272,6 @@ def lines_or_blank(path: pathlib.Path, log: Log) -> Iterator[tuple[int, str]]:
     text = _decode(raw, number, log) if raw.strip() else ''
     if text is not None:
       yield number, text
-
-
-def read_jsonl(
-  path: pathlib.Path, log: Log, needed: tuple[str, ...]
-) -> Iterator[tuple[int, Record]]:
-  """One JSON object a line.
-
-  Raises:
-    ValueError: empty, or a row lacks a column (unless bad rows are dropped).
-  """
-  for number, text in lines(path, log):
-    try:
-      record = json.loads(text)
-    except json.JSONDecodeError as error:
-      log.bad(number, f'not JSON at character {error.pos}: {error.msg}')
-      continue
-    if not isinstance(record, dict):
-      log.bad(number, f'{type(record).__name__} found, expected an object')
-      continue
-    missing = [name for name in needed if name not in record]
-    if missing:
-      log.bad(number, f'keys {sorted(record)} lack {", ".join(missing)}')
-      continue
-    yield number, record
-
-
-def read_squad(path: pathlib.Path, log: Log) -> Iterator[tuple[int, Record]]:
-  """Questions of a SQuAD JSON file; the number counts questions from 1.
-
-  Yields records with id, title, question, context, is_impossible and
-  answers {'text': [...], 'answer_start': [...]}, where every answer is the
-  text at its offset.
-
-  Raises:
-    ValueError: the file is not in the SQuAD layout, or an answer is not at
-      its offset.
-  """
-  data = read_bytes(path)
-  try:
-    articles = json.loads(data)['data']
-    paragraphs = [
-      (article.get('title', ''), part['context'], part['qas'])
-      for article in articles
-      for part in article['paragraphs']
-    ]
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise ValueError(
-      f'{path}:1: not in the SQuAD layout (version, data[title, paragraphs['
-      f'context, qas[id, question, answers]]]): {error!r}'
-    ) from error
-  number = 0
-  for title, context, questions in paragraphs:
-    for question in questions:
-      number += 1
-      record = _squad_row(title, context, question, number, log)
-      if record is not None:
-        yield number, record
-  if not number:
-    raise ValueError(f'{path}:1: no questions; expected at least one')
-
-
-def _squad_row(title, context, question, number, log) -> Record | None:
-  missing = {'id', 'question', 'answers'} - set(question)
-  if missing:
-    return log.bad(number, f'question {number} lacks {sorted(missing)}')
-  texts = [answer['text'] for answer in question['answers']]
-  starts = [int(answer['answer_start']) for answer in question['answers']]
-  impossible = bool(question.get('is_impossible', False))
-  for text, start in zip(texts, starts):
-    there = context[start : start + len(text)]
-    if there != text:
-      return log.bad(
-        number,
-        f'question {question["id"]}: the context has {there!r} at {start}, '
-        f'expected the answer {text!r}',
-      )
-  if not texts and not impossible and 'is_impossible' in question:
-    return log.bad(number, f'question {question["id"]} has no answer')
-  return {
-    'id': str(question['id']),
-    'title': title,
-    'question': question['question'],
-    'context': context,
-    'is_impossible': impossible,
-    'answers': {'text': texts, 'answer_start': starts},
-  }
 
 
 def _listing(folder: pathlib.Path) -> str:

@@ -1,13 +1,16 @@
 """Records of a file to the rows of a task: columns, label, idx.
 
-A row is a dict with the task's columns, `label` (int, float, list of ints, or
-None when hidden) and `idx` (the id in the source, unique in the split).
+A row is a dict with the task's columns, `label` (int, float, list of ints, the
+texts of a question's answers, or None when hidden) and `idx` (the id in the
+source, unique in the split).
 """
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from glue_jax.data.readers import squad, values
 from glue_jax.data.readers.files import Log, Record
 from glue_jax.data.tasks.task import Task
 
@@ -42,12 +45,12 @@ def convert(
     row = _row(task, split, line, record, log, names)
     if row is None:
       continue
-    idx = _idx(record.get(names['idx']), position)
-    if idx in seen:
-      log.bad(line, f'id {idx!r} was already used in line {seen[idx]}')
+    row['idx'], key = _ids(task, record, position, names['idx'])
+    fault = values.text_fault(str(key))
+    if fault or key in seen:
+      log.bad(line, f'id {fault}' if fault else _twice(key, seen[key]))
       continue
-    seen[idx] = line
-    row['idx'] = idx
+    seen[key] = line
     labelled.setdefault(row['label'] is not None, line)
     rows.append(row)
     log.kept.append(line)
@@ -63,40 +66,112 @@ def convert(
   return rows
 
 
-def _idx(value: Any, position: int) -> int | str:
-  if value is None:
-    return position
+def unlabelled(task: Task, record: Mapping, position: int, log: Log) -> Row:
+  """A row to predict: its texts may be blank, its id may be any.
+
+  Args:
+    task: the task's record.
+    record: has the task's columns.
+    position: of the row; its id where the record has none.
+    log: where a value that is no text is reported.
+  """
+  row: Row = {'label': None}
+  for column in task.columns:
+    row[column] = _value(
+      task, record[column], f'column {column!r}', position + 1, log, blank=True
+    )
+  given = record.get('idx', record.get('id'))
+  row['idx'] = position if given is None else given
+  if task.kind == 'span':
+    none: dict[str, list] = {'text': [], 'answer_start': []}
+    row |= {'id': str(row['idx']), 'title': '', 'is_impossible': False}
+    row['answers'] = record.get('answers') or none
+  if task.candidates:
+    row |= {key: record.get(key) for key in ('candidate', 'answers')}
+  return row
+
+
+def _ids(task, record, position, name) -> tuple[int | str, int | str]:
+  """(idx, what must be unique): questions are told apart by their own id."""
+  value = record.get(name)
   if isinstance(value, dict):
-    return '-'.join(str(part) for part in value.values())
-  text = str(value).strip()
-  return int(text) if text.lstrip('-').isdigit() else text
+    value = '-'.join(str(part) for part in value.values())
+  text = '' if value is None else str(value).strip()
+  idx: int | str = text or position
+  # 007 is a name, not a number.
+  if re.fullmatch('0|-?[1-9][0-9]*', text):
+    idx = int(text)
+  return idx, record['id'] if task.kind == 'span' else idx
+
+
+def _twice(key: int | str, line: int) -> str:
+  return f'id {key!r} was already used in line {line}'
+
+
+def _value(task, value, where, line, log, blank=False) -> Any:
+  """The value of a column; None, reported to `log`, if it isn't one."""
+  if task.kind == 'token_classification':
+    value = value.split() if isinstance(value, str) else value
+    fault = values.words_fault(value, blank)
+  else:
+    fault = values.text_fault(value, blank)
+  if fault:
+    log.bad(line, f'{where} {fault}')
+    return None
+  return value
 
 
 def _row(task, split, line, record, log, names) -> Row | None:
   row: Row = {}
   for column in task.columns:
-    value = record[names[column]]
-    if task.kind == 'token_classification':
-      value = value.split() if isinstance(value, str) else value
-      fine = isinstance(value, list) and value
-    else:
-      fine = isinstance(value, str) and value.strip()
-    if not fine:
-      log.bad(line, f'column {names[column]!r} is empty or not text')
+    where = f'column {names[column]!r}'
+    row[column] = _value(task, record[names[column]], where, line, log)
+    if row[column] is None:
       return None
-    row[column] = value
-  if task.kind == 'span':
-    extra = ('id', 'title', 'is_impossible', 'answers')
-    return {**row, **{key: record[key] for key in extra}, 'label': None}
   if task.candidates:
     row |= {key: record.get(key) for key in ('candidate', 'answers')}
   try:
+    if task.kind == 'span':
+      return row | _answers(task, split, record)
     row['label'] = parse_label(task, split, record.get(names['label']))
     _check_tags(task, row)
   except ValueError as error:
     log.bad(line, str(error))
     return None
   return row
+
+
+def _answers(task: Task, split: str, record: Record) -> Row:
+  """A question's answers; its label is their texts, None where hidden.
+
+  Raises:
+    ValueError: none, in a split that must have labels or a task whose
+      questions all have one.
+  """
+  key, answers = record['id'], record['answers']
+  test = split in task.test_splits
+  # A blank test file may have empty lists in the places of answers.
+  blank = test and record['is_impossible'] is None
+  hidden = answers is None or (blank and not answers['text'])
+  if hidden and not test:
+    raise ValueError(
+      f'question {key}: no key answers; only test splits '
+      f'{task.test_splits} may hide them'
+    )
+  answers = squad.seen(answers or {'text': [], 'answer_start': []})
+  if not (hidden or answers['text'] or task.unanswerable):
+    raise ValueError(
+      f'question {key}: no answer, and task {task.name} expects one for each '
+      'question; a task with unanswerable questions says so: unanswerable: '
+      'true in its file, --config.task.unanswerable=True'
+    )
+  return {
+    'id': key,
+    'title': record['title'],
+    'is_impossible': bool(record['is_impossible']),
+    'answers': answers,
+    'label': None if hidden else answers['text'],
+  }
 
 
 def _check_tags(task: Task, row: Row) -> None:
@@ -113,30 +188,47 @@ def parse_label(task: Task, split: str, value: Any) -> Any:
     ValueError: not a label of this task, or hidden in a split that must have
       labels.
   """
-  hidden = value is None or str(value).strip() in ('-1', '-1.0', '')
-  if hidden and '-1' not in task.labels:
+  if _hides(task, value):
     if split in task.test_splits:
       return None
     raise ValueError(
-      f'label {value!r} in split {split!r}: -1 or nothing marks a hidden '
-      f'label and is allowed in test splits only {task.test_splits}'
+      f'label {value!r} in split {split!r} marks a hidden label, which is '
+      f'allowed in test splits only {task.test_splits}'
     )
   if task.kind == 'regression':
     return _score(task, value)
   if task.kind == 'multilabel':
     return task.label_set(value)
   if task.kind == 'token_classification':
-    tags = value.split() if isinstance(value, str) else list(value)
+    tags = value.split() if isinstance(value, str) else value
+    if not isinstance(tags, (list, tuple)):
+      raise ValueError(f'label is {values.shown(value)}; expected a list')
     return [task.label_id(tag) for tag in tags]
   if task.kind == 'multiple_choice':
     return _choice(task, value)
   return task.label_id(value)
 
 
+def _hides(task: Task, value: Any) -> bool:
+  """Whether a value stands for a hidden label.
+
+  Nothing does in every task, and -1, as in GLUE's files, where it is neither
+  a number in the task's range nor the name of a class.
+  """
+  text = '' if value is None else str(value).strip()
+  if text in task.labels or text not in ('', '-1', '-1.0'):
+    return False
+  if text and task.kind == 'regression':
+    low, high = task.label_range or (-math.inf, math.inf)
+    return not low <= -1 <= high
+  return not text or not {'-1', '-1.0'} & set(task.labels)
+
+
 def _choice(task: Task, value: Any) -> int:
   if value in task.choices:
     return task.choices.index(value)
-  number = int(value) if str(value).strip().isdigit() else -1
+  text = '' if isinstance(value, bool) else str(value).strip()
+  number = int(text) if re.fullmatch('[0-9]+', text) else -1
   if not 0 <= number < len(task.choices):
     raise ValueError(
       f'unknown label {value!r}; expected 0 to {len(task.choices) - 1} or one '
@@ -147,7 +239,7 @@ def _choice(task: Task, value: Any) -> int:
 
 def _score(task: Task, value: Any) -> float:
   try:
-    number = float(value)
+    number = math.nan if isinstance(value, bool) else float(value)
   except (TypeError, ValueError):
     number = math.nan
   if not math.isfinite(number):

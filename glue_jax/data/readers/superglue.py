@@ -6,10 +6,9 @@ said at each function; where spans matter they are marked in the text, so that
 any encoder can take the task.
 """
 
-import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from glue_jax.data.readers.files import Log, Record, read_jsonl
+from glue_jax.data.readers.files import Log, Record
 
 _QUESTIONS = {
   'cause': 'What was the cause of this?',
@@ -21,16 +20,16 @@ _PLACEHOLDER = '@placeholder'
 
 
 def read(
-  path: pathlib.Path, log: Log, style: str
+  lines: Iterable[tuple[int, Record]], log: Log, style: str
 ) -> Iterator[tuple[int, Record]]:
   """Yields (line, record); a line may give several.
 
   Args:
-    path: the file.
+    lines: (line, object) pairs of the file.
     log: where lines of another layout are reported.
     style: a key of LAYOUTS.
   """
-  for number, line in read_jsonl(path, log, ()):
+  for number, line in lines:
     try:
       records = list(LAYOUTS[style](line))
     except KeyError as error:

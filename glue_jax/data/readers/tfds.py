@@ -9,6 +9,7 @@ nor reading a folder touches the network.
 import importlib
 import json
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ _BUILDERS = {
   ),
 }
 _FORMAT = 'array_record'
+_AGAIN = 'prepare it again: `python -m launch.data prepare`'
 
 
 def find(task: Task, data_dir: pathlib.Path) -> pathlib.Path | None:
@@ -31,13 +33,17 @@ def find(task: Task, data_dir: pathlib.Path) -> pathlib.Path | None:
     return data_dir
   if not task.tfds:
     return None
-  folders = data_dir.glob(f'{task.tfds}/*/dataset_info.json')
-  infos = sorted(folders, key=lambda path: _version(path.parent.name))
-  return infos[-1].parent if infos else None
+  # Not 2.0.0.incompleteABC123, which a killed preparation leaves.
+  folders = [
+    path.parent
+    for path in data_dir.glob(f'{task.tfds}/*/dataset_info.json')
+    if re.fullmatch(r'\d+\.\d+\.\d+', path.parent.name)
+  ]
+  return max(folders, key=lambda folder: _version(folder.name), default=None)
 
 
 def _version(name: str) -> tuple[int, ...]:
-  return tuple(int(part) for part in name.split('.') if part.isdigit())
+  return tuple(map(int, name.split('.')))
 
 
 def read(folder: pathlib.Path, split: str) -> Iterator[tuple[int, Record]]:
@@ -46,23 +52,65 @@ def read(folder: pathlib.Path, split: str) -> Iterator[tuple[int, Record]]:
   Raises:
     ValueError: another file format, or no such split.
   """
-  info = json.loads((folder / 'dataset_info.json').read_text())
-  if info.get('fileFormat') != _FORMAT:
-    raise ValueError(
-      f'{folder}: prepared as {info.get("fileFormat")!r}, which needs '
-      f'TensorFlow to read; prepare it again with `python -m launch.data '
-      f'prepare`, which writes {_FORMAT}'
-    )
-  names = [entry['name'] for entry in info.get('splits', ())]
-  if split not in names:
-    raise ValueError(f'{folder}: no split {split!r}; it has {names}')
-  import tensorflow_datasets as tfds  # slow, so only where it is needed
-
-  source = tfds.builder_from_directory(folder).as_data_source(split=split)
-  records = [_plain(record) for record in source]
+  info = _info(folder)
+  entries = {entry['name']: entry for entry in info.get('splits', ())}
+  if split not in entries:
+    raise ValueError(f'{folder}: no split {split!r}; it has {[*entries]}')
+  records = _records(folder, split, entries[split])
   if records and 'idx' in records[0]:
     records.sort(key=lambda record: record['idx'])
   yield from enumerate(records, 1)
+
+
+def _info(folder: pathlib.Path) -> dict[str, Any]:
+  path = folder / 'dataset_info.json'
+  try:
+    info = json.loads(path.read_text())
+  except ValueError as error:
+    raise ValueError(f'{path}: not JSON ({error}); {_AGAIN}') from None
+  if info.get('fileFormat') != _FORMAT:
+    raise ValueError(
+      f'{folder}: prepared as {info.get("fileFormat")!r}, which needs '
+      f'TensorFlow to read; {_AGAIN}, which writes {_FORMAT}'
+    )
+  return info
+
+
+def _records(folder, split, entry) -> list[Record]:
+  """The records of a split, of every shard that there must be.
+
+  Raises:
+    ValueError: a shard is missing, damaged, or of another length.
+  """
+  import tensorflow_datasets as tfds  # slow, so only where it is needed
+
+  builder = tfds.builder_from_directory(folder)
+  paths = [pathlib.Path(p) for p in builder.info.splits[split].filepaths]
+  for path, length in zip(paths, map(int, entry.get('shardLengths', ()))):
+    _check_shard(path, length)
+  try:
+    source = builder.as_data_source(split=split)
+    return [_plain(record) for record in source]
+  except Exception as error:  # of the C++ reader: no type of its own
+    text = str(error).splitlines()[0] if str(error) else repr(error)
+    raise ValueError(
+      f'{paths[0]}: a damaged file of split {split!r} ({text}); {_AGAIN}'
+    ) from error
+
+
+def _check_shard(path: pathlib.Path, length: int) -> None:
+  """Raises ValueError if a file isn't there or holds another number."""
+  from array_record.python import array_record_module
+
+  if not path.is_file():
+    raise ValueError(f'{path} is missing; {_AGAIN}')
+  # 0 of a file that was cut: the count stands at its end.
+  found = array_record_module.ArrayRecordReader(str(path)).num_records()
+  if found != length:
+    raise ValueError(
+      f'{path}: {found} records can be read, dataset_info.json says {length}; '
+      f'{_AGAIN}'
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from glue_jax.data.tasks import (
   superglue,
 )
 from glue_jax.data.tasks.task import CORPUS_KINDS, KINDS, STEMS, Task
+from glue_jax.metrics import names as metric_names
 from glue_jax.metrics import sequence
 
 # Names; in a string they stand between commas.
@@ -87,6 +88,7 @@ def make(
   cuts: Mapping[str, Mapping[str, Any]] | None = None,
   given_back: Texts | None = None,
   seq_mode: Annotated[str, OneOf(sequence.MODES)] | None = None,
+  unanswerable: bool | None = None,
 ) -> Task:
   """A known task with fields replaced, or a user's own task.
 
@@ -96,6 +98,7 @@ def make(
       `labels` where there are classes).
     label: name of the label column in JSONL, CSV and TSV files.
     cuts: {split: {'from', 'fraction', 'seed'}}, see task.Cut.
+    unanswerable: a span task where some questions have no answer.
     others: as in Task; None keeps the default.
 
   Returns:
@@ -121,38 +124,41 @@ def make(
     else {s: own_file.cut(c) for s, c in cuts.items()},
     'given_back': _names(given_back),
     'seq_mode': seq_mode,
+    'unanswerable': unanswerable,
   }
   given = {key: value for key, value in given.items() if value is not None}
   if name in TASKS:
     task = dataclasses.replace(TASKS[name], **given)
   elif own_file.is_file_name(name):
-    task = _from_file(name, given)
+    task = _own({**own_file.read(name, TASKS), **given})
   else:
     if 'kind' not in given:
       get(name)
-    given.setdefault('metrics', _OWN_METRICS.get(kind, ()))
     if metrics is None and kind in CORPUS_KINDS:
       given.setdefault('direction', 'min')
       given.setdefault('columns', ('text',))
       given.setdefault('test_splits', ())
     given.setdefault('columns', ())
-    task = Task(name=name, stems=STEMS, folder=name, **given)
+    task = _own({'name': name, 'stems': STEMS, 'folder': name, **given})
   if task.kind == 'token_classification' and not task.seq_mode:
-    task = dataclasses.replace(task, seq_mode=_seq_mode(task.labels))
+    task = dataclasses.replace(task, seq_mode=_seq_mode(task))
   _check(task)
   return task
 
 
-def _from_file(name: str, given: Mapping[str, Any]) -> Task:
-  """The task of a YAML file, with fields replaced."""
-  fields = own_file.read(name, TASKS)
-  fields.setdefault('metrics', _OWN_METRICS.get(fields['kind'], ()))
-  return Task(**{**fields, **given})
+def _own(fields: dict[str, Any]) -> Task:
+  """An own task, with the metrics of its kind where it names none."""
+  usual = _OWN_METRICS.get(fields['kind'], ())
+  if fields['kind'] == 'span' and fields.get('unanswerable'):
+    usual = ('f1', 'exact')
+  return Task(**{'metrics': usual, **fields})
 
 
-def _seq_mode(labels: Sequence[str]) -> str:
-  """Chunks where the tags have the prefixes of chunks, else single tags."""
-  return 'conll' if any(n.startswith(('B-', 'I-')) for n in labels) else 'unit'
+def _seq_mode(task: Task) -> str:
+  try:
+    return sequence.usual_mode(task.labels)
+  except ValueError as error:
+    raise ValueError(f'task {task.name!r}: labels: {error}') from None
 
 
 def _names(value: Texts | None) -> tuple[str, ...] | None:
@@ -206,5 +212,21 @@ def _check(task: Task) -> None:
     ),
   ]
   errors = [text for wrong, text in problems if wrong]
+  if not errors:
+    errors = [fault for fault in _faults(task) if fault]
   if errors:
     raise ValueError(f'task {task.name!r}: ' + '; '.join(errors))
+
+
+def _faults(task: Task) -> list[str | None]:
+  """Metrics and tags that don't fit a task."""
+  if task.kind in CORPUS_KINDS:
+    return []
+  classes = 0 if task.candidates else len(task.labels)
+  metrics = metric_names.fault(
+    task.metrics, task.kind, classes, task.unanswerable
+  )
+  if not task.seq_mode:
+    return [metrics]
+  tags = sequence.tag_fault(task.labels, task.seq_mode)
+  return [metrics, f'labels: {tags}' if tags else None]

@@ -1,7 +1,7 @@
 """A user's own task as one YAML file and one data file, without Python.
 
   name: my_task                # unique
-  dataset: tfds:glue/rte       # or jsonl:PATH, tsv:, csv:, conll:, squad:
+  dataset: jsonl:PATH          # json:, csv:, tsv:, conll:, squad:, tfds:NAME
   columns: {text: sentence1, text_pair: sentence2}     # or {tokens: tokens}
   target: label
   label_names: [no, yes]       # their order gives the ids
@@ -9,6 +9,7 @@
   metric: [accuracy, f1_macro] # the first one picks checkpoints
   splits: {train: train, validation: validation, test: test}
   seq_mode: conll              # sequence_labeling only: conll, strict, unit
+  unanswerable: true           # span_qa only: some questions have no answer
   max_length: 512
 
 Only name, dataset, columns and kind are needed (and label_names where there
@@ -18,6 +19,10 @@ and so on, or one file, which is then `train`. `splits` names each split's file
 it: {from: train, fraction: .1, seed: 441}, which is what `validation` is where
 none is given. Columns of a conll file are numbers from 0; target -1 is the
 last. The file's path stands where a config names a task: task.name=FILE.yaml.
+
+The format before the colon is how the files are read, whatever their endings.
+Names are the text in the file: `no`, `010` and `null` are names as they stand.
+Labels of a multilabel row are a list of names, in CSV as text: ["a", "b"].
 """
 
 import pathlib
@@ -26,13 +31,16 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from glue_jax.config import ranges
+from glue_jax.data.readers.files import named_files
 from glue_jax.data.tasks.task import Cut, Tsv
-from glue_jax.metrics import scores, sequence
+from glue_jax.metrics import names as metric_names
+from glue_jax.metrics import sequence
 
 # Names of kinds in these files, and in records.
 KIND_NAMES = {
   'classification': 'classification',
   'pair_classification': 'classification',
+  'multilabel': 'multilabel',
   'regression': 'regression',
   'sequence_labeling': 'token_classification',
   'multiple_choice': 'multiple_choice',
@@ -46,19 +54,22 @@ _ROLES = {
   'multiple_choice': ('text', 'choices'),
   'span_qa': ('question', 'context'),
 }
-_CLASSED = ('classification', 'token_classification')
+_CLASSED = ('classification', 'multilabel', 'token_classification')
 _KEYS = (
   *('name', 'dataset', 'columns', 'target', 'label_names', 'kind'),
-  *('metric', 'splits', 'seq_mode', 'max_length'),
+  *('metric', 'splits', 'seq_mode', 'unanswerable', 'max_length'),
 )
 _NEEDED = ('name', 'dataset', 'columns', 'kind')
+# Endings that may be left out in `splits`; a whole name may have any.
 _ENDINGS = {
-  'jsonl': ('.jsonl',),
-  'tsv': ('.tsv', '.txt'),
+  'jsonl': ('.jsonl', '.ndjson', '.json'),
+  'json': ('.json', '.jsonl', '.ndjson'),
+  'tsv': ('.tsv', '.tab', '.txt'),
   'csv': ('.csv',),
-  'conll': ('.conll', '.iob', '.txt', '.tsv'),
+  'conll': ('.conll', '.iob', '.bio', '.txt', '.tsv'),
   'squad': ('.json',),
 }
+_BOOLEANS = ('true', 'false')
 _SPLITS = ('train', 'validation', 'test')
 
 
@@ -113,17 +124,21 @@ class _Wrong(ValueError):
 
 
 def _parse(path: pathlib.Path) -> tuple[dict, dict[str, int]]:
-  """(content, {key: its line})."""
+  """(content, {key: its line}); every value is the text that stands there."""
   import yaml
 
   if not path.is_file():
     raise FileNotFoundError(f'task file {path} does not exist')
-  text = path.read_text(encoding='utf-8')
   try:
-    node, section = yaml.compose(text), yaml.safe_load(text)
+    text = path.read_text(encoding='utf-8')
+    # YAML's types would make a boolean of no, 8 of 010, and a date of 2020-1-1.
+    node, section = yaml.compose(text), yaml.load(text, yaml.BaseLoader)
   except yaml.MarkedYAMLError as error:
     line = error.problem_mark.line + 1 if error.problem_mark else 1
     raise ValueError(f'{path}:{line}: not YAML: {error.problem}') from error
+  except (yaml.YAMLError, UnicodeDecodeError) as error:
+    message = ' '.join(str(error).split())
+    raise ValueError(f'{path}:1: not YAML: {message}') from error
   if not isinstance(section, dict):
     raise ValueError(f'{path}:1: expected keys {", ".join(_KEYS)}')
   lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
@@ -142,6 +157,16 @@ def _parse(path: pathlib.Path) -> tuple[dict, dict[str, int]]:
   return section, lines
 
 
+def _number(text: Any) -> Any:
+  """The number that a text stands for, or the text."""
+  for kind in (int, float):
+    try:
+      return kind(text)
+    except (TypeError, ValueError):
+      pass
+  return text
+
+
 def _fields(
   section: Mapping[str, Any], base: pathlib.Path, taken: Collection[str]
 ) -> dict[str, Any]:
@@ -155,7 +180,10 @@ def _fields(
   fields |= _columns(kind, section['columns'])
   fields['labels'] = _label_names(kind, section.get('label_names', ()))
   fields['label_column'] = str(section.get('target', 'label'))
-  fields |= _metrics(fields['kind'], section.get('metric'))
+  fields |= _answers(kind, section.get('unanswerable'))
+  fields |= _metrics(
+    fields['kind'], section.get('metric'), fields['unanswerable']
+  )
   style, _, where = str(section['dataset']).partition(':')
   _one_of('dataset', style, ('tfds', *_ENDINGS))
   if not where:
@@ -165,6 +193,13 @@ def _fields(
   else:
     place = base / pathlib.Path(where).expanduser()
     fields |= _file_splits(section.get('splits'), place, _ENDINGS[style])
+    fields['format'] = style
+  if style == 'squad' and fields['columns'] != ('question', 'context'):
+    raise _Wrong(
+      'columns',
+      f'{section["columns"]!r}: a SQuAD file has {{question: question, '
+      'context: context}, in a span_qa task',
+    )
   if style == 'conll':
     column = section['columns']['tokens']
     label = section.get('target', -1)
@@ -176,10 +211,20 @@ def _fields(
     fields['seq_mode'] = _one_of(
       'seq_mode', section['seq_mode'], sequence.MODES
     )
-  length = section.get('max_length')
+  length = _number(section.get('max_length') or None)
   if length is not None and not (isinstance(length, int) and length > 2):
     raise _Wrong('max_length', f'{length!r}: expected a number of tokens')
   return fields | {'max_length': length}
+
+
+def _answers(kind: str, given: Any) -> dict[str, Any]:
+  """Whether some questions have no answer."""
+  if given is None:
+    return {'unanswerable': False}
+  if kind != 'span_qa':
+    raise _Wrong('unanswerable', f'for span_qa only, not for {kind}')
+  text = str(given).lower()
+  return {'unanswerable': _one_of('unanswerable', text, _BOOLEANS) == 'true'}
 
 
 def _one_of(key: str, value: Any, known) -> str:
@@ -211,11 +256,12 @@ def _columns(kind: str, columns: Any) -> dict[str, Any]:
 def _label_names(kind: str, names: Any) -> tuple[str, ...]:
   if not isinstance(names, (list, tuple)):
     raise _Wrong('label_names', f'{names!r}: expected a list')
-  # YAML reads yes, no, on and off as booleans.
-  wrong = [name for name in names if isinstance(name, (bool, dict, list))]
+  wrong = [name for name in names if not isinstance(name, str)]
   if wrong:
-    raise _Wrong('label_names', f'{wrong[0]!r} is no name; put it in quotes')
-  labels = tuple(str(name) for name in names)
+    raise _Wrong('label_names', f'{wrong[0]!r} is no name')
+  labels = tuple(name.strip() for name in names)
+  if '' in labels:
+    raise _Wrong('label_names', f'{names!r} has an empty name')
   if KIND_NAMES[kind] in _CLASSED and len(labels) < 2:
     raise _Wrong('label_names', f'{names!r}: expected two names or more')
   twice = [name for name in labels if labels.count(name) > 1]
@@ -224,19 +270,11 @@ def _label_names(kind: str, names: Any) -> tuple[str, ...]:
   return labels
 
 
-def _metrics(kind: str, given: Any) -> dict[str, Any]:
+def _metrics(kind: str, given: Any, unanswerable: bool) -> dict[str, Any]:
   """Metrics under the project's names; f1_macro is macro_f1."""
-  if given is None:
+  if given is None or given == '':
     return {}
-  averaged = [
-    f'{average}_{part}'
-    for average in sequence.AVERAGES
-    for part in sequence.PARTS
-  ]
-  known = {
-    'token_classification': ['accuracy', *averaged],
-    'span': ['f1', 'exact_match', 'exact'],
-  }.get(kind, [*scores.PLAIN, *averaged])
+  known = metric_names.of_kind(kind, unanswerable)
   names = []
   for name in given if isinstance(given, list) else [given]:
     part, _, average = str(name).partition('_')
@@ -254,10 +292,10 @@ def _splits(given: Any) -> tuple[dict[str, str], dict[str, Cut]]:
   for split, value in given.items():
     if isinstance(value, dict):
       try:
-        cuts[split] = cut(value)
+        cuts[split] = cut({k: _number(v) for k, v in value.items()})
       except (TypeError, ValueError) as error:
         raise _Wrong('splits', f'{split}: {error}') from None
-    elif value is not None:
+    elif value:  # nothing after the colon is no split
       names[split] = str(value)
   if 'train' not in names:
     raise _Wrong('splits', 'train is missing')
@@ -327,5 +365,8 @@ def _find(
   base: pathlib.Path, name: str, endings: tuple[str, ...]
 ) -> pathlib.Path | None:
   """The file of that name, with or without its ending, or packed."""
-  names = [name, *(f'{name}{e}{gz}' for e in endings for gz in ('', '.gz'))]
-  return next((base / n for n in names if (base / n).is_file()), None)
+  if (base / name).is_file():
+    return base / name
+  path = base / name
+  found = named_files(path.parent, [path.name], endings)
+  return found[0] if found else None

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 
 from glue_jax.config.ranges import OpenShare, Whole
@@ -84,7 +85,9 @@ class Task:
     tsv: columns in the `glue_data` layout.
     tfds: builder and config of tensorflow-datasets, e.g. 'glue/cola'.
     generated: the rows come from synthetic.py.
-    style: reader of the files, where their ending doesn't tell (load.py).
+    style: reader of the raw files, where their ending doesn't tell.
+    format: how the files are read whatever their ending, see
+      readers/formats.py; '' asks ending and content.
     grouped: rows whose ids agree up to the last '-' belong together (the
       answers of a MultiRC question, the pairs of AX-g).
     candidates: the rows of a group are the possible answers of one question;
@@ -126,6 +129,7 @@ class Task:
   tfds: str = ''
   generated: bool = False
   style: str = ''
+  format: str = ''
   grouped: bool = False
   candidates: bool = False
   sources: Mapping[str, str] = dataclasses.field(
@@ -145,12 +149,11 @@ class Task:
       ValueError: neither a name nor an id of this task.
     """
     name = str(value).strip()
-    if name in self.labels:
+    if isinstance(value, bool):
+      name = self._truth(value)
+    if name in self.labels and value is not None:
       return self.labels.index(name)
-    try:
-      number = int(value) if isinstance(value, bool) else int(name)
-    except ValueError:
-      number = -1
+    number = int(name) if re.fullmatch('[0-9]+', name) else -1
     if 0 <= number < len(self.labels) and not self._numeric_names():
       return number
     raise ValueError(
@@ -181,6 +184,12 @@ class Task:
   def label_names(self, ids: Sequence[int]) -> list[str]:
     """Names of class ids."""
     return [self.labels[int(i)] for i in ids]
+
+  def _truth(self, value: bool) -> str:
+    """The name that says true or false; its number where none does."""
+    same = ('true', 'yes', '1') if value else ('false', 'no', '0')
+    names = [name for name in self.labels if name.lower() in same]
+    return names[0] if names else str(int(value))
 
   def _numeric_names(self) -> bool:
     return any(name.lstrip('-').isdigit() for name in self.labels)

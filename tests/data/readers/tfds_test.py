@@ -1,6 +1,7 @@
 """The real tensorflow-datasets builders, from local files, no TensorFlow."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -92,3 +93,38 @@ def test_errors(raw, tmp_path):
   info.write_text(info.read_text().replace('array_record', 'tfrecord'))
   with pytest.raises(ValueError, match="'tfrecord', which needs TensorFlow"):
     load.load(task, 'train', tmp_path / 'tfds')
+
+
+def test_only_whole_folders_are_read(raw, tmp_path):
+  task, root = by_name.get('rte'), tmp_path / 'tfds'
+  folder = tfds.prepare(task, root, raw)
+  left = folder.with_name('2.0.1.incompleteABC123')
+  shutil.copytree(folder, left)
+  older = shutil.copytree(folder, folder.with_name('1.10.0'))
+  assert tfds.find(task, root) == folder
+  shutil.copytree(older, folder.with_name('10.0.0'))
+  assert tfds.find(task, root).name == '10.0.0'
+  info, [shard] = folder / 'dataset_info.json', folder.glob('*validation*')
+  text, whole = info.read_text(), shard.read_bytes()
+
+  def refused(message):
+    with pytest.raises(ValueError) as error:
+      load.load(task, 'validation', folder)
+    assert str(shard) in str(error.value)
+    assert message in str(error.value)
+    assert 'prepare it again' in str(error.value)
+    assert '\n' not in str(error.value)
+
+  info.write_text(text.replace('"20"', '"19"'))
+  refused('20 records can be read, dataset_info.json says 19')
+  info.write_text(text)
+  for damaged in (b'', whole[:70000], whole[: len(whole) // 3]):
+    shard.write_bytes(damaged)
+    refused('0 records can be read, dataset_info.json says 20')
+  wrong = bytearray(whole)
+  for place in range(200, 1200):  # of the records, not of their index
+    wrong[place] ^= 255
+  shard.write_bytes(wrong)
+  refused('a damaged file')
+  shard.unlink()
+  refused('is missing')

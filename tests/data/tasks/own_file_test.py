@@ -143,13 +143,46 @@ def test_a_pair_task_and_a_regression(folder):
 
 
 @pytest.mark.parametrize(
+  'names',
+  ['no, yes', 'off, on', '010, 020', '1, 5', '1, 0', 'null, none', '~, x',
+   'true, false', '2019-01-01, 2019-13-01', '1.0, 2.50', '1e3, .inf', '-1, 1',
+   '0x1F, 1_000', '12:30:00, =', 'Nein, \u662f'],
+)  # fmt: skip
+def test_label_names_are_the_text_in_the_file(tmp_path, names):
+  labels = names.split(', ')
+  rows = ''.join(f't{i},{name}\n' for i, name in enumerate(labels * 2))
+  (tmp_path / 'on.csv').write_text('no,010\n' + rows)
+  text = BASE.replace("'no', 'yes'", names).replace(
+    '{text: text}', '{text: no}'
+  )
+  text = text.replace('jsonl:rows.jsonl', 'csv:.') + 'target: 010\n'
+  task = make(tmp_path, text + 'splits: {train: on}\n', cuts={})
+  assert task.labels == tuple(labels)
+  table = load.load(task, 'train')
+  assert [row['label'] for row in table.rows] == [0, 1, 0, 1]
+
+
+def test_multilabel(tmp_path):
+  rows = [
+    {'text': 'one', 'label': ['yes', 'no']},
+    {'text': 'two', 'label': []},
+    {'text': 'three', 'label': '["yes"]'},
+  ]
+  (tmp_path / 'rows.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+  text = BASE.replace('classification', 'multilabel')
+  task = make(tmp_path, text + 'metric: [f1_micro, exact_accuracy]\n', cuts={})
+  assert task.metrics == ('micro_f1', 'exact_accuracy')
+  table = load.load(task, 'train')
+  assert table.labels().tolist() == [[1, 1], [0, 0], [0, 1]]
+  with pytest.raises(ValueError, match="task.yaml:6: metric: 'accuracy'"):
+    make(tmp_path, text + 'metric: accuracy\n')
+
+
+@pytest.mark.parametrize(
   'old, new, message',
   [
-    (
-      "['no', 'yes']",
-      '[no, yes]',
-      'task.yaml:4: label_names: False is no name',
-    ),
+    ("['no', 'yes']", '[no, [a]]', "task.yaml:4: label_names: ['a'] is no"),
+    ("['no', 'yes']", '[no, ~, ""]', 'has an empty name'),
     ('kind: classification', 'kind: classify', "task.yaml:5: kind: 'classify'"),
     ('columns: {text: text}', 'columns: text', 'task.yaml:3: columns'),
     ('jsonl:rows', 'hub:rows', "task.yaml:2: dataset: 'hub'"),
@@ -165,13 +198,16 @@ def test_a_pair_task_and_a_regression(folder):
       'task.yaml:5: splits: train and test are both',
     ),
     ('jsonl:rows.jsonl', 'tfds:a/b\nsplits: {test: t}', 'train is missing'),
-    ('kind:', 'splits: {train: no}\nkind:', "splits: train: no file 'False'"),
+    ('kind:', 'splits: {train: no}\nkind:', "splits: train: no file 'no'"),
     (
       'kind:',
       'splits: {train: train, validation: {from: train, fraction: 2}}\nkind:',
       'fraction=2',
     ),
     ('kind:', 'splits: {train: train, validation: {frm: a}}\nkind:', "'frm'"),
+    ('kind:', 'unanswerable: true\nkind:', 'unanswerable: for span_qa only'),
+    ("'no', 'yes'", 'a, b, c]\nmetric: [f1', 'use macro_f1 or micro_f1'),
+    ('kind:', 'max_length: 2.5\nkind:', 'task.yaml:5: max_length: 2.5'),
     ('kind:', 'max_length: long\nkind:', 'task.yaml:5: max_length'),
     ('kind:', 'seq_mode: loose\nkind:', 'task.yaml:5: seq_mode'),
     ('kind:', 'seq_mode: conll\nkind:', 'for sequence labelling only'),
@@ -199,7 +235,14 @@ def test_missing_files(folder):
 def check(capsys, monkeypatch):
   """Runs the command's check; other tests may hold flags of these names."""
   defaults = dict(
-    data_dir=None, files=[], splits=[], bad_rows='error', seed=0, examples=2
+    data_dir=None,
+    files=[],
+    splits=[],
+    bad_rows='error',
+    seed=0,
+    examples=2,
+    tokenizer=None,
+    max_length=None,
   )
   monkeypatch.setattr(command, 'FLAGS', types.SimpleNamespace(**defaults))
   return lambda task: (command.check(task), capsys.readouterr().out)

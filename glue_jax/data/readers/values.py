@@ -1,0 +1,81 @@
+"""What is wrong with a value that should be text.
+
+JSON and YAML give numbers, nulls and lists where a file means text, and half a
+surrogate pair, which no encoder takes. Each reader asks here, so that a fault
+is named where it is read.
+"""
+
+import unicodedata
+from typing import Any
+
+_JSON_NAMES = {
+  bool: 'a boolean',
+  int: 'a number',
+  float: 'a number',
+  list: 'a list',
+  dict: 'an object',
+  str: 'text',
+}
+# Categories that nothing is seen of: blanks, control and format characters.
+_UNSEEN = ('Zs', 'Zl', 'Zp', 'Cc', 'Cf')
+
+
+def shown(value: Any) -> str:
+  """A value as a message names it: 'a number (5)', 'null'."""
+  if value is None:
+    return 'null'
+  kind = _JSON_NAMES.get(type(value), type(value).__name__)
+  return f'{kind} ({value!r:.60})'
+
+
+def text_fault(value: Any, blank: bool = False) -> str | None:
+  """What is wrong with a text, None where nothing is.
+
+  Args:
+    value: what stands where a text is expected.
+    blank: it may be blank.
+  """
+  if not isinstance(value, str):
+    return f'is {shown(value)}; expected text'
+  if not blank and not value.strip():
+    return 'is empty; expected text'
+  try:
+    value.encode()
+  except UnicodeEncodeError as error:
+    return (
+      f'has half a surrogate pair at character {error.start} '
+      f'({value[error.start]!a}); write the whole character'
+    )
+  return None
+
+
+def words_fault(value: Any, blank: bool = False) -> str | None:
+  """What is wrong with a list of words, None where nothing is.
+
+  Args:
+    value: what stands where a list of texts is expected.
+    blank: it may have no words.
+  """
+  if not isinstance(value, list):
+    return f'is {shown(value)}; expected a list of words, or text'
+  if not value and not blank:
+    return 'is empty; expected words'
+  for number, word in enumerate(value, 1):
+    fault = text_fault(word, blank=True) or ('is empty' if not word else None)
+    if fault:
+      return f'has word {number}, which {fault}'
+  return None
+
+
+def seen(text: str) -> tuple[int, int]:
+  """First and last + 1 character of a text that can be seen; (0, 0) if none.
+
+  Blanks of any script, zero-width and control characters at its edges are
+  left out.
+  """
+  places = [
+    place
+    for place, character in enumerate(text)
+    if unicodedata.category(character) not in _UNSEEN
+  ]
+  return (places[0], places[-1] + 1) if places else (0, 0)

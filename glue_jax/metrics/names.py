@@ -1,0 +1,60 @@
+"""Which metrics a kind of task has, and which fit its classes."""
+
+from collections.abc import Sequence
+
+from glue_jax.metrics import scores, sequence
+
+_AVERAGED = tuple(
+  f'{average}_{part}'
+  for average in sequence.AVERAGES
+  for part in sequence.PARTS
+)
+_SETS = tuple(
+  f'{average}_{part}'
+  for average in ('macro', 'micro', 'samples')
+  for part in sequence.PARTS
+)
+_V2 = tuple(
+  f'{part}{name}'
+  for part in ('', 'HasAns_', 'NoAns_', 'best_')
+  for name in ('f1', 'exact')
+)
+
+
+def of_kind(kind: str, unanswerable: bool = False) -> tuple[str, ...]:
+  """Names of the metrics of a kind of task.
+
+  Args:
+    kind: as in `Task`, with rows of labels.
+    unanswerable: a span task where some questions have no answer.
+  """
+  if kind == 'span':
+    return _V2 if unanswerable else ('f1', 'exact_match')
+  return {
+    'multilabel': (*_SETS, 'exact_accuracy'),
+    'regression': ('pearson', 'spearman', 'mean_squared_error'),
+    'token_classification': ('accuracy', *_AVERAGED),
+  }.get(kind, (*scores.PLAIN, *scores.GROUPED, *_AVERAGED))
+
+
+def fault(
+  names: Sequence[str], kind: str, classes: int, unanswerable: bool = False
+) -> str | None:
+  """Why metrics don't fit a task, None where they do.
+
+  Args:
+    names: of the metrics.
+    kind: of the task, with rows of labels.
+    classes: how many it has.
+    unanswerable: see `of_kind`.
+  """
+  known = of_kind(kind, unanswerable)
+  for name in names:
+    if name not in known:
+      return f'unknown metric {name!r}; known are {", ".join(known)}'
+    if name == 'f1' and kind == 'classification' and classes > 2:
+      return (
+        f'f1 is that of one class out of two, and there are {classes}; use '
+        'macro_f1 or micro_f1 (in a task file f1_macro or f1_micro)'
+      )
+  return None
