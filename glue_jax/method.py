@@ -59,9 +59,11 @@ class Context:
     tokenizer: of the run (special ids, vocabulary size).
     model: the module, with its config.
     steps_per_epoch, total_steps: of the run.
-    load: (source) -> (Apply, params): another finished model, from its workdir
-      or `'stage:<name>'`.
-    load_tuned: the same with the leaves of its methods.
+    load: (source) -> (Apply, params): another finished model of this task, from
+      its workdir, `'stage:<name>'` or a Hugging Face folder. The rows of its
+      head are in the order of the task's labels, and its ids stand for the
+      tokenizer's tokens; else it is refused.
+    load_tuned: a workdir's model with the leaves of its methods.
   """
 
   task: Any

@@ -17,16 +17,18 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from absl import logging
 
 from glue_jax import tree
 from glue_jax.config import config as config_lib
+from glue_jax.data import label_names
 from glue_jax.devices import sharding
 from glue_jax.inference.run import Run
 from glue_jax.method import Host
 from glue_jax.models import model as models
 from glue_jax.training import begin, schema, session
 from glue_jax.training.parts import Parts
-from glue_jax.weights import bundle_folder, huggingface, positions
+from glue_jax.weights import bundle_folder, head, huggingface, positions
 from glue_jax.weights import source as source_lib
 from glue_jax.weights.bundle_folder import EXTRA, Bundle, digest, same
 
@@ -176,8 +178,9 @@ def load(
   )
   config = config_lib.complete(config | {'seeds': [record['seed']]})
   parts = start_of(config, record['seed'], **data)
-  _check_start(folder, bundle, parts, config, backbone)
-  flat = tree.flatten(parts.params) | bundle.params
+  order = _check_start(folder, bundle, parts, config, backbone)
+  own = head.in_order(bundle.params, order)
+  flat = tree.flatten(parts.params) | own
   with sharding.enter(parts.mesh):
     params = tree.unflatten(flat)
     specs = sharding.param_specs(params, parts.rules, parts.mesh)
@@ -274,7 +277,11 @@ def _check_sizes(folder, wanted, backbone):
 
 
 def _check_start(folder, bundle, parts, config, backbone):
-  """Compares all that is not in the bundle with what it was written from."""
+  """Compares all that is not in the bundle with what it was written from.
+
+  Returns:
+    The place of each of the task's labels in the bundle's head.
+  """
   record = bundle.record
   sha256 = _weights_digest(backbone, parts.plain.model, config)
   if sha256 != record['backbone']['sha256']:
@@ -290,12 +297,7 @@ def _check_start(folder, bundle, parts, config, backbone):
       'folder of that tokenizer'
     )
   task = parts.bundle.task
-  labels = list(task.labels or task.choices)
-  if labels != record['labels']:
-    raise ValueError(
-      f'{folder}: the labels of {task.name} are {labels}, the bundle was '
-      f'trained with {record["labels"]}'
-    )
+  order = _order(folder, record['labels'], task)
   flat = on_host(parts.params, parts.mesh)
   own = bundle.params
   fitting = {n: x for n, x in flat.items() if n in own}
@@ -312,6 +314,24 @@ def _check_start(folder, bundle, parts, config, backbone):
       f'{folder}: the leaves that its methods make from the backbone have '
       'other values here than where the bundle was written'
     )
+  return order
+
+
+def _order(folder, theirs, task) -> tuple[int, ...]:
+  """The place of each of the task's labels in the bundle's head."""
+  ours = list(task.labels or task.choices)
+  try:
+    match = label_names.match(ours, theirs, str(folder))
+  except ValueError as error:
+    raise ValueError(f'{error} ({task.name}): another task') from None
+  # The columns of choices have no rows in a head.
+  if match.permuted and task.kind not in label_names.KINDS:
+    raise ValueError(
+      f'{folder} has the choices {theirs}, {task.name} has {ours}'
+    )
+  if match.note:
+    logging.warning('%s', match.note)
+  return match.order
 
 
 def _state(parts, bundle, host):

@@ -1,5 +1,6 @@
 """Texts in, labels out: splits of a task, own files, standard input."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from glue_jax.config import config
-from glue_jax.data import load, pipeline
+from glue_jax.data import label_names, load, pipeline
 from glue_jax.data.readers import files
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
 from glue_jax.evaluation import evaluate
@@ -71,6 +72,8 @@ def predict_task(
 ) -> Predictions:
   """Predicts a split of another task with the same labels (MNLI for AX).
 
+  The order of the labels may be another; they are joined by their names.
+
   Args:
     run: a run whose task has the same kind, labels and number of columns.
     task: the other task.
@@ -81,8 +84,12 @@ def predict_task(
     ValueError: the tasks do not fit.
   """
   ours, theirs = run.task, task
-  same = ours.kind == theirs.kind and ours.labels == theirs.labels
-  if not same or len(ours.columns) != len(theirs.columns):
+  same = ours.kind == theirs.kind and len(ours.columns) == len(theirs.columns)
+  try:
+    match = label_names.match(ours.labels, theirs.labels, theirs.name)
+  except ValueError:
+    same = False
+  if not same or match.note:
     raise ValueError(
       f'a run of {ours.name} ({ours.kind}, {ours.labels}) cannot predict '
       f'{theirs.name} ({theirs.kind}, {theirs.labels})'
@@ -93,7 +100,10 @@ def predict_task(
     for row in table.rows
   ]
   predictions = predict_rows(run, rows, table.path)
-  predictions.task, predictions.split = task, split
+  # Its names, in the order of the run's ids.
+  names = tuple(theirs.labels[i] for i in match.order)
+  predictions.task = dataclasses.replace(theirs, labels=names)
+  predictions.split = split
   predictions.idx = [row['idx'] for row in table.rows]
   return predictions
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from glue_jax import tree
-from glue_jax.data import tokenizer_files
+from glue_jax.data import tokenizer_files, vocabulary
 from glue_jax.inference import open_run
 from glue_jax.merging import average, merge, stream, tasks
 from glue_jax.merging import sources as sources_lib
@@ -107,7 +107,14 @@ def checkpoints(run: str, folder: pathlib.Path) -> list[str]:
     home = folder / f'step_{step}'
     names = models_lib.shapes(opened.model)
     plain, rest = tree.partition(opened.params, names.__contains__)
-    saved_model.save(home, opened.model, plain, tree.flatten(rest))
+    saved_model.save(
+      home,
+      opened.model,
+      plain,
+      tree.flatten(rest),
+      opened.task.labels,
+      vocabulary.digest(opened.tokenizer.vocab),
+    )
     for name in tokenizer_files.FILES:
       if (workdir / 'model' / name).is_file():
         shutil.copyfile(workdir / 'model' / name, home / name)
@@ -125,7 +132,7 @@ def make(
 ) -> Soup:
   """Makes a soup of a run's checkpoints, or of several models of one task.
 
-  Heads are averaged too: all ingredients have the same.
+  Heads are averaged too, label by label, in the order of the first model.
 
   Args:
     paths: one run, or several models.

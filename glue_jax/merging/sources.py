@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from glue_jax.merging import stream
+from glue_jax.data import vocabulary
+from glue_jax.merging import labels, stream
 from glue_jax.models import model as models_lib
 from glue_jax.models import names as names_lib
 from glue_jax.weights import huggingface, huggingface_tensors, saved_model
@@ -47,6 +48,7 @@ class Source:
       the prefix of the encoder.
     files: {name of a tensor: its name in the file}.
     config: model.json or config.json.
+    labels: names of the head's rows; None if the folder has none.
   """
 
   name: str
@@ -56,6 +58,7 @@ class Source:
   weights: stream.Weights
   files: Mapping[str, str]
   config: Mapping[str, Any]
+  labels: tuple[str, ...] | None
 
 
 def model_names(paths: Sequence[str]) -> list[str]:
@@ -114,7 +117,8 @@ def open_source(path: str | os.PathLike, name: str) -> Source:
     encoder, files = None, {n: n for n in stored}
   tensors = {key: stored[file] for key, file in files.items()}
   weights = stream.Weights(name, str(folder), tensors)
-  return Source(name, folder, 'hf', encoder, weights, files, raw)
+  named = huggingface.labels_of(raw, folder)
+  return Source(name, folder, 'hf', encoder, weights, files, raw, named)
 
 
 def _open_native(folder, record, name) -> Source:
@@ -130,7 +134,9 @@ def _open_native(folder, record, name) -> Source:
   )
   weights = stream.Weights(name, str(path), tensors)
   files = {n: n for n in tensors}
-  return Source(name, folder, 'native', encoder, weights, files, record)
+  named = record.get('labels')
+  named = None if named is None else tuple(named)
+  return Source(name, folder, 'native', encoder, weights, files, record, named)
 
 
 def _plain(config: Any) -> Any:
@@ -239,16 +245,17 @@ def open_group(
   start = open_source(base, 'base') if base else None
   zero = in_layout_of(start, first) if start else None
   merged = stream.shared_names([s.weights for s in sources], zero, patterns)
+  split = any(stream.excluded(n, patterns) for n in every)
   for other in [*sources[1:], *([start] if start else [])]:
     _same_architecture(first, other)
     _same_vocabulary(first, other, merged)
-  return Group(
-    zero and zero.select(merged),
-    tuple(s.weights.select(merged) for s in sources),
-    sources,
-    tuple(merged),
-    any(stream.excluded(n, patterns) for n in every),
-  )
+  models = [s.weights.select(merged) for s in sources]
+  models = [
+    labels.matched(first, s, model, split) for s, model in zip(sources, models)
+  ]
+  if start and zero:
+    zero = labels.matched(first, start, zero.select(merged), split)
+  return Group(zero, tuple(models), sources, tuple(merged), split)
 
 
 def _same_architecture(first: Source, other: Source) -> None:
@@ -272,34 +279,13 @@ def _same_architecture(first: Source, other: Source) -> None:
 def _same_vocabulary(
   first: Source, other: Source, names: Sequence[str]
 ) -> None:
-  ours, theirs = vocabulary(first.folder), vocabulary(other.folder)
-  if ours is None or theirs is None or ours == theirs:
+  ours, theirs = (vocabulary.read(x.folder) for x in (first, other))
+  gap = vocabulary.difference(ours, theirs) if ours and theirs else ''
+  if not gap:
     return
-  token = min(
-    (t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t)),
-    key=lambda t: (ours.get(t, theirs.get(t)), t),
-  )
   size = max(max(ours.values()), max(theirs.values()))
   tables = [n for n in names if first.weights.tensors[n].rows > size]
   raise ValueError(
-    f'{other.folder} and {first.folder} have different vocabularies: token '
-    f'{token!r} has id {theirs.get(token)} there and {ours.get(token)} here, '
-    f'so rows of tensor {(tables or names)[0]} do not mean the same'
+    f'{other.folder} and {first.folder} have different vocabularies: '
+    f'{gap}, so rows of tensor {(tables or names)[0]} do not mean the same'
   )
-
-
-def vocabulary(folder: pathlib.Path) -> dict[str, int] | None:
-  """Returns {token: id} of a model folder; None if it has no tokenizer."""
-  path = folder / 'tokenizer.json'
-  if path.is_file():
-    content = json.loads(path.read_text(encoding='utf-8'))
-    ids = content['model']['vocab']
-    if isinstance(ids, list):  # unigram: [token, score]
-      ids = {token: i for i, (token, _) in enumerate(ids)}
-    added = {t['content']: t['id'] for t in content.get('added_tokens', ())}
-    return {**ids, **added}
-  path = folder / 'vocab.txt'
-  if path.is_file():
-    lines = path.read_text(encoding='utf-8').splitlines()
-    return {token: i for i, token in enumerate(lines)}
-  return None

@@ -158,6 +158,15 @@ def transposed(tensor: Tensor) -> Tensor:
   return dataclasses.replace(tensor, shape=(columns, rows), read=read)
 
 
+def in_order(tensor: Tensor, order: Sequence[int], axis: int) -> Tensor:
+  """Returns a tensor whose places along an axis stand in another order."""
+  return dataclasses.replace(
+    tensor,
+    read=lambda start, stop: tensor.array().take(order, axis)[start:stop],
+    whole=True,
+  )
+
+
 class _FileReader:
   """Reads rows, or columns as rows, of a tensor in an open file."""
 

@@ -16,10 +16,18 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from glue_jax import tree
 from glue_jax.config import config as config_lib
-from glue_jax.data import batching, features, load, pipeline, tokenizing
+from glue_jax.data import (
+  batching,
+  features,
+  label_names,
+  load,
+  pipeline,
+  tokenizing,
+)
 from glue_jax.data.table import Table
 from glue_jax.data.tasks import by_name
 from glue_jax.data.tasks.task import Task
@@ -31,7 +39,7 @@ from glue_jax.merging.sources import Source, layout_of
 from glue_jax.models import model as models_lib
 from glue_jax.plugs import Apply, Plug
 from glue_jax.training import schema
-from glue_jax.weights import huggingface, run_folder, saved_model
+from glue_jax.weights import head, huggingface, run_folder, saved_model
 
 KINDS = ('classification', 'regression', 'multiple_choice')
 
@@ -63,7 +71,8 @@ class TaskModel:
     source: where the model comes from.
     task: its task.
     model: module with the task's head.
-    params: {our name: array}, head included.
+    params: {our name: array}, head included, its rows as they lie there.
+    order: for each label of the task its row of that head.
     tables: rows by 'select' and 'report'.
     batches: their batches.
     statistics: batches for Fisher and RegMean.
@@ -73,12 +82,15 @@ class TaskModel:
   task: Task
   model: Any
   params: dict[str, np.ndarray]
+  order: tuple[int, ...]
   tables: dict[str, Table]
   batches: dict[str, batching.EvalBatches]
   statistics: Iterable[Mapping[str, np.ndarray]]
 
   def with_body(self, body: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the parameters with merged tensors in place of the own ones.
+
+    The rows of the head are in the order of the task's labels.
 
     Args:
       body: {name in the source's layout: array}.
@@ -88,7 +100,7 @@ class TaskModel:
       if theirs in body and name in params:
         value = body[theirs]
         params[name] = np.ascontiguousarray(value.T) if flipped else value
-    return params
+    return head.in_order(params, self.order)
 
   def score(
     self, body: Mapping[str, np.ndarray], rows: str = 'report'
@@ -161,6 +173,8 @@ class TaskModel:
     return self._in_layout(arrays, body, settings.method == 'fisher')
 
   def _in_layout(self, arrays, body, elementwise) -> dict[str, np.ndarray]:
+    if elementwise:
+      arrays = head.in_order(arrays, np.argsort(self.order).tolist())
     named = {}
     for name, (theirs, flipped) in layout_of(self.source, self.model).items():
       if theirs in body and name in arrays:
@@ -264,7 +278,16 @@ def open_task(
   }
   pool = read(train.take(rest)) if len(rest) else None
   statistics = _Statistics(pool, rows.batch, lengths)
-  return TaskModel(source, record, model, params, tables, batches, statistics)
+  return TaskModel(
+    source,
+    record,
+    model,
+    params,
+    _order(source, record),
+    tables,
+    batches,
+    statistics,
+  )
 
 
 class _Statistics:
@@ -316,6 +339,17 @@ def _load(source: Source, task: Task) -> tuple[Any, dict[str, np.ndarray]]:
       f'{task.name} is expected'
     )
   return model, tree.flatten(params)
+
+
+def _order(source: Source, task: Task) -> tuple[int, ...]:
+  """For each label of the task its row of the source's head."""
+  if task.kind not in label_names.KINDS:
+    return ()
+  where = f'the head of {source.folder}'
+  match = label_names.match(task.labels, source.labels, where)
+  if match.note:
+    logging.warning('%s', match.note)
+  return match.order
 
 
 def _permutation(count: int, seed: int) -> np.ndarray:

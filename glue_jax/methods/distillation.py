@@ -1,7 +1,8 @@
 """Logit distillation from a frozen teacher. Hinton et al. 2015, 1503.02531.
 
 Parts: objectives/distill.py. The teacher's tree is kept in the state's frozen
-trees; it reads the same token ids, so both models share a vocabulary.
+trees. It reads the same token ids, and its logits stand for the same labels:
+`Context.load` matches its head by label names and refuses other tokens.
 
 Use it: to make a smaller model of one that is tuned already.
 Costs: the teacher's forward pass a step; its parameters in memory and in every

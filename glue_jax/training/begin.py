@@ -199,7 +199,7 @@ def build(
     )
     rng = jax.random.key(seed)
     batch = build_data.example_batch(bundle)
-    saved = None
+    saved, notes = None, bundle.notes
     if network.weights and load:
       saved = source.read_params(
         network.weights,
@@ -208,6 +208,11 @@ def build(
         cast=network.cast,
         grow_positions=grow,
       )
+      there = source.read_head(network.weights)
+      saved, note = build_params.head_by_name(
+        network, saved, there, plain.model.kind, bundle.task
+      )
+      notes += (note,) if note else ()
     params = build_params.initial_params(network, saved, plain, rng, batch)
     params, leaves = compose.add_leaves(rng, params, plain, methods, batch)
     composed = compose.compose(methods, leaves)
@@ -234,6 +239,7 @@ def build(
     names=leaves.model,
     trained=learning.sizes(methods, leaves, params),
     adapter=taken,
+    notes=notes,
   )
 
 
@@ -248,7 +254,9 @@ def make_context(
     model=plain.model,
     steps_per_epoch=steps_per_epoch,
     total_steps=sections.train.total_steps(steps_per_epoch),
-    load=source.load_model,
+    load=lambda name: source.load_model(
+      name, bundle.task, bundle.tokenizer.vocab
+    ),
     load_tuned=source.load_tuned,
   )
 

@@ -11,11 +11,12 @@ from absl import logging
 
 from glue_jax import tree
 from glue_jax.config import config as config_lib
+from glue_jax.data import label_names
 from glue_jax.method import Method
 from glue_jax.plugs import Apply
 from glue_jax.training.learning import Leaves
 from glue_jax.training.sections import Network
-from glue_jax.weights import bundle_folder, peft_folder, run_folder
+from glue_jax.weights import bundle_folder, head, peft_folder, run_folder
 
 # Settings that matter in training only: the leaves mean the same without them.
 _OF_TRAINING = ('dropout',)
@@ -95,10 +96,10 @@ def start_from(
   def is_fresh(name):
     return any(tree.matches(pattern, name) for pattern in network.fresh)
 
-  refusal = _why_a_fresh_head(found, flat, task)
-  if not refusal and any(map(is_fresh, found.head)):
-    refusal = 'model.fresh matches it'
-  there = {**found.leaves, **({} if refusal else found.head)}
+  rows, refusal = _head(found, flat, task)
+  if not refusal and any(map(is_fresh, rows)):
+    rows, refusal = {}, 'model.fresh matches it'
+  there = {**found.leaves, **rows}
   taken = {n: x for n, x in there.items() if not is_fresh(n)}
   record = {
     'folder': found.folder,
@@ -176,19 +177,30 @@ def _check_leaves(
     raise ValueError(f'{found.folder} lacks {missing[0]}, which learns here')
 
 
-def _why_a_fresh_head(
+def _head(
   found: Adapter, flat: Mapping[str, Any], task: Any
-) -> str:
-  """Why the head isn't taken; '' if it is."""
+) -> tuple[Mapping[str, np.ndarray], str]:
+  """The head with its rows in the order of the task's labels.
+
+  Returns:
+    (leaves, why they aren't taken); one of them is empty.
+  """
   labels = list(task.labels or task.choices)
   if found.labels is None:
-    return 'the folder names no labels'
-  if list(found.labels) != labels:
-    return f'the labels there are {list(found.labels)}, here {labels}'
+    return {}, 'the folder names no labels'
+  refusal = f'the labels there are {list(found.labels)}, here {labels}'
+  try:
+    match = label_names.match(labels, found.labels, found.folder)
+  except ValueError:
+    return {}, refusal
+  # Names that say nothing are no reason to take a head of another task; and
+  # the columns of choices have no rows in it.
+  if match.note or (match.permuted and task.kind not in label_names.KINDS):
+    return {}, refusal
   shapes = {n: x.shape for n, x in flat.items() if n.startswith('head/')}
   if {n: x.shape for n, x in found.head.items()} != shapes:
-    return 'the head there has other leaves'
-  return ''
+    return {}, 'the head there has other leaves'
+  return head.in_order(found.head, match.order), ''
 
 
 def _read(folder: Any, module: Any) -> Adapter:

@@ -8,9 +8,12 @@ from absl import logging
 from jax.sharding import Mesh
 
 from glue_jax import tree
+from glue_jax.data import label_names
+from glue_jax.data.tasks.task import Task
 from glue_jax.models import initial
 from glue_jax.plugs import Apply
 from glue_jax.training.sections import Network
+from glue_jax.weights import head
 
 
 def initial_params(
@@ -47,11 +50,8 @@ def initial_params(
 
 def _taken(network, saved, expected) -> dict[str, Any]:
   """The leaves of the weights that the model has and doesn't start afresh."""
-
-  def is_fresh(name):
-    return any(tree.matches(pattern, name) for pattern in network.fresh)
-
-  leaves = {n: x for n, x in tree.flatten(saved).items() if not is_fresh(n)}
+  flat = tree.flatten(saved)
+  leaves = {n: x for n, x in flat.items() if not _is_fresh(network, n)}
   allowed = ('head/.*', 'pooler/.*', *network.fresh)
   wanted = {
     n: x
@@ -66,6 +66,38 @@ def _taken(network, saved, expected) -> dict[str, Any]:
       f'list what may start afresh in model.fresh:\n{problem}'
     )
   return leaves
+
+
+def head_by_name(
+  network: Network, saved: tree.Tree, found: head.Head, kind: str, task: Task
+) -> tuple[tree.Tree, str]:
+  """Puts the head of the weights in the order of the task's labels.
+
+  Args:
+    network: the config's section.
+    saved: the tree of its weights.
+    found: what their folder says of the head.
+    kind: of the model that it is for.
+    task: the task's record.
+
+  Returns:
+    (tree, a note if the weights name no labels and it was left as it is).
+
+  Raises:
+    ValueError: the weights have the head of another task, which doesn't start
+      afresh.
+  """
+  kept = [n for n in label_names.LEAVES if not _is_fresh(network, n)]
+  try:
+    return head.by_name(saved, found, kind, task.labels, kept)
+  except ValueError as error:
+    raise ValueError(
+      f"{error}; start the head afresh with config.model.fresh=('head/.*',)"
+    ) from None
+
+
+def _is_fresh(network: Network, name: str) -> bool:
+  return any(tree.matches(pattern, name) for pattern in network.fresh)
 
 
 def check_expert_axis(specs: tree.Tree, mesh: Mesh) -> None:

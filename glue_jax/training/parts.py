@@ -28,6 +28,7 @@ class Parts:
     names: of the plain model's leaves.
     trained: {methods: parameters that they train}, from `learning.sizes`.
     adapter: what was taken of `model.adapter`; {} without one.
+    notes: what a person should know of the data and the weights.
     programs: compiled predictions by variant.
   """
 
@@ -44,6 +45,7 @@ class Parts:
   names: frozenset
   trained: dict[str, int] = dataclasses.field(default_factory=dict)
   adapter: dict[str, Any] = dataclasses.field(default_factory=dict)
+  notes: tuple[str, ...] = ()
   programs: dict = dataclasses.field(default_factory=dict)
 
   def train_data(self) -> Any:

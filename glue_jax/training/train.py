@@ -15,6 +15,7 @@ from absl import logging
 
 from glue_jax import tree
 from glue_jax.config import config as config_lib
+from glue_jax.data import vocabulary
 from glue_jax.devices import sharding
 from glue_jax.evaluation import evaluate
 from glue_jax.method import Host
@@ -200,7 +201,12 @@ def export(
     parts.bundle.tokenizer.save(workdir / 'model')
     plain, rest = tree.partition(params, lambda name: name in parts.names)
     saved_model.save(
-      workdir / 'model', parts.plain.model, plain, tree.flatten(rest)
+      workdir / 'model',
+      parts.plain.model,
+      plain,
+      tree.flatten(rest),
+      task.labels,
+      vocabulary.digest(parts.bundle.tokenizer.vocab),
     )
     replace_text(workdir / 'result.json', json.dumps(result, indent=2) + '\n')
   return result

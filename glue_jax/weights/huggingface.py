@@ -18,7 +18,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,31 @@ def read_hf_config(
     return name, models.family(name).config_from_hf(raw), raw
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from None
+
+
+def labels_of(
+  raw: Mapping[str, Any], where: str | os.PathLike
+) -> tuple[str, ...] | None:
+  """Returns the label names of a head in the order of its rows.
+
+  Args:
+    raw: content of config.json; without `id2label` the answer is None.
+    where: the folder, for the message.
+
+  Raises:
+    ValueError: the ids aren't 0, 1, ...
+  """
+  named = raw.get('id2label')
+  if not named:
+    return None
+  try:
+    ids = {int(i): str(name) for i, name in named.items()}
+    return tuple(ids[i] for i in range(len(ids)))
+  except (AttributeError, KeyError, ValueError):
+    raise ValueError(
+      f'{where}/{CONFIG}: id2label={named!r}; expected a name for each of the '
+      'ids 0, 1, ...'
+    ) from None
 
 
 def load_hf(

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ def save(
   module: Any,
   params: tree.Tree,
   unmerged: Mapping[str, Any] | None = None,
+  labels: Sequence[str] | None = None,
+  vocabulary: str | None = None,
 ) -> None:
   """Writes a model; `model.json` comes last, so a folder that has it is whole.
 
@@ -40,6 +42,10 @@ def save(
     params: its tree, on the host or fully addressable.
     unmerged: {name: leaf} of a method (an adapter) that the plain module
       doesn't have; without the method the model isn't complete.
+    labels: names of the classes in the order of the head's rows, () for a head
+      without any; None = not known.
+    vocabulary: hash of the tokens that its ids stand for, see
+      `vocabulary.digest`; None = not known.
   """
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +62,8 @@ def save(
     'kind': module.kind,
     'num_outputs': module.num_outputs,
     'unmerged': sorted(unmerged),
+    'labels': None if labels is None else list(labels),
+    'vocabulary_sha256': vocabulary,
     'config': dataclasses.asdict(module.config),
   }
   files.replace_text(folder / MODEL, json.dumps(record, indent=2) + '\n')

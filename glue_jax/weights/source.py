@@ -1,12 +1,25 @@
 """A folder as the source of a model: its sizes, its tree, its run."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
+
+from absl import logging
 
 from glue_jax import method, tree
 from glue_jax.config import config as config_lib
+from glue_jax.data import vocabulary
+from glue_jax.data.tasks import by_name
+from glue_jax.data.tasks.task import Task
+from glue_jax.models import model as models
 from glue_jax.plugs import Apply
-from glue_jax.weights import huggingface, positions, run_folder, saved_model
+from glue_jax.weights import (
+  head,
+  huggingface,
+  positions,
+  run_folder,
+  saved_model,
+)
 
 
 def read_sizes(
@@ -57,10 +70,84 @@ def read_params(
   return huggingface.load_hf(source, module, new_head, cast)[0]
 
 
-def load_model(source: str) -> tuple[Apply, tree.Tree]:
-  """Returns another finished model, as `Context.load` promises."""
-  module, params = saved_model.load(source)
+def read_head(source: str) -> head.Head:
+  """Returns what a source says of its head; see `read_sizes`.
+
+  Raises:
+    FileNotFoundError, ValueError: it is no source.
+  """
+  record = saved_model.read_record(source)
+  if record:
+    labels = record.get('labels')
+    names = None if labels is None else tuple(labels)
+    return head.Head(source, record['kind'], names)
+  raw = huggingface.read_hf_config(source)[2]
+  return head.Head(source, None, huggingface.labels_of(raw, source))
+
+
+def load_model(
+  source: str, task: Task, tokens: Mapping[str, int]
+) -> tuple[Apply, tree.Tree]:
+  """Returns another finished model, as `Context.load` promises.
+
+  Args:
+    source: a saved model, a workdir that has one, or a Hugging Face folder.
+    task: whose labels the rows of its head get the order of.
+    tokens: {token: id} of what it is going to read.
+
+  Raises:
+    ValueError: no such model, or one of another kind of task, of other labels,
+      or whose ids stand for other tokens.
+  """
+  check_vocabulary(source, tokens)
+  if saved_model.read_record(source):
+    module, params = saved_model.load(source)
+  else:
+    family, config, _ = huggingface.read_hf_config(source)
+    module = models.build(
+      family,
+      kind=task.kind,
+      num_outputs=by_name.num_outputs(task),
+      config=config,
+    )
+    params, missing = huggingface.load_hf(source, module)
+    if missing:
+      raise ValueError(f'{source} has no {missing[0]}: it is not fine-tuned')
+  wanted = models.ALIASES.get(task.kind, task.kind)
+  outputs = by_name.num_outputs(task)
+  if (module.kind, module.num_outputs) != (wanted, outputs):
+    raise ValueError(
+      f'{source} is a {module.kind} model with {module.num_outputs} outputs; '
+      f'{task.name} needs {wanted} with {outputs}'
+    )
+  params, note = head.by_name(params, read_head(source), wanted, task.labels)
+  if note:
+    logging.warning('%s', note)
   return Apply(module), params
+
+
+def check_vocabulary(source: str, tokens: Mapping[str, int]) -> None:
+  """Compares the tokens of a model folder with those that it shall read.
+
+  A folder that says nothing of them is taken as it is, with a warning.
+
+  Raises:
+    ValueError: an id stands for another token there.
+  """
+  record = saved_model.read_record(source) or {}
+  folder = saved_model.find(source)
+  stored, theirs = record.get('vocabulary_sha256'), vocabulary.read(folder)
+  if stored is None and theirs is None:
+    logging.warning(
+      '%s has no tokenizer: its ids are taken for those of this run', source
+    )
+    return
+  gap = vocabulary.difference(tokens, theirs) if theirs else ''
+  if gap or (not theirs and stored != vocabulary.digest(tokens)):
+    raise ValueError(
+      f'{source} has another vocabulary: {gap or "the hash differs"}; give the '
+      'run its tokenizer (data.tokenizer)'
+    )
 
 
 def load_tuned(source: str) -> method.Tuned:

@@ -176,9 +176,15 @@ def test_other_settings_of_the_method_are_refused(copy, backbone):
     bundle.load(copy, str(backbone))
 
 
-def test_another_label_map_is_refused(copy, backbone):
+def test_labels_in_another_order_keep_their_rows(lora, copy, backbone):
   rewrite(copy, lambda r: r['labels'].reverse())
-  with pytest.raises(ValueError, match='the labels of mini_acceptability'):
+  ours, theirs = (logits(bundle.load(f, str(backbone))) for f in (copy, lora))
+  np.testing.assert_array_equal(ours, theirs[:, ::-1])
+
+
+def test_other_labels_are_refused(copy, backbone):
+  rewrite(copy, lambda r: r['labels'].append('unsure'))
+  with pytest.raises(ValueError, match="'unsure'.*mini_acceptability"):
     bundle.load(copy, str(backbone))
 
 

@@ -1,5 +1,6 @@
 """Prediction: order, formats, own texts, and the commands themselves."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -59,6 +60,10 @@ def test_another_task_needs_the_same_labels(run):
   predictions = predict.predict_task(run, run.task, 'test')
   assert predictions.split == 'test'
   assert len(predictions) == 500
+  # Labels in another order are joined by their names.
+  turned = dataclasses.replace(run.task, labels=run.task.labels[::-1])
+  again = predict.predict_task(run, turned, 'test')
+  assert list(again.records()) == list(predictions.records())
 
 
 def test_open_run_names_seeds_and_lists_splits(workdir, tmp_path):

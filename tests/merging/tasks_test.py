@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
       data=dict(tokenizer=start),
       train=dict(epochs=2, keep=2, eval_every=2),
     )
-    config.model = dict(weights=start, stack='first_token')
+    config.model = dict(weights=start, stack='first_token', fresh=('head/.*',))
     runs.run(config, top / task)
   return top
 

@@ -6,7 +6,7 @@ import pytest
 from glue_jax import tree
 from glue_jax.methods import moebert
 from glue_jax.training import begin, schema, train
-from glue_jax.weights import source
+from glue_jax.weights import saved_model
 from tests.commands import run_command
 from tests.conftest import tiny_config
 
@@ -49,7 +49,7 @@ def student(teacher, size=12, **kwargs):
 def test_experts_start_as_pruned_dense_layers_and_train(teacher, tmp_path):
   parts = begin.build(schema.bind(student(teacher), 4), 0)
   ours = tree.flatten(parts.params)
-  dense = tree.flatten(source.load_model(str(teacher))[1])
+  dense = tree.flatten(saved_model.load(teacher)[1])
   scores = moebert.read_importance(f'{teacher}/importance.npz')['layer_0']
   assert (scores >= 0).all() and scores.max() > 0
   best = np.argsort(-scores, kind='stable')[:8]

@@ -37,7 +37,7 @@ def comments():
 
 def test_every_name_in_the_table_of_defaults_exists():
   assert comments().keys() == config.DEFAULTS.keys()
-  package = pathlib.Path(inspect.getfile(config)).parent
+  package = pathlib.Path(inspect.getfile(config)).parents[1]
   named = 0
   for comment in comments().values():
     for dotted in re.findall(r'glue_jax\.[\w.]*\w', comment):

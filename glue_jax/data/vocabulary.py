@@ -1,0 +1,57 @@
+"""Which token each id stands for: two models that share ids must agree on it.
+
+Read from the files as they stand, so also of models that aren't known here.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+
+
+def read(folder: str | os.PathLike) -> dict[str, int] | None:
+  """Returns {token: id} of a model folder; None if it has no such file.
+
+  Args:
+    folder: with tokenizer.json, vocab.txt or vocab.json.
+  """
+  folder = pathlib.Path(folder)
+  path = folder / 'tokenizer.json'
+  if path.is_file():
+    content = json.loads(path.read_text(encoding='utf-8'))
+    ids = content['model']['vocab']
+    if isinstance(ids, list):  # unigram: [token, score]
+      ids = {token: i for i, (token, _) in enumerate(ids)}
+    added = {t['content']: t['id'] for t in content.get('added_tokens') or ()}
+    return {**ids, **added}
+  if (folder / 'vocab.txt').is_file():
+    lines = (folder / 'vocab.txt').read_text(encoding='utf-8').split('\n')
+    ids = {line.rstrip('\r'): i for i, line in enumerate(lines) if line}
+  elif (folder / 'vocab.json').is_file():
+    ids = json.loads((folder / 'vocab.json').read_text(encoding='utf-8'))
+  else:
+    return None
+  added_file = folder / 'added_tokens.json'
+  if added_file.is_file():
+    ids = {**ids, **json.loads(added_file.read_text(encoding='utf-8'))}
+  return ids
+
+
+def digest(vocabulary: Mapping[str, int]) -> str:
+  """Returns a hash of {token: id}: equal ones have the same tokens."""
+  pairs = sorted((i, token) for token, i in vocabulary.items())
+  return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+
+
+def difference(ours: Mapping[str, int], theirs: Mapping[str, int]) -> str:
+  """Says which token has another id there; '' = none has."""
+  every = ours.keys() | theirs.keys()
+  differ = [t for t in every if ours.get(t) != theirs.get(t)]
+  if not differ:
+    return ''
+  token = min(differ, key=lambda t: (ours.get(t, theirs.get(t)), t))
+  return (
+    f'token {token!r} has id {theirs.get(token)} there and {ours.get(token)} '
+    'here'
+  )
