@@ -189,7 +189,7 @@ def test_saved_restored_and_continued_is_bit_equal(case, tmp_path):
   half, _ = case.step(case.start(), 2)
   saved = checkpoint.Checkpoints(tmp_path)
   data = case.parts.bundle.train
-  notes = session.notes(Host(data, 2, 4, half, step=2), {})
+  notes = session.notes(Host(data, 2, 4, half, step=2), {}, {})
   saved.save('last', 2, half, notes)
   fresh = case.run.afresh().host
   with sharding.enter(case.parts.mesh):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from glue_jax import tree
-from glue_jax.training import checkpoint
+from glue_jax.training import checkpoint, runs
 from glue_jax.training.monitor import NonFinite
 from glue_jax.training.train import train
 from glue_jax.weights import saved_model
@@ -29,7 +29,8 @@ def test_killed_at_random_moments_ends_the_same(tmp_path):
 
 def test_sigterm_saves_and_exits_promptly_and_the_next_start_goes_on(tmp_path):
   config, workdir = tmp_path / 'config.py', tmp_path / 'run'
-  config.write_text(kill.CONFIG.replace('epochs=15', 'epochs=500'))
+  text = kill.CONFIG.replace('epochs=15', 'epochs=500')
+  config.write_text(text.replace('log_every=7', 'log_every=1'))
   process = kill.start(config, workdir)
   metrics = workdir / 'metrics.jsonl'
   while process.poll() is None and not metrics.exists():
@@ -79,6 +80,8 @@ def test_a_damaged_newest_checkpoint_is_passed_over(
     data.write_bytes(content[:middle] + byte + content[middle + 1 :])
   else:
     (newest / 'manifest.json').unlink()
+  reader = checkpoint.Checkpoints(tmp_path / 'checkpoints', create=False)
+  assert reader.newest() == 4 and newest.is_dir()
   saved = checkpoint.Checkpoints(tmp_path / 'checkpoints')
   assert saved.newest() == 4
   assert 'checkpoint last of step 8 is damaged' in caplog.text
@@ -121,7 +124,7 @@ def test_a_full_disk_is_named_and_earlier_checkpoints_stay_whole(small_disk):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(ValueError, match='file/run cannot be written'):
-    train(tiny_config(), tmp_path / 'file/run', 0)
+    runs.run(tiny_config(), tmp_path / 'file/run')
 
 
 # The first update is finite, the products of what it leaves are not.

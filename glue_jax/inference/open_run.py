@@ -49,7 +49,7 @@ def load_run(
   parts, host = run.parts, run.host
   with sharding.enter(parts.mesh):
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', create=False)
-    newest = saved.newest(which)  # also moves damaged ones aside
+    newest = saved.newest(which)
     kept = saved.steps(which)
     if step is not None and step not in kept:
       raise checkpoint.CheckpointError(

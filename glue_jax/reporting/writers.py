@@ -3,12 +3,13 @@
 All of it is written by process 0 only; on the others every call does nothing.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 from glue_jax.reporting import event_files
@@ -27,6 +28,7 @@ class Writer:
   crash and a resume it is, byte for byte, the file of an uninterrupted run.
   What depends on the machine (rates, times) goes to `timings.jsonl`. A value
   that is not finite is written as null, as JSON has no other word for it.
+  Nothing is touched before the first line: a start that fails leaves no trace.
 
   Args:
     workdir: folder of the run, created if missing.
@@ -48,14 +50,12 @@ class Writer:
     self.enabled = is_first_process() if enabled is None else enabled
     if not self.enabled:
       return
-    folder = pathlib.Path(workdir)
-    folder.mkdir(parents=True, exist_ok=True)
-    self._metrics = folder / 'metrics.jsonl'
-    self._timings = folder / 'timings.jsonl'
-    for path in (self._metrics, self._timings):
-      truncate(path, start_step)
-    resumed = None if start_step is None else start_step + 1
-    self._events = event_files.EventFile(folder / 'tb', resumed)
+    self._folder, self._start = pathlib.Path(workdir), start_step
+    self._metrics = self._folder / 'metrics.jsonl'
+    self._timings = self._folder / 'timings.jsonl'
+    self._events: event_files.EventFile | None = None
+    if start_step is not None and self._metrics.exists():
+      read_lines(self._metrics)
 
   def scalars(self, step: int, values: Mapping[str, Any]) -> None:
     """Writes one line {"step": step, name: value, ...} and its event."""
@@ -67,15 +67,26 @@ class Writer:
 
   def close(self) -> None:
     """Closes the event file."""
-    if self.enabled:
+    if self.enabled and self._events is not None:
       self._events.close()
+
+  def _open(self) -> event_files.EventFile:
+    """The event file; the first call opens or replaces all files."""
+    if self._events is None:
+      self._folder.mkdir(parents=True, exist_ok=True)
+      for path in (self._metrics, self._timings):
+        truncate(path, self._start)
+      resumed = None if self._start is None else self._start + 1
+      self._events = event_files.EventFile(self._folder / 'tb', resumed)
+    return self._events
 
   def _write(self, file: str, step: int, values: Mapping[str, Any]) -> None:
     if not self.enabled:
       return
     numbers = {name: float(value) for name, value in values.items()}
+    events = self._open()
     append_line(getattr(self, file), {'step': int(step)} | numbers)
-    self._events.scalars(int(step), numbers)
+    events.scalars(int(step), numbers)
 
 
 def truncate(path: str | os.PathLike, step: int | None) -> None:
@@ -92,6 +103,8 @@ def truncate(path: str | os.PathLike, step: int | None) -> None:
 
 class Progress:
   """A bar with rate and remaining time; plain lines without a terminal.
+
+  It falls silent when nobody is left to read it (a closed pipe or terminal).
 
   Args:
     total: steps of the whole run.
@@ -117,17 +130,21 @@ class Progress:
     self._start, self._began = start, time.monotonic()
     self._interval, self._printed = interval, self._began
     self._bar = None
-    if self.enabled and self._stream.isatty():
-      from tqdm import tqdm
+    with self._heard():
+      if self.enabled and self._stream.isatty():
+        self._bar = self._new_bar()
 
-      self._bar = tqdm(
-        total=total,
-        initial=start,
-        desc=name,
-        file=self._stream,
-        dynamic_ncols=True,
-        mininterval=0.2,
-      )
+  def _new_bar(self):
+    from tqdm import tqdm
+
+    return tqdm(
+      total=self._total,
+      initial=self._start,
+      desc=self._name,
+      file=self._stream,
+      dynamic_ncols=True,
+      mininterval=0.2,
+    )
 
   def update(
     self, step: int, values: Mapping[str, float] | None = None
@@ -136,6 +153,10 @@ class Progress:
     if not self.enabled:
       return
     text = ' '.join(f'{name}={v:.4g}' for name, v in (values or {}).items())
+    with self._heard():
+      self._update(step, text)
+
+  def _update(self, step: int, text: str) -> None:
     if self._bar is not None:
       if text:
         self._bar.set_postfix_str(text, refresh=False)
@@ -153,16 +174,25 @@ class Progress:
     """Prints a line without breaking the bar."""
     if not self.enabled:
       return
-    if self._bar is not None:
-      self._bar.write(text, file=self._stream)
-    else:
-      print(text, file=self._stream, flush=True)
+    with self._heard():
+      if self._bar is not None:
+        self._bar.write(text, file=self._stream)
+      else:
+        print(text, file=self._stream, flush=True)
 
   def close(self) -> None:
     """Leaves the bar as it is and goes to the next line."""
     if self._bar is not None:
-      self._bar.close()
+      with self._heard():
+        self._bar.close()
       self._bar = None
+
+  @contextlib.contextmanager
+  def _heard(self) -> Iterator[None]:
+    try:
+      yield
+    except (OSError, ValueError):  # ValueError: the stream itself was closed
+      self.enabled, self._bar = False, None
 
   def _line(self, now: float, text: str) -> None:
     rate = (self._step - self._start) / max(now - self._began, 1e-9)

@@ -3,7 +3,8 @@
 Orbax writes a step into a temporary folder and renames it. After that a
 manifest with every file's size and SHA-256 is written beside it: a step without
 its manifest was not finished, one that disagrees with it was damaged. Both are
-moved to `corrupt/` with a warning, and the step before is used.
+passed over with a warning, and the step before is used; the run itself moves
+them to `corrupt/`. Who only reads leaves them: the run may be writing there.
 """
 
 import hashlib
@@ -45,7 +46,7 @@ class Checkpoints:
     Raises:
       CheckpointError: the folder can't be made, or isn't there to be read.
     """
-    self.folder = pathlib.Path(folder).absolute()
+    self.folder, self._ours = pathlib.Path(folder).absolute(), create
     if not create and not self.folder.is_dir():
       raise CheckpointError(f'no checkpoints at {self.folder}')
     self._managers = {}
@@ -103,14 +104,15 @@ class Checkpoints:
         shutil.rmtree(path, ignore_errors=True)
         for part in path.parent.glob(f'{step}.orbax-checkpoint-tmp*'):
           shutil.rmtree(part, ignore_errors=True)
+      said = str(error).strip().partition('\n')[0]
       raise CheckpointError(
-        f'could not write checkpoint {path}: {error}\nfree space or choose '
+        f'could not write checkpoint {path}: {said}; free space or choose '
         f'another workdir and start again; whole checkpoints there: {before}'
       ) from error
     _sync('saved')
 
   def newest(self, kind: str = 'last') -> int | None:
-    """Returns the newest whole step; damaged ones are moved aside."""
+    """Returns the newest whole step; the run moves damaged ones aside."""
     newest = None
     if jax.process_index() == 0:
       for step in reversed(self.steps(kind)):
@@ -118,14 +120,15 @@ class Checkpoints:
         if problem is None:
           newest = step
           break
-        aside = self._move_aside(kind, step)
+        moved = ''
+        if self._ours:
+          moved = f'moved to {self._move_aside(kind, step)}, '
         logging.warning(
-          'checkpoint %s of step %d is damaged (%s); moved to %s, the one '
-          'before is used',
+          'checkpoint %s of step %d is damaged (%s); %sthe one before is used',
           kind,
           step,
           problem,
-          aside,
+          moved,
         )
     if jax.process_count() > 1:
       newest = int(
@@ -155,9 +158,10 @@ class Checkpoints:
     try:
       return self._managers[kind].restore(step, args=args)['state']
     except (ValueError, KeyError) as error:
+      said = str(error).strip().partition('\n')[0]
       raise CheckpointError(
         f'checkpoint {self.folder / kind / str(step)} does not fit this '
-        f'config: {error}'
+        f'config: {said}'
       ) from error
 
   def preempted(self, step: int) -> bool:

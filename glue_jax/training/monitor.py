@@ -2,8 +2,10 @@
 
 import collections
 import contextlib
+import os
 import signal
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -23,19 +25,25 @@ class Monitor:
     skipped: steps whose update was dropped since it wasn't finite.
   """
 
-  def __init__(self, stop: bool, lag: int = 2):
+  def __init__(
+    self, stop: bool, state: Mapping[str, Any] | None = None, lag: int = 2
+  ):
     """Makes a monitor.
 
     Args:
       stop: raise at a step that isn't finite; else count it as skipped.
+      state: of the monitor of a run that goes on, see `state`.
       lag: how many steps may be in flight unread.
     """
     self._stop = stop
     self._lag = lag
     self._pending: collections.deque = collections.deque()
-    self._sums: dict[str, np.ndarray] = {}
+    state = state or {}
+    self._sums: dict[str, np.ndarray] = {
+      name: np.array(pair) for name, pair in state.get('sums', {}).items()
+    }
     self.waited = 0.0
-    self.skipped = 0
+    self.skipped = state.get('skipped', 0)
     self._warned = False
 
   def push(self, step: int, metrics: dict[str, Any], rows: np.ndarray) -> None:
@@ -68,6 +76,16 @@ class Monitor:
     """Reads all that is pending, so that what follows rests on it."""
     while self._pending:
       self._read()
+
+  def state(self) -> dict[str, Any]:
+    """Returns what a checkpoint keeps: JSON values, exact.
+
+    The sums since the last line of metrics are among it, so that a run that
+    goes on between two lines writes the next one as if it had never stopped.
+    """
+    self.check()
+    sums = {name: pair.tolist() for name, pair in self._sums.items()}
+    return {'sums': sums, 'skipped': self.skipped}
 
   def drain(self) -> dict[str, float]:
     """Reads all that is pending and returns the means since the last drain.
@@ -109,9 +127,10 @@ class Monitor:
 
 
 class Clock:
-  """Wall time and rates of a run."""
+  """Wall time and rates of a run, whatever is done to the system's clock."""
 
   def __init__(self, started: float):
+    """Args: started: `time.monotonic()` when the run did."""
     self._started = started
     self._first = None
     self._mark = None
@@ -120,7 +139,7 @@ class Clock:
 
   def step(self, examples: int) -> None:
     """Counts a finished dispatch; the first one (it compiles) isn't timed."""
-    now = time.time()
+    now = time.monotonic()
     if self._first is None:
       self._first = now - self._started
     if self._mark is not None:
@@ -139,36 +158,47 @@ class Clock:
 
   def facts(self) -> dict[str, float]:
     return {
-      'seconds': time.time() - self._started,
+      'seconds': time.monotonic() - self._started,
       'seconds_to_first_step': self._first or 0.0,
       'examples_per_s': self.rate(),
     }
 
 
 class Signals:
-  """Notes SIGTERM instead of dying of it; only in the main thread.
+  """Notes a wish to stop instead of dying of it; only in the main thread.
 
-  With several processes the runtime's own notice is used instead (it agrees on
-  one step to stop at, see `Checkpoints.preempted`), and nothing is done here.
+  SIGTERM and Ctrl-C are the same wish, as is a terminal that closes. A second
+  Ctrl-C ends the process at once.
+
+  With several processes the runtime's own notice of SIGTERM is used (it agrees
+  on one step to stop at, see `Checkpoints.preempted`), and Ctrl-C gives it.
   """
 
   def __init__(self):
     self.stop = False
+    self._old: dict[int, Any] = {}
 
   def __enter__(self) -> 'Signals':
-    self._old = None
-    if jax.process_count() > 1:
-      return self
-
-    def handle(number, frame):
-      del number, frame
-      self.stop = True
-
-    # Outside the main thread the owner of the process decides.
-    with contextlib.suppress(ValueError):
-      self._old = signal.signal(signal.SIGTERM, handle)
+    several = jax.process_count() > 1
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+      # nohup ignores what is no wish then.
+      ignored = signal.getsignal(number) == signal.SIG_IGN
+      if not ignored and (not several or number != signal.SIGTERM):
+        # Outside the main thread the owner of the process decides.
+        with contextlib.suppress(ValueError):
+          self._old[number] = signal.signal(number, self._note)
     return self
 
+  def _note(self, number, frame):
+    del frame
+    if number == signal.SIGINT:
+      # Left to the kernel, as Python acts only between two calls of libraries.
+      signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if jax.process_count() > 1:
+      os.kill(os.getpid(), signal.SIGTERM)
+    else:
+      self.stop = True
+
   def __exit__(self, *exception) -> None:
-    if self._old is not None:
-      signal.signal(signal.SIGTERM, self._old)
+    for number, old in self._old.items():
+      signal.signal(number, old)

@@ -16,7 +16,7 @@ from absl import logging
 from glue_jax.config import config as config_lib
 from glue_jax.reporting import outcome, run_record
 from glue_jax.reporting.files import replace_text
-from glue_jax.training import schema
+from glue_jax.training import begun, lock, schema
 from glue_jax.training.train import train
 
 REFERENCE = 'stage:'
@@ -45,16 +45,21 @@ def run(
       reference to a stage that isn't an earlier one.
   """
   stages = schema.check(config)
+  if not str(workdir):
+    raise ValueError('the workdir is empty; expected a folder for the run')
   workdir = pathlib.Path(workdir).absolute()
-  if '' in stages:
-    return _seeds(stages[''], workdir, allow_config_change)
-  return _stages(stages, workdir, allow_config_change)
+  with lock.hold(workdir):
+    if '' in stages:
+      return _seeds(stages[''], workdir, allow_config_change)
+    return _stages(stages, workdir, allow_config_change)
 
 
 def _stages(stages, workdir, allow):
   names = list(stages)
   for i, (name, config) in enumerate(stages.items()):
     _references(config, names[:i], name)
+  if allow:
+    _check_followers(stages, workdir)
   results = {}
   for name, config in stages.items():
     logging.info('stage %s', name)
@@ -71,11 +76,12 @@ def _seeds(config, workdir, allow, root=None):
   if not seeds or len(set(seeds)) < len(seeds):
     raise ValueError(f'config.seeds={seeds}: expected distinct numbers')
   results = {}
-  for seed in seeds:
-    folder = workdir if len(seeds) == 1 else workdir / f'seed_{seed}'
-    one = config_lib.override(config, {'seeds': [seed]})
-    one = config_lib.complete(_resolve(one, root, seed))
-    results[seed] = train(one, folder, seed, allow_config_change=allow)
+  above = [folder for folder in (workdir, root) if folder]
+  for seed, folder, one in _parts(config, workdir, root):
+    with lock.hold(folder):
+      results[seed] = train(
+        one, folder, seed, allow_config_change=allow, part_of=above
+      )
   if len(seeds) == 1:
     return results[seeds[0]]
   if jax.process_index() == 0:
@@ -85,11 +91,48 @@ def _seeds(config, workdir, allow, root=None):
   return json.loads((workdir / 'result.json').read_text())
 
 
+def _parts(config, workdir, root):
+  """(seed, folder, config) of each seed of a stage."""
+  seeds = list(config.seeds)
+  for seed in seeds:
+    folder = workdir if len(seeds) == 1 else workdir / f'seed_{seed}'
+    one = config_lib.override(config, {'seeds': [seed]})
+    yield seed, folder, config_lib.complete(_resolve(one, root, seed))
+
+
+def _check_followers(stages, workdir) -> None:
+  """Refuses to train a stage on from which a later one has begun already.
+
+  Raises:
+    ValueError: names both.
+  """
+  changed: list[str] = []
+  for name, config in stages.items():
+    parts = list(_parts(config, workdir / name, workdir))
+    begins = {text.removeprefix(REFERENCE) for text in _referring(config)}
+    begun_here = any(
+      (folder / begun.CONFIG).is_file() for _, folder, _ in parts
+    )
+    stale = sorted(begins & set(changed))
+    if stale and begun_here:
+      raise ValueError(
+        f'{workdir}: stage {name} was begun from {stale[0]} as it was, which '
+        'the changed config would train on; give another workdir'
+      )
+    if any(begun.compare(c, f, s, True).changes for s, f, c in parts):
+      changed.append(name)
+
+
+def _referring(config) -> list[str]:
+  """The 'stage:<name>' of a config."""
+  texts = _strings(config_lib.plain(config))
+  return [text for text in texts if text.startswith(REFERENCE)]
+
+
 def _references(value: Any, earlier: list[str], stage: str) -> None:
   """Checks that 'stage:<name>' names an earlier stage."""
-  for text in _strings(config_lib.plain(value)):
-    name = text.removeprefix(REFERENCE)
-    if text.startswith(REFERENCE) and name not in earlier:
+  for text in _referring(value):
+    if text.removeprefix(REFERENCE) not in earlier:
       raise ValueError(
         f'config.stages.{stage} refers to {text!r}; earlier stages are '
         f'{earlier}'

@@ -4,7 +4,7 @@ These are the pieces of the loop in train.py that evaluation, prediction and
 export of a finished run use as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -83,13 +83,16 @@ def relabel(parts: Parts, host: Host, tx: Any) -> TrainState:
 def restore(
   saved: checkpoint.Checkpoints, parts: Parts, tx: Any, host: Host
 ) -> dict[str, Any]:
-  """Restores the newest whole checkpoint into `host`; returns the best."""
+  """Restores the newest whole checkpoint into `host`; returns its notes.
+
+  {} where there is none.
+  """
   step = saved.newest('last')
   if step is None:
     return {}
   record = restore_step(saved, 'last', step, parts, tx, host)
   logging.info('goes on from step %d', step)
-  return record['best']
+  return record
 
 
 def restore_step(
@@ -119,8 +122,16 @@ def restore_step(
   return record
 
 
-def notes(host: Host, best: dict[str, Any]) -> dict[str, Any]:
-  """Returns what a checkpoint holds beside the state."""
+def notes(
+  host: Host, best: dict[str, Any], monitor: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns what a checkpoint holds beside the state.
+
+  Args:
+    host: of the run.
+    best: 'step' and 'value' of the best evaluation, or nothing yet.
+    monitor: `Monitor.state()`.
+  """
   return {
     'step': host.step,
     'epoch': host.epoch,
@@ -130,6 +141,7 @@ def notes(host: Host, best: dict[str, Any]) -> dict[str, Any]:
     'stop': host.stop,
     'data': host.train_data.state(),
     'best': best,
+    'monitor': monitor,
   }
 
 
@@ -138,6 +150,7 @@ def save_best(
   parts: Parts,
   host: Host,
   best: dict[str, Any],
+  monitor: Mapping[str, Any],
 ) -> dict[str, Any]:
   """Saves the state as `best` if it is; returns the best so far."""
   task = parts.bundle.task
@@ -148,7 +161,7 @@ def save_best(
   if best and sign * value <= sign * best['value']:
     return best
   best = {'step': host.step, 'value': value}
-  saved.save('best', host.step, host.state, notes(host, best))
+  saved.save('best', host.step, host.state, notes(host, best, monitor))
   return best
 
 

@@ -8,13 +8,13 @@ import json
 import os
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 from absl import logging
 
 from glue_jax import tree
-from glue_jax.config import config as config_lib
 from glue_jax.data import vocabulary
 from glue_jax.devices import sharding
 from glue_jax.evaluation import evaluate
@@ -22,7 +22,7 @@ from glue_jax.method import Host
 from glue_jax.reporting import run_record, tables
 from glue_jax.reporting.files import replace_text
 from glue_jax.reporting.writers import Progress, Writer
-from glue_jax.training import checkpoint, session
+from glue_jax.training import begun, checkpoint, session
 from glue_jax.training.begin import begin
 from glue_jax.training.monitor import Clock, Monitor, Signals
 from glue_jax.training.parts import Parts
@@ -39,28 +39,31 @@ def train(
   seed: int,
   *,
   allow_config_change: bool = False,
+  part_of: Sequence[pathlib.Path] = (),
 ) -> dict[str, Any]:
   """Trains one seed of one stage, or goes on where it was stopped.
+
+  Whoever starts it holds the lock of the workdir, see lock.py.
 
   Args:
     config: completed config without stages.
     workdir: folder of this run; see README, 'What a run leaves'.
     seed: of initialisation, dropout and data order.
     allow_config_change: go on though the config is another than at the start.
+    part_of: folders of the runs that have this one as a stage or a seed.
 
   Returns:
     The content of `result.json`.
 
   Raises:
     ValueError: something in the config doesn't fit; before any training.
-    Interrupted: SIGTERM or a preemption notice; everything is saved.
+    Interrupted: SIGTERM, Ctrl-C or a preemption notice; everything is saved.
     NonFinite, CheckpointError: see there.
   """
-  started = time.time()
+  started = time.monotonic()
   workdir = pathlib.Path(workdir)
-  done = workdir / 'done.json'
-  keep_config(config, workdir, seed, allow_config_change)
-  if done.is_file():
+  record = begun.compare(config, workdir, seed, allow_config_change)
+  if record.finished:
     logging.info('%s is finished already', workdir)
     return json.loads((workdir / 'result.json').read_text())
 
@@ -72,9 +75,10 @@ def train(
   with sharding.enter(parts.mesh), Signals() as signals:
     # Restore.
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', schedule.keep)
-    best = session.restore(saved, parts, run.tx, host)
-    start = host.step
-    monitor = Monitor(stop=schedule.nonfinite == 'stop')
+    kept = session.restore(saved, parts, run.tx, host)
+    best, start = kept.get('best', {}), host.step
+    record.goes_on(start, total, host.stop)
+    monitor = Monitor(schedule.nonfinite == 'stop', kept.get('monitor', {}))
     writer = Writer(workdir, start if start else None)
     bar = Progress(total, start)
     clock = Clock(started)
@@ -90,6 +94,9 @@ def train(
       monitor.push(host.step, metrics, rows['idx'])
       monitor.compiled(run.programs.traces, schedule.max_programs)
       clock.step(data.batch_size)
+      if host.step == start + 1:
+        monitor.check()
+        record.write(part_of)
 
       ends = host.stop or host.step == total
       if host.step % schedule.log_every == 0 or ends:
@@ -111,11 +118,12 @@ def train(
         bar.message(tables.metrics_line(host.step, host.metrics))
         run.call('after_eval')
         ends |= host.stop
-        best = session.save_best(saved, parts, host, best)
+        best = session.save_best(saved, parts, host, best, monitor.state())
         clock.pause()
       if host.step % save_every == 0 or ends or stop:
         monitor.check()
-        saved.save('last', host.step, host.state, session.notes(host, best))
+        notes = session.notes(host, best, monitor.state())
+        saved.save('last', host.step, host.state, notes)
         clock.pause()
       if stop and not ends:
         writer.close()
@@ -129,6 +137,7 @@ def train(
     writer.close()
 
     # Export.
+    record.write()
     if schedule.select == 'best' and best:
       session.restore_step(saved, 'best', best['step'], parts, run.tx, host)
     facts = clock.facts() | {
@@ -141,40 +150,13 @@ def train(
       'parameters_trained_by': parts.trained,
       'adapter': parts.adapter,
     }
+    if 'earlier' in record.content:
+      facts['trained_earlier_by'] = record.content['earlier']
     result = export(config, workdir, parts, host, seed, facts)
     saved.close()
   if jax.process_index() == 0:
-    replace_text(done, json.dumps({'step': host.step}) + '\n')
+    replace_text(workdir / begun.DONE, json.dumps({'step': host.step}) + '\n')
   return result
-
-
-def keep_config(
-  config: Any, workdir: pathlib.Path, seed: int, allow_change: bool
-) -> None:
-  """Writes the config, or compares it with the one the run began with.
-
-  Raises:
-    ValueError: it differs and that isn't allowed; the message is the diff.
-  """
-  path = workdir / 'config.json'
-  begun = {'config': config_lib.plain(config), 'seed': seed}
-  if path.is_file():
-    old = json.loads(path.read_text())
-    lines = config_lib.changes(old, config_lib.plain(begun))
-    if lines and not allow_change:
-      raise ValueError(
-        f'{workdir} was begun with another config (begun -> now):\n  '
-        + '\n  '.join(lines)
-        + '\ngive another workdir, or --allow_config_change to go on with it'
-      )
-  if jax.process_index() == 0:
-    try:
-      workdir.mkdir(parents=True, exist_ok=True)
-      replace_text(path, config_lib.dumps(begun))
-    except OSError as error:
-      raise ValueError(f'workdir {workdir} cannot be written: {error}') from (
-        error
-      )
 
 
 def export(

@@ -114,7 +114,7 @@ def read_config(folder: str | os.PathLike) -> Any:
 
 
 def _begun(folder: pathlib.Path) -> dict[str, Any] | None:
-  """What `train.keep_config` wrote; None for any other folder.
+  """What `training/begun.py` wrote; None for any other folder.
 
   Folders of Hugging Face have a config.json too, of another content.
   """

@@ -66,7 +66,7 @@ def test_a_run(run, tmp_path):
   for number in range(4):
     if number == 2:
       saved = checkpoint.Checkpoints(tmp_path)
-      saved.save('last', 2, host.state, session.notes(host, {}))
+      saved.save('last', 2, host.state, session.notes(host, {}, {}))
     learning = choose(one)
     before = everything(host.state)
     assert all(n in learning for n in run.parts.names if n.endswith('bias'))

@@ -98,7 +98,7 @@ def test_a_new_file_has_the_permissions_of_the_umask(
 
 def test_nothing_else_writes_under_another_name_first():
   # Beam's file systems have calls of their own, see there. A damaged
-  # checkpoint is moved aside as a folder.
+  # checkpoint is moved aside as a folder, a dead process's lock as a file.
   apart = {'reporting/files.py', 'data/selection/beam_files.py'}
   by_hand = re.compile(
     r"\.part['\"}]|os\.replace\(|os\.rename\(|mkstemp|\.rename\("
@@ -109,4 +109,5 @@ def test_nothing_else_writes_under_another_name_first():
   }
   writers = {path: lines for path, lines in writers.items() if lines}
   assert writers.pop('training/checkpoint.py') == ['.rename(']
+  assert writers.pop('training/lock.py') == ['.rename(']
   assert set(writers) == apart

@@ -76,8 +76,10 @@ def test_event_file_holds_the_scalars(tmp_path):
 
 
 def test_resumed_event_file_starts_a_session(tmp_path):
-  writers.Writer(tmp_path, start_step=7, enabled=True).close()
-  _, session = read_events(tmp_path / 'tb')
+  writer = writers.Writer(tmp_path, start_step=7, enabled=True)
+  writer.scalars(8, {'loss': 1.0})
+  writer.close()
+  _, session, _ = read_events(tmp_path / 'tb')
   assert session[2] == [8]
   assert decode(session[7][0]) == {1: [1]}
 
@@ -188,3 +190,31 @@ def test_bar_on_a_terminal():
 )
 def test_duration(seconds, text):
   assert writers.duration(seconds) == text
+
+
+def test_a_start_that_writes_no_line_touches_nothing(tmp_path):
+  fill(tmp_path, [1])
+  before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+  writers.Writer(tmp_path, enabled=True).close()
+  writers.Writer(tmp_path / 'new', enabled=True).close()
+  assert before == {
+    p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()
+  }
+  assert not (tmp_path / 'new').exists()
+
+
+def test_progress_falls_silent_when_nobody_reads():
+  reader, end = os.pipe()
+  os.close(reader)
+  with os.fdopen(end, 'w') as stream:
+    bar = writers.Progress(10, stream=stream, enabled=True, interval=0)
+    bar.update(1)
+    bar.message('evaluated')
+    bar.close()
+    assert not bar.enabled
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+  bar = writers.Progress(10, stream=stream, enabled=True, interval=0)
+  bar.update(10)  # the stream itself is closed now
+  assert not bar.enabled

@@ -29,7 +29,7 @@ def run():
 def test_a_run_that_ended_early_is_known_by_its_checkpoint(run, changes, stop):
   again = run.afresh(step=8)
   host = again.host
-  record = {k: v for k, v in session.notes(host, {}).items() if k != 'stop'}
+  record = {k: v for k, v in session.notes(host, {}, {}).items() if k != 'stop'}
   saved = types.SimpleNamespace(
     host=lambda kind, step: record | changes,
     state=lambda kind, step, like: host.state,

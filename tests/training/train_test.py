@@ -1,6 +1,7 @@
 """The one loop, run with every kind of part through it unchanged."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -67,6 +68,27 @@ def test_a_finished_run_is_not_run_again(finished):
 def test_another_config_is_refused_with_a_diff(finished):
   with pytest.raises(ValueError, match=r'optimizer.lr: 0.01 -> 0.02'):
     run(finished, optimizer=dict(lr=0.02))
+
+
+def test_a_finished_run_is_trained_on_for_longer(finished, tmp_path):
+  shutil.copytree(finished, tmp_path / 'run')
+  longer = tiny_config(train=dict(epochs=3))
+  result = runs.run(longer, tmp_path / 'run', allow_config_change=True)
+  assert result['step'] == 12
+  begun = json.loads((tmp_path / 'run/config.json').read_text())
+  assert begun['config']['train']['epochs'] == 3
+  record = json.loads((tmp_path / 'run/run.json').read_text())
+  assert record['trained_earlier_by'] == begun['earlier']
+  assert begun['earlier'][0]['until_step'] == 8
+  lines = (tmp_path / 'run/metrics.jsonl').read_text().splitlines()
+  rates = {r['step']: r['lr'] for r in map(json.loads, lines) if 'lr' in r}
+  assert list(rates) == [2, 4, 6, 8, 10, 12]
+  assert rates[8] < rates[10] > rates[12]  # the schedule of the new length
+  assert runs.run(longer, tmp_path / 'run') == result
+  with pytest.raises(ValueError, match='trained to step 12 and 12 are asked'):
+    changed = tiny_config(train=dict(epochs=3), optimizer=dict(lr=0.5))
+    runs.run(changed, tmp_path / 'run', allow_config_change=True)
+  assert json.loads((tmp_path / 'run/config.json').read_text()) == begun
 
 
 def test_full_fine_tuning_learns_every_leaf(finished):
