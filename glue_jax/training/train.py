@@ -62,8 +62,8 @@ def train(
   """
   started = time.monotonic()
   workdir = pathlib.Path(workdir)
-  record = begun.compare(config, workdir, seed, allow_config_change)
-  if record.finished:
+  trained_by = begun.compare(config, workdir, seed, allow_config_change)
+  if trained_by.finished:
     logging.info('%s is finished already', workdir)
     return json.loads((workdir / 'result.json').read_text())
 
@@ -77,7 +77,7 @@ def train(
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', schedule.keep)
     kept = session.restore(saved, parts, run.tx, host)
     best, start = kept.get('best', {}), host.step
-    record.goes_on(start, total, host.stop)
+    trained_by.goes_on(start, total, host.stop)
     monitor = Monitor(schedule.nonfinite == 'stop', kept.get('monitor', {}))
     writer = Writer(workdir, start if start else None)
     bar = Progress(total, start)
@@ -96,7 +96,7 @@ def train(
       clock.step(data.batch_size)
       if host.step == start + 1:
         monitor.check()
-        record.write(part_of)
+        trained_by.write(part_of)
 
       ends = host.stop or host.step == total
       if host.step % schedule.log_every == 0 or ends:
@@ -137,7 +137,7 @@ def train(
     writer.close()
 
     # Export.
-    record.write()
+    trained_by.write(part_of)
     if schedule.select == 'best' and best:
       session.restore_step(saved, 'best', best['step'], parts, run.tx, host)
     facts = clock.facts() | {
@@ -150,8 +150,8 @@ def train(
       'parameters_trained_by': parts.trained,
       'adapter': parts.adapter,
     }
-    if 'earlier' in record.content:
-      facts['trained_earlier_by'] = record.content['earlier']
+    if 'earlier' in trained_by.content:
+      facts['trained_earlier_by'] = trained_by.content['earlier']
     result = export(config, workdir, parts, host, seed, facts)
     saved.close()
   if jax.process_index() == 0:
