@@ -105,6 +105,8 @@ setuptools.setup(
       'pytest>=8.3',
       'pytest-xdist>=3.6',
       'ruff==0.17.5',  # another one may format differently
+      'protobuf>=5',  # transformers reads sentencepiece's files with it
+      'sentencepiece>=0.2,<0.2.2',  # later ones want a protobuf Beam refuses
       'setuptools>=77',  # builds the wheel that a test installs
     ],
   },

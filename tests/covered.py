@@ -6,6 +6,7 @@ there and reaches what it covers, and that no entry is out of date.
 """
 
 _LOADED = 'what a loaded table, split or error of such a file looks like'
+_FOLDERS = 'a tokenizer is its whole folder: files and settings'
 _KERNEL = "every form of a kernel is held to the kernel's reference"
 _LAWS = 'every file of methods/ is held to the laws by its FACTS'
 _FAMILIES = 'every family is loaded, run and written by one test'
@@ -18,7 +19,9 @@ COVERED = {
   'data/bundle': ('data/pipeline_test', 'what the pipeline makes'),
   'data/cache': ('data/pipeline_test', 'a second run reads what it wrote'),
   'data/encoded': ('data/tokenizing_test', 'what a tokenizer returns'),
+  'data/tokenizer': ('data/tokenizing_test', 'what a folder is read as'),
   'data/tokenizer_files': ('data/tokenizing_test', 'read and written'),
+  'data/tokenizers/*': ('data/tokenizers/families_test', _FOLDERS),
   'data/wordpiece': ('data/tokenizing_test', 'one way to get a tokenizer'),
   'data/examples': ('data/batching_test', 'batches are rows of it'),
   'data/readers/conll': ('data/readers/polish_test', _LOADED),

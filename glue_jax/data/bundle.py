@@ -5,7 +5,7 @@ import dataclasses
 from glue_jax.data import batching
 from glue_jax.data.table import Table
 from glue_jax.data.tasks.task import Task
-from glue_jax.data.tokenizing import Tokenizer
+from glue_jax.data.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass

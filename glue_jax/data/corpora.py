@@ -15,7 +15,7 @@ import numpy as np
 from glue_jax.data.cache import cached
 from glue_jax.data.examples import Examples
 from glue_jax.data.readers import texts
-from glue_jax.data.tokenizing import Tokenizer
+from glue_jax.data.tokenizer import Tokenizer
 
 
 def blocks(

@@ -14,7 +14,7 @@ from glue_jax.data import segments as segments_lib
 from glue_jax.data.cache import cached
 from glue_jax.data.examples import IGNORED, LOST, Examples
 from glue_jax.data.table import Table
-from glue_jax.data.tokenizing import Tokenizer
+from glue_jax.data.tokenizer import Tokenizer
 
 _DOC_STRIDE = 128  # of Devlin et al.
 _VERSION = 2  # raise it when the arrays change for equal settings

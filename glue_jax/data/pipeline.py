@@ -24,7 +24,7 @@ from glue_jax.data.examples import LOST, Examples
 from glue_jax.data.readers import texts
 from glue_jax.data.table import Table
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
-from glue_jax.data.tokenizing import Tokenizer
+from glue_jax.data.tokenizer import Tokenizer
 
 MAX_LENGTH = 128  # in tokens, where neither the config nor the task says
 VOCAB_SIZE = 8000  # of a vocabulary trained on the texts

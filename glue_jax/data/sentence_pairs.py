@@ -20,7 +20,7 @@ from glue_jax.data.cache import cached
 from glue_jax.data.examples import Examples
 from glue_jax.data.readers import texts
 from glue_jax.data.readers.files import Log, lines_or_blank
-from glue_jax.data.tokenizing import Tokenizer
+from glue_jax.data.tokenizer import Tokenizer
 
 LABELS = ('next', 'swapped', 'other')
 SENTENCES = ('line', 'rule')

@@ -1,8 +1,4 @@
-"""The files of a tokenizer: a Hugging Face folder becomes a backend, and back.
-
-Read are tokenizer.json, or vocab.txt (WordPiece), or vocab.json and merges.txt
-(byte-level BPE). Another kind of vocabulary is one more case of `read`.
-"""
+"""The files of a tokenizer's folder: their names, and how they are written."""
 
 import json
 import os
@@ -13,17 +9,21 @@ from typing import Any
 
 import tokenizers as hf
 
-TOKENIZER, SETTINGS = 'tokenizer.json', 'tokenizer_config.json'
-VOCABULARY = 'vocab.txt'
+from glue_jax.data.tokenizers.settings import ADDED, ROLES_MAP, SETTINGS
+
+TOKENIZER, VOCABULARY = 'tokenizer.json', 'vocab.txt'
 FILES = (
   TOKENIZER,
   SETTINGS,
-  'special_tokens_map.json',
-  'added_tokens.json',
+  ROLES_MAP,
+  ADDED,
   VOCABULARY,
   'vocab.json',
   'merges.txt',
   'spiece.model',
+  'spm.model',
+  'sentencepiece.bpe.model',
+  'tokenizer.model',
 )
 ROLES = {
   'pad': ('[PAD]', '<pad>'),
@@ -35,41 +35,21 @@ ROLES = {
 BERT = tuple(names[0] for names in ROLES.values())
 
 
-def read(folder: pathlib.Path) -> hf.Tokenizer:
-  """Reads tokenizer.json, or builds what vocab.txt or merges.txt describe.
+def usual_tokens(backend: hf.Tokenizer) -> dict[str, str]:
+  """Returns {role: token} under the usual names.
 
   Raises:
-    ValueError: the folder has none of them.
+    ValueError: the vocabulary has no token for a role.
   """
-  if (folder / TOKENIZER).is_file():
-    return hf.Tokenizer.from_file(str(folder / TOKENIZER))
-  if (folder / VOCABULARY).is_file():
-    words = (folder / VOCABULARY).read_text(encoding='utf-8').split('\n')
-    vocab = {word: i for i, word in enumerate(words) if word}
-    config = folder / SETTINGS
-    settings = json.loads(config.read_text()) if config.is_file() else {}
-    return wordpiece(vocab, settings.get('do_lower_case', True))
-  if (folder / 'merges.txt').is_file():
-    backend = hf.Tokenizer(
-      hf.models.BPE.from_file(
-        str(folder / 'vocab.json'), str(folder / 'merges.txt')
+  tokens = {}
+  for role, usual in ROLES.items():
+    known = [t for t in usual if backend.token_to_id(t) is not None]
+    if not known:
+      raise ValueError(
+        f'the tokenizer has no {role} token; expected one of {usual}'
       )
-    )
-    backend.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = hf.decoders.ByteLevel()
-    names = [names[1] for names in ROLES.values()]
-    backend.add_special_tokens(
-      [hf.AddedToken(n, lstrip=n == '<mask>', special=True) for n in names]
-    )
-    sep, cls = (backend.token_to_id(t) for t in ('</s>', '<s>'))
-    backend.post_processor = hf.processors.RobertaProcessing(
-      ('</s>', sep), ('<s>', cls), add_prefix_space=False
-    )
-    return backend
-  raise ValueError(
-    f'{folder} has no tokenizer: expected tokenizer.json, vocab.txt, or '
-    f'vocab.json with merges.txt'
-  )
+    tokens[role] = known[0]
+  return tokens
 
 
 def write(
@@ -83,7 +63,7 @@ def write(
   Args:
     folder: made if missing.
     backend: what is written.
-    tokens: {role: token}, see `special_tokens`.
+    tokens: {role: token}, see `Tokenizer`.
     source: folder that it was read from, whose files are copied.
   """
   folder = pathlib.Path(folder)
@@ -97,51 +77,16 @@ def write(
     return
   settings: dict[str, Any] = {'tokenizer_class': 'PreTrainedTokenizerFast'}
   settings |= {f'{role}_token': token for role, token in tokens.items()}
-  if isinstance(backend.model, hf.models.WordPiece):
-    lower = getattr(backend.normalizer, 'lowercase', True)
-    settings |= {'tokenizer_class': 'BertTokenizer', 'do_lower_case': lower}
+  bert = isinstance(backend.normalizer, hf.normalizers.BertNormalizer)
+  if isinstance(backend.model, hf.models.WordPiece) and bert:
+    settings |= {
+      'tokenizer_class': 'BertTokenizer',
+      'do_lower_case': backend.normalizer.lowercase,
+      'strip_accents': backend.normalizer.strip_accents,
+      'tokenize_chinese_chars': backend.normalizer.handle_chinese_chars,
+    }
     vocab = backend.get_vocab(with_added_tokens=True)
     lines = (f'{piece}\n' for piece in sorted(vocab, key=vocab.get))
     (folder / VOCABULARY).write_text(''.join(lines), encoding='utf-8')
   text = json.dumps(settings, indent=2, sort_keys=True)
   (folder / SETTINGS).write_text(text + '\n', encoding='utf-8')
-
-
-def special_tokens(
-  backend: hf.Tokenizer, source: pathlib.Path | None
-) -> dict[str, str]:
-  """Returns {role: token}: as the folder names them, else the usual ones.
-
-  Raises:
-    ValueError: the vocabulary has no token for a role.
-  """
-  named = {}
-  for name in ('special_tokens_map.json', SETTINGS):
-    path = source / name if source else None
-    if path and path.is_file():
-      for role in ROLES:
-        value = json.loads(path.read_text()).get(f'{role}_token')
-        text = value.get('content') if isinstance(value, dict) else value
-        named[role] = named.get(role) or text
-  tokens = {}
-  for role, usual in ROLES.items():
-    fitting = (named.get(role), *usual)
-    known = [t for t in fitting if t and backend.token_to_id(t) is not None]
-    if not known:
-      raise ValueError(
-        f'tokenizer {source or ""} has no {role} token; expected one of '
-        f'{usual} or an entry in tokenizer_config.json'
-      )
-    tokens[role] = known[0]
-  return tokens
-
-
-def wordpiece(vocab: dict[str, int], lowercase: bool) -> hf.Tokenizer:
-  """Returns BERT's tokenizer of a vocabulary {piece: id}."""
-  backend = hf.Tokenizer(hf.models.WordPiece(vocab, unk_token='[UNK]'))
-  backend.normalizer = hf.normalizers.BertNormalizer(lowercase=lowercase)
-  backend.pre_tokenizer = hf.pre_tokenizers.BertPreTokenizer()
-  backend.decoder = hf.decoders.WordPiece()
-  present = [token for token in BERT if token in vocab]
-  backend.add_special_tokens(present)
-  return backend

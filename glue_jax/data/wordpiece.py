@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 import tokenizers as hf
 
-from glue_jax.data.tokenizer_files import BERT, wordpiece
-from glue_jax.data.tokenizing import Tokenizer
+from glue_jax.data.tokenizer import Tokenizer
+from glue_jax.data.tokenizer_files import BERT
+from glue_jax.data.tokenizers.backends import wordpiece
 
 
 def train(
@@ -50,7 +51,9 @@ def train(
   )
   learnt = sorted(backend.get_vocab(), key=backend.get_vocab().get)
   vocab = {piece: i for i, piece in enumerate(learnt)}
-  tokenizer = Tokenizer(wordpiece(vocab, lowercase))
+  backend = wordpiece(vocab, lowercase)
+  backend.add_special_tokens(list(BERT))
+  tokenizer = Tokenizer(backend)
   if folder is not None:
     tokenizer.save(folder)
   return tokenizer

@@ -1,0 +1,1 @@
+"""Tokenizers of published folders: files and settings become a backend."""

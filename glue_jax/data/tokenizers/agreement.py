@@ -1,0 +1,79 @@
+"""Whether a tokenizer.json does what the settings beside it say."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tokenizers as hf
+
+from glue_jax.data.tokenizers.settings import Settings
+
+
+def check(
+  backend: hf.Tokenizer,
+  folder: pathlib.Path,
+  settings: Settings,
+  values: Mapping[str, Any],
+) -> None:
+  """Holds a tokenizer.json to the settings beside it.
+
+  Args:
+    values: the settings in force, the defaults of the class among them.
+
+  Raises:
+    ValueError: they say different things, so one of them isn't meant.
+  """
+  found = _done(backend)
+  for name, wanted in values.items():
+    stated = name in settings.options
+    if name == 'strip_accents' and wanted is None:
+      wanted = found.get('do_lower_case')
+    if name not in found or wanted is None or found[name] == wanted:
+      continue
+    where = (
+      'tokenizer_config.json says'
+      if stated
+      else f'the default of {settings.name} is'
+    )
+    raise ValueError(
+      f'{folder}: tokenizer.json has {name}={found[name]}, but {where} '
+      f'{wanted}; state {name} in tokenizer_config.json as the model was '
+      f'trained, or remove tokenizer.json'
+    )
+
+
+def _done(backend: hf.Tokenizer) -> dict[str, bool]:
+  """What a backend does, in the names of the families' settings."""
+  state = json.loads(backend.to_str())
+  nodes = {
+    node['type']: node
+    for part in ('normalizer', 'pre_tokenizer')
+    for node in _nodes(state[part])
+  }
+  done = {
+    'do_lower_case': 'Lowercase' in nodes,
+    'keep_accents': 'StripAccents' not in nodes,
+    'split_by_punct': 'Punctuation' in nodes,
+  }
+  if 'BertNormalizer' in nodes:
+    bert = nodes['BertNormalizer']
+    lower, strip = bert['lowercase'], bert['strip_accents']
+    done['do_lower_case'] = lower
+    done['strip_accents'] = lower if strip is None else strip
+    done['tokenize_chinese_chars'] = bert['handle_chinese_chars']
+  if 'ByteLevel' in nodes:
+    done['add_prefix_space'] = nodes['ByteLevel']['add_prefix_space']
+  elif 'Metaspace' in nodes:
+    done['add_prefix_space'] = nodes['Metaspace']['prepend_scheme'] != 'never'
+  return done
+
+
+def _nodes(state: dict | None) -> list[dict]:
+  """A part of a tokenizer.json and, of a sequence, its own parts."""
+  if state is None:
+    return []
+  inner = state.get('normalizers') or state.get('pretokenizers')
+  if inner is None:
+    return [state]
+  return [node for part in inner for node in _nodes(part)]
