@@ -102,18 +102,19 @@ def _present(folder: pathlib.Path) -> list[str]:
 
 
 def _unknown(folder: pathlib.Path, settings: Settings) -> str:
-  known = ', '.join(FAMILIES)
   if settings.name:
     return (
       f'{folder}: tokenizer_class={settings.name} is not built here from '
       f'{_present(folder)}; load it with transformers and save a '
-      f'tokenizer.json. Built are {known}'
+      f'tokenizer.json'
     )
   pieces = [n for n in _present(folder) if n.endswith('.model')]
   if pieces:
+    fitting = [n for n, f in FAMILIES.items() if f.files == (pieces[0],)]
     return (
       f'{folder} has {pieces[0]} but names no tokenizer_class in '
-      f'tokenizer_config.json; write the one it was made for, of {known}'
+      f'tokenizer_config.json; write the one it was made for, of '
+      f'{fitting}'
     )
   return (
     f'{folder} has no tokenizer: expected tokenizer.json, vocab.txt, '
