@@ -110,14 +110,11 @@ def predict() -> str:
   """Predicts own texts; returns what was done."""
   from glue_jax.inference import predict
 
-  run = load()
-  rows = predict.read_texts(FLAGS.input, run.task)
-  predictions = predict.predict_rows(run, rows, FLAGS.input)
+  parts = predict.predict_texts(load(), FLAGS.input)
   out = FLAGS.out or '-'
-  predict.write(predictions, out, 'tsv' if out.endswith('.tsv') else 'jsonl')
-  return (
-    '' if out == '-' else f'{len(predictions)} predictions written to {out}'
-  )
+  style = 'tsv' if out.endswith('.tsv') else 'jsonl'
+  count = predict.write_parts(parts, out, style)
+  return '' if out == '-' else f'{count} predictions written to {out}'
 
 
 def to_peft() -> str:

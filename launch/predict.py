@@ -5,8 +5,10 @@
   echo 'what a film' | python -m launch.predict --workdir=runs/sst2 --input=-
 
 Own texts: one a line; for tasks with two texts, both with a tab between them;
-or a .jsonl file with the task's columns. Rows stay in order. A record has idx,
-prediction (label name, number or text) and probabilities by label name.
+or JSON lines, a JSON array, CSV or TSV with the task's columns, told by ending
+and content, or by --input_format. Rows stay in order, one a line, and keep the
+ids in columns idx or id; standard input is answered as lines come. A record has
+idx, prediction (label name, number or text) and probabilities by label name.
 
   python -m launch.predict --workdir=runs/rte --split=validation --seed=0 \\
     --contribution=BOARD/contributions/NAME --authors='A. Name' \\
@@ -32,6 +34,12 @@ def define_flags() -> None:
   command.define_run('which', 'data_dir')
   flags.DEFINE_string('split', None, 'Split of the task to predict.')
   flags.DEFINE_string('input', None, "File of own texts, '-' = stdin.")
+  flags.DEFINE_enum(
+    'input_format',
+    None,
+    ['jsonl', 'json', 'csv', 'tsv', 'text'],
+    'Default: by the ending and content of --input.',
+  )
   flags.DEFINE_string('output', '-', "File to write, '-' = stdout.")
   flags.DEFINE_enum(
     'format', None, ['jsonl', 'tsv'], 'Default: by the ending of --output.'
@@ -61,18 +69,17 @@ def main(argv: list[str]) -> None:
     FLAGS.data_dir,
     FLAGS.stage,
   )
-  if FLAGS.split:
-    predictions = predict.predict_split(run, FLAGS.split)
-  else:
-    rows = predict.read_texts(FLAGS.input, run.task)
-    predictions = predict.predict_rows(run, rows, FLAGS.input)
   if FLAGS.contribution:
-    contribute(predictions, run.workdir)
+    contribute(predict.predict_split(run, FLAGS.split), run.workdir)
     return
+  if FLAGS.split:
+    parts = [predict.predict_split(run, FLAGS.split)]
+  else:
+    parts = predict.predict_texts(run, FLAGS.input, FLAGS.input_format)
   by_ending = 'tsv' if FLAGS.output.endswith('.tsv') else 'jsonl'
-  predict.write(predictions, FLAGS.output, FLAGS.format or by_ending)
+  count = predict.write_parts(parts, FLAGS.output, FLAGS.format or by_ending)
   if FLAGS.output != '-':
-    print(f'{len(predictions)} predictions written to {FLAGS.output}')
+    print(f'{count} predictions written to {FLAGS.output}')
 
 
 def contribute(predictions: Any, workdir: pathlib.Path) -> None:

@@ -130,7 +130,22 @@ def from_records(
     converted.append(row)
   if not converted:
     raise ValueError(f'{source}: no rows; expected at least one')
-  return Table(task, 'own', converted, source, 'rows', False)
+  notes = _blank_note(task, converted, source, first)
+  return Table(task, 'own', converted, source, 'rows', False, notes)
+
+
+def _blank_note(task, converted, source, first) -> tuple[str, ...]:
+  blank = [
+    number
+    for number, row in enumerate(converted, first + 1)
+    if not all(''.join(row[column]).strip() for column in task.columns)
+  ]
+  if not blank:
+    return ()
+  return (
+    f'{source}: {len(blank)} rows have a blank text and are predicted as such '
+    f'(the first is row {blank[0]})',
+  )
 
 
 def _check_split(task, split, files) -> None:

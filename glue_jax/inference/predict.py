@@ -2,22 +2,21 @@
 
 import dataclasses
 import json
+import logging
 import os
-import pathlib
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TextIO
 
 from glue_jax.config import config
 from glue_jax.data import label_names, load, pipeline
-from glue_jax.data.readers import files
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
 from glue_jax.evaluation import evaluate
 from glue_jax.evaluation.predictions import Predictions
+from glue_jax.inference import own_texts
 from glue_jax.reporting import files as files_lib
 
 FORMATS = ('jsonl', 'tsv')
-_STDIN = '/dev/stdin'
 
 
 def predict_split(run: Any, split: str) -> Predictions:
@@ -35,17 +34,19 @@ def predict_split(run: Any, split: str) -> Predictions:
 
 
 def predict_rows(
-  run: Any, rows: Sequence[dict], source: str = 'rows'
+  run: Any, rows: Sequence[dict], source: str = 'rows', first: int = 0
 ) -> Predictions:
   """Predicts texts that are in no split.
 
   Args:
     run: from `open_run.load_run`.
-    rows: dicts with the task's columns.
+    rows: dicts with the task's columns, and perhaps 'idx' or 'id'. A blank
+      text is predicted as such, with a warning.
     source: named in errors.
+    first: number of the first row.
 
   Returns:
-    Predictions with idx 0, 1, ...
+    Predictions with the rows' ids, or their numbers.
 
   Raises:
     ValueError: a row lacks a column, or the task has no predictions.
@@ -62,8 +63,11 @@ def predict_rows(
     buckets=run.bundle.buckets,
     batch_size=data.get('eval_batch_size', 64),
     source=source,
+    first=first,
     **settings,
   )
+  for note in table.notes:
+    logging.warning(note)
   return evaluate.predict(run.predict_fn, batches, run.task, table)
 
 
@@ -108,62 +112,76 @@ def predict_task(
   return predictions
 
 
-def read_texts(path: str, task: Task) -> list[dict]:
-  """Reads own texts: one row a line.
+def predict_texts(
+  run: Any, path: str, style: str | None = None
+) -> Iterator[Predictions]:
+  """Predicts own texts as they come, in groups.
 
   Args:
-    path: '-' = standard input; a .jsonl file holds objects with the task's
-      columns; any other one text a line, or for tasks with several columns
-      that many fields with tabs between them and no header.
-    task: the task's record.
+    run: from `open_run.load_run`.
+    path: of the file; '-' = standard input.
+    style: one of `own_texts.FORMATS`; None = by ending and content.
 
   Raises:
-    ValueError: blank line, wrong number of fields, bad bytes: with the line.
-    FileNotFoundError: no such file.
+    ValueError: see `own_texts.groups`; rows before are answered.
   """
-  file = pathlib.Path(_STDIN if path == '-' else path)
-  name = '<stdin>' if path == '-' else path
-  columns = task.columns
-  log = files.Log(pathlib.Path(name))
-  if name.removesuffix('.gz').endswith('.jsonl'):
-    return [record for _, record in files.read_jsonl(file, log, columns)]
-  rows = []
-  for number, line in files.lines(file, log):
-    # In a task of one text a tab is part of the text.
-    fields = line.split('\t') if len(columns) > 1 else [line]
-    if len(fields) != len(columns):
-      raise ValueError(
-        f'{name}:{number}: {len(fields)} fields; {task.name} expects '
-        f'{len(columns)} with tabs between them: {", ".join(columns)}'
-      )
-    rows.append(dict(zip(columns, fields)))
-  return rows
+  _has_predictions(run.task)
+  first = 0
+  for rows in own_texts.groups(path, run.task, style):
+    yield predict_rows(run, rows, path, first)
+    first += len(rows)
 
 
 def write(
   predictions: Predictions, path: str | os.PathLike, style: str = 'jsonl'
 ) -> None:
-  """Writes predictions in the order of their rows, on process 0.
+  """Writes predictions in the order of their rows; see `write_parts`."""
+  write_parts([predictions], path, style)
+
+
+def write_parts(
+  parts: Iterable[Predictions], path: str | os.PathLike, style: str = 'jsonl'
+) -> int:
+  """Writes predictions as they come, on process 0.
 
   Args:
-    predictions: what to write.
-    path: '-' = standard output.
+    parts: what to write, in order.
+    path: '-' = standard output, which has each part at once; a file is there
+      when all is written.
     style: 'jsonl': one record a line; 'tsv': idx, prediction, and one column
       of probabilities a class.
+
+  Returns:
+    how many predictions there were.
 
   Raises:
     ValueError: unknown style.
   """
   if style not in FORMATS:
     raise ValueError(f'format {style!r}; expected one of {FORMATS}')
-  if not files_lib.is_first_process():
-    return
-  text = _jsonl(predictions) if style == 'jsonl' else _tsv(predictions)
   if str(path) == '-':
-    sys.stdout.write(text)
-    sys.stdout.flush()
-  else:
-    files_lib.replace_text(path, text)
+    return _write_to(sys.stdout, parts, style)
+  if not files_lib.is_first_process():
+    return sum(map(len, parts))
+  with (
+    files_lib.whole(path) as part,
+    part.open('w', encoding='utf-8') as file,
+  ):
+    return _write_to(file, parts, style)
+
+
+def _write_to(file: TextIO, parts: Iterable[Predictions], style: str) -> int:
+  count = 0
+  for predictions in parts:
+    if style == 'tsv':
+      text = _tsv(predictions, header=count == 0)
+    else:
+      text = _jsonl(predictions)
+    count += len(predictions)
+    if files_lib.is_first_process():
+      file.write(text)
+      file.flush()
+  return count
 
 
 def _jsonl(predictions: Predictions) -> str:
@@ -173,15 +191,17 @@ def _jsonl(predictions: Predictions) -> str:
   )
 
 
-def _tsv(predictions: Predictions) -> str:
-  header, lines = [], []
+def _tsv(predictions: Predictions, header: bool) -> str:
+  names: list[str] = []
+  lines = []
   for record in predictions.records():
     flat = dict(record)
     shares = flat.pop('probabilities', {})
     flat |= {f'p({name})': f'{value:.6f}' for name, value in shares.items()}
-    header = header or list(flat)
+    names = names or list(flat)
     lines.append([_field(value) for value in flat.values()])
-  return ''.join('\t'.join(line) + '\n' for line in [header, *lines])
+  table = [names, *lines] if header else lines
+  return ''.join('\t'.join(line) + '\n' for line in table)
 
 
 def _field(value: Any) -> str:

@@ -79,39 +79,16 @@ def test_open_run_names_seeds_and_lists_splits(workdir, tmp_path):
     open_run.open_run(workdir, splits=('dev',))
 
 
-def test_text_files_are_read_line_by_line(tmp_path):
-  one, two = by_name.get('sst2'), by_name.get('rte')
+def test_blank_rows_are_predicted_in_their_place(run, tmp_path, caplog):
   path = tmp_path / 'texts.txt'
-  path.write_bytes('\ufeffa "quoted\ttext\r\nzwei\n'.encode())
-  assert predict.read_texts(str(path), one) == [
-    {'sentence': 'a "quoted\ttext'},
-    {'sentence': 'zwei'},
-  ]
-  path.write_text('a\tb\nc\td\n')
-  assert predict.read_texts(str(path), two) == [
-    {'sentence1': 'a', 'sentence2': 'b'},
-    {'sentence1': 'c', 'sentence2': 'd'},
-  ]
-  lines = tmp_path / 'texts.jsonl'
-  lines.write_text('{"sentence": "x"}\n')
-  assert predict.read_texts(str(lines), one)[0]['sentence'] == 'x'
-
-
-@pytest.mark.parametrize(
-  ('content', 'match'),
-  [
-    (b'a\tb\nc\n', 'texts.txt:2: 1 fields; rte expects 2'),
-    (b'a\tb\tc\n', 'texts.txt:1: 3 fields'),
-    (b'a\tb\n\nc\td\n', 'texts.txt:2: blank line'),
-    (b'a\tb\n\xff\tc\n', 'texts.txt:2'),
-    (b'', 'empty'),
-  ],
-)
-def test_bad_texts_are_named_by_line(tmp_path, content, match):
-  path = tmp_path / 'texts.txt'
-  path.write_bytes(content)
-  with pytest.raises(ValueError, match=match):
-    predict.read_texts(str(path), by_name.get('rte'))
+  path.write_text('the cat\n\na b c\n')
+  [own] = predict.predict_texts(run, str(path))
+  assert own.idx == [0, 1, 2] and len(own) == 3
+  assert '1 rows have a blank text' in caplog.text and 'row 2' in caplog.text
+  [pair] = predict.predict_rows(
+    run, [{'sentence': 'x', 'idx': 'a-7'}]
+  ).records()
+  assert pair['idx'] == 'a-7'
 
 
 def test_language_modeling_has_no_predictions():
@@ -126,8 +103,9 @@ def test_formats(run, tmp_path, capsys):
   )
   predict.write(predictions, tmp_path / 'p.jsonl')
   assert files.read_lines(tmp_path / 'p.jsonl') == list(predictions.records())
-  predict.write(predictions, '-', 'tsv')
-  header, first, second = capsys.readouterr().out.splitlines()
+  assert predict.write_parts([predictions] * 2, '-', 'tsv') == 4
+  header, first, second, *again = capsys.readouterr().out.splitlines()
+  assert again == [first, second]
   assert header.split('\t') == [
     'idx',
     'prediction',
@@ -143,7 +121,7 @@ def test_formats(run, tmp_path, capsys):
 
 
 def command(name, *arguments, text=''):
-  """A started command; several run side by side."""
+  """A started command; several run side by side. None leaves stdin open."""
   process = subprocess.Popen(
     [sys.executable, '-m', f'launch.{name}', *arguments],
     cwd=ROOT,
@@ -153,9 +131,10 @@ def command(name, *arguments, text=''):
     stderr=subprocess.PIPE,
     text=True,
   )
-  process.stdin.write(text)
-  process.stdin.close()
-  process.stdin = None
+  if text is not None:
+    process.stdin.write(text)
+    process.stdin.close()
+    process.stdin = None
   return process
 
 
@@ -167,12 +146,19 @@ def ended(process):
 def test_commands(workdir, tmp_path):
   """From standard input to labels; evaluate; errors in one line."""
   where = f'--workdir={workdir}'
-  stdin = command('predict', where, '--input=-', text='the cat\na b c\n')
+  stdin = command('predict', where, '--input=-', text=None)
   score = command('evaluate', where, f'--output={tmp_path / "scores"}')
+  lines = []
+  for text in ('the cat', '', 'a b c'):  # each is answered before the next
+    stdin.stdin.write(text + '\n')
+    stdin.stdin.flush()
+    lines.append(stdin.stdout.readline())
+  stdin.stdin.close()
+  stdin.stdin = None
   code, out, err = ended(stdin)
-  assert code == 0, err
-  records = [json.loads(line) for line in out.splitlines()]
-  assert [record['idx'] for record in records] == [0, 1]
+  assert code == 0 and not out, err
+  records = [json.loads(line) for line in lines]
+  assert [record['idx'] for record in records] == [0, 1, 2]
   assert set(records[0]['probabilities']) == {'unacceptable', 'acceptable'}
   code, out, err = ended(score)
   assert code == 0, err
@@ -188,7 +174,7 @@ def test_commands_refuse_clearly(workdir, tmp_path):
   both = command('predict', f'--workdir={workdir}', '--split=a', '--input=b')
   usage = command('predict', '--help')
   code, _, err = ended(nowhere)
-  assert code == 1
+  assert code == 2
   assert err.strip().splitlines()[-1].startswith('error: ')
   assert 'config.json' in err
   code, out, err = ended(both)

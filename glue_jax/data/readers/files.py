@@ -127,7 +127,7 @@ def lines(path: pathlib.Path, log: Log) -> Iterator[tuple[int, str]]:
   Only line feeds end a line: U+2028 and the like are data.
   """
   for number, raw in enumerate(_split(read_bytes(path)), 1):
-    text = _decode(raw, number, log)
+    text = decode(raw, number, log)
     if text is not None:
       yield number, text
 
@@ -137,7 +137,8 @@ def _split(data: bytes) -> list[bytes]:
   return [part[:-1] if part.endswith(b'\r') else part for part in parts]
 
 
-def _decode(raw: bytes, number: int, log: Log) -> str | None:
+def decode(raw: bytes, number: int, log: Log) -> str | None:
+  """The text of a line; None, reported to `log`, where it can't be read."""
   if not raw.strip():
     log.bad(number, 'blank line; expected a row')
     return None
@@ -269,7 +270,7 @@ def read_csv(
 def lines_or_blank(path: pathlib.Path, log: Log) -> Iterator[tuple[int, str]]:
   """As lines(), but blank lines pass (they may be inside a quoted field)."""
   for number, raw in enumerate(_split(read_bytes(path)), 1):
-    text = _decode(raw, number, log) if raw.strip() else ''
+    text = decode(raw, number, log) if raw.strip() else ''
     if text is not None:
       yield number, text
 

@@ -82,6 +82,13 @@ def read_array(
     raise ValueError(
       f'{path}: invalid UTF-8 at byte {error.start}; convert it to UTF-8'
     ) from None
+  yield from elements(text, path, log, needed)
+
+
+def elements(
+  text: str, path: pathlib.Path, log: Log, needed: tuple[str, ...]
+) -> Iterator[tuple[int, Record]]:
+  """As `read_array`, of the file's text."""
   decoder, line, at, empty = json.JSONDecoder(), 1, 0, True
 
   def skip(at: int, line: int) -> tuple[int, int]:

@@ -97,11 +97,13 @@ def _ids(task, record, position, name) -> tuple[int | str, int | str]:
   if isinstance(value, dict):
     value = '-'.join(str(part) for part in value.values())
   text = '' if value is None else str(value).strip()
-  idx: int | str = text or position
-  # 007 is a name, not a number.
-  if re.fullmatch('0|-?[1-9][0-9]*', text):
-    idx = int(text)
+  idx = row_id(text) if text else position
   return idx, record['id'] if task.kind == 'span' else idx
+
+
+def row_id(text: str) -> int | str:
+  """The id that a text stands for; 007 is a name, not a number."""
+  return int(text) if re.fullmatch('0|-?[1-9][0-9]*', text) else text
 
 
 def _twice(key: int | str, line: int) -> str:

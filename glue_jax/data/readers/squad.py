@@ -26,7 +26,13 @@ def read_squad(path: pathlib.Path, log: Log) -> Iterator[tuple[int, Record]]:
   Raises:
     ValueError: the file is not in the SQuAD layout, or has no questions.
   """
-  data = read_bytes(path)
+  return questions(read_bytes(path), path, log)
+
+
+def questions(
+  data: bytes | str, path: pathlib.Path, log: Log
+) -> Iterator[tuple[int, Record]]:
+  """As `read_squad`, of the file's content."""
   try:
     articles = json.loads(data)['data']
     paragraphs = [
@@ -34,18 +40,20 @@ def read_squad(path: pathlib.Path, log: Log) -> Iterator[tuple[int, Record]]:
       for article in articles
       for part in article['paragraphs']
     ]
-    questions = [(*rest, qa) for *rest, qas in paragraphs for qa in qas]
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    found = [(*rest, qa) for *rest, qas in paragraphs for qa in qas]
+  except (
+    ValueError, KeyError, TypeError, AttributeError, RecursionError
+  ) as error:  # fmt: skip
     raise ValueError(
       f'{path}:1: not in the SQuAD layout (version, data[title, paragraphs['
       f'context, qas[id, question, answers]]]): {error!r}'
     ) from error
-  for number, (title, context, qa) in enumerate(questions, 1):
+  for number, (title, context, qa) in enumerate(found, 1):
     try:
       yield number, question(qa, title, context)
     except ValueError as error:
       log.bad(number, str(error))
-  if not questions:
+  if not found:
     raise ValueError(f'{path}:1: no questions; expected at least one')
 
 

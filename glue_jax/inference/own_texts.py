@@ -1,0 +1,272 @@
+"""A user's own texts to predict, from a file or standard input, as they come.
+
+One row a line, a blank one too. The format is what is asked for, or what the
+file's ending says, or what its first line shows:
+
+  jsonl  objects with the task's columns
+  json   an array of such objects; a SQuAD file, for questions
+  csv    a header with the task's columns, RFC 4180
+  tsv    fields with tabs between them; a header with the task's columns, or
+         none and the columns in the task's order
+  text   one text a line, tabs and all; of several columns as tsv, no header
+
+Ids in `idx` or `id` are kept. Only `json` is read whole: of the others, rows
+are given as soon as no further line has come.
+"""
+
+import contextlib
+import csv
+import gzip
+import itertools
+import json
+import pathlib
+import sys
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from glue_jax.data.readers import formats, json_files, rows, squad
+from glue_jax.data.readers.files import Log, decode
+from glue_jax.data.tasks.task import Task
+
+FORMATS = ('jsonl', 'json', 'csv', 'tsv', 'text')
+_CHUNK = 1 << 16  # bytes
+_GZIP = b'\x1f\x8b'
+_IDS = ('idx', 'id')
+
+
+def groups(
+  path: str, task: Task, style: str | None = None, size: int = 1024
+) -> Iterator[list[dict]]:
+  """Rows in groups, for bounded memory.
+
+  Args:
+    path: of the file; '-' = standard input.
+    task: its columns are what a row has.
+    style: one of FORMATS; None = by ending and content.
+    size: the largest group; it is smaller where no further line has come.
+
+  Raises:
+    ValueError: no row, or a line that doesn't fit the format, with its number.
+    FileNotFoundError: no such file.
+  """
+  if style not in (None, *FORMATS):
+    raise ValueError(f'format {style!r}; expected one of {FORMATS}')
+  name = '<stdin>' if path == '-' else path
+  log = Log(pathlib.Path(name), droppable=False)
+  with _opened(path) as file:
+    lines = _Lines(file, log)
+    first = next(iter(lines), None)
+    if first is None:
+      raise ValueError(f'{name} is empty; expected rows')
+    style = style or _by_content(task, name, first)
+    group: list[dict] = []
+    for row in _READERS[style](task, itertools.chain([first], lines), log):
+      group.append(row)
+      if len(group) >= size or lines.waiting:
+        yield group
+        group = []
+    if group:
+      yield group
+
+
+class _Lines:
+  """Lines of a stream as they come, without their ends.
+
+  Attributes:
+    number: of the last line that was given.
+    waiting: no further line has come yet.
+  """
+
+  def __init__(self, file: Any, log: Log):
+    self.number = 0
+    self.waiting = False
+    self._log = log
+    self._lines = self._read(file)
+
+  def __iter__(self) -> Iterator[str]:
+    return self
+
+  def __next__(self) -> str:
+    return next(self._lines)
+
+  def _read(self, file: Any) -> Iterator[str]:
+    rest: list[bytes] = []
+    while chunk := file.read1(_CHUNK):
+      *whole, last = chunk.split(b'\n')
+      if whole:
+        whole[0] = b''.join([*rest, whole[0]])
+        rest = []
+      rest.append(last)
+      for place, raw in enumerate(whole, 1):
+        self.waiting = place == len(whole)
+        yield self._text(raw)
+    if any(rest):
+      self.waiting = True
+      yield self._text(b''.join(rest))
+
+  def _text(self, raw: bytes) -> str:
+    self.number += 1
+    if self.number == 1:
+      if raw[:2] in (b'\xff\xfe', b'\xfe\xff'):
+        self._log.bad(1, 'the file is UTF-16; convert it to UTF-8')
+      raw = raw.removeprefix(b'\xef\xbb\xbf')
+    raw = raw.removesuffix(b'\r')
+    return (decode(raw, self.number, self._log) or '') if raw.strip() else ''
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Any]:
+  """The file's bytes, unpacked where they are gzip's."""
+  if path == '-' and sys.stdin is None:
+    raise ValueError('--input=-, but standard input is closed')
+  with contextlib.ExitStack() as stack:
+    if path == '-':
+      file: Any = sys.stdin.buffer
+    elif not pathlib.Path(path).exists():
+      raise FileNotFoundError(f'{path} does not exist; expected own texts')
+    else:
+      file = stack.enter_context(pathlib.Path(path).open('rb'))
+    if file.peek(len(_GZIP)).startswith(_GZIP):
+      file = stack.enter_context(gzip.GzipFile(fileobj=file))
+    try:
+      yield file
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+      raise ValueError(
+        f'{path}: not a whole gzip file ({error}); copy it again'
+      ) from error
+
+
+def _by_content(task: Task, name: str, first: str) -> str:
+  """The format that an ending says, or else the first line shows."""
+  ending = formats.by_ending(name)
+  if ending in ('jsonl', 'csv'):
+    return ending
+  start = first.lstrip()
+  if ending == 'json' or start.startswith('[{') or start.rstrip() == '[':
+    return 'json'
+  record = _object(start)
+  if record is not None:
+    return 'json' if task.kind == 'span' and 'data' in record else 'jsonl'
+  if ending == 'tsv' and name.lower().endswith(('.tsv', '.tab')):
+    return 'tsv'
+  if ',' in first and _has(task, next(csv.reader([first]), [])):
+    return 'csv'
+  return 'tsv' if _has(task, first.split('\t')) else 'text'
+
+
+def _object(text: str) -> dict | None:
+  """The JSON object that a line is, None where it is none."""
+  try:
+    record = json.loads(text) if text.startswith('{') else None
+  except (ValueError, RecursionError):
+    return None
+  return record if isinstance(record, dict) else None
+
+
+def _has(task: Task, names: Collection[str] | None) -> bool:
+  """Whether the task's columns are among names: of a header, or keys."""
+  return names is not None and set(task.columns) <= set(names)
+
+
+def _objects(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
+  blank = 0
+  for number, text in enumerate(lines, 1):
+    if blank and text:
+      log.bad(blank, 'blank line; expected an object')
+    if not text:
+      blank = blank or number
+      continue
+    record = json_files.parse(text, number, log, task.columns)
+    yield _kept(record or {}, task)
+
+
+def _whole(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
+  """An array, a SQuAD file, or objects a line under the name of .json."""
+  first = next((line for line in lines if line), '')
+  if first.lstrip().startswith('['):
+    text = '\n'.join([first, *lines])
+    for _, record in json_files.elements(text, log.path, log, task.columns):
+      yield _kept(record, task)
+  elif task.kind == 'span' and not _has(task, _object(first.lstrip())):
+    text = '\n'.join([first, *lines])
+    names = dict(zip(task.columns, ('question', 'context')))
+    for _, record in squad.questions(text, log.path, log):
+      yield {c: record[n] for c, n in names.items()} | {'id': record['id']}
+  else:
+    yield from _objects(task, itertools.chain([first], lines), log)
+
+
+def _commas(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
+  limit = csv.field_size_limit(sys.maxsize)
+  try:
+    table = csv.reader((f'{line}\n' for line in lines), strict=True)
+    pairs = ((table.line_num, fields) for fields in table)
+    yield from _table(task, pairs, log)
+  except csv.Error as error:
+    log.bad(table.line_num, f'{error}; see RFC 4180')
+  finally:
+    csv.field_size_limit(limit)
+
+
+def _tabs(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
+  first = next(lines)
+  lines = itertools.chain([first], lines)
+  if _has(task, first.split('\t')):
+    # Under the header of one column a tab is part of the text.
+    cut = (lambda line: line.split('\t')) if '\t' in first else (lambda t: [t])
+    return _table(task, enumerate(map(cut, lines), 1), log)
+  return _texts(task, lines, log)
+
+
+def _table(
+  task: Task, table: Iterator[tuple[int, list[str]]], log: Log
+) -> Iterator[dict]:
+  """Rows under a header; those of a blank line have blank texts."""
+  _, header = next(table)
+  if not _has(task, header):
+    raise ValueError(
+      f'{log.path}:1: columns {", ".join(map(repr, header[:12]))} were found; '
+      f'expected a header with {", ".join(map(repr, task.columns))}'
+    )
+  for number, fields in table:
+    if not any(fields):
+      fields = [''] * len(header)
+    if len(fields) != len(header):
+      log.bad(number, f'{len(fields)} columns, expected {len(header)}')
+    record: dict[str, Any] = dict(zip(header, fields))
+    for name in _IDS:
+      if name in record:
+        record[name] = rows.row_id(record[name].strip()) or None
+    yield _kept(record, task)
+
+
+def _texts(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
+  columns = task.columns
+  for number, line in enumerate(lines, 1):
+    # In a task of one text a tab is part of the text.
+    fields = line.split('\t') if len(columns) > 1 and line else [line]
+    fields = fields if line else [''] * len(columns)
+    if len(fields) != len(columns):
+      log.bad(
+        number,
+        f'{len(fields)} fields; {task.name} expects {len(columns)} with tabs '
+        f'between them: {", ".join(columns)}',
+      )
+    yield dict(zip(columns, fields))
+
+
+def _kept(record: Mapping, task: Task) -> dict:
+  """The columns and the id of a record."""
+  kept = {column: record[column] for column in task.columns}
+  given = next((record[n] for n in _IDS if record.get(n) is not None), None)
+  return kept if given is None else kept | {'idx': given}
+
+
+_READERS = {
+  'jsonl': _objects,
+  'json': _whole,
+  'csv': _commas,
+  'tsv': _tabs,
+  'text': _texts,
+}
