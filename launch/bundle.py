@@ -66,11 +66,13 @@ def write() -> str:
   """Writes a run's bundle; returns what was done."""
   from glue_jax.export import bundle
   from glue_jax.inference import open_run
+  from glue_jax.reporting import files
 
   run = open_run.open_run(
     FLAGS.workdir, FLAGS.which, FLAGS.seed, stage=FLAGS.stage
   )
-  made = bundle.write(run, FLAGS.out)
+  with files.whole_folder(FLAGS.out) as folder:
+    made = bundle.write(run, folder)
   size = sum(x.nbytes for x in made.leaves.values())
   return f'{len(made.leaves)} leaves, {size:,} bytes written to {FLAGS.out}'
 
@@ -120,24 +122,28 @@ def predict() -> str:
 def to_peft() -> str:
   """Writes a bundle as a folder of peft; returns what was done."""
   from glue_jax.export import peft_folder
+  from glue_jax.reporting import files
   from glue_jax.weights import bundle_folder
 
-  peft_folder.write(FLAGS.out, bundle_folder.read(FLAGS.bundle))
+  with files.whole_folder(FLAGS.out) as folder:
+    peft_folder.write(folder, bundle_folder.read(FLAGS.bundle))
   return f'{FLAGS.bundle} written to {FLAGS.out}'
 
 
 def from_peft() -> str:
   """Makes a bundle of a folder of peft; returns what was done."""
   from glue_jax.export import peft_folder
+  from glue_jax.reporting import files
 
-  made = peft_folder.to_bundle(
-    FLAGS.peft,
-    FLAGS.backbone,
-    {'name': FLAGS.task},
-    FLAGS.out,
-    FLAGS.tokenizer,
-    FLAGS.max_length,
-  )
+  with files.whole_folder(FLAGS.out) as folder:
+    made = peft_folder.to_bundle(
+      FLAGS.peft,
+      FLAGS.backbone,
+      {'name': FLAGS.task},
+      folder,
+      FLAGS.tokenizer,
+      FLAGS.max_length,
+    )
   method = made.record['config']['methods'][0][0]
   return f'{method} of {FLAGS.peft} written to {FLAGS.out}'
 

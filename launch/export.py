@@ -14,8 +14,6 @@ glue_jax.export.stablehlo.load_stablehlo. --rank: what is merged of a low-rank
 update (DyLoRA, LoRA); the card and the signature name it.
 """
 
-import pathlib
-
 from absl import app, flags
 
 from launch.cli import command
@@ -52,14 +50,14 @@ def main(argv: list[str]) -> None:
     run = run.at_rank(FLAGS.rank)
   hf = FLAGS.format == 'hf'
   card = huggingface.card(run, run.workdir, 'transformers' if hf else 'jax')
-  if hf:
-    huggingface.save_hf(run, FLAGS.output, card)
-  else:
-    stablehlo.save_stablehlo(
-      run, FLAGS.output, batch=FLAGS.batch, length=FLAGS.length
-    )
-    page = pathlib.Path(FLAGS.output) / 'README.md'
-    files.replace_text(page, card + stablehlo.USAGE)
+  with files.whole_folder(FLAGS.output) as folder:
+    if hf:
+      huggingface.save_hf(run, folder, card)
+    else:
+      stablehlo.save_stablehlo(
+        run, folder, batch=FLAGS.batch, length=FLAGS.length
+      )
+      files.replace_text(folder / 'README.md', card + stablehlo.USAGE)
   print(f'step {run.step} of {run.workdir} written to {FLAGS.output}')
 
 

@@ -104,8 +104,12 @@ def main(argv: list[str]) -> int:
     return 0
   chosen = cells if FLAGS.cell is None else [cells[FLAGS.cell]]
   state = {c.index: sweep.read_cell(c, workdir)['state'] for c in chosen}
-  todo = [cell for cell in chosen if state[cell.index] != 'done']
-  print(f'{len(chosen)} cells, {len(chosen) - len(todo)} finished before')
+  running = [number for number, name in state.items() if name == 'running']
+  todo = [c for c in chosen if state[c.index] not in ('done', 'running')]
+  before = len(chosen) - len(todo) - len(running)
+  print(f'{len(chosen)} cells, {before} finished before')
+  if running:
+    print(f'cells {running} are run by other processes, and left to them')
   codes = runner.run_all(todo, FLAGS.jobs)
   failed = {index for index, code in codes.items() if code != 0}
   if runner.stopped:
@@ -119,7 +123,7 @@ def main(argv: list[str]) -> int:
     return command.INTERRUPTED
   if failed:
     print(f'{len(failed)} of {len(chosen)} cells not done: {sorted(failed)}')
-  return 1 if failed else 0
+  return 1 if failed or running else 0
 
 
 def new_runner(base: Sequence[str]) -> 'runner_lib.Runner':

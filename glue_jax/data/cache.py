@@ -26,19 +26,23 @@ def cached(
 ) -> Examples:
   """`make()`, kept in a file of cache_dir under a hash of `key`.
 
-  A file that cannot be read is written anew, with a warning.
+  A file that cannot be read is written anew, and one that cannot be written
+  (a full disk, a folder of others) is done without, both with a warning.
   """
   if cache_dir is None:
     return make()
   name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
   path = pathlib.Path(cache_dir).expanduser() / f'{name}.npz'
-  if path.exists():
+  if os.path.exists(path):  # False also where the folder may not be read
     try:
       return _read(path)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
       logging.warning('%s: damaged cache (%s); writing it anew', path, e)
   examples = make()
-  _write(path, examples)
+  try:
+    _write(path, examples)
+  except OSError as e:
+    logging.warning('%s: not kept (%s); goes on without the cache', path, e)
   return examples
 
 

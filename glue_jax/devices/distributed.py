@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ from absl import logging
 
 # Seconds between two messages of a process that waits for the others.
 PATIENCE = 15
+# Folder of compiled programs, where neither a flag nor a variable names one.
+CACHE = '~/.cache/glue_jax/xla'
 
 
 def initialize(
@@ -211,12 +214,37 @@ def _processes_on_node(environ) -> tuple[int, int]:
   return counts[int(environ.get('SLURM_NODEID', 0))], rank
 
 
-def compilation_cache(folder: str) -> None:
-  """Keeps compiled programs in a folder for the next start; '' for none."""
-  if folder:
-    path = pathlib.Path(os.path.expanduser(folder))
+def compilation_cache(folder: str | None) -> None:
+  """Keeps compiled programs in a folder for the next start.
+
+  A folder that can't be written is done without, with a warning.
+
+  Args:
+    folder: '' for none; None for that of JAX's own variable,
+      `JAX_COMPILATION_CACHE_DIR`, or else `CACHE`.
+  """
+  if folder is None:
+    folder = os.environ.get('JAX_COMPILATION_CACHE_DIR', CACHE)
+  if not folder:
+    jax.config.update('jax_compilation_cache_dir', None)
+    return
+  path = pathlib.Path(os.path.expanduser(folder))
+  try:
     path.mkdir(parents=True, exist_ok=True)
-    jax.config.update('jax_compilation_cache_dir', str(path))
+    with tempfile.TemporaryFile(dir=path):
+      pass
+  except OSError as error:
+    logging.warning(
+      'compiled programs are not kept, %s cannot be written (%s); name '
+      'another folder with --compilation_cache, or none with '
+      '--compilation_cache=',
+      path,
+      error.strerror,
+    )
+    jax.config.update('jax_compilation_cache_dir', None)
+    return
+  jax.config.update('jax_compilation_cache_dir', str(path))
+  if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 
 

@@ -80,6 +80,18 @@ def make_mesh(
   return mesh
 
 
+def fitting(**sizes: Size) -> dict[str, Size]:
+  """Returns the sizes of a mesh if they fit the devices here, else none.
+
+  Without sizes `make_mesh` copies parameters to all devices and shares batches.
+  """
+  try:
+    make_mesh(**sizes)
+  except ValueError:
+    return {}
+  return sizes
+
+
 def check_processes(owners: np.ndarray) -> None:
   """Refuses a mesh on which processes would read different rows as the same.
 
@@ -119,6 +131,11 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def batch_multiple(mesh: Mesh) -> int:
   """What the global batch size must be divisible by."""
   return math.prod(mesh.shape[axis] for axis in BATCH)
+
+
+def shared_rows(rows: int, mesh: Mesh) -> int:
+  """Rows of a batch, rounded up to what the devices can share."""
+  return rows + -rows % batch_multiple(mesh)
 
 
 def put_batch(

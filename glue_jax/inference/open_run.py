@@ -44,6 +44,9 @@ def load_run(
     # The run's own sizes and tokenizer: what it started from may be gone.
     config = config_lib.complete(dict(config, model={'weights': str(model)}))
     data = {'tokenizer': str(model)} | data
+  # The devices here may be others than those that it was trained on.
+  mesh = sharding.fitting(**config_lib.plain(config.mesh))
+  config = config_lib.complete(dict(config, mesh=mesh))
   data = {'train_split': '', 'eval_splits': ()} | data
   run = begin(config, seed, total=1, load=False, **data)
   parts, host = run.parts, run.host

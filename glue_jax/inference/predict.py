@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from glue_jax.config import config
 from glue_jax.data import label_names, load, pipeline
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
+from glue_jax.devices import sharding
 from glue_jax.evaluation import evaluate
 from glue_jax.evaluation.predictions import Predictions
 from glue_jax.inference import own_texts
@@ -61,7 +62,9 @@ def predict_rows(
     run.tokenizer,
     max_length=run.bundle.buckets[-1],
     buckets=run.bundle.buckets,
-    batch_size=data.get('eval_batch_size', 64),
+    batch_size=sharding.shared_rows(
+      data.get('eval_batch_size', 64), run.parts.mesh
+    ),
     source=source,
     first=first,
     **settings,

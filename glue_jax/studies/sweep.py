@@ -19,6 +19,8 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
+from glue_jax.training import lock
+
 _BRACKETS = {'(': ')', '[': ']', '{': '}'}
 DISTRIBUTIONS = ('uniform', 'log', 'int', 'choice')
 
@@ -208,7 +210,8 @@ def folder_name(base: str, overrides: Sequence[tuple[str, str]]) -> str:
 def read_cell(cell: Cell, workdir: str | os.PathLike) -> dict:
   """Returns a row of the table: state, fields, primary metric, folder.
 
-  `state` is 'done', 'unfinished' (started, but not finished) or 'open'.
+  `state` is 'done', 'running' (by a process that holds its lock), 'unfinished'
+  (started, but not finished) or 'open'.
   `value` is None unless the cell is done and its task has a metric.
   """
   folder = pathlib.Path(workdir) / cell.name
@@ -224,13 +227,27 @@ def read_cell(cell: Cell, workdir: str | os.PathLike) -> dict:
         'direction': primary['direction'],
       }
   elif folder.exists():
-    row['state'] = 'unfinished'
+    row['state'] = 'running' if lock.holder(folder) else 'unfinished'
   return row
 
 
 def is_done(folder: pathlib.Path) -> bool:
   """Whether a run is finished, whatever its seeds and stages."""
   return (folder / 'done.json').is_file()
+
+
+def check_free(folder: pathlib.Path) -> None:
+  """Refuses a run that a process left by an earlier start is still at.
+
+  Raises:
+    ValueError: names that process.
+  """
+  process = lock.holder(folder)
+  if process:
+    raise ValueError(
+      f'{folder} is in use by {process}; wait for it to end and start the same '
+      'command again'
+    )
 
 
 def rank(rows: Iterable[Mapping]) -> list[dict]:

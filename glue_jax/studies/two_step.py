@@ -108,6 +108,7 @@ class Protocol:
       ('seeds', repr(tuple(self.config.seeds[:1]))),
     )
     name = sweep.folder_name(self._base, overrides)
+    sweep.check_free(self._workdir / name)
     watch = _Watch(study, self._workdir / name / 'metrics.jsonl', metric)
     code = self._run(sweep.Cell(trial.number, overrides, name), watch)
     if code is None:
@@ -140,6 +141,7 @@ class Protocol:
     for cell in cells:
       if sweep.is_done(self._workdir / cell.name):
         continue
+      sweep.check_free(self._workdir / cell.name)
       code = self._run(cell, lambda: False)
       if code is None:
         raise Stopped(f'stopped in run {cell.index} of {count}')

@@ -1,5 +1,6 @@
 """What a config reads: the data of this process, checked against the model."""
 
+import inspect
 from typing import Any
 
 import jax
@@ -18,24 +19,32 @@ def make_data(
 ) -> DataBundle:
   """Returns the data of a config for this process.
 
+  Batches of evaluation and prediction are rounded up to what the devices can
+  share: their rows don't meet, so the size changes no result.
+
   Raises:
-    ValueError: a batch size that the mesh doesn't divide; see also
+    ValueError: a training batch that the devices can't share; see also
       `pipeline.build`.
   """
-  kwargs = sections.data
+  settings = dict(sections.data) | overrides
+  defaults = inspect.signature(pipeline.build).parameters
+  size, eval_size = (
+    settings.get(key, defaults[key].default)
+    for key in ('batch_size', 'eval_batch_size')
+  )
   multiple = sharding.batch_multiple(mesh)
-  for key in ('batch_size', 'eval_batch_size'):
-    if kwargs.get(key, multiple) % multiple:
-      raise ValueError(
-        f'config.data.{key}={kwargs[key]} is not divisible by the '
-        f'{multiple} devices that share a batch (mesh data x fsdp x expert)'
-      )
+  if size % multiple and settings.get('train_split') != '':
+    raise ValueError(
+      f'config.data.batch_size={size} is not divisible by the {multiple} '
+      'devices that share a batch (mesh data x fsdp x expert); give a multiple'
+    )
+  settings['eval_batch_size'] = sharding.shared_rows(eval_size, mesh)
   return pipeline.build(
     by_name.make(**sections.task),
     seed=seed,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
-    **(dict(kwargs) | overrides),
+    **settings,
   )
 
 

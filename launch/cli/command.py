@@ -232,6 +232,7 @@ def define_cache() -> None:
   """The flag --compilation_cache."""
   flags.DEFINE_string(
     'compilation_cache',
-    '~/.cache/glue_jax/xla',
-    "Folder for compiled programs, '' for none.",
+    None,
+    "Folder for compiled programs, '' for none; default: "
+    'JAX_COMPILATION_CACHE_DIR, or ~/.cache/glue_jax/xla.',
   )

@@ -67,6 +67,14 @@ def test_own_task(tmp_path):
     pipeline.build(task, files=files, train_split='test')
 
 
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, caplog):
+  task, files = own_files(tmp_path)
+  (tmp_path / 'file').write_text('')
+  bundle = pipeline.build(task, files=files, cache_dir=tmp_path / 'file' / 'x')
+  assert bundle.train.num_examples == 3
+  assert 'goes on without the cache' in caplog.text
+
+
 def test_evaluation_only(tmp_path):
   task, files = own_files(tmp_path)
   made = pipeline.build(task, files=files).tokenizer

@@ -174,7 +174,7 @@ def test_a_host_that_never_comes_is_named(monkeypatch, capfd):
   )
 
   def leave(code):
-    assert code == 1
+    assert code == 2
     ended.set()
     time.sleep(0.1)  # until the block is left
 
@@ -216,3 +216,35 @@ def test_arguments_go_with_their_kind():
     distributed.initialize('address', 'localhost:1')
   with pytest.raises(ValueError, match='need --distributed=address'):
     distributed.initialize('auto', process_id=0)
+
+
+@pytest.fixture
+def cache_folder():
+  """What JAX keeps programs in; as before after the test."""
+  name = 'jax_compilation_cache_dir'
+  before = getattr(jax.config, name)
+  yield lambda: getattr(jax.config, name)
+  jax.config.update(name, before)
+
+
+def test_the_folder_of_compiled_programs(tmp_path, monkeypatch, cache_folder):
+  monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', str(tmp_path / 'a'))
+  distributed.compilation_cache(None)
+  assert cache_folder() == str(tmp_path / 'a')
+  distributed.compilation_cache(str(tmp_path / 'b'))
+  assert cache_folder() == str(tmp_path / 'b')
+  distributed.compilation_cache('')
+  assert cache_folder() is None
+  monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR')
+  monkeypatch.setenv('HOME', str(tmp_path))
+  distributed.compilation_cache(None)
+  assert cache_folder() == str(tmp_path / '.cache/glue_jax/xla')
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(
+  tmp_path, cache_folder, caplog
+):
+  (tmp_path / 'file').write_text('')
+  distributed.compilation_cache(str(tmp_path / 'file' / 'xla'))
+  assert cache_folder() is None
+  assert 'file/xla cannot be written (Not a directory)' in caplog.text

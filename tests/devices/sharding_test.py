@@ -76,3 +76,9 @@ def test_devices_along_expert_have_rows_of_their_own():
     shape = {'data': 2, 'fsdp': 3, 'tensor': 5, 'expert': 7}
 
   assert sharding.batch_multiple(Mesh) == 2 * 3 * 7
+  assert [sharding.shared_rows(n, Mesh) for n in (1, 42, 64)] == [42, 42, 84]
+
+
+def test_a_run_is_opened_on_other_devices_than_it_was_trained_on():
+  assert sharding.fitting(data=-1, fsdp=1) == {'data': -1, 'fsdp': 1}
+  assert sharding.fitting(data=-1, fsdp=3) == {}

@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
 from glue_jax.reporting import files
@@ -94,6 +95,86 @@ def test_a_new_file_has_the_permissions_of_the_umask(
   with files.whole(tmp_path / 'arrays') as part, part.open('wb') as file:
     np.savez(file, x=np.zeros(3))
   assert {mode(path) for path in tmp_path.iterdir()} == {bits}
+
+
+def test_what_is_no_regular_file_is_written_and_stays(tmp_path):
+  pipe = tmp_path / 'pipe'
+  os.mkfifo(pipe)
+  got = []
+  reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+  reader.start()
+  files.replace_text(pipe, 'through')
+  reader.join(10)
+  assert got == ['through'] and stat.S_ISFIFO(pipe.stat().st_mode)
+  files.replace_text('/dev/null', 'gone')
+  assert stat.S_ISCHR(os.stat('/dev/null').st_mode)
+  assert [p.name for p in tmp_path.iterdir()] == ['pipe']
+
+
+def test_an_open_descriptor_is_written_to(tmp_path):
+  with (tmp_path / 'log').open('a') as log:
+    print('before', file=log, flush=True)
+    (tmp_path / 'link').symlink_to(f'/dev/fd/{log.fileno()}')
+    files.replace_text(f'/dev/fd/{log.fileno()}', 'one\n')
+    files.replace_text(tmp_path / 'link', 'two\n')
+    print('after', file=log, flush=True)
+  assert (tmp_path / 'log').read_text() == 'before\none\ntwo\nafter\n'
+
+
+def test_of_a_link_the_file_is_replaced_with_its_permissions(tmp_path, umask):
+  (tmp_path / 'far').mkdir()
+  real, link = tmp_path / 'far' / 'x', tmp_path / 'x'
+  real.write_text('old')
+  real.chmod(0o600)
+  link.symlink_to('far/x')
+  files.replace_text(link, 'new')
+  assert link.is_symlink() and real.read_text() == 'new'
+  assert mode(real) == 0o600
+  link.unlink()
+  link.symlink_to('far/none yet')
+  files.replace_text(link, 'made')
+  assert link.is_symlink() and (real.parent / 'none yet').read_text() == 'made'
+
+
+def test_a_full_disk_is_an_error_with_the_path(tmp_path):
+  def full(path, write):
+    with pytest.raises(OSError) as error, files.whole(path) as part:
+      write(part)
+    assert error.value.errno == 28 and error.value.filename == str(path)
+
+  full('/dev/full', lambda part: part.write_text('x'))
+
+  def of_a_handle(part):
+    raise OSError(28, 'No space left on device')
+
+  def of_safetensors(part):
+    raise safetensors.SafetensorError('I/O error: No space (os error 28)')
+
+  full(tmp_path / 'x', of_a_handle)
+  full(tmp_path / 'x', of_safetensors)
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path):
+  path = tmp_path / 'a' / 'export'
+  with pytest.raises(KeyError), files.whole_folder(path) as part:
+    (part / 'half').write_text('')
+    raise KeyError
+  assert list((tmp_path / 'a').iterdir()) == []
+  with files.whole_folder(path) as part:
+    (part / 'sub').mkdir()
+    (part / 'sub' / 'x').write_text('1')
+    assert not path.exists()
+  (path / 'theirs').write_text('kept')
+  with files.whole_folder(path) as part:
+    files.replace_text(part / 'sub' / 'x', '2')
+    files.replace_text(part / 'y', '3')
+    assert (path / 'sub' / 'x').read_text() == '1'
+  there = {p.name: p.read_text() for p in path.rglob('*') if p.is_file()}
+  assert there == {'x': '2', 'y': '3', 'theirs': 'kept'}
+  assert [p.name for p in path.parent.iterdir()] == ['export']
+  with pytest.raises(OSError, match='expected a folder'):
+    files.whole_folder(path / 'y').__enter__()
 
 
 def test_nothing_else_writes_under_another_name_first():

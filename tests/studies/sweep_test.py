@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glue_jax.studies import sweep
+from glue_jax.training import lock
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -288,6 +289,20 @@ def test_sigterm_ends_the_running_cell_and_starts_no_other(project):
   assert 'start the same command again' in out
   assert len(started(project)) == 1
   assert 'FAILED' not in [row['state'] for row in read_csv(project)]
+
+
+def test_a_cell_of_a_process_that_was_left_behind_is_not_started(tmp_path):
+  cell = sweep.Cell(0, (), 'a')
+  (tmp_path / 'a').mkdir()
+  assert sweep.read_cell(cell, tmp_path)['state'] == 'unfinished'
+  sweep.check_free(tmp_path / 'a')
+  # As the lock of a run that outlived its sweep.
+  pid = os.getppid()
+  held = lock._own() | {'pid': pid, 'process_started': lock._started(pid)}
+  (tmp_path / 'a' / lock.NAME).write_text(json.dumps(held))
+  assert sweep.read_cell(cell, tmp_path)['state'] == 'running'
+  with pytest.raises(ValueError, match=f'in use by process {pid} on'):
+    sweep.check_free(tmp_path / 'a')
 
 
 REAL_CONFIG = """

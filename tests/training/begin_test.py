@@ -6,7 +6,7 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.devices import sharding
-from glue_jax.training import begin, schema
+from glue_jax.training import begin, build_data, schema
 from glue_jax.training.train import train
 from glue_jax.weights import saved_model
 from tests.conftest import tiny_config
@@ -136,3 +136,17 @@ def test_without_a_training_split_a_run_begins_but_does_not_train(run):
   assert made.host.train_data is None and made.host.total_steps == 1
   with pytest.raises(ValueError, match='has no split to train on'):
     made.parts.train_data()
+
+
+def test_three_devices_share_a_batch_of_prediction_but_not_of_training(saved):
+  class Mesh:
+    shape = {'data': 3, 'fsdp': 1, 'tensor': 1, 'expert': 1}
+
+  sections = schema.bind(tiny_config(), 8)
+  with pytest.raises(ValueError, match='batch_size=16 .* 3 devices'):
+    build_data.make_data(sections, Mesh, 0)
+
+  bundle = build_data.make_data(
+    sections, Mesh, 0, train_split='', tokenizer=saved
+  )
+  assert bundle.evals['validation'].batch_size == 33
