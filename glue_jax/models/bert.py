@@ -209,7 +209,6 @@ def fields_from_hf(
     ('position_embedding_type', 'absolute'),
     ('is_decoder', False),
     ('add_cross_attention', False),
-    ('tie_word_embeddings', True),
   ):
     if given.get(key, needed) != needed:
       raise ValueError(

@@ -43,9 +43,13 @@ def make_model(
     num_outputs=by_name.num_outputs(bundle.task),
     **given,
   )
-  if bundle.tokenizer.vocab_size > module.config.vocab_size:
+  rows = module.config.vocab_size
+  if bundle.tokenizer.vocab_size > rows:
+    without = sorted(t for t, i in bundle.tokenizer.vocab.items() if i >= rows)
     raise ValueError(
       f'the tokenizer has {bundle.tokenizer.vocab_size} tokens, the model only '
-      f'{module.config.vocab_size} rows; give the tokenizer of the weights'
+      f'{rows} rows: none for {", ".join(map(repr, without[:5]))}; give the '
+      'tokenizer of the weights, or take tokens that were added without '
+      'training out of added_tokens.json and tokenizer_config.json'
     )
   return module

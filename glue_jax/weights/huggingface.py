@@ -29,6 +29,7 @@ from absl import logging
 
 from glue_jax import tree
 from glue_jax.data import tokenizer_files
+from glue_jax.layers.kinds import WORDS
 from glue_jax.models import model as models
 from glue_jax.models import names
 from glue_jax.models.encoder import EncoderConfig
@@ -45,6 +46,14 @@ from glue_jax.weights.huggingface_tensors import (
 CONFIG = 'config.json'
 # Fields of EncoderConfig that don't change what is computed from the weights.
 RUNTIME = ('dtype', 'remat', 'stack', 'options')
+# Keys that only some heads of a family obey ('': of every one): what is done
+# here. Other heads load whatever they say.
+_OF_HEADS = (
+  ('', 'tie_word_embeddings', True, WORDS),
+  ('electra', 'summary_type', 'first', ('multiple_choice',)),
+  ('electra', 'summary_use_proj', True, ('multiple_choice',)),
+  ('electra', 'summary_activation', 'gelu', ('multiple_choice',)),
+)
 
 
 def read_hf_config(
@@ -122,10 +131,12 @@ def load_hf(
 
   Raises:
     FileNotFoundError: no weights, or only pickles.
-    ValueError: names, shapes or types don't fit, or the file is damaged.
+    ValueError: names, shapes or types don't fit, the file is damaged, or its
+      config asks of this head what isn't done here.
   """
   folder = Path(folder)
   raw = read_hf_config(folder)[2]
+  _check_head(folder, raw, model)
   wanted = names.targets(model, models.shapes(model))
   # Several tasks call their head `classifier`; another task's isn't ours.
   foreign = names.foreign_head(model, raw.get('architectures') or ())
@@ -143,6 +154,16 @@ def load_hf(
   if left_out:
     logging.info('%s: left out %s', folder, ', '.join(left_out))
   return tree.unflatten(params), missing
+
+
+def _check_head(folder: Path, raw: Mapping[str, Any], model: Model) -> None:
+  for family, key, done, kinds in _OF_HEADS:
+    obeyed = model.kind in kinds and family in ('', model.family)
+    if obeyed and raw.get(key, done) != done:
+      raise ValueError(
+        f'{folder / CONFIG}: {key}={raw[key]!r}, but the head of {model.kind} '
+        f'here only does {done!r}'
+      )
 
 
 def fill_missing(
@@ -212,7 +233,12 @@ def save_hf(
     kept = read_hf_config(source)[2]
     for key in ('id2label', 'label2id', 'problem_type'):
       kept.pop(key, None)
-    config = kept | config
+    # Heads that were put back as they were stay untied if they were.
+    config = (
+      kept
+      | config
+      | {'tie_word_embeddings': kept.get('tie_word_embeddings', True)}
+    )
   folder.mkdir(parents=True, exist_ok=True)
   with whole(folder / WEIGHTS) as part:
     safetensors.numpy.save_file(tensors, part, metadata={'format': 'pt'})

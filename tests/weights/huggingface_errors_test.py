@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from glue_jax.weights import (
   huggingface,
   huggingface_tensors,
 )
-from tests.hf_folders import QUERY, load, rewrite, save, theirs
+from tests.hf_folders import QUERY, load, read, rewrite, save, theirs
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,40 @@ def test_an_untied_decoder_is_refused(tmp_path):
   rewrite(folder, lambda t: t.update({copy: t[word] + 1}))
   with pytest.raises(ValueError, match='not tied'):
     load(folder, 'mlm')
+
+
+def test_settings_of_a_head_concern_that_head_alone(tmp_path):
+  folder = save(theirs('bert', 'mlm'), tmp_path / 'theirs')
+  path = folder / 'config.json'
+  config = json.loads(path.read_text()) | {'tie_word_embeddings': False}
+  path.write_text(json.dumps(config))
+  copy = 'cls.predictions.decoder.weight'
+  word = 'bert.embeddings.word_embeddings.weight'
+  rewrite(folder, lambda t: t.update({copy: t[word] + 1}))
+  with pytest.raises(
+    ValueError, match='tie_word_embeddings=False, but the hea'
+  ):
+    load(folder, 'mlm')
+  model, params, missing = load(folder, 'token_classification')
+  assert missing == ['head/out/bias', 'head/out/kernel']
+  params = huggingface.fill_missing(params, missing, model, jax.random.key(0))
+  # What comes back from the source is whole: the decoder, and that it is one.
+  huggingface.save_hf(tmp_path / 'ours', model, params, source=folder)
+  back = json.loads((tmp_path / 'ours' / 'config.json').read_text())
+  assert back['tie_word_embeddings'] is False
+  np.testing.assert_array_equal(
+    read(tmp_path / 'ours')[copy], read(folder)[copy]
+  )
+
+
+def test_another_summary_is_refused_where_it_is_used(tmp_path):
+  folder = save(theirs('electra', 'multiple_choice'), tmp_path)
+  path = folder / 'config.json'
+  config = json.loads(path.read_text()) | {'summary_type': 'mean'}
+  path.write_text(json.dumps(config))
+  with pytest.raises(ValueError, match="summary_type='mean', but the head of"):
+    load(folder, 'multiple_choice')
+  load(folder, 'encoder')
 
 
 def test_what_the_library_cannot_express_is_not_exported(tmp_path):
