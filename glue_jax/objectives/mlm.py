@@ -5,9 +5,10 @@ chosen; of those 80 % become [MASK], 10 % a random token, 10 % stay. Whole-word
 masking chooses words instead of tokens (the authors' later release). Masking
 runs inside the step, so every epoch masks anew. Where the original fills the
 budget exactly by skipping a word that doesn't fit, words here are taken in
-random order until the first that doesn't fit; at least one word is masked, or
-of one that is longer than any row's budget as many tokens. As in the original,
-logits are computed where a token was chosen, not elsewhere.
+random order until the first that doesn't fit; at least one word is masked. What
+is longer than any row's budget, as all of a text without blanks may be, is
+chosen token by token: else its later tokens would never be predicted. As in the
+original, logits are computed where a token was chosen, not elsewhere.
 
 Use it: to pre-train on plain text, or to go on with that on a task's domain.
 Costs: logits over the vocabulary for about 15 % of the tokens.
@@ -40,7 +41,8 @@ def make(
   Args:
     ctx: see `Context`.
     rate: share of the tokens to choose.
-    whole_word: choose whole words rather than single tokens.
+    whole_word: choose whole words rather than single tokens, but for words of
+      more than ceil(rate L) tokens of a row's L.
     mask_share, random_share: of the chosen tokens, what becomes [MASK] and what
       another token; the rest stays.
 
@@ -141,7 +143,8 @@ def mask_tokens(
       chosen (special tokens, padding).
     rate: share of the tokens to choose.
     mask_id, vocab_size: of the tokenizer.
-    whole_word: choose all tokens of a word or none.
+    whole_word: choose all tokens of a word or none, if they are no more than
+      ceil(rate L).
     shares: of the chosen tokens, what becomes [MASK] and what another token.
 
   Returns:
@@ -166,7 +169,11 @@ def _choose(rng, words, rate, whole_word):
   """Returns (B, L) bool: tokens to predict."""
   candidate = words >= 0
   before = jnp.pad(words, ((0, 0), (1, 0)), constant_values=-2)[:, :-1]
-  starts = (words != before) if whole_word else jnp.ones_like(candidate)
+  most = _most(rate, words.shape[-1])
+  starts = jnp.ones_like(candidate)
+  if whole_word:
+    starts = words != before
+    starts |= candidate & (_sizes(starts) > most)
   # A number from 0 for each run of tokens that are chosen together.
   unit = jnp.cumsum(starts, -1) - 1
   luck = jax.random.uniform(rng, words.shape)
@@ -175,23 +182,20 @@ def _choose(rng, words, rate, whole_word):
   ordered = jnp.sort(luck, -1)
   search = jax.vmap(jnp.searchsorted, in_axes=(0, 0))
   earlier = search(ordered, luck)
-  first, size = _runs(starts)
   budget = jnp.round(rate * candidate.sum(-1, keepdims=True))
-  fits = earlier + size <= jnp.maximum(budget, 1)
-  place = jnp.arange(words.shape[-1])
-  forced = (earlier == 0) & (place - first < _most(rate, words.shape[-1]))
-  return candidate & (fits | forced)
+  fits = earlier + _sizes(starts) <= jnp.maximum(budget, 1)
+  return candidate & (fits | (earlier == 0))
 
 
-def _runs(starts):
-  """Where each token's run begins, and its tokens: (B, L) int, from bool."""
+def _sizes(starts):
+  """How many tokens each token's run has: (B, L) int, from bool."""
   length = starts.shape[-1]
   place = jnp.arange(length)
   first = jax.lax.cummax(jnp.where(starts, place, 0), axis=1)
   begins = jnp.where(starts, place, length)
   # The next run's begin: the least one behind the token.
   behind = jnp.pad(begins[:, 1:], ((0, 0), (0, 1)), constant_values=length)
-  return first, jax.lax.cummin(behind, axis=1, reverse=True) - first
+  return jax.lax.cummin(behind, axis=1, reverse=True) - first
 
 
 def _most(rate, length):
