@@ -89,13 +89,14 @@ def show() -> str:
 
 def evaluate() -> str:
   """Scores a bundle; returns the table."""
-  from glue_jax.data.tasks import by_name
   from glue_jax.evaluation import evaluate
   from glue_jax.reporting import tables
+  from glue_jax.training import inputs
   from glue_jax.weights import bundle_folder
 
-  section = bundle_folder.read(FLAGS.bundle).record['config']['task']
-  task = by_name.make(**section)
+  record = bundle_folder.read(FLAGS.bundle).record
+  kept = inputs.task_of(record['task']) if 'task' in record else None
+  task = inputs.current_task(record['config']['task'], kept)
   splits = (FLAGS.split,) if FLAGS.split else task.eval_splits
   data = {'data_dir': FLAGS.data_dir} if FLAGS.data_dir else {}
   run = load(eval_splits=splits, eval_limit=None, **data)

@@ -193,6 +193,10 @@ def find_file(
   if name:
     places = [*places, pathlib.Path()]
     paths = [p / name for p in places if (p / name).is_file()]
+    if not paths and pathlib.Path(name).is_absolute():
+      # The path that a run kept, whose data is at another place by now.
+      name = pathlib.Path(name).name
+      paths = [p / name for p in places if (p / name).is_file()]
     wanted = [name]
   else:
     stems = task.stems.get(split, (split,))

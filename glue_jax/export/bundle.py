@@ -22,11 +22,12 @@ from absl import logging
 from glue_jax import tree
 from glue_jax.config import config as config_lib
 from glue_jax.data import label_names
+from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
 from glue_jax.inference.run import Run
 from glue_jax.method import Host
 from glue_jax.models import model as models
-from glue_jax.training import begin, schema, session
+from glue_jax.training import begin, inputs, schema, session
 from glue_jax.training.parts import Parts
 from glue_jax.weights import bundle_folder, head, huggingface, positions
 from glue_jax.weights import source as source_lib
@@ -69,6 +70,7 @@ def write(run: Run, folder: str | os.PathLike) -> Bundle:
     run.begun,
     run.tokenizer,
     folder,
+    run.task,
   )
 
 
@@ -79,6 +81,7 @@ def of_leaves(
   config: Any,
   tokenizer: Any,
   folder: str | os.PathLike,
+  task: Task | None = None,
 ) -> Bundle:
   """Writes the bundle of a tree's leaves.
 
@@ -89,6 +92,7 @@ def of_leaves(
     config: names the weights that the tree began from.
     tokenizer: of the run.
     folder: made if needed.
+    task: of the run; None = as the config says.
 
   Raises:
     ValueError, NothingShared: see `write`.
@@ -99,7 +103,7 @@ def of_leaves(
       'the run began from its seed, not from weights, so there is no backbone '
       'that a bundle could belong to; set config.model.weights'
     )
-  start = start_of(config, record['seed'], tokenizer)
+  start = start_of(config, record['seed'], tokenizer, task)
   given = on_host(start.params, start.mesh)
   learns = start.method.learns(given, record['variant'])
   shared = {
@@ -121,6 +125,7 @@ def of_leaves(
     'config': _portable(config),
     'head': {'kind': module.kind, 'num_outputs': module.num_outputs},
     'labels': list(task.labels or task.choices),
+    'task': inputs.task_record(_without_paths(task)),
     'tokenizer': {
       'id': _id(config.data.get('tokenizer') or weights),
       'sha256': tokenizer.fingerprint,
@@ -177,7 +182,8 @@ def load(
     },
   )
   config = config_lib.complete(config | {'seeds': [record['seed']]})
-  parts = start_of(config, record['seed'], **data)
+  begun = inputs.task_of(record['task']) if 'task' in record else None
+  parts = start_of(config, record['seed'], task=begun, **data)
   order = _check_start(folder, bundle, parts, config, backbone)
   own = head.in_order(bundle.params, order)
   flat = tree.flatten(parts.params) | own
@@ -192,7 +198,11 @@ def load(
 
 
 def start_of(
-  config: Any, seed: int = 0, tokenizer: Any = None, **data: Any
+  config: Any,
+  seed: int = 0,
+  tokenizer: Any = None,
+  task: Task | None = None,
+  **data: Any,
 ) -> Parts:
   """Returns what a run begins with, but for another seed.
 
@@ -200,6 +210,7 @@ def start_of(
     config: completed.
     seed: of the run.
     tokenizer: in place of the config's.
+    task: what was kept of the config's, whose file may be gone.
     **data: overrides of the config's data section; by default nothing is read.
 
   Raises:
@@ -210,7 +221,14 @@ def start_of(
   data = {'train_split': '', 'eval_splits': ()} | data
   if tokenizer is not None:
     data['tokenizer'] = tokenizer
-  return begin.build(schema.bind(config, 1), seed + 1, **data)
+  kept = None
+  if task is not None:
+    network = config['model']
+    sizes = source_lib.read_sizes(
+      network['weights'], network.get('grow_positions')
+    )
+    kept = inputs.Inputs(task, sizes, '')
+  return begin.build(schema.bind(config, 1), seed + 1, kept=kept, **data)
 
 
 def on_host(params: tree.Tree, mesh: Any) -> dict[str, np.ndarray]:
@@ -248,6 +266,12 @@ def _portable(config) -> dict[str, Any]:
     for key in keys:
       sections[section].pop(key, None)
   return sections
+
+
+def _without_paths(task: Task) -> Task:
+  """The task with names of files only, which are looked up in data_dir."""
+  names = {k: pathlib.Path(v).name for k, v in task.sources.items()}
+  return task if task.tfds else dataclasses.replace(task, sources=names)
 
 
 def _id(source) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from glue_jax.config import config as config_lib
 from glue_jax.devices import sharding
 from glue_jax.inference.run import Run
-from glue_jax.training import checkpoint, session
+from glue_jax.training import checkpoint, inputs, session
 from glue_jax.training.begin import begin
 from glue_jax.weights import run_folder, saved_model
 
@@ -21,7 +21,7 @@ def load_run(
   stage: str | None = None,
   **data: Any,
 ) -> Run:
-  """Loads a checkpoint of a run.
+  """Loads a checkpoint of a run, finished or not, from its folder alone.
 
   Args:
     workdir: of the run; see `run_folder`.
@@ -40,15 +40,17 @@ def load_run(
   workdir, seed = folder.path, folder.seed
   config = begun = run_folder.read_config(workdir)
   model = workdir / 'model'
+  own = inputs.read(workdir)
+  # The run's own sizes and tokenizer: what it started from may be gone.
   if (model / saved_model.MODEL).is_file():
-    # The run's own sizes and tokenizer: what it started from may be gone.
     config = config_lib.complete(dict(config, model={'weights': str(model)}))
+  if own or (model / saved_model.MODEL).is_file():
     data = {'tokenizer': str(model)} | data
   # The devices here may be others than those that it was trained on.
   mesh = sharding.fitting(**config_lib.plain(config.mesh))
   config = config_lib.complete(dict(config, mesh=mesh))
   data = {'train_split': '', 'eval_splits': ()} | data
-  run = begin(config, seed, total=1, load=False, **data)
+  run = begin(config, seed, total=1, load=False, kept=own, **data)
   parts, host = run.parts, run.host
   with sharding.enter(parts.mesh):
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', create=False)

@@ -38,7 +38,7 @@ from glue_jax.merging.settings import Settings
 from glue_jax.merging.sources import Source, layout_of
 from glue_jax.models import model as models_lib
 from glue_jax.plugs import Apply, Plug
-from glue_jax.training import schema
+from glue_jax.training import inputs, schema
 from glue_jax.weights import head, huggingface, run_folder, saved_model
 
 KINDS = ('classification', 'regression', 'multiple_choice')
@@ -311,7 +311,9 @@ def _task_of(source: Source, name: str | None) -> tuple[Task, Mapping]:
     folder = next((p for p in places if run_folder.is_run(p)), None)
     if folder is not None:
       config = run_folder.read_config(folder)
-      task = by_name.make(**schema.bind_section('task', config))
+      kept = inputs.read(folder)
+      section = schema.bind_section('task', config)
+      task = inputs.current_task(section, kept.task if kept else None)
       return task, config_lib.plain(config.data)
   if name is None:
     raise ValueError(

@@ -17,6 +17,7 @@ import optax
 from jax.sharding import Mesh
 
 from glue_jax.data.bundle import DataBundle
+from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
 from glue_jax.method import Context, Hook, Host
 from glue_jax.models import encoder
@@ -27,13 +28,14 @@ from glue_jax.training import (
   build_model,
   build_params,
   compose,
+  inputs,
   learning,
   patience,
   schema,
   session,
 )
 from glue_jax.training.parts import Parts
-from glue_jax.training.sections import Sections
+from glue_jax.training.sections import Network, Sections
 from glue_jax.training.state import TrainState
 from glue_jax.training.step import Programs, make_step
 from glue_jax.weights import source
@@ -122,6 +124,7 @@ def begin(
   *,
   total: int | None = None,
   load: bool = True,
+  kept: inputs.Inputs | None = None,
   **data: Any,
 ) -> Training:
   """Returns a run before its first step.
@@ -130,14 +133,14 @@ def begin(
     config: completed config without stages.
     seed: of initialisation, dropout and data order.
     total: steps of the run, whatever the config says.
-    load: see `build`.
+    load, kept: see `build`.
     **data: overrides of the config's data section.
 
   Raises:
     ValueError: whatever part of the config doesn't fit; see `build`.
   """
   sections = schema.bind(config, total)
-  parts = build(sections, seed, load=load, **data)
+  parts = build(sections, seed, load=load, kept=kept, **data)
   key = jax.random.key(seed)
   with sharding.enter(parts.mesh):
     tx, rate = session.make_optimizer(parts)
@@ -169,7 +172,12 @@ def _host(parts: Parts, state: TrainState) -> Host:
 
 
 def build(
-  sections: Sections, seed: int, *, load: bool = True, **data: Any
+  sections: Sections,
+  seed: int,
+  *,
+  load: bool = True,
+  kept: inputs.Inputs | None = None,
+  **data: Any,
 ) -> Parts:
   """Builds the parts.
 
@@ -178,17 +186,22 @@ def build(
     seed: of this run.
     load: read `model.weights` and `model.adapter`; False if a checkpoint is
       going to replace all parameters.
+    kept: task and sizes as an earlier start wrote them, whatever lies where
+      the config says.
     **data: overrides of the config's data section.
 
   Raises:
     ValueError: whatever part of the config doesn't fit; see each part.
   """
   mesh = make_mesh(sections)
-  bundle = build_data.make_data(sections, mesh, seed, **data)
+  task = inputs.current_task(sections.task, kept.task if kept else None)
+  bundle = build_data.make_data(sections, task, mesh, seed, **data)
   with sharding.enter(mesh):
     network = sections.model
     grow = network.grow_positions
-    sizes = source.read_sizes(network.weights, grow) if network.weights else {}
+    sizes = kept.sizes if kept else {}
+    if network.weights and not kept:
+      sizes = source.read_sizes(network.weights, grow)
     plain = Apply(build_model.make_model(network, sizes, bundle))
     plain.model.config.check_lengths(bundle.buckets)
     build_data.check_ids(bundle, plain.model.config)
@@ -201,17 +214,7 @@ def build(
     batch = build_data.example_batch(bundle)
     saved, notes = None, bundle.notes
     if network.weights and load:
-      saved = source.read_params(
-        network.weights,
-        plain.model,
-        new_head=any(p.startswith('head/') for p in network.fresh),
-        cast=network.cast,
-        grow_positions=grow,
-      )
-      there = source.read_head(network.weights)
-      saved, note = build_params.head_by_name(
-        network, saved, there, plain.model.kind, bundle.task
-      )
+      saved, note = _weights(network, plain.model, task)
       notes += (note,) if note else ()
     params = build_params.initial_params(network, saved, plain, rng, batch)
     params, leaves = compose.add_leaves(rng, params, plain, methods, batch)
@@ -241,6 +244,19 @@ def build(
     adapter=taken,
     notes=notes,
   )
+
+
+def _weights(network: Network, model: Any, task: Task) -> tuple[Any, str]:
+  """The tree of `model.weights`, its head by label names, and a note on it."""
+  saved = source.read_params(
+    network.weights,
+    model,
+    new_head=any(p.startswith('head/') for p in network.fresh),
+    cast=network.cast,
+    grow_positions=network.grow_positions,
+  )
+  found = source.read_head(network.weights)
+  return build_params.head_by_name(network, saved, found, model.kind, task)
 
 
 def make_context(

@@ -9,18 +9,25 @@ from jax.sharding import Mesh
 
 from glue_jax.data import pipeline
 from glue_jax.data.bundle import DataBundle
-from glue_jax.data.tasks import by_name
+from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
 from glue_jax.training.sections import Sections
 
 
 def make_data(
-  sections: Sections, mesh: Mesh, seed: int, **overrides: Any
+  sections: Sections, task: Task, mesh: Mesh, seed: int, **overrides: Any
 ) -> DataBundle:
   """Returns the data of a config for this process.
 
   Batches of evaluation and prediction are rounded up to what the devices can
   share: their rows don't meet, so the size changes no result.
+
+  Args:
+    sections: the config.
+    task: what is learned.
+    mesh: whose devices share a batch.
+    seed: of the training order.
+    **overrides: of the config's data section.
 
   Raises:
     ValueError: a training batch that the devices can't share; see also
@@ -40,7 +47,7 @@ def make_data(
     )
   settings['eval_batch_size'] = sharding.shared_rows(eval_size, mesh)
   return pipeline.build(
-    by_name.make(**sections.task),
+    task,
     seed=seed,
     process_index=jax.process_index(),
     process_count=jax.process_count(),

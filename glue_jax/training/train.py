@@ -22,7 +22,7 @@ from glue_jax.method import Host
 from glue_jax.reporting import run_record, tables
 from glue_jax.reporting.files import replace_text
 from glue_jax.reporting.writers import Progress, Writer
-from glue_jax.training import begun, checkpoint, session
+from glue_jax.training import begun, checkpoint, inputs, session
 from glue_jax.training.begin import begin
 from glue_jax.training.monitor import Clock, Monitor, Signals
 from glue_jax.training.parts import Parts
@@ -71,6 +71,7 @@ def train(
   run = begin(config, seed)
   parts, host, schedule = run.parts, run.host, run.parts.sections.train
   data, total = parts.train_data(), parts.total_steps
+  inputs.check(workdir, parts.bundle)
 
   with sharding.enter(parts.mesh), Signals() as signals:
     # Restore.
@@ -96,6 +97,7 @@ def train(
       clock.step(data.batch_size)
       if host.step == start + 1:
         monitor.check()
+        inputs.write(workdir, parts.bundle, parts.plain.model)
         trained_by.write(part_of)
 
       ends = host.stop or host.step == total

@@ -20,6 +20,7 @@ from tests.conftest import tiny_config
 LABELS = ('entailment', 'neutral', 'contradiction')
 THERE = ('contradiction', 'entailment', 'neutral')
 MNLI = by_name.get('mnli')
+REGRESSION = dict(kind='regression', labels=(), metrics=('pearson',))
 
 
 @pytest.fixture(scope='module', params=['bert', 'roberta'])
@@ -130,7 +131,7 @@ def test_a_teacher_with_swapped_labels_gives_the_same_rows(teacher):
   [
     (dict(labels=('a', 'b')), {}, r"'acceptable'\], here are \['a', 'b'\]"),
     (dict(labels=('a', 'b', 'c')), {}, '2 outputs; mini_acceptability needs'),
-    (dict(kind='regression', labels=()), {}, 'needs regression with 1'),
+    (REGRESSION, {}, 'needs regression with 1'),
     ({}, {'cat': 1, 'dog': 2}, 'another vocabulary: token'),
   ],
 )

@@ -1,0 +1,143 @@
+"""What a run was given, kept in its folder: `inputs.json` and the tokenizer.
+
+A run predicts, is evaluated and exported from its folder alone, finished or
+not, wherever the task's file, the data and the weights have gone. What its
+labels and ids mean is written down once, at its start; a run that goes on must
+still mean the same.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from absl import logging
+
+from glue_jax.config import config as config_lib
+from glue_jax.data.bundle import DataBundle
+from glue_jax.data.tasks import by_name
+from glue_jax.data.tasks.task import Cut, Task, Tsv
+from glue_jax.models import model as models
+from glue_jax.reporting import files
+
+FILE, TOKENIZER = 'inputs.json', 'model'
+# What of a task decides the meaning of a model's outputs.
+_MEANING = ('kind', 'labels', 'choices', 'no_labels')
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+  """What a run was given.
+
+  Attributes:
+    task: its task.
+    sizes: arguments of `models.build` that fix the encoder.
+    tokens: fingerprint of the tokenizer.
+  """
+
+  task: Task
+  sizes: Mapping[str, Any]
+  tokens: str
+
+
+def write(folder: pathlib.Path, bundle: DataBundle, module: Any) -> None:
+  """Writes the inputs of a run into its folder, on process 0.
+
+  Args:
+    folder: of this one run.
+    bundle: its data, for task and tokenizer.
+    module: its `Model`.
+  """
+  if not files.is_first_process():
+    return
+  bundle.tokenizer.save(folder / TOKENIZER)
+  record = {
+    'task': task_record(bundle.task),
+    'family': module.family,
+    'config': dataclasses.asdict(module.config),
+    'tokenizer_sha256': bundle.tokenizer.fingerprint,
+  }
+  text = json.dumps(config_lib.plain(record), indent=2, ensure_ascii=False)
+  files.replace_text(folder / FILE, text + '\n')
+
+
+def read(folder: pathlib.Path) -> Inputs | None:
+  """Returns the inputs of a run; None of one before version 0.2.0."""
+  path = folder / FILE
+  if not path.is_file():
+    return None
+  record = json.loads(path.read_text(encoding='utf-8'))
+  fields = {k: models.freeze(v) for k, v in record['config'].items()}
+  return Inputs(
+    task_of(record['task']),
+    {'name': record['family'], 'config': models.EncoderConfig(**fields)},
+    record['tokenizer_sha256'],
+  )
+
+
+def check(folder: pathlib.Path, bundle: DataBundle) -> None:
+  """Refuses to go on where labels or ids mean something else by now.
+
+  Raises:
+    ValueError: the task's file or the tokenizer has changed.
+  """
+  begun = read(folder)
+  if begun is None:
+    return
+  for field in _MEANING:
+    old, new = (getattr(t, field) for t in (begun.task, bundle.task))
+    if old != new:
+      raise ValueError(
+        f'{folder} was begun with {field}={old!r} of task {begun.task.name}, '
+        f'now it is {new!r}; put the task back, or give another workdir'
+      )
+  if begun.tokens != bundle.tokenizer.fingerprint:
+    raise ValueError(
+      f'{folder} was begun with another tokenizer; it lies in '
+      f'{folder / TOKENIZER}: go on with --config.data.tokenizer='
+      f'{folder / TOKENIZER} --allow_config_change, or give another workdir'
+    )
+
+
+def current_task(section: Mapping[str, Any], begun: Task | None) -> Task:
+  """The task of a finished run: as it was begun, its rows where they lie now.
+
+  Args:
+    section: the config's, as arguments of `by_name.make`.
+    begun: what the run kept of it.
+
+  Raises:
+    ValueError, FileNotFoundError: the run kept nothing, and the task can't be
+      read.
+  """
+  if begun is None:
+    return by_name.make(**section)
+  try:
+    now = by_name.make(**section)
+  except (ValueError, OSError) as error:
+    logging.info('the task as the run kept it: %s', error)
+    return begun
+  return dataclasses.replace(now, **{f: getattr(begun, f) for f in _MEANING})
+
+
+def task_record(task: Task) -> dict[str, Any]:
+  """Returns a task as JSON has it."""
+  return config_lib.plain(dataclasses.asdict(task))
+
+
+def task_of(record: Mapping[str, Any]) -> Task:
+  """Returns the task of a `task_record`, without keys of later versions."""
+  known = {field.name for field in dataclasses.fields(Task)}
+  fields = {k: _frozen(v) for k, v in record.items() if k in known}
+  if fields['tsv']:
+    fields['tsv'] = Tsv(**fields['tsv'])
+  fields['cuts'] = {k: Cut(**cut) for k, cut in fields['cuts'].items()}
+  return Task(**fields)
+
+
+def _frozen(value: Any) -> Any:
+  """Lists as tuples."""
+  if isinstance(value, dict):
+    return {k: _frozen(v) for k, v in value.items()}
+  return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -1,0 +1,113 @@
+"""A run's folder holds all that prediction needs, finished or not."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from glue_jax.data.tasks import by_name
+from glue_jax.inference import open_run, predict
+from glue_jax.training import inputs
+from glue_jax.training.train import train
+from tests.conftest import tiny_config
+
+TASK = """
+name: rooms
+dataset: csv:data
+columns: {text: text}
+kind: classification
+label_names: [%s]
+"""
+
+
+def rows(seed, count):
+  words = ['room', 'calm', 'loud', 'bright', 'dim', 'small', 'old']
+  rng = np.random.default_rng(seed)
+  texts = [' '.join(rng.choice(words, 4)) for _ in range(count)]
+  return [(text, 'yes' if 'calm' in text else 'no') for text in texts]
+
+
+def write_task(folder, labels='no, yes'):
+  """An own task: a YAML file, and CSV files beside it."""
+  (folder / 'data').mkdir(parents=True, exist_ok=True)
+  for split, count in (('train', 24), ('validation', 12)):
+    lines = ['text,label', *(','.join(row) for row in rows(count, count))]
+    (folder / 'data' / f'{split}.csv').write_text('\n'.join(lines) + '\n')
+  (folder / 'task.yaml').write_text(TASK % labels)
+  return folder / 'task.yaml'
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """(folder of a finished run of an own task, its task file)."""
+  top = tmp_path_factory.mktemp('own')
+  path = write_task(top / 'task')
+  config = tiny_config(
+    task=dict(name=str(path)), data=dict(train_limit=None, eval_limit=None)
+  )
+  train(config, top / 'run', 0)
+  return top / 'run', path
+
+
+def predicted(workdir):
+  opened = open_run.open_run(workdir)
+  texts = [{'text': text} for text, _ in rows(7, 5)]
+  return list(predict.predict_rows(opened, texts).records())
+
+
+@pytest.fixture
+def gone(run):
+  """The run, while its task file and data are gone."""
+  workdir, path = run
+  before = predicted(workdir)
+  away = pathlib.Path(shutil.move(path.parent, path.parent.with_name('away')))
+  yield workdir, before
+  shutil.move(away, path.parent)
+
+
+def test_a_run_predicts_without_its_data(gone, tmp_path):
+  workdir, before = gone
+  assert predicted(workdir) == before
+  # Stopped before its end: from the last checkpoint, without its model.
+  stopped = shutil.copytree(workdir, tmp_path / 'stopped')
+  for name in ('done.json', 'result.json', 'run.json', 'model/model.json'):
+    (stopped / name).unlink()
+  (stopped / 'model' / 'params.safetensors').unlink()
+  assert predicted(stopped) == before
+  with pytest.raises(FileNotFoundError, match='validation'):
+    open_run.open_run(workdir, splits=('validation',))
+  # The data at another place.
+  data = workdir.parent / 'away' / 'data'
+  moved = open_run.open_run(workdir, splits=('validation',), data_dir=data)
+  assert len(moved.bundle.tables['validation']) == 12
+
+
+def test_labels_mean_what_they_meant_in_training(run, tmp_path):
+  workdir, path = run
+  before = predicted(workdir)
+  write_task(path.parent, 'yes, no')
+  try:
+    assert predicted(workdir) == before
+    with pytest.raises(ValueError, match=r"begun with labels=\('no', 'yes'\)"):
+      fresh = by_name.make(str(path))
+      inputs.check(workdir, _bundle(fresh, 'x'))
+  finally:
+    write_task(path.parent)
+  with pytest.raises(ValueError, match='begun with another tokenizer'):
+    inputs.check(workdir, _bundle(by_name.make(str(path)), 'x'))
+
+
+class _bundle:
+  """Stands for a `DataBundle`."""
+
+  def __init__(self, task, fingerprint):
+    self.task, self.tokenizer = task, self
+    self.fingerprint = fingerprint
+
+
+def test_every_known_task_is_read_as_it_was_written():
+  for task in by_name.TASKS.values():
+    record = json.loads(json.dumps(inputs.task_record(task)))
+    assert inputs.task_of(record | {'later': 1}) == task, task.name
