@@ -56,9 +56,8 @@ class Record:
       reason = 'it ended early there' if ended else f'{total} are asked for'
       raise ValueError(
         f'{self.workdir} is trained to step {step} and {reason}, so nothing '
-        'would be trained by the changed config:\n  '
-        + '\n  '.join(self.changes)
-        + '\ngive another workdir, or a greater config.train.epochs (or steps)'
+        f'would be trained by the changed config ({", ".join(self.changes)}); '
+        'give another workdir, or a greater config.train.epochs (or steps)'
       )
     entry = {'until_step': step, 'changes': self.changes}
     self.content['earlier'] = [*self.content.get('earlier', []), entry]
@@ -102,8 +101,8 @@ def compare(
         'end; the schedule then is that of the new length'
       )
     raise ValueError(
-      f'{workdir} {state} with another config (begun -> now):\n  '
-      + '\n  '.join(lines)
-      + f'\ngive another workdir, or --allow_config_change {way}'
+      f'{workdir} {state} with another config (begun -> now: '
+      f'{", ".join(lines)}); give another workdir, or --allow_config_change '
+      f'{way}'
     )
   return Record(workdir, now | earlier, lines, done)

@@ -53,6 +53,8 @@ def run(
     computes: whether it runs models, for which memory is kept.
   """
   streams.open_closed()
+  if argv is None:
+    streams.speak_utf8()
   argv = list(sys.argv if argv is None else argv)
   name = name or f'python -m {own_name()}'
   if 'traceback' not in FLAGS:
@@ -82,6 +84,11 @@ def run(
 def _called(main, rest, arguments, computes):
   """What `main` returns for the command line without flags."""
   logging.use_absl_handler()
+  strange = streams.not_utf8(sys.argv)
+  if strange:
+    raise ValueError(
+      f'{strange[0]} is not UTF-8; rename the file, or give another path'
+    )
   if len(rest) > 1 and not arguments:
     raise app.UsageError(f'unexpected arguments {rest[1:]}; flags need --')
   if computes:

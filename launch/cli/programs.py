@@ -49,6 +49,8 @@ def run(
     argv: command line without the program's name; default `sys.argv[1:]`.
     status: what `main` returns -> exit status.
   """
+  if argv is None:
+    streams.speak_utf8()
   argv = sys.argv[1:] if argv is None else argv
   if commands.asks_for_help(argv[:1]):
     print(usage(command, folder))

@@ -1,7 +1,8 @@
-"""Standard streams that others may close: a pipe, a terminal, a scheduler."""
+"""What a command is started with: streams that others may close, text."""
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 
@@ -22,10 +23,27 @@ def open_closed() -> None:
       setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
+def speak_utf8() -> None:
+  """Starts the program anew where Python takes paths and text for ASCII.
+
+  That is LC_ALL=C without UTF-8 mode, or the locale of an old encoding: names
+  of files would reach compiled libraries as what they can't read.
+  """
+  if sys.getfilesystemencoding() != 'utf-8':
+    os.environ['PYTHONUTF8'] = '1'
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def not_utf8(argv: Sequence[str]) -> list[str]:
+  """Arguments with bytes that are no UTF-8, as Python shows them."""
+  return [ascii(a) for a in argv if any('\ud800' <= c <= '\udfff' for c in a)]
+
+
 def say(text: str) -> None:
   """Prints a line on standard error, if anyone is left to read it."""
   try:
-    print(text, file=sys.stderr, flush=True)
+    safe = text.encode('utf-8', 'backslashreplace').decode()
+    print(safe, file=sys.stderr, flush=True)
   except (OSError, ValueError):
     drop(sys.stderr)
 

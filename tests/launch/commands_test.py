@@ -221,6 +221,28 @@ command.run('', lambda: None, main)
   assert done.returncode == 0 and (tmp_path / 'data').read_text() == 'True'
 
 
+def test_paths_are_utf8_whatever_the_locale(tmp_path):
+  code = """
+import sys
+from launch.cli import command
+command.run('', lambda: None, lambda argv: print(ascii(argv[1])), arguments=1)
+"""
+  (tmp_path / 'own.py').write_text(code)
+  strict = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
+  for name, said in (('żółć'.encode(), '\\u017c'), (b'\xbf', '')):
+    done = subprocess.run(
+      [sys.executable.encode(), b'-m', b'own', name],
+      cwd=tmp_path,
+      env=os.environ | strict | {'PYTHONPATH': f'{ROOT}:{tmp_path}'},
+      capture_output=True,
+      text=True,
+    )
+    assert done.stdout.startswith(f"'{said}") if said else done.returncode == 2
+  assert done.stderr == (
+    "error: '\\udcbf' is not UTF-8; rename the file, or give another path\n"
+  )
+
+
 def test_a_reader_that_had_enough_ends_a_command_as_in_the_shell():
   def act(argv):
     raise BrokenPipeError
