@@ -153,7 +153,7 @@ def _tokenize(task: 'Task', tables: dict[str, 'Table']) -> int:
     texts = pipeline.table_texts(tables[task.train_split])
     tokenizer = wordpiece.train(texts, pipeline.VOCAB_SIZE)
   else:
-    print('WARNING  not tokenized: no training split, and no --tokenizer')
+    print('WARNING  not tokenized: no training split was read; see --tokenizer')
     return 0
   length = FLAGS.max_length or task.max_length or pipeline.MAX_LENGTH
   errors = 0

@@ -115,6 +115,7 @@ def from_records(
   """
   log = Log(pathlib.Path(source), droppable=False)
   converted: list[rows.Row] = []
+  seen = set()
   for number, record in enumerate(records, first):
     missing = [c for c in task.columns if c not in record]
     if missing:
@@ -123,10 +124,11 @@ def from_records(
         f'{", ".join(missing)}'
       )
     row = rows.unlabelled(task, record, number, log)
-    if task.kind == 'span' and any(row['id'] == r['id'] for r in converted):
+    if task.kind == 'span' and row['id'] in seen:
       raise ValueError(
         f'{source}:{number + 1}: question id {row["id"]!r} occurs twice'
       )
+    seen.add(row.get('id'))
     converted.append(row)
   if not converted:
     raise ValueError(f'{source}: no rows; expected at least one')

@@ -286,7 +286,24 @@ def encoding_notes(examples: Examples, max_length: int) -> list[str]:
       total = len(np.unique(examples.example))
       notes.append(
         f'{lost} of {total} questions ({lost / total:.1%}) have an answer that '
-        f'is whole in no window at max_length={max_length}; nothing is learnt '
-        'from them'
+        f'is whole in no window at max_length={max_length}; they are left out '
+        'of training'
+      )
+  if examples.token_labels is not None:
+    lost = _words_without_token(examples)
+    if lost:
+      notes.append(
+        f'{lost} words have no token; they are not learnt, and predicted as '
+        'no tag'
       )
   return notes
+
+
+def _words_without_token(examples: Examples) -> int:
+  """How many words the tokenizer left out between those that it kept."""
+  count = 0
+  for low, high in zip(examples.bounds[:-1], examples.bounds[1:]):
+    words = examples.word_ids[low:high]
+    kept = np.unique(words[words >= 0])
+    count += int(kept[-1]) + 1 - len(kept) if len(kept) else 0
+  return count

@@ -1,6 +1,7 @@
 """From a task and files to batches."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 
@@ -174,3 +175,36 @@ def test_no_heavy_or_foreign_library_is_imported():
     ' "grain", "sklearn"} & set(sys.modules); assert not heavy, heavy'
   )
   subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_what_tokenizing_loses_is_a_note(tmp_path):
+  """Answers in no window, which are not learnt, and words without a token."""
+  context = 'the mill burnt down in 1912 and was built again . ' * 3
+  answers = [
+    {'text': '1912', 'answer_start': context.index('1912')},
+    {'text': context[4:-2], 'answer_start': 4},
+  ]
+  questions = [
+    {'id': str(i), 'question': 'when ?', 'answers': [answer]}
+    for i, answer in enumerate(answers)
+  ]
+  part = {'context': context, 'qas': questions}
+  path = tmp_path / 'train.json'
+  path.write_text(json.dumps({'data': [{'paragraphs': [part]}]}))
+  settings = dict(buckets=(16,), max_length=16, max_query_length=3)
+  task = by_name.make('mills', kind='span', columns='question,context')
+  bundle = pipeline.build(task, data_dir=tmp_path, eval_splits=(), **settings)
+  assert '1 of 2 questions (50.0%) have an answer' in bundle.notes[-1]
+  examples = bundle.train.examples
+  assert set(examples.example) == {0} and (examples.starts > 0).any()
+  assert examples.idx.tolist() == list(range(len(examples)))
+  tags = by_name.make(
+    'tags', kind='token_classification', columns='words', labels='O,B,I'
+  )
+  (tmp_path / 'train.jsonl').write_text(
+    '{"words": ["a", "\\u200b", "b"], "label": ["O", "B", "O"]}\n'
+  )
+  files = {'train': tmp_path / 'train.jsonl'}
+  bundle = pipeline.build(tags, files=files, eval_splits=())
+  absent, words = bundle.notes
+  assert "has the label 'I'" in absent and '1 words have no token' in words

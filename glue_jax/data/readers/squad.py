@@ -76,8 +76,10 @@ def question(qa: Any, title: Any, context: Any) -> Record:
   if missing:
     raise ValueError(f'the question lacks {sorted(missing)}')
   key = qa['id']
-  if isinstance(key, bool) or not isinstance(key, (int, str)) or key == '':
-    raise ValueError(f'id is {values.shown(key)}; expected text')
+  number = isinstance(key, int) and not isinstance(key, bool)
+  fault = values.text_fault(str(key) if number else key)
+  if fault:
+    raise ValueError(f'id {fault}')
   for name, text in (('question', qa['question']), ('context', context)):
     fault = values.text_fault(text)
     if fault:

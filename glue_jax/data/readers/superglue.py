@@ -34,7 +34,7 @@ def read(
       records = list(LAYOUTS[style](line))
     except KeyError as error:
       log.bad(number, f'keys {sorted(line)}: {error} is missing in {style}')
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
       log.bad(number, f'not in the layout {style}: {error}')
     else:
       yield from ((number, record) for record in records)

@@ -24,7 +24,10 @@ _BUILDERS = {
   ),
 }
 _FORMAT = 'array_record'
-_AGAIN = 'prepare it again: `python -m launch.data prepare`'
+# A folder that is there is taken as it is by a second preparation.
+_AGAIN = (
+  'remove its folder and prepare it again: `python -m launch.data prepare`'
+)
 
 
 def find(task: Task, data_dir: pathlib.Path) -> pathlib.Path | None:
@@ -71,7 +74,7 @@ def _info(folder: pathlib.Path) -> dict[str, Any]:
   if info.get('fileFormat') != _FORMAT:
     raise ValueError(
       f'{folder}: prepared as {info.get("fileFormat")!r}, which needs '
-      f'TensorFlow to read; {_AGAIN}, which writes {_FORMAT}'
+      f'TensorFlow to read; {_AGAIN} writes {_FORMAT}'
     )
   return info
 

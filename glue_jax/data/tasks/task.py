@@ -166,7 +166,7 @@ class Task:
 
     Args:
       value: names or numbers, or the text of a Python or JSON list of them;
-        what `no_labels` holds counts as nothing.
+        what `no_labels` holds counts as nothing, as does null beside it.
 
     Raises:
       ValueError: not a list, or a label that isn't one of this task.
@@ -178,8 +178,8 @@ class Task:
         raise ValueError(f'{value!r} is no list of labels') from None
     if not isinstance(value, (list, tuple)):
       raise ValueError(f'{value!r} is no list of labels')
-    given = [v for v in value if v is not None and v not in self.no_labels]
-    return sorted({self.label_id(v) for v in given})
+    nothing = (*self.no_labels, None) if self.no_labels else ()
+    return sorted({self.label_id(v) for v in value if v not in nothing})
 
   def label_names(self, ids: Sequence[int]) -> list[str]:
     """Names of class ids."""
