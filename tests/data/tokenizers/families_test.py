@@ -168,6 +168,10 @@ def test_ids_are_those_of_transformers(made, tmp_path, name, make, settings):
   again = tmp_path / 'again'
   ours.save(again)
   assert tokenizing.get_tokenizer(again).fingerprint == ours.fingerprint
+  peer.save_pretrained(tmp_path / 'theirs')
+  copy = tokenizing.get_tokenizer(tmp_path / 'theirs')
+  assert split(copy.encode(TEXTS, max_length=99)) == peer(TEXTS)['input_ids']
+  assert copy.tokens == ours.tokens
 
 
 @pytest.mark.parametrize('name', ['Roberta', 'GPTNeoX', 'Qwen2'])
@@ -217,6 +221,39 @@ def test_added_tokens(made, tmp_path, files):
   ours, peer = tokenizing.get_tokenizer(folder), theirs(folder)
   assert split(ours.encode(texts, max_length=99)) == peer(texts)['input_ids']
   assert ours.vocab_size == len(peer) == size + 2
+
+
+@pytest.mark.parametrize(
+  'name, make', [('Bert', wordpiece), ('DebertaV2', DEBERTA)]
+)
+def test_the_added_tokens_of_version_4(made, tmp_path, name, make):
+  folder = named(made, tmp_path / 'folder', name, make, {})
+  plain = theirs(folder)
+  flags = dict(lstrip=True, rstrip=False, single_word=False, normalized=False)
+  of_roles = (plain.pad_token, plain.unk_token, plain.mask_token)
+  added = {plain.convert_tokens_to_ids(t): t for t in of_roles}
+  added |= {len(plain): '<e>', len(plain) + 1: '[NEW]'}
+  record = {
+    'tokenizer_class': f'{name}Tokenizer',
+    'sp_model_kwargs': {},
+    'mask_token': plain.mask_token,
+    'additional_special_tokens': ['<e>'],
+    'added_tokens_decoder': {
+      i: {'content': t, 'special': t != '[NEW]'} | flags
+      for i, t in added.items()
+    },
+  }
+  (folder / 'tokenizer_config.json').write_text(json.dumps(record))
+  (folder / 'added_tokens.json').write_text('{"not read beside it": 7}')
+  texts = ['a <e>Marta [NEW] [new] b', f'quiet {plain.mask_token}words']
+  ours, peer = tokenizing.get_tokenizer(folder), theirs(folder)
+  assert split(ours.encode(texts, max_length=99)) == peer(texts)['input_ids']
+  assert ours.vocab == peer.get_vocab()
+  # Beside a tokenizer.json the list still says how its tokens are matched.
+  plain.save_pretrained(tmp_path / 'json')
+  (tmp_path / 'json' / 'tokenizer_config.json').write_text(json.dumps(record))
+  ours = tokenizing.get_tokenizer(tmp_path / 'json')
+  assert split(ours.encode(texts, max_length=99)) == peer(texts)['input_ids']
 
 
 def test_roles_as_the_folder_names_them(tmp_path):
