@@ -1,6 +1,7 @@
 """Which token each id stands for: two models that share ids must agree on it.
 
-Read from the files as they stand, so also of models that aren't known here.
+Read as a run would read it; of a tokenizer that isn't done here, from its files
+as they stand.
 """
 
 import hashlib
@@ -9,14 +10,23 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+from glue_jax.data import tokenizing
+
 
 def read(folder: str | os.PathLike) -> dict[str, int] | None:
   """Returns {token: id} of a model folder; None if it has no such file.
 
   Args:
-    folder: with tokenizer.json, vocab.txt or vocab.json.
+    folder: with the files of a tokenizer.
   """
   folder = pathlib.Path(folder)
+  try:
+    return tokenizing.read(folder).vocab
+  except ValueError:
+    return _as_they_stand(folder)
+
+
+def _as_they_stand(folder: pathlib.Path) -> dict[str, int] | None:
   path = folder / 'tokenizer.json'
   if path.is_file():
     content = json.loads(path.read_text(encoding='utf-8'))

@@ -168,6 +168,7 @@ def _refuse(folder: pathlib.Path, settings: Settings) -> None:
   refused = {
     'never_split': not set(kept) <= known,
     'do_basic_tokenize': settings.options.get('do_basic_tokenize') is False,
+    'remove_space': settings.options.get('remove_space') is False,
     'sp_model_kwargs': bool(settings.options.get('sp_model_kwargs')),
   }
   for name in (name for name, wrong in refused.items() if wrong):

@@ -11,7 +11,7 @@ import sentencepiece
 import tokenizers as hf
 import transformers
 
-from glue_jax.data import tokenizing
+from glue_jax.data import tokenizing, vocabulary
 
 TEXTS = [
   'Zoë visited quiet Gdańsk in 1954 .',
@@ -292,6 +292,7 @@ REFUSED = [
   ('Bert', wordpiece, {'do_lower_case': 'no'}, "do_lower_case='no'; expected"),
   ('Bert', wordpiece, {'truncation_side': 'left'}, "truncation_side='left' is"),
   ('Bert', wordpiece, {'split_special_tokens': True}, 'split_special_tokens'),
+  ('Albert', ALBERT, {'remove_space': False}, 'remove_space=False in its'),
   ('T5', T5, {'sp_model_kwargs': {'nbest_size': 3}}, 'sp_model_kwargs='),
   ('T5', pieces('spiece.model'), {}, 'unk_id=0, but T5Tokenizer expects 2'),
   (
@@ -374,6 +375,11 @@ def test_tokenizer_json_against_its_settings(
   (key,) = setting
   with pytest.raises(ValueError, match=f'tokenizer.json has {key}='):
     tokenizing.get_tokenizer(tmp_path / 'saved')
+
+
+def test_the_vocabulary_of_a_folder_is_that_of_its_tokenizer(made, tmp_path):
+  folder = named(made, tmp_path / 'folder', 'DebertaV2', DEBERTA, {})
+  assert vocabulary.read(folder) == tokenizing.get_tokenizer(folder).vocab
 
 
 def test_the_class_of_a_model_without_settings(made, tmp_path):
