@@ -24,7 +24,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """The flags of this command."""
-  command.define_run('which', 'data_dir')
+  command.define_run('which', 'data_dir', 'batch_size')
   flags.DEFINE_list(
     'split', [], "Splits, with commas; by default the task's evaluation splits."
   )
@@ -55,6 +55,7 @@ def main(argv: list[str]) -> None:
     FLAGS.split,
     FLAGS.data_dir,
     ranks,
+    FLAGS.batch_size,
   )
   print(tables.metrics_table(scores))
   print(f'written to {output}')

@@ -31,7 +31,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """The flags of this command."""
-  command.define_run('which', 'data_dir')
+  command.define_run('which', 'data_dir', 'batch_size')
   flags.DEFINE_string('split', None, 'Split of the task to predict.')
   flags.DEFINE_string('input', None, "File of own texts, '-' = stdin.")
   flags.DEFINE_enum(
@@ -68,6 +68,7 @@ def main(argv: list[str]) -> None:
     splits,
     FLAGS.data_dir,
     FLAGS.stage,
+    FLAGS.batch_size,
   )
   if FLAGS.contribution:
     contribute(predict.predict_split(run, FLAGS.split), run.workdir)

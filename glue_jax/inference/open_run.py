@@ -49,6 +49,9 @@ def load_run(
   # The devices here may be others than those that it was trained on.
   mesh = sharding.fitting(**config_lib.plain(config.mesh))
   config = config_lib.complete(dict(config, mesh=mesh))
+  if 'eval_batch_size' in data:
+    size = {'data': {'eval_batch_size': data['eval_batch_size']}}
+    config = config_lib.complete(config_lib.override(config, size))
   data = {'train_split': '', 'eval_splits': ()} | data
   run = begin(config, seed, total=1, load=False, kept=own, **data)
   parts, host = run.parts, run.host
@@ -77,6 +80,7 @@ def open_run(
   splits: Sequence[str] | None = (),
   data_dir: str | None = None,
   stage: str | None = None,
+  batch_size: int | None = None,
 ) -> Run:
   """Loads a finished run for the commands.
 
@@ -88,6 +92,7 @@ def open_run(
       evaluation splits.
     data_dir: data folder, if not that of the run.
     stage: which stage of several.
+    batch_size: rows of a batch, if not as in the run's own evaluations.
 
   Raises:
     ValueError: no such run, seed, stage or split, or several to choose from.
@@ -103,6 +108,8 @@ def open_run(
   data: dict[str, Any] = {'eval_splits': splits, 'eval_limit': None}
   if data_dir:
     data['data_dir'] = data_dir
+  if batch_size:
+    data['eval_batch_size'] = batch_size
   return load_run(folder, which, **data)
 
 

@@ -41,6 +41,7 @@ def score_workdir(
   splits: Sequence[str] = (),
   data_dir: str | None = None,
   ranks: Sequence[int] = (),
+  batch_size: int | None = None,
 ) -> dict:
   """Scores a run, every stage and seed of it unless one is named.
 
@@ -54,6 +55,7 @@ def score_workdir(
     splits: to score; () = the task's evaluation splits.
     data_dir: data folder, if not that of the run.
     ranks: of the low-rank update; () = the whole.
+    batch_size: rows of a batch; None = the run's own.
 
   Returns:
     {split: {metric: value}}, of several seeds see `tables.aggregate`; of
@@ -71,7 +73,11 @@ def score_workdir(
     every = []
     for folder in folders:
       run = open_run.open_run(
-        folder.path, which, splits=tuple(splits) or None, data_dir=data_dir
+        folder.path,
+        which,
+        splits=tuple(splits) or None,
+        data_dir=data_dir,
+        batch_size=batch_size,
       )
       home = output / name if several else output
       home = home / f'seed_{folder.seed}' if len(folders) > 1 else home

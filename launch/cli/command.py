@@ -206,7 +206,7 @@ def define_run(*others: str) -> None:
   """Flags of a command that opens a finished run.
 
   Args:
-    others: of 'which' and 'data_dir', those that it also reads.
+    others: of 'which', 'data_dir' and 'batch_size', those that it also reads.
   """
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
   define_choice()
@@ -215,6 +215,10 @@ def define_run(*others: str) -> None:
   if 'data_dir' in others:
     flags.DEFINE_string(
       'data_dir', None, 'Data folder, if not that of the run.'
+    )
+  if 'batch_size' in others:
+    flags.DEFINE_integer(
+      'batch_size', None, "Rows of a batch; default: the run's own.", 1
     )
   flags.mark_flag_as_required('workdir')
 

@@ -54,6 +54,16 @@ def test_own_texts_get_what_the_split_gets(run):
     predict.predict_rows(run, [rows[0], {'text': 'x'}])
 
 
+def test_the_size_of_a_batch_changes_no_prediction(run, workdir):
+  few = open_run.open_run(workdir, splits=('validation',), batch_size=7)
+  assert few.bundle.evals['validation'].batch_size == 7
+  ours, theirs = (predict.predict_split(r, 'validation') for r in (few, run))
+  assert ours.idx == theirs.idx
+  assert abs(ours.probabilities - theirs.probabilities).max() < 1e-6
+  own = predict.predict_rows(few, [{'sentence': 'one'}, {'sentence': 'two'}])
+  assert len(own) == 2
+
+
 def test_another_task_needs_the_same_labels(run):
   with pytest.raises(ValueError, match='cannot predict ax'):
     predict.predict_task(run, by_name.get('ax'), 'test')
