@@ -128,17 +128,18 @@ def _roles(
   settings: Settings,
   family: Family | None,
 ) -> dict[str, str]:
-  """Returns {role: token}: as the folder names them, else the usual ones.
+  """Returns {role: token}: as folder or class name them, else the usual ones.
 
-  A decoder has no [CLS], [SEP] and [MASK] of its own; where it pads with none,
-  it pads with the end of a text, which no loss is taken of.
+  A decoder has no [CLS], [SEP] and [MASK]; one without a token to pad with pads
+  with the end of a text.
 
   Raises:
     ValueError: the vocabulary of an encoder has no token for a role.
   """
   options = family.values(settings) if family else {}
   tokens = {}
-  for role, usual in ROLES.items():
+  for role, names in ROLES.items():
+    usual = names if family is None or family.encoder else ()
     named = (settings.token(role), options.get(f'{role}_token'))
     known = [
       token

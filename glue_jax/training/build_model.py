@@ -20,10 +20,12 @@ def make_model(
     bundle: fixes the head, and the vocabulary of a preset.
 
   Raises:
-    ValueError: sizes are given that come from the weights, or the tokenizer has
-      more tokens than the model has rows.
+    ValueError: sizes are given that come from the weights, the tokenizer is a
+      decoder's, or it has more tokens than the model has rows.
   """
   given = dict(network.sizes)
+  # Every family here is an encoder: a decoder's tokenizer has neither.
+  special = (bundle.tokenizer.cls_id, bundle.tokenizer.sep_id)
   if network.weights:
     clash = {'preset', 'vocab_size'} & given.keys()
     if clash:
@@ -36,7 +38,6 @@ def make_model(
   else:
     given.setdefault('vocab_size', bundle.tokenizer.vocab_size)
     given.setdefault('pad_id', bundle.tokenizer.pad_id)
-    special = (bundle.tokenizer.cls_id, bundle.tokenizer.sep_id)
     given.setdefault('special_ids', special)
   module = models.build(
     kind=bundle.task.kind,

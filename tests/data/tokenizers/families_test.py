@@ -269,14 +269,23 @@ def test_roles_as_the_folder_names_them(tmp_path):
   assert (ours.pad_id, ours.mask_id) == (0, 4)
 
 
-def test_decoders_pad_with_the_end_and_have_no_cls(made, tmp_path):
-  folder = named(made, tmp_path / 'folder', 'Llama', LLAMA, {})
+@pytest.mark.parametrize(
+  'name, make, pad',
+  [
+    ('Llama', LLAMA, '</s>'),
+    ('T5', T5, '<pad>'),
+    ('Qwen2', QWEN2, END[0]),
+    ('GPTNeoX', QWEN2, END[1]),
+    ('GPT2', QWEN2, END[0]),
+  ],
+)
+def test_decoders_pad_and_have_no_cls(made, tmp_path, name, make, pad):
+  folder = named(made, tmp_path / 'folder', name, make, {})
   ours = tokenizing.get_tokenizer(folder)
-  assert ours.pad_id == ours.backend.token_to_id('</s>')
+  assert ours.pad_id == ours.backend.token_to_id(pad)
   assert ours.mask_id is None
-  qwen = named(made, tmp_path / 'qwen', 'Qwen2', QWEN2, {})
   with pytest.raises(ValueError, match='has no cls token, which an encoder'):
-    _ = tokenizing.get_tokenizer(qwen).cls_id
+    _ = ours.cls_id
 
 
 REFUSED = [
