@@ -52,22 +52,31 @@ def groups(
   """
   if style not in (None, *FORMATS):
     raise ValueError(f'format {style!r}; expected one of {FORMATS}')
-  name = '<stdin>' if path == '-' else path
+  name = named(path)
   log = Log(pathlib.Path(name), droppable=False)
   with _opened(path) as file:
     lines = _Lines(file, log)
-    first = next(iter(lines), None)
-    if first is None:
+    head = list(itertools.islice(lines, 1) if style else _until_text(lines))
+    if not head:
       raise ValueError(f'{name} is empty; expected rows')
-    style = style or _by_content(task, name, first)
+    style = style or _by_content(task, name, head[-1])
     group: list[dict] = []
-    for row in _READERS[style](task, itertools.chain([first], lines), log):
+    none = True
+    for row in _READERS[style](task, itertools.chain(head, lines), log):
       group.append(row)
+      none = False
       if len(group) >= size or lines.waiting:
         yield group
         group = []
     if group:
       yield group
+    if none:
+      raise ValueError(f'{name} has no rows; expected at least one')
+
+
+def named(path: str) -> str:
+  """A file as messages name it."""
+  return '<stdin>' if path == '-' else path
 
 
 class _Lines:
@@ -113,6 +122,14 @@ class _Lines:
       raw = raw.removeprefix(b'\xef\xbb\xbf')
     raw = raw.removesuffix(b'\r')
     return (decode(raw, self.number, self._log) or '') if raw.strip() else ''
+
+
+def _until_text(lines: Iterator[str]) -> Iterator[str]:
+  """Blank lines, and the first that isn't."""
+  for line in lines:
+    yield line
+    if line:
+      return
 
 
 @contextlib.contextmanager
@@ -170,31 +187,34 @@ def _has(task: Task, names: Collection[str] | None) -> bool:
 
 
 def _objects(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
-  blank = 0
+  blank = 0  # one between objects; those at the edges are passed over
+  begun = False
   for number, text in enumerate(lines, 1):
-    if blank and text:
-      log.bad(blank, 'blank line; expected an object')
     if not text:
       blank = blank or number
       continue
+    if blank and begun:
+      log.bad(blank, 'blank line; expected an object')
+    begun, blank = True, 0
     record = json_files.parse(text, number, log, task.columns)
     yield _kept(record or {}, task)
 
 
 def _whole(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
   """An array, a SQuAD file, or objects a line under the name of .json."""
-  first = next((line for line in lines if line), '')
+  head = list(_until_text(lines))
+  first = head[-1]
   if first.lstrip().startswith('['):
-    text = '\n'.join([first, *lines])
+    text = '\n'.join([*head, *lines])
     for _, record in json_files.elements(text, log.path, log, task.columns):
       yield _kept(record, task)
   elif task.kind == 'span' and not _has(task, _object(first.lstrip())):
-    text = '\n'.join([first, *lines])
+    text = '\n'.join([*head, *lines])
     names = dict(zip(task.columns, ('question', 'context')))
     for _, record in squad.questions(text, log.path, log):
       yield {c: record[n] for c, n in names.items()} | {'id': record['id']}
   else:
-    yield from _objects(task, itertools.chain([first], lines), log)
+    yield from _objects(task, itertools.chain(head, lines), log)
 
 
 def _commas(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
@@ -236,8 +256,8 @@ def _table(
       log.bad(number, f'{len(fields)} columns, expected {len(header)}')
     record: dict[str, Any] = dict(zip(header, fields))
     for name in _IDS:
-      if name in record:
-        record[name] = rows.row_id(record[name].strip()) or None
+      text = record.get(name, '').strip()
+      record[name] = rows.row_id(text) if text else None
     yield _kept(record, task)
 
 

@@ -131,7 +131,7 @@ def predict_texts(
   _has_predictions(run.task)
   first = 0
   for rows in own_texts.groups(path, run.task, style):
-    yield predict_rows(run, rows, path, first)
+    yield predict_rows(run, rows, own_texts.named(path), first)
     first += len(rows)
 
 

@@ -40,6 +40,7 @@ WITH_IDS = [{'sentence': 'a, b', 'idx': 41}, {'sentence': 'c', 'idx': 'x'}]
     ('a.csv', 'id,sentence\n41,"a, b"\nx,c\n', None),
     ('a', '\ufeffid,sentence,label\r\n41,"a, b",pos\r\nx,c,neg\r\n', None),
     ('a.txt', 'sentence\tidx\na, b\t41\nc\tx\n', None),
+    ('a', f'\n\n{LINES}\n', None),
     ('a.csv', 'sentence\tidx\na, b\t41\nc\tx', 'tsv'),
   ],
 )
@@ -63,6 +64,16 @@ def test_one_row_a_line(tmp_path, content, task, rows):
   assert ['|'.join(row[c] for c in task.columns) for row in found] == rows
 
 
+def test_an_id_of_zero_is_an_id(tmp_path):
+  for content in ('id,sentence\n7,a\n0,b\n,c\n', LINES.replace('41', '0')):
+    rows = read(tmp_path, content)
+    assert 0 in [row.get('idx') for row in rows]
+  table = load.from_records(
+    ONE, read(tmp_path, 'id,sentence\n0,a\n,b\n'), 'f', 5
+  )
+  assert [row['idx'] for row in table.rows] == [0, 6]
+
+
 def test_text_as_asked_is_never_taken_for_another_format(tmp_path):
   found = read(tmp_path, 'sentence\n' + LINES, style='text')
   expected = ['sentence', *LINES.splitlines()]
@@ -78,6 +89,9 @@ def test_text_as_asked_is_never_taken_for_another_format(tmp_path):
     ('t.txt', b'a\0\n', ONE, 't.txt:1: NUL'),
     ('t.txt', b'\xff\xfea\0', ONE, 'UTF-16'),
     ('t.txt', '', ONE, 't.txt is empty'),
+    ('t.csv', 'sentence\n', ONE, 't.csv has no rows'),
+    ('t.jsonl', '\n\n', ONE, 't.jsonl has no rows'),
+    ('t.json', '[]', ONE, 'the array is empty'),
     ('t.jsonl', LINES + '\n' + LINES, ONE, 't.jsonl:3: blank line'),
     ('t.txt', '{"text": "a"}\n', ONE, "t.txt:1: keys ['text'] lack sentence"),
     ('t.csv', 'text,label\na,b\n', ONE, "t.csv:1: columns 'text', 'label'"),

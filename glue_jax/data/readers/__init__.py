@@ -1,5 +1,6 @@
-"""One file a format: TSV, CSV, JSONL, CoNLL, SuperGLUE, tensorflow-datasets.
+"""One file a format: TSV, CSV, JSON, SQuAD, CoNLL, SuperGLUE, TFDS folders.
 
-A reader turns a file into rows and names file and line in its errors. Imported
-by `data` alone and by commands that check files.
+`formats.py` says which reader reads a file, `values.py` what is no text. A
+reader turns a file into rows and names file and line in its errors. Imported by
+`data` alone and by commands that check files.
 """

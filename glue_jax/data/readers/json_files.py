@@ -36,7 +36,8 @@ def parse(
   try:
     record = json.loads(text)
   except json.JSONDecodeError as error:
-    log.bad(number, f'not JSON at character {error.pos}: {error.msg}')
+    hint = '; is it an array? That is format json' if text[:1] == '[' else ''
+    log.bad(number, f'not JSON at character {error.pos}: {error.msg}{hint}')
     return None
   except RecursionError:
     log.bad(number, 'not JSON that can be read: nested too deeply')
