@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
   folder = pathlib.Path(FLAGS.workdir) / 'evaluation'
   output = pathlib.Path(FLAGS.output or folder / (FLAGS.which or 'selected'))
   ranks = () if FLAGS.ranks is None else score.parse_ranks(FLAGS.ranks)
-  scores = score.score_workdir(
+  scores, rows = score.score_workdir(
     FLAGS.workdir,
     output,
     FLAGS.which,
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
     ranks,
     FLAGS.batch_size,
   )
-  print(tables.metrics_table(scores))
+  print(tables.metrics_table(scores, rows))
   print(f'written to {output}')
 
 

@@ -91,8 +91,17 @@ def _read(task, split, data_dir, files, bad_rows, seed) -> Table:
     style, converted = _read_file(task, split, path, log)
   notes = (*log.all_notes(), *_count_note(task, split, len(converted), path))
   labelled = converted[0]['label'] is not None
-  lines = tuple(log.kept)
-  return Table(task, split, converted, str(path), style, labelled, notes, lines)
+  return Table(
+    task,
+    split,
+    converted,
+    str(path),
+    style,
+    labelled,
+    notes,
+    lines=tuple(log.kept),
+    left_out=len(log.dropped),
+  )
 
 
 def from_records(
@@ -293,6 +302,7 @@ def part(table: Table, split: str, cuts: Mapping[str, Cut]) -> Table:
     )
   subset = table.take(rows)
   subset.split = split
+  subset.left_out = 0  # bad rows are those of the source
   # A count that differs from the official one is what a cut is for.
   subset.notes = tuple(n for n in table.notes if 'the official split' not in n)
   return subset

@@ -230,7 +230,8 @@ def _limited(table: Table, limit: int | None, seed: int) -> Table:
   kept = _limit(len(table), limit, seed)
   if kept is None:
     return table
-  return table.take(kept)
+  left_out = table.left_out + len(table) - len(kept)
+  return dataclasses.replace(table.take(kept), left_out=left_out)
 
 
 def _renumbered(examples: Examples, kept: np.ndarray) -> Examples:
@@ -279,7 +280,14 @@ def encoding_notes(examples: Examples, max_length: int) -> list[str]:
     what = 'examples lost tokens'
     if examples.kind == 'span':
       what = 'contexts were cut to windows'
-    notes.append(f'{examples.truncated} {what} at max_length={max_length}')
+    total = len(examples) * examples.num_choices
+    if examples.example is not None:
+      total = len(np.unique(examples.example))
+    share = examples.truncated / total
+    notes.append(
+      f'{examples.truncated} {what} at max_length={max_length} ({share:.1%} of '
+      f'{total})'
+    )
   if examples.starts is not None:
     lost = len(np.unique(examples.example[examples.starts == LOST]))
     if lost:

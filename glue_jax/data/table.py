@@ -28,6 +28,8 @@ class Table:
     labelled: every row has a label.
     notes: warnings, each naming what was found and expected.
     lines: the line of each row in its file; empty where there are none.
+    left_out: rows of the split that aren't here: bad ones, and those beyond a
+      limit.
   """
 
   task: Task
@@ -38,6 +40,7 @@ class Table:
   labelled: bool
   notes: tuple[str, ...] = ()
   lines: tuple[int, ...] = ()
+  left_out: int = 0
 
   def __len__(self) -> int:
     return len(self.rows)

@@ -4,7 +4,9 @@ import json
 import pathlib
 from collections.abc import Sequence
 
-from glue_jax.evaluation import evaluate
+from absl import logging
+
+from glue_jax.evaluation import evaluate, notes
 from glue_jax.inference import open_run
 from glue_jax.inference.run import Run
 from glue_jax.reporting import files, plots, tables
@@ -42,7 +44,7 @@ def score_workdir(
   data_dir: str | None = None,
   ranks: Sequence[int] = (),
   batch_size: int | None = None,
-) -> dict:
+) -> tuple[dict, dict[str, dict[str, int]]]:
   """Scores a run, every stage and seed of it unless one is named.
 
   Args:
@@ -59,7 +61,8 @@ def score_workdir(
 
   Returns:
     {split: {metric: value}}, of several seeds see `tables.aggregate`; of
-    several stages `{'<stage>: <split>': ...}`.
+    several stages `{'<stage>: <split>': ...}`; and the rows, used and given, by
+    the same names.
 
   Raises:
     ValueError: no such run, seed, stage or split.
@@ -68,7 +71,7 @@ def score_workdir(
   for folder in run_folder.list_runs(workdir, stage, seed):
     stages.setdefault(folder.stage, []).append(folder)
   several = len(stages) > 1
-  result = {}
+  result, rows = {}, {}
   for name, folders in stages.items():
     every = []
     for folder in folders:
@@ -83,13 +86,17 @@ def score_workdir(
       home = home / f'seed_{folder.seed}' if len(folders) > 1 else home
       own = folder.seed if len(folders) > 1 or seed is not None else None
       every.append(score_ranks(run, own, home, ranks))
+    counts = notes.row_counts(run.bundle.tables)
     for split in every[0]:
-      result[f'{name}: {split}' if several else split] = (
+      key = f'{name}: {split}' if several else split
+      if split.partition(',')[0] in counts:  # with ranks: '<split>, rank 2'
+        rows[key] = counts[split.partition(',')[0]]
+      result[key] = (
         tables.aggregate([metrics[split] for metrics in every])
         if len(every) > 1
         else every[0][split]
       )
-  return result
+  return result, rows
 
 
 def score_ranks(
@@ -140,17 +147,27 @@ def score(run: Run, seed: int | None, output: pathlib.Path) -> Scores:
   Returns:
     {split: {metric: value}}.
   """
-  metrics = {}
+  metrics, predictions = {}, {}
   for split, batches in run.bundle.evals.items():
-    metrics[split], predictions = evaluate.evaluate(
+    metrics[split], found = evaluate.evaluate(
       run.predict_fn, batches, run.task, run.bundle.tables.get(split)
     )
-    if predictions is not None:
-      predictions.save(output / f'{split}.jsonl')
+    if found is not None:
+      predictions[split] = found
+      found.save(output / f'{split}.jsonl')
       if files.is_first_process():
-        plots.plot_predictions(predictions, output / f'{split}.png')
+        plots.plot_predictions(found, output / f'{split}.png')
+  flat = notes.degenerate(predictions)
+  for text in flat:
+    logging.warning('%s', text)
   if files.is_first_process():
-    content = {'step': run.step, 'seed': seed, 'metrics': metrics}
+    content = {
+      'step': run.step,
+      'seed': seed,
+      'metrics': metrics,
+      'rows': notes.row_counts(run.bundle.tables),
+      'notes': [*run.parts.notes, *flat],
+    }
     if run.rank is not None:
       content['rank'] = run.rank
     text = json.dumps(content, indent=2) + '\n'

@@ -39,6 +39,8 @@ def table(
 ) -> str:
   """Returns the final table of a run: one row for each stage's primary metric.
 
+  Below it stands what a person should know of the data and the predictions.
+
   Args:
     result: what `runs.run` returned.
     baseline: task -> what a bag of words reaches, where that is known: a model
@@ -56,13 +58,18 @@ def table(
         'metric': primary['metric'],
         'score': primary['value'],
       }
+      counts = part.get('rows', {})  # runs of 0.1.0 have none
+      of = [counts[split] for split in primary['splits'] if split in counts]
+      if of:
+        row['rows'] = tables.rows_cell(of)
       if 'values' in primary:
         row |= {'sd': primary['sd'], 'seeds': len(primary['values'])}
     reached = baseline(part['task'])
     if reached is not None:
       row['bag of words'] = reached
     rows.append(row)
-  return tables.results_table(rows)
+  notes = dict.fromkeys(n for p in stages.values() for n in p.get('notes', ()))
+  return '\n'.join([tables.results_table(rows), *notes])
 
 
 def _points(primary: Mapping[str, Any]) -> Sequence[float]:

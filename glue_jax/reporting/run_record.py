@@ -94,6 +94,10 @@ def write_seeds(
     'seeds': list(results),
     'metrics': metrics,
     'primary': None,
+    'rows': first.get('rows', {}),
+    'notes': list(
+      dict.fromkeys(n for r in results.values() for n in r.get('notes', ()))
+    ),
   }
   if first.get('primary'):
     values = [r['primary']['value'] for r in results.values()]

@@ -90,8 +90,28 @@ def metrics_line(step: int, metrics: Mapping[str, Mapping[str, float]]) -> str:
   return f'step {step}: ' + '; '.join(splits)
 
 
-def metrics_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
-  """Results of one run, or of `aggregate` for each split, one row a metric."""
+def rows_cell(counts: Sequence[Mapping[str, int]]) -> str | int | None:
+  """Rows that scores are of: 30, or '30 of 40' where not all were taken.
+
+  Args:
+    counts: {'used', 'given'} of each split; they are added.
+  """
+  if not counts:
+    return None
+  used, given = (sum(c[key] for c in counts) for key in ('used', 'given'))
+  return used if used == given else f'{used} of {given}'
+
+
+def metrics_table(
+  metrics: Mapping[str, Mapping[str, Any]],
+  counts: Mapping[str, Mapping[str, int]] | None = None,
+) -> str:
+  """Results of one run, or of `aggregate` for each split, one row a metric.
+
+  Args:
+    metrics: {split: {metric: value, or mean, sd and values}}.
+    counts: {split: rows used and given}; None = they aren't shown.
+  """
   rows = []
   for split, values in metrics.items():
     for name, value in values.items():
@@ -101,6 +121,8 @@ def metrics_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
         row |= {'mean': value['mean'], 'sd': value['sd'], 'seeds': points}
       else:
         row['value'] = value
+      if counts and split in counts:
+        row['rows'] = rows_cell([counts[split]])
       rows.append(row)
   return results_table(rows)
 

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from absl import logging
 from jax.sharding import Mesh
 
 from glue_jax.data.bundle import DataBundle
@@ -216,6 +217,8 @@ def build(
     if network.weights and load:
       saved, note = _weights(network, plain.model, task)
       notes += (note,) if note else ()
+    for text in notes:
+      logging.warning('%s', text)
     params = build_params.initial_params(network, saved, plain, rng, batch)
     params, leaves = compose.add_leaves(rng, params, plain, methods, batch)
     composed = compose.compose(methods, leaves)

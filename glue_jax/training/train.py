@@ -17,7 +17,7 @@ from absl import logging
 from glue_jax import tree
 from glue_jax.data import vocabulary
 from glue_jax.devices import sharding
-from glue_jax.evaluation import evaluate
+from glue_jax.evaluation import evaluate, notes
 from glue_jax.method import Host
 from glue_jax.reporting import run_record, tables
 from glue_jax.reporting.files import replace_text
@@ -124,8 +124,8 @@ def train(
         clock.pause()
       if host.step % save_every == 0 or ends or stop:
         monitor.check()
-        notes = session.notes(host, best, monitor.state())
-        saved.save('last', host.step, host.state, notes)
+        kept = session.notes(host, best, monitor.state())
+        saved.save('last', host.step, host.state, kept)
         clock.pause()
       if stop and not ends:
         writer.close()
@@ -172,12 +172,17 @@ def export(
   """Evaluates and writes what a finished run leaves; returns the result."""
   metrics, predictions = session.evaluate_splits(parts, host)
   task = parts.bundle.task
+  flat = notes.degenerate(predictions)
+  for text in flat:
+    logging.warning('%s', text)
   result = {
     'task': task.name,
     'seed': seed,
     'step': host.step,
     'metrics': metrics,
     'primary': evaluate.primary_record(task, metrics),
+    'rows': notes.row_counts(parts.bundle.tables),
+    'notes': [*parts.notes, *flat],
   }
   params = session.exported(parts, host.state)
   run_record.write_run(config, workdir, task, result, predictions, facts)

@@ -93,7 +93,9 @@ def test_evaluation_only(tmp_path):
 def test_cut_examples_are_noted(tmp_path):
   task, files = own_files(tmp_path)
   bundle = pipeline.build(task, files=files, max_length=3, eval_splits=())
-  assert bundle.notes == ('mine train: 3 examples lost tokens at max_length=3',)
+  assert bundle.notes == (
+    'mine train: 3 examples lost tokens at max_length=3 (100.0% of 3)',
+  )
 
 
 def test_a_task_may_say_its_length_and_the_config_has_the_last_word(tmp_path):

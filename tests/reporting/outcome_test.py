@@ -29,3 +29,12 @@ def test_the_table_shows_stages_and_what_a_bag_of_words_reaches():
   assert any('one' in x and 'rte' in x for x in text.splitlines())
   plain = outcome.table(result('rte', 0.5), {}.get)
   assert 'bag of words' not in plain and 'stage' not in plain
+
+
+def test_rows_and_notes_stand_beside_the_scores():
+  rows = {'validation': {'used': 139, 'given': 277}}
+  noted = result('rte', 0.5) | {'rows': rows, 'notes': ['one note']}
+  text = outcome.table(noted, {}.get)
+  assert '139 of 277' in text and text.endswith('\none note')
+  both = noted | {'stages': {'a': noted, 'b': noted}}
+  assert outcome.table(both, {}.get).count('one note') == 1

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from glue_jax.data.tasks import by_name
-from glue_jax.inference import open_run, predict
+from glue_jax.inference import open_run, predict, score
+from glue_jax.reporting import outcome
 from glue_jax.training import inputs
 from glue_jax.training.train import train
 from tests.conftest import tiny_config
@@ -32,8 +33,9 @@ def rows(seed, count):
 def write_task(folder, labels='no, yes'):
   """An own task: a YAML file, and CSV files beside it."""
   (folder / 'data').mkdir(parents=True, exist_ok=True)
-  for split, count in (('train', 24), ('validation', 12)):
+  for split, count in (('train', 24), ('validation', 13)):
     lines = ['text,label', *(','.join(row) for row in rows(count, count))]
+    lines[-1] = 'room dim,perhaps'  # a bad row
     (folder / 'data' / f'{split}.csv').write_text('\n'.join(lines) + '\n')
   (folder / 'task.yaml').write_text(TASK % labels)
   return folder / 'task.yaml'
@@ -44,9 +46,8 @@ def run(tmp_path_factory):
   """(folder of a finished run of an own task, its task file)."""
   top = tmp_path_factory.mktemp('own')
   path = write_task(top / 'task')
-  config = tiny_config(
-    task=dict(name=str(path)), data=dict(train_limit=None, eval_limit=None)
-  )
+  data = dict(train_limit=None, eval_limit=8, bad_rows='drop')
+  config = tiny_config(task=dict(name=str(path)), data=data)
   train(config, top / 'run', 0)
   return top / 'run', path
 
@@ -55,6 +56,25 @@ def predicted(workdir):
   opened = open_run.open_run(workdir)
   texts = [{'text': text} for text, _ in rows(7, 5)]
   return list(predict.predict_rows(opened, texts).records())
+
+
+def test_what_was_left_out_is_said_where_scores_are(run):
+  workdir, _ = run
+  result = json.loads((workdir / 'result.json').read_text())
+  assert result['rows'] == {
+    'train': {'used': 23, 'given': 24},
+    'validation': {'used': 8, 'given': 13},
+  }
+  (train_note,) = (n for n in result['notes'] if 'train.csv' in n)
+  assert '1 bad rows were left out' in train_note and 'perhaps' in train_note
+  record = json.loads((workdir / 'run.json').read_text())
+  assert record['result']['notes'] == result['notes']
+  text = outcome.table(result, {}.get)
+  assert '8 of 13' in text and train_note in text
+  _, counts = score.score_workdir(str(workdir), workdir / 'again')
+  assert counts == {'validation': {'used': 12, 'given': 13}}
+  written = json.loads((workdir / 'again' / 'metrics.json').read_text())
+  assert any('validation.csv: 1 bad' in n for n in written['notes'])
 
 
 @pytest.fixture

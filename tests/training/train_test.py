@@ -55,6 +55,8 @@ def test_a_run_leaves_what_the_readme_says(finished):
   assert len(lines) == 32
   record = json.loads((finished / 'run.json').read_text())
   assert record['programs_compiled'] == 1
+  rows = record['result']['rows']['validation']
+  assert rows == {'used': 32, 'given': 500}
   assert record['versions']['jax'] and record['examples_per_s'] > 0
 
 
