@@ -45,12 +45,10 @@ def check(
 
 def _done(backend: hf.Tokenizer) -> dict[str, bool]:
   """What a backend does, in the names of the families' settings."""
-  state = json.loads(backend.to_str())
-  nodes = {
-    node['type']: node
-    for part in ('normalizer', 'pre_tokenizer')
-    for node in _nodes(state[part])
-  }
+  parts = [backend.normalizer, backend.pre_tokenizer]
+  # A part's pickled state is its JSON, without the vocabulary around it.
+  states = [json.loads(p.__getstate__()) for p in parts if p is not None]
+  nodes = {node['type']: node for state in states for node in _nodes(state)}
   done = {
     'do_lower_case': 'Lowercase' in nodes,
     'keep_accents': 'StripAccents' not in nodes,
@@ -69,10 +67,8 @@ def _done(backend: hf.Tokenizer) -> dict[str, bool]:
   return done
 
 
-def _nodes(state: dict | None) -> list[dict]:
-  """A part of a tokenizer.json and, of a sequence, its own parts."""
-  if state is None:
-    return []
+def _nodes(state: dict) -> list[dict]:
+  """A part of a tokenizer.json or, of a sequence, its own parts."""
   inner = state.get('normalizers') or state.get('pretokenizers')
   if inner is None:
     return [state]

@@ -65,7 +65,7 @@ def read(path: str | os.PathLike) -> SentencePieceModel:
   data = pathlib.Path(path).read_bytes()
   try:
     pieces: list[Piece] = []
-    trainer: dict[int, Any] = {}
+    trainer: dict[int, Any] | None = None
     normalizer: dict[int, Any] = {}
     for number, value in _fields(data):
       if number == _PIECES:
@@ -74,9 +74,11 @@ def read(path: str | os.PathLike) -> SentencePieceModel:
         trainer = dict(_fields(value))
       elif number == _NORMALIZER:
         normalizer = dict(_fields(value))
+    if not pieces or trainer is None:
+      raise ValueError('no pieces, or cut behind one')
     kind = trainer.get(_MODEL_TYPE, UNIGRAM)
-    if not pieces or kind not in KINDS:
-      raise ValueError('no pieces')
+    if kind not in KINDS:
+      raise ValueError(f'model_type {kind}')
     charsmap = bytes(normalizer.get(_CHARSMAP, b''))
   except (ValueError, IndexError, TypeError, struct.error) as error:
     raise ValueError(

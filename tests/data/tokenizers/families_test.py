@@ -7,7 +7,6 @@ import pathlib
 import shutil
 
 import pytest
-import sentencepiece
 import tokenizers as hf
 import transformers
 
@@ -61,8 +60,9 @@ def pieces(name, **changes):
   """A maker of a folder with a SentencePiece file."""
 
   def make(folder):
+    library = pytest.importorskip('sentencepiece')
     out = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
+    library.SentencePieceTrainer.train(
       sentence_iterator=iter(LINES),
       model_writer=out,
       hard_vocab_limit=False,
