@@ -1,6 +1,7 @@
 """python -m launch.data: what it prints, and its exit code."""
 
 import functools
+import json
 
 from tests.commands import run_command
 
@@ -25,9 +26,25 @@ def test_check_counts_and_duplicates(tmp_path):
     'train: 2 rows repeat the text of another row (rows 0 and 4',
     'validation: 1 rows have a text that is also in train (first: row 0, '
     f'{tmp_path}/dev.tsv:2 is {tmp_path}/train.tsv:3)',
+    'train: no row of',
+    'ok       train: 6 sequences of at most 7 tokens',
     '2 splits read, 0 errors',
   ):
     assert text in done.stdout
+
+
+def test_check_finds_what_only_tokenizing_can(tmp_path):
+  """An answer of which this tokenizer makes no token."""
+  answer = {'text': '\u0301\u0302', 'answer_start': 4}  # accents, stripped
+  qa = {'id': 'q7', 'question': 'Who?', 'answers': [answer]}
+  part = {'context': 'See \u0301\u0302 .', 'qas': [qa]}
+  content = {'data': [{'paragraphs': [part]}]}
+  for name in ('train', 'dev'):
+    (tmp_path / f'{name}.json').write_text(json.dumps(content))
+  done = command('check', '--task=squad_v1', f'--data_dir={tmp_path}')
+  assert done.returncode == 1
+  assert 'question q7: the tokenizer makes no token of its' in done.stdout
+  assert '2 splits read, 2 errors' in done.stdout
 
 
 def test_check_fails_on_errors(tmp_path):
