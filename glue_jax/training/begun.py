@@ -6,13 +6,12 @@ changed config, `earlier` says up to which step it was trained by what.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from glue_jax.config import config as config_lib
-from glue_jax.reporting import files
+from glue_jax.reporting import files, run_record
 
 CONFIG, DONE = 'config.json', 'done.json'
 
@@ -82,14 +81,21 @@ def compare(
   """Compares a config with the one that a run was begun with, if it was.
 
   Raises:
-    ValueError: it differs and that isn't allowed; the message is the diff.
+    ValueError: it differs and that isn't allowed; the message is the diff. Or
+      the folder has a `config.json` that no run has left.
   """
   now = {'config': config_lib.plain(config), 'seed': seed}
   done, path = (workdir / DONE).is_file(), workdir / CONFIG
   trained = done or any((workdir / 'checkpoints').glob('*/*/manifest.json'))
-  if not (trained and path.is_file()):
+  old = run_record.read_json(path) if path.is_file() else None
+  if old is not None and not (
+    isinstance(old, dict) and now.keys() <= old.keys()
+  ):
+    raise ValueError(
+      f'{path} is not of a run, but of another model; give another workdir'
+    )
+  if old is None or not trained:
     return Record(workdir, now, [], done)
-  old = json.loads(path.read_text(encoding='utf-8'))
   earlier = {'earlier': old.pop('earlier')} if 'earlier' in old else {}
   lines = config_lib.changes(old, config_lib.plain(now))
   if lines and not allow_change:

@@ -65,7 +65,7 @@ def train(
   trained_by = begun.compare(config, workdir, seed, allow_config_change)
   if trained_by.finished:
     logging.info('%s is finished already', workdir)
-    return json.loads((workdir / 'result.json').read_text())
+    return run_record.read_json(workdir / 'result.json')
 
   # All that stands before the first step.
   run = begin(config, seed)

@@ -31,6 +31,16 @@ def test_a_start_that_saved_nothing_binds_nobody(tmp_path):
   assert record.changes == [] and not record.finished
 
 
+@pytest.mark.parametrize(
+  'content, said',
+  [('{"model_type": "bert"}', 'is not of a run'), ('{"con', 'is not JSON')],
+)
+def test_a_file_of_others_is_not_replaced(tmp_path, content, said):
+  (tmp_path / begun.CONFIG).write_text(content)
+  with pytest.raises(ValueError, match=f'config.json {said}'):
+    begun.compare(tiny_config(), tmp_path, 0, True)
+
+
 def test_a_finished_run_is_finished_for_its_own_config_only(tmp_path):
   folder = workdir(tmp_path, done=True)
   assert begun.compare(tiny_config(), folder, 0, False).finished
