@@ -164,6 +164,9 @@ def whole_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
       place = target / file.relative_to(part)
       place.parent.mkdir(parents=True, exist_ok=True)
       os.replace(file, place)
+  except OSError as error:  # by the name that was asked for
+    error.filename = str(error.filename or path).replace(str(part), str(path))
+    raise
   finally:
     shutil.rmtree(part, ignore_errors=True)
 

@@ -105,9 +105,11 @@ class Checkpoints:
         for part in path.parent.glob(f'{step}.orbax-checkpoint-tmp*'):
           shutil.rmtree(part, ignore_errors=True)
       said = str(error).strip().partition('\n')[0]
+      free = shutil.disk_usage(self.folder).free
       raise CheckpointError(
-        f'could not write checkpoint {path}: {said}; free space or choose '
-        f'another workdir and start again; whole checkpoints there: {before}'
+        f'could not write checkpoint {path}, {free:,} bytes are free there: '
+        f'{said}; free space or choose another workdir and start again; whole '
+        f'checkpoints there: {before}'
       ) from error
     _sync('saved')
 

@@ -28,6 +28,8 @@ _LIBRARIES = tuple(
 )
 # Of Python's own: what a file of ours raises with words for the user.
 _SAID = (ValueError, OSError, ImportError, RuntimeError)
+# What compiled code raises; by name, since importing JAX takes seconds.
+_OF_JAX = ('JaxRuntimeError', 'XlaRuntimeError')
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SIZE = re.compile(r'\d[\d.,]* ?(?:bytes|[KMGT]i?B)\b')
 
@@ -49,6 +51,8 @@ def line(error: BaseException, lower: str) -> str:
     error: what ended the command.
     lower: what to do where memory didn't suffice.
   """
+  if _ours(error) and not isinstance(error, OSError):
+    return str(error)
   for one in _chain(error):
     if _is_memory(one):
       return _memory(one, lower)
@@ -56,9 +60,9 @@ def line(error: BaseException, lower: str) -> str:
       return _disk(one)
   if isinstance(error, OSError) and error.errno is not None:
     return _system(error)
-  if _ours(error) and isinstance(error, _SAID):
+  if _ours(error):
     return str(error)
-  if isinstance(error, _SAID):
+  if isinstance(error, _SAID) or type(error).__module__ != 'builtins':
     return f'{type(error).__name__}: {brief(error)}'
   return f'{_unexpected(error)} ({_report(error)})'
 
@@ -80,7 +84,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _ours(error: BaseException) -> bool:
-  """Whether a file of this project or of the user raised it."""
+  """Whether a file of this project or of the user raised it, with words."""
+  of_jax = type(error).__name__ in _OF_JAX
+  if of_jax or not isinstance(error, _SAID):
+    return False
   frames = traceback.extract_tb(error.__traceback__)
   if not frames:
     return True
@@ -91,9 +98,7 @@ def _ours(error: BaseException) -> bool:
 def _is_memory(error: BaseException) -> bool:
   if isinstance(error, MemoryError):
     return True
-  # By name, since importing JAX takes seconds.
-  of_jax = type(error).__name__ in ('JaxRuntimeError', 'XlaRuntimeError')
-  return of_jax and bool(
+  return type(error).__name__ in _OF_JAX and bool(
     re.search('RESOURCE_EXHAUSTED|out of memory', str(error), re.IGNORECASE)
   )
 

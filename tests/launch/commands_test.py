@@ -140,6 +140,10 @@ def fail(error):
     (ValueError('no such run'), 'error: no such run'),
     (FileNotFoundError('no file'), 'error: no file'),
     (checkpoint.CheckpointError('damaged'), 'error: damaged'),
+    (
+      checkpoint.CheckpointError('No space left on device; free some'),
+      'error: No space left on device; free some',
+    ),
     (train.Interrupted('saved'), 128 + 15),
     (KeyboardInterrupt(), 128 + 2),
   ],

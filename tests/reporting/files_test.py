@@ -161,6 +161,9 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     (part / 'half').write_text('')
     raise KeyError
   assert list((tmp_path / 'a').iterdir()) == []
+  with pytest.raises(OSError) as full, files.whole_folder(path) as part:
+    raise OSError(28, 'No space left on device', str(part / 'x'))
+  assert full.value.filename == str(path / 'x')
   with files.whole_folder(path) as part:
     (part / 'sub').mkdir()
     (part / 'sub' / 'x').write_text('1')
