@@ -80,7 +80,7 @@ def make_mesh(
   return mesh
 
 
-def fitting(**sizes: Size) -> dict[str, Size]:
+def fitting(**sizes: Any) -> dict[str, Any]:
   """Returns the sizes of a mesh if they fit the devices here, else none.
 
   Without sizes `make_mesh` copies parameters to all devices and shares batches.
