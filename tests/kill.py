@@ -23,8 +23,14 @@ from tests.conftest import tiny_config
 
 
 def get_config():
+  # No two of these fall together by themselves: a checkpoint lies between two
+  # lines of metrics and two evaluations, rows fill no last batch.
   return tiny_config(
-    train=dict(epochs=15, log_every=7, eval_every=15, save_every=3)
+    data=dict(train_limit=61, eval_limit=30),
+    train=dict(
+      epochs=15, log_every=7, eval_every=10, save_every=3, accumulate=2,
+      select='best',
+    ),
   )
 """
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -66,8 +67,6 @@ def stopped(tmp_path_factory):
 def test_a_damaged_newest_checkpoint_is_passed_over(
   stopped, tmp_path, damage, caplog
 ):
-  import shutil
-
   shutil.copytree(stopped / 'checkpoints', tmp_path / 'checkpoints')
   newest = tmp_path / 'checkpoints/last/8'
   data = max(newest.rglob('d/*'), key=lambda f: f.stat().st_size)
@@ -94,6 +93,22 @@ def test_last_and_best_are_kept_apart(stopped):
   (best,) = saved.steps('best')
   notes = saved.host('best', best)
   assert notes['best']['step'] == best == notes['step']
+
+
+def test_a_best_checkpoint_that_a_kill_left_half_is_written_again(
+  stopped, tmp_path
+):
+  """Killed after the step's evaluation, before the next of `last`."""
+  workdir = shutil.copytree(stopped, tmp_path / 'run')
+  shutil.rmtree(workdir / 'checkpoints/last/8')
+  shutil.rmtree(workdir / 'checkpoints/best')
+  half = workdir / 'checkpoints/best/8'
+  shutil.copytree(stopped / 'checkpoints/last/8', half)
+  (half / 'manifest.json').unlink()
+  (workdir / 'done.json').unlink()
+  result = train(tiny_config(), workdir, 0)
+  assert result == json.loads((stopped / 'result.json').read_text())
+  assert (workdir / 'checkpoints/corrupt/best-8').is_dir()
 
 
 @pytest.fixture

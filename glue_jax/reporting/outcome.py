@@ -68,7 +68,11 @@ def table(
     if reached is not None:
       row['bag of words'] = reached
     rows.append(row)
-  notes = dict.fromkeys(n for p in stages.values() for n in p.get('notes', ()))
+  notes = dict.fromkeys(
+    f'{stage}: {note}' if stage else note
+    for stage, part in stages.items()
+    for note in part.get('notes', ())
+  )
   return '\n'.join([tables.results_table(rows), *notes])
 
 

@@ -87,6 +87,7 @@ def restore(
 
   {} where there is none.
   """
+  saved.newest('best')  # moves aside what a kill left half written
   step = saved.newest('last')
   if step is None:
     return {}
