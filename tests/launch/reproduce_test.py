@@ -79,8 +79,11 @@ def test_commands_parse(name, helped, monkeypatch):
     assert importlib.util.find_spec(module), text
     for key, value in given.items():
       monkeypatch.setenv(key, value)
+    settings = [word for word in words if word.startswith('--config')]
+    if settings:
+      check_config(settings)
+      words = [word for word in words if word not in settings]
     if module == 'launch.train':
-      check_config([word for word in words if word.startswith('--config')])
       continue
     top, _, last = module.partition('.')
     known = None

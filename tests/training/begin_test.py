@@ -6,7 +6,7 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.devices import sharding
-from glue_jax.training import begin, build_data, schema
+from glue_jax.training import begin, build_data, inputs, schema
 from glue_jax.training.train import train
 from glue_jax.weights import saved_model
 from tests.conftest import tiny_config
@@ -143,10 +143,11 @@ def test_three_devices_share_a_batch_of_prediction_but_not_of_training(saved):
     shape = {'data': 3, 'fsdp': 1, 'tensor': 1, 'expert': 1}
 
   sections = schema.bind(tiny_config(), 8)
+  task = inputs.current_task(sections.task, None)
   with pytest.raises(ValueError, match='batch_size=16 .* 3 devices'):
-    build_data.make_data(sections, Mesh, 0)
+    build_data.make_data(sections, task, Mesh, 0)
 
   bundle = build_data.make_data(
-    sections, Mesh, 0, train_split='', tokenizer=saved
+    sections, task, Mesh, 0, train_split='', tokenizer=saved
   )
   assert bundle.evals['validation'].batch_size == 33
