@@ -80,6 +80,8 @@ def get_config(cell: str = '') -> ml_collections.ConfigDict:
   config = config_lib.plain(base(names[1]))
   # Last first: a penalty on what the backbone computes comes before adapters.
   methods = [m for part in chosen[::-1] for m in part.get('methods', ())]
+  # SlimFit takes the place of calls that penalties only look at.
+  methods.sort(key=lambda method: method[0] != 'slimfit')
   for part in chosen:
     config = config_lib.override(config, part)
   return ml_collections.ConfigDict(config | {'methods': methods})

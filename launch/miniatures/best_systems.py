@@ -24,7 +24,7 @@ RANKS = {
 
 def define_flags() -> None:
   """The flags of this miniature."""
-  flags.DEFINE_integer('seeds', 100, 'draws of the scores')
+  flags.DEFINE_integer('seeds', 100, 'draws of the scores', lower_bound=1)
 
 
 def main(argv: list[str]) -> bool:

@@ -133,7 +133,7 @@ def test_another_tokenizer_is_refused(lora, backbone, tmp_path):
   folder = shutil.copytree(backbone, tmp_path / 'tokens')
   path = folder / 'tokenizer.json'
   content = json.loads(path.read_text())
-  content['normalizer']['lowercase'] = False
+  content['normalizer']['clean_text'] = False
   path.write_text(json.dumps(content))
   with pytest.raises(ValueError, match='its hash differs'):
     bundle.load(lora, str(backbone), str(folder))

@@ -225,7 +225,7 @@ def test_command_refuses_in_one_line(tmp_path):
     f'--predictions=WNLI.tsv={tmp_path / "wnli.jsonl"}',
     f'--output={tmp_path / "glue.zip"}',
   )
-  assert code == 1
+  assert code == 2
   assert 'error: no submission written' in err
   assert '1 predictions; the board expects 146' in err
   assert not (tmp_path / 'glue.zip').exists()

@@ -1,4 +1,4 @@
-"""Reads SentencePiece's own files (`spm.model` and the like), by hand.
+"""Reads SentencePiece's own files (spm.model and the like), by hand.
 
 The file is one protobuf message; the numbers of its fields are those of
 sentencepiece_model.proto (Kudo and Richardson 2018, arXiv 1808.06226). Only
