@@ -6,6 +6,7 @@ import signal
 import time
 
 import numpy as np
+import pytest
 
 from glue_jax.training import monitor
 
@@ -43,6 +44,15 @@ def test_seconds_do_not_follow_a_clock_that_is_set_back(monkeypatch):
   assert facts['examples_per_s'] > 0
 
 
+@pytest.fixture
+def heard():
+  """Ctrl-C isn't ignored, as it is where a test run is a background job."""
+  old = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, old)
+
+
+@pytest.mark.usefixtures('heard')
 def test_control_c_is_a_wish_to_stop_and_the_second_is_the_kernels():
   before = signal.getsignal(signal.SIGINT)
   with monitor.Signals() as signals:
@@ -67,6 +77,7 @@ def test_a_terminal_that_closes_is_a_wish_too_but_not_under_nohup():
     signal.signal(signal.SIGHUP, old)
 
 
+@pytest.mark.usefixtures('heard')
 def test_of_several_processes_control_c_gives_the_runtimes_notice(monkeypatch):
   monkeypatch.setattr(monitor.jax, 'process_count', lambda: 2)
   noted = []
