@@ -28,6 +28,7 @@ BEAT = 15.0  # seconds between two signs of life
 # Seconds without one after which a holder elsewhere is dead. Network file
 # systems may show a file's time a minute late.
 SILENT = 90.0
+_GONE = 0.0  # when a file that isn't there was touched
 _held: set[pathlib.Path] = set()
 
 
@@ -176,7 +177,7 @@ def _alive(path: pathlib.Path, record: dict[str, Any]) -> bool:
     return _lives(record)
   first, told = _touched(path), False
   while (age := _age(path)) <= SILENT:
-    if _touched(path) != first:
+    if _touched(path) not in (first, _GONE):
       return True
     if not told:
       logging.warning(
@@ -188,7 +189,7 @@ def _alive(path: pathlib.Path, record: dict[str, Any]) -> bool:
       )
       told = True
     time.sleep(min(1.0, BEAT))
-  return not path.exists()  # released meanwhile: `_take` tries again
+  return False  # silent, or released meanwhile
 
 
 def _is_here(record: dict[str, Any]) -> bool:
@@ -225,7 +226,7 @@ def _touched(path: pathlib.Path) -> float:
   try:
     return path.stat().st_mtime
   except OSError:
-    return 0.0
+    return _GONE
 
 
 def _beat(path: pathlib.Path, own: dict[str, Any], ended: Any) -> None:

@@ -105,6 +105,14 @@ def test_a_sign_of_life_from_elsewhere_keeps_others_out(tmp_path, monkeypatch):
   assert 'on node7' in lock.holder(tmp_path)
 
 
+def test_one_elsewhere_that_ends_meanwhile_is_followed(tmp_path, monkeypatch):
+  monkeypatch.setattr(lock, 'BEAT', 0.05)
+  path = put(tmp_path, record(place='another host', host='node7'), age=5)
+  threading.Timer(0.2, path.unlink).start()
+  with lock.hold(tmp_path):
+    assert json.loads(path.read_text())['pid'] == os.getpid()
+
+
 def test_a_holder_touches_its_lock(tmp_path, monkeypatch):
   monkeypatch.setattr(lock, 'BEAT', 0.02)
   with lock.hold(tmp_path):
