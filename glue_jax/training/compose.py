@@ -75,8 +75,8 @@ def add_leaves(
     (params, leaves): the tree, and whose its leaves are.
 
   Raises:
-    ValueError: two methods add one leaf name, one adds what another forbids,
-      or a plug sits nowhere.
+    ValueError: two methods add one leaf name, the model has no such layer, or
+      what a method's own parts refuse; names the method and those beside it.
   """
   leaves = Leaves(frozenset(tree.flatten(params)), {}, {})
   for i, method in enumerate(methods):
