@@ -26,10 +26,12 @@ def cached(
 ) -> Examples:
   """`make()`, kept in a file of cache_dir under a hash of `key`.
 
+  Without a folder (None or '') nothing is kept.
+
   A file that cannot be read is written anew, and one that cannot be written
   (a full disk, a folder of others) is done without, both with a warning.
   """
-  if cache_dir is None:
+  if not cache_dir:
     return make()
   name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
   path = pathlib.Path(cache_dir).expanduser() / f'{name}.npz'

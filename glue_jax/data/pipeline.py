@@ -82,7 +82,7 @@ def build(
       to batches of texts and pairs; see segments.
     copies, sentences: passes over a corpus of sentence pairs, and how to tell
       its sentences, see sentence_pairs.
-    cache_dir: folder of tokenised arrays; None keeps none.
+    cache_dir: folder of tokenised arrays; None or '' keeps none.
     seed: of the training order.
     process_index, process_count: which slice of each batch is made here.
 

@@ -266,6 +266,12 @@ def test_unwritable_cache(tokenizer, tmp_path, caplog):
   assert str(file) in caplog.text and 'without the cache' in caplog.text
 
 
+def test_an_empty_cache_folder_is_none(tokenizer, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)  # '' as a path is the working directory
+  features.tokenize(sentences(), tokenizer, 6, cache_dir='')
+  assert list(tmp_path.iterdir()) == []
+
+
 def test_real_answers_are_found_again(shared):
   folder = shared / 'data'
   tokenizer = tokenizing.get_tokenizer(folder / 'vocab' / 'bert-base-uncased')

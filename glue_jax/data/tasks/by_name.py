@@ -93,7 +93,7 @@ def make(
   """A known task with fields replaced, or a user's own task.
 
   Args:
-    name: a key of TASKS, or an own task's YAML file (see task_file), or any
+    name: a key of TASKS, or an own task's YAML file (see own_file.py), or any
       other name for an own task, which then needs `kind` and `columns` (and
       `labels` where there are classes).
     label: name of the label column in JSONL, CSV and TSV files.
