@@ -33,7 +33,7 @@ WITH_IDS = [{'sentence': 'a, b', 'idx': 41}, {'sentence': 'c', 'idx': 'x'}]
     ('a.NDJSON', LINES, None),
     ('a.json', LINES, None),
     ('a.txt', LINES, None),
-    ('a.jsonl.gz', gzip.compress(LINES.encode()), None),
+    ('a.jsonl.gz', gzip.compress(LINES.encode(), mtime=0), None),
     ('a.csv', LINES, 'jsonl'),
     ('a.json', f'[{LINES.strip()}]'.replace('}\n', '},\n'), None),
     ('a', f'[\n{LINES.strip()}]'.replace('}\n', '},\n'), None),
@@ -97,7 +97,12 @@ def test_text_as_asked_is_never_taken_for_another_format(tmp_path):
     ('t.csv', 'text,label\na,b\n', ONE, "t.csv:1: columns 'text', 'label'"),
     ('t.csv', 'sentence,label\na\n', ONE, 't.csv:2: 1 columns, expected 2'),
     ('t.csv', 'sentence\n"a\n', ONE, 't.csv:2: unexpected end of data'),
-    ('t.txt', gzip.compress(b'a\n')[:-6], ONE, 'not a whole gzip file'),
+    (
+      't.txt',
+      gzip.compress(b'a\n', mtime=0)[:-6],
+      ONE,
+      'not a whole gzip file',
+    ),
   ],
 )
 def test_what_does_not_fit_is_named_by_line(
