@@ -9,9 +9,9 @@ from typing import Any
 
 import tokenizers as hf
 
-from glue_jax.data.tokenizers.settings import ADDED, ROLES_MAP, SETTINGS
-
 TOKENIZER, VOCABULARY = 'tokenizer.json', 'vocab.txt'
+SETTINGS, ROLES_MAP = 'tokenizer_config.json', 'special_tokens_map.json'
+ADDED = 'added_tokens.json'
 FILES = (
   TOKENIZER,
   SETTINGS,

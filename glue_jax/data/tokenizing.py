@@ -82,7 +82,12 @@ def _from_json(
   except Exception as error:  # the library raises nothing narrower
     raise ValueError(f'{path} cannot be read ({error})') from None
   if family is not None:
-    agreement.check(backend, folder, settings, family.values(settings))
+    agreement.check(
+      backend,
+      folder,
+      settings,
+      family.values(settings.options, settings.tokens),
+    )
   build_lib.finish(backend, folder, settings, family)
   return backend
 
@@ -136,7 +141,7 @@ def _roles(
   Raises:
     ValueError: the vocabulary of an encoder has no token for a role.
   """
-  options = family.values(settings) if family else {}
+  options = family.values(settings.options, settings.tokens) if family else {}
   tokens = {}
   for role, names in ROLES.items():
     usual = names if family is None or family.encoder else ()

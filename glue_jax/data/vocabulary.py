@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Mapping
 
 from glue_jax.data import tokenizing
+from glue_jax.data.readers import json_text
 
 
 def read(folder: str | os.PathLike) -> dict[str, int] | None:
@@ -29,7 +30,7 @@ def read(folder: str | os.PathLike) -> dict[str, int] | None:
 def _as_they_stand(folder: pathlib.Path) -> dict[str, int] | None:
   path = folder / 'tokenizer.json'
   if path.is_file():
-    content = json.loads(path.read_text(encoding='utf-8'))
+    content = json_text.loads(path.read_text(encoding='utf-8'))
     ids = content['model']['vocab']
     if isinstance(ids, list):  # unigram: [token, score]
       ids = {token: i for i, (token, _) in enumerate(ids)}
@@ -39,12 +40,12 @@ def _as_they_stand(folder: pathlib.Path) -> dict[str, int] | None:
     lines = (folder / 'vocab.txt').read_text(encoding='utf-8').split('\n')
     ids = {line.rstrip('\r'): i for i, line in enumerate(lines) if line}
   elif (folder / 'vocab.json').is_file():
-    ids = json.loads((folder / 'vocab.json').read_text(encoding='utf-8'))
+    ids = json_text.loads((folder / 'vocab.json').read_text(encoding='utf-8'))
   else:
     return None
   added_file = folder / 'added_tokens.json'
   if added_file.is_file():
-    ids = {**ids, **json.loads(added_file.read_text(encoding='utf-8'))}
+    ids = {**ids, **json_text.loads(added_file.read_text(encoding='utf-8'))}
   return ids
 
 

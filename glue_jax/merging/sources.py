@@ -5,7 +5,6 @@ names and axes of one layout, that of the models; the base may be of the other.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 import re
@@ -108,7 +107,7 @@ def open_source(path: str | os.PathLike, name: str) -> Source:
       f'Hugging Face folder with config.json and {huggingface_tensors.WEIGHTS}'
     )
   stored = stream.open_files(huggingface_tensors.weight_files(folder))
-  raw = json.loads((folder / 'config.json').read_text(encoding='utf-8'))
+  raw = huggingface.read_config(folder)
   try:
     family, config, _ = huggingface.read_hf_config(folder)
     encoder = models_lib.build(family, kind='encoder', config=config)

@@ -29,6 +29,7 @@ from absl import logging
 
 from glue_jax import tree
 from glue_jax.data import tokenizer_files
+from glue_jax.data.tokenizers import settings
 from glue_jax.layers.kinds import WORDS
 from glue_jax.models import model as models
 from glue_jax.models import names
@@ -69,20 +70,26 @@ def read_hf_config(
     FileNotFoundError: there is no such file.
     ValueError: it isn't JSON, or of a model that isn't known here.
   """
-  path = Path(folder) / CONFIG
-  if not path.is_file():
-    raise FileNotFoundError(
-      f'{path} not found; expected a folder with config.json and {WEIGHTS}'
-    )
-  try:
-    raw = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path}: not JSON ({error})') from None
+  path, raw = Path(folder) / CONFIG, read_config(folder)
   name = str(raw.get('model_type'))
   try:
     return name, models.family(name).config_from_hf(raw), raw
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from None
+
+
+def read_config(folder: str | os.PathLike) -> dict[str, Any]:
+  """Reads a folder's config.json as it stands there.
+
+  Raises:
+    FileNotFoundError, ValueError: there is none; it holds no JSON object.
+  """
+  path = Path(folder) / CONFIG
+  if not path.is_file():
+    raise FileNotFoundError(
+      f'{path} not found; expected a folder with config.json and {WEIGHTS}'
+    )
+  return settings.load(path)
 
 
 def labels_of(

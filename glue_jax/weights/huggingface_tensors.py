@@ -7,7 +7,6 @@ are never opened.
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import safetensors
 
+from glue_jax.data.readers import json_text
 from glue_jax.models import names
 from glue_jax.models.names import Target
 
@@ -46,7 +46,7 @@ def weight_files(folder: Path) -> list[Path]:
   if (folder / WEIGHTS).is_file():
     return [folder / WEIGHTS]
   if (folder / INDEX).is_file():
-    index = json.loads((folder / INDEX).read_text(encoding='utf-8'))
+    index = json_text.loads((folder / INDEX).read_text(encoding='utf-8'))
     paths = [folder / n for n in sorted(set(index['weight_map'].values()))]
     absent = [str(path) for path in paths if not path.is_file()]
     if absent:

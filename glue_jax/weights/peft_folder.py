@@ -11,7 +11,6 @@ Each setting is honoured, known to say nothing about what is computed, or
 refused by its name; and each tensor that the settings ask for must be there.
 """
 
-import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ import safetensors.numpy
 
 from glue_jax.config import config as config_lib
 from glue_jax.config import ranges
+from glue_jax.data.readers import json_text
 from glue_jax.models import names
 from glue_jax.weights.peft_forms import layers, module_names
 
@@ -101,7 +101,8 @@ def _files(folder) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
       f'peft and save it with safe_serialization=True, as {TENSORS}'
     )
   try:
-    config = json.loads((folder / CONFIG).read_text(encoding='utf-8'))
+    text = (folder / CONFIG).read_text(encoding='utf-8')
+    config = json_text.loads(text)
     tensors = safetensors.numpy.load_file(folder / TENSORS)
   except (OSError, ValueError, safetensors.SafetensorError) as error:
     raise ValueError(f'{folder} holds no whole adapter: {error}') from error

@@ -16,6 +16,7 @@ import re
 from typing import Any
 
 from glue_jax.config import config
+from glue_jax.data.readers import json_text
 
 CONFIG, DONE = 'config.json', 'done.json'
 
@@ -118,8 +119,11 @@ def _begun(folder: pathlib.Path) -> dict[str, Any] | None:
 
   Folders of Hugging Face have a config.json too, of another content.
   """
+  path = folder / CONFIG
   try:
-    begun = json.loads((folder / CONFIG).read_text(encoding='utf-8'))
+    begun = json_text.loads(path.read_text(encoding='utf-8'))
+  except json_text.Twice as error:
+    raise ValueError(f'{path}:{error.lineno}: {error.msg}') from None
   except (OSError, ValueError):
     return None
   ours = isinstance(begun, dict) and {'config', 'seed'} <= begun.keys()

@@ -4,7 +4,7 @@ import json
 import pathlib
 from collections.abc import Iterator
 
-from glue_jax.data.readers import values
+from glue_jax.data.readers import json_text, values
 from glue_jax.data.readers.files import Log, Record, lines, read_bytes
 
 _BLANK = ' \t\r\n'
@@ -34,7 +34,10 @@ def parse(
 ) -> Record | None:
   """The object of one line; None, reported to `log`, if it isn't one."""
   try:
-    record = json.loads(text)
+    record = json_text.loads(text)
+  except json_text.Twice as error:
+    log.bad(number, error.msg)
+    return None
   except json.JSONDecodeError as error:
     hint = '; is it an array? That is format json' if text[:1] == '[' else ''
     log.bad(number, f'not JSON at character {error.pos}: {error.msg}{hint}')
@@ -90,7 +93,7 @@ def elements(
   text: str, path: pathlib.Path, log: Log, needed: tuple[str, ...]
 ) -> Iterator[tuple[int, Record]]:
   """As `read_array`, of the file's text."""
-  decoder, line, at, empty = json.JSONDecoder(), 1, 0, True
+  line, at, empty = 1, 0, True
 
   def skip(at: int, line: int) -> tuple[int, int]:
     while at < len(text) and text[at] in _BLANK:
@@ -112,11 +115,14 @@ def elements(
   at, line = skip(at + 1, line)
   while at < len(text) and not (empty and text[at] == ']'):
     try:
-      record, end = decoder.raw_decode(text, at)
+      record, end = json_text.raw_decode(text, at)
+      good = checked(record, line, log, needed)
+    except json_text.Twice as error:
+      log.bad(error.lineno, error.msg)
+      (_, end), good = json.JSONDecoder().raw_decode(text, at), None
     except (json.JSONDecodeError, RecursionError) as error:
       raise ValueError(f'{path}:{line}: not JSON: {error}') from None
     empty = False
-    good = checked(record, line, log, needed)
     if good is not None:
       yield line, good
     at, line = skip(end, line + text.count('\n', at, end))

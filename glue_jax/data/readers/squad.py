@@ -6,12 +6,11 @@ and answers {'text': [...], 'answer_start': [...]}, None where the file has
 none; every answer is the text at its offset.
 """
 
-import json
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from glue_jax.data.readers import values
+from glue_jax.data.readers import json_text, values
 from glue_jax.data.readers.files import Log, Record, read_bytes
 
 
@@ -34,13 +33,15 @@ def questions(
 ) -> Iterator[tuple[int, Record]]:
   """As `read_squad`, of the file's content."""
   try:
-    articles = json.loads(data)['data']
+    articles = json_text.loads(data)['data']
     paragraphs = [
       (article.get('title', ''), part['context'], part['qas'])
       for article in articles
       for part in article['paragraphs']
     ]
     found = [(*rest, qa) for *rest, qas in paragraphs for qa in qas]
+  except json_text.Twice as error:
+    raise ValueError(f'{path}:{error.lineno}: {error.msg}') from None
   except (
     ValueError, KeyError, TypeError, AttributeError, RecursionError
   ) as error:  # fmt: skip

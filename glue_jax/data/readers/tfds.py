@@ -7,12 +7,12 @@ nor reading a folder touches the network.
 """
 
 import importlib
-import json
 import pathlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from glue_jax.data.readers import json_text
 from glue_jax.data.readers.files import Record
 from glue_jax.data.tasks.task import Task
 
@@ -68,7 +68,7 @@ def read(folder: pathlib.Path, split: str) -> Iterator[tuple[int, Record]]:
 def _info(folder: pathlib.Path) -> dict[str, Any]:
   path = folder / 'dataset_info.json'
   try:
-    info = json.loads(path.read_text())
+    info = json_text.loads(path.read_text())
   except ValueError as error:
     raise ValueError(f'{path}: not JSON ({error}); {_AGAIN}') from None
   if info.get('fileFormat') != _FORMAT:

@@ -18,6 +18,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
+from glue_jax.data.readers import json_text
+
 SUFFIXES = ('.txt', '.txt.gz', '.jsonl', '.jsonl.gz')
 _BOM = b'\xef\xbb\xbf'
 _BATCH_BYTES = 1 << 18
@@ -275,7 +277,9 @@ def parse(line: bytes, piece: Piece, documents: Documents) -> tuple[str, str]:
   if not piece.jsonl:
     return text, ''
   try:
-    record = json.loads(text)
+    record = json_text.loads(text)
+  except json_text.Twice as error:
+    raise _BadLine(error.msg) from None
   except json.JSONDecodeError as error:
     raise _BadLine(
       f'not JSON at character {error.pos}: {error.msg}; expected one record '

@@ -141,20 +141,31 @@ def _parse(path: pathlib.Path) -> tuple[dict, dict[str, int]]:
     raise ValueError(f'{path}:1: not YAML: {message}') from error
   if not isinstance(section, dict):
     raise ValueError(f'{path}:1: expected keys {", ".join(_KEYS)}')
+  _refuse_twice(node, path)
   lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
-  names = [key.value for key, _ in node.value]
-  for name in names:
+  for name in lines:
     if name not in _KEYS:
       raise ValueError(
         f'{path}:{lines[name]}: unknown key {name!r}; known are '
         f'{", ".join(_KEYS)}'
       )
-    if names.count(name) > 1:
-      raise ValueError(f'{path}:{lines[name]}: key {name!r} is given twice')
   missing = [name for name in _NEEDED if name not in section]
   if missing:
     raise ValueError(f'{path}:1: {", ".join(missing)} missing')
   return section, lines
+
+
+def _refuse_twice(node: Any, path: pathlib.Path) -> None:
+  """Raises ValueError where a mapping, however deep, has a key twice."""
+  parts = node.value if isinstance(node.value, list) else ()
+  names = set()
+  for part in parts:
+    key, value = part if isinstance(part, tuple) else (None, part)
+    if key is not None and key.value in names:
+      line = key.start_mark.line + 1
+      raise ValueError(f'{path}:{line}: key {key.value!r} is given twice')
+    names |= {key.value} if key is not None else set()
+    _refuse_twice(value, path)
 
 
 def _number(text: Any) -> Any:

@@ -29,7 +29,7 @@ def build(
     ValueError: a file is damaged, or asks for what the family doesn't do.
   """
   paths = [folder / name for name in family.files]
-  options = family.values(settings)
+  options = family.values(settings.options, settings.tokens)
   _refuse(folder, settings)
   tokens = [hf.AddedToken(t, special=True) for t in family.extra(options)]
   inputs: tuple = tuple(map(str, paths))
@@ -80,7 +80,7 @@ def finish(
     if changed or token.content not in taken:
       tokens.append(token)
       taken.add(token.content)
-  options = family.values(settings) if family else {}
+  options = family.values(settings.options, settings.tokens) if family else {}
   roles = _of_roles(backend, settings, family, options)
   for token in (*roles, *settings.extra, *further):
     if token.content not in taken:

@@ -11,7 +11,6 @@ from typing import Any
 import tokenizers as hf
 
 from glue_jax.data.tokenizers import backends, sentencepiece
-from glue_jax.data.tokenizers.settings import ROLES, Settings
 
 WORDPIECE, BYTES = ('vocab.txt',), ('vocab.json', 'merges.txt')
 FLAGS = (
@@ -58,21 +57,26 @@ class Family:
   def of_sentencepiece(self) -> bool:
     return self.files[0].endswith('.model')
 
-  def values(self, settings: Settings) -> dict[str, Any]:
+  def values(
+    self, options: Mapping[str, Any], tokens: Mapping[str, str]
+  ) -> dict[str, Any]:
     """Its settings: the folder's, else its own defaults.
+
+    Args:
+      options: of the folder, see `settings.Settings`.
+      tokens: {'pad_token': text} that the folder names.
 
     Raises:
       ValueError: one isn't true or false where it must be.
     """
-    known = {k: settings.options.get(k, v) for k, v in self.options.items()}
+    known = {k: options.get(k, v) for k, v in self.options.items()}
     for name, value in known.items():
       flag = name in FLAGS and value is not None
       if flag and not isinstance(value, bool):
         raise ValueError(
           f'tokenizer_config.json: {name}={value!r}; expected true or false'
         )
-    named = {f'{role}_token': settings.token(role) for role in ROLES}
-    return known | {k: v for k, v in named.items() if v is not None}
+    return known | dict(tokens)
 
 
 def _roles(names: str) -> dict[str, str]:

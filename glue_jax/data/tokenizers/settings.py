@@ -13,8 +13,9 @@ from typing import Any
 
 import tokenizers as hf
 
-SETTINGS, ROLES_MAP = 'tokenizer_config.json', 'special_tokens_map.json'
-ADDED = 'added_tokens.json'
+from glue_jax.data.readers import json_text
+from glue_jax.data.tokenizer_files import ADDED, ROLES_MAP, SETTINGS
+
 # In this order the library gives ids to those that the vocabulary lacks.
 ROLES = ('bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask')
 # Tokenizer classes of models whose folders needn't name one.
@@ -62,6 +63,12 @@ class Settings:
     """The text of a role's token, None where the folder names none."""
     value = self.options.get(f'{role}_token')
     return None if value is None else _added(value).content
+
+  @property
+  def tokens(self) -> dict[str, str]:
+    """{'pad_token': text} of the roles whose tokens the folder names."""
+    named = {f'{role}_token': self.token(role) for role in ROLES}
+    return {key: text for key, text in named.items() if text is not None}
 
   def exact(self, role: str) -> hf.AddedToken | None:
     """A role's token where the folder says how it is matched."""
@@ -125,7 +132,9 @@ def load(path: pathlib.Path) -> dict[str, Any]:
   if not path.is_file():
     return {}
   try:
-    content = json.loads(path.read_text(encoding='utf-8'))
+    content = json_text.loads(path.read_text(encoding='utf-8'))
+  except json_text.Twice as error:
+    raise ValueError(f'{path}:{error.lineno}: {error.msg}') from None
   except ValueError as error:
     raise ValueError(f'{path}: not JSON ({error})') from None
   if not isinstance(content, dict):

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
+from glue_jax.data.readers import json_text
+
 MISSING = frozenset({'', '-', 'na', 'n/a', 'nan', 'none', 'null'})
 LONG = ('system', 'task', 'instance', 'score')
 # Names under which leaderboards show a summary of the other columns.
@@ -157,9 +159,7 @@ def _read_long(path: pathlib.Path, rows: list) -> ScoreTable:
 def _read_json(path: pathlib.Path, text: str) -> ScoreTable:
   expected = 'expected {"system": {"task": number or [numbers]}}'
   try:
-    data = json.loads(
-      text, object_pairs_hook=lambda pairs: _unique(path, pairs)
-    )
+    data = json_text.loads(text)
   except json.JSONDecodeError as error:
     raise ValueError(
       f'{path}:{error.lineno}: {error.msg}; {expected}'
@@ -200,14 +200,6 @@ def _read_json(path: pathlib.Path, text: str) -> ScoreTable:
 def _short(values: np.ndarray) -> str:
   text = str(values.tolist())
   return text if len(text) < 60 else f'{text[:57]}...'
-
-
-def _unique(path: pathlib.Path, pairs: list[tuple[str, object]]) -> dict:
-  names = [name for name, _ in pairs]
-  repeated = sorted({name for name in names if names.count(name) > 1})
-  if repeated:
-    raise ValueError(f'{path}: {repeated} occur more than once')
-  return dict(pairs)
 
 
 def _number(cell: str, path: pathlib.Path, line: int, column: str) -> float:

@@ -97,7 +97,7 @@ def test_bad_tables_name_file_and_line(write, text, message):
     ('[1, 2]', 'expected {"system"'),
     ('{"a": {"t": "x"}, "b": {"t": 1}}', "system 'a', task 't'"),
     ('{"a": {"t": [1, 2]}, "b": {"t": 1}}', r'has \[1, 2\] instances'),
-    ('{"a": {"t": 1}, "a": {"t": 2}}', r"\['a'\] occur more than once"),
+    ('{"a": {"t": 1}, "a": {"t": 2}}', ":1: key 'a' is given twice"),
   ],
 )
 def test_bad_json(write, text, message):
