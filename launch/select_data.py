@@ -154,13 +154,12 @@ def select(beam_flags: list[str]) -> dict:
   from glue_jax.reporting import files
 
   run = _run(corpus_files.find)
-  report = local.run(
-    run, FLAGS.out, FLAGS.workers, FLAGS.shards, FLAGS.work_dir
-  )
-  path = pathlib.Path(FLAGS.out) / 'report.json'
-  files.replace_text(path, json.dumps(report, indent=2) + '\n')
-  if run.report:
-    path.with_suffix('.png').write_bytes(_figure(report))
+  with files.whole_folder(FLAGS.out) as folder:
+    report = local.run(run, folder, FLAGS.workers, FLAGS.shards, FLAGS.work_dir)
+    path = folder / 'report.json'
+    files.replace_text(path, json.dumps(report, indent=2) + '\n')
+    if run.report:
+      path.with_suffix('.png').write_bytes(_figure(report))
   return report
 
 

@@ -309,7 +309,7 @@ def write(
   entries: Sequence[Entry],
   rows: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Registry:
-  """Writes registry.json and the gold files, and reads them back.
+  """Writes registry.json and the gold files, read back before they are there.
 
   Args:
     folder: made if it is not there.
@@ -317,14 +317,22 @@ def write(
       that have rows, the others are hidden.
     rows: {task: gold rows with 'idx' and 'label' or 'answers'}.
   """
-  folder = pathlib.Path(folder)
+  with files.whole_folder(folder) as part:
+    _write(part, entries, rows)
+    read_back = load(part)
+    for name in rows:
+      read_back.gold(name)
+  return load(folder)
+
+
+def _write(folder, entries, rows) -> None:
   listed = []
   for entry in entries:
     if entry.name in rows:
       data = gold_bytes(rows[entry.name])
       path = folder / 'gold' / f'{entry.name}.jsonl'
-      with files.whole(path) as part:
-        part.write_bytes(data)
+      path.parent.mkdir(exist_ok=True)
+      path.write_bytes(data)
       entry = dataclasses.replace(
         entry,
         gold=f'gold/{entry.name}.jsonl',
@@ -334,7 +342,3 @@ def write(
     listed.append(dataclasses.asdict(entry))
   text = json.dumps({'schema_version': VERSION, 'tasks': listed}, indent=2)
   files.replace_text(folder / 'registry.json', text + '\n')
-  registry = load(folder)
-  for name in rows:
-    registry.gold(name)
-  return registry

@@ -71,7 +71,7 @@ def drop(
 def write(
   out: str | os.PathLike, group: Group, merged: stream.Weights, record: Mapping
 ) -> list[pathlib.Path]:
-  """Writes the merged model; `merge.json` comes last.
+  """Writes the merged model whole: what is read lies elsewhere until then.
 
   Args:
     out: folder. If each model keeps tensors: `body.safetensors`, and a folder
@@ -86,6 +86,7 @@ def write(
 
   Raises:
     ValueError: `out` is the folder of a source.
+    OSError: it can't be written; nothing is there then.
   """
   out = pathlib.Path(out)
   folders = [out / s.name for s in group.sources] if group.split else [out]
@@ -96,14 +97,17 @@ def write(
         f'{folder} is a model that is merged; choose another out'
       )
   tensors = merged.tensors
-  if group.split:
-    stream.write(out / BODY, tensors)
-    tensors = stream.open_files([out / BODY])
-  for folder, source in zip(folders, group.sources, strict=False):
-    own = {n: t for n, t in source.weights.tensors.items() if n not in tensors}
-    _write_model(folder, source, {**tensors, **own})
-  text = json.dumps(record, indent=2) + '\n'
-  files.replace_text(out / RECORD, text)
+  with files.whole_folder(out) as part:
+    if group.split:
+      stream.write(part / BODY, tensors)
+      tensors = stream.open_files([part / BODY])
+    for folder, source in zip(folders, group.sources, strict=False):
+      own = source.weights.tensors.items()
+      own = {n: t for n, t in own if n not in tensors}
+      place = part / folder.relative_to(out)
+      _write_model(place, source, {**tensors, **own})
+    text = json.dumps(record, indent=2) + '\n'
+    files.replace_text(part / RECORD, text)
   return folders
 
 

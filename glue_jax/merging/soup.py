@@ -17,6 +17,7 @@ from glue_jax.inference import open_run
 from glue_jax.merging import average, merge, stream, tasks
 from glue_jax.merging import sources as sources_lib
 from glue_jax.models import model as models_lib
+from glue_jax.reporting import files
 from glue_jax.training import checkpoint
 from glue_jax.weights import run_folder, saved_model
 
@@ -107,17 +108,18 @@ def checkpoints(run: str, folder: pathlib.Path) -> list[str]:
     home = folder / f'step_{step}'
     names = models_lib.shapes(opened.model)
     plain, rest = tree.partition(opened.params, names.__contains__)
-    saved_model.save(
-      home,
-      opened.model,
-      plain,
-      tree.flatten(rest),
-      opened.task.labels,
-      vocabulary.digest(opened.tokenizer.vocab),
-    )
-    for name in tokenizer_files.FILES:
-      if (workdir / 'model' / name).is_file():
-        shutil.copyfile(workdir / 'model' / name, home / name)
+    with files.whole_folder(home) as part:
+      saved_model.save(
+        part,
+        opened.model,
+        plain,
+        tree.flatten(rest),
+        opened.task.labels,
+        vocabulary.digest(opened.tokenizer.vocab),
+      )
+      for name in tokenizer_files.FILES:
+        if (workdir / 'model' / name).is_file():
+          shutil.copyfile(workdir / 'model' / name, part / name)
     folders.append(str(home))
   return folders
 

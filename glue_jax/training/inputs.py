@@ -51,7 +51,8 @@ def write(folder: pathlib.Path, bundle: DataBundle, module: Any) -> None:
   """
   if not files.is_first_process():
     return
-  bundle.tokenizer.save(folder / TOKENIZER)
+  with files.whole_folder(folder / TOKENIZER) as part:
+    bundle.tokenizer.save(part)
   record = {
     'task': task_record(bundle.task),
     'family': module.family,

@@ -20,7 +20,7 @@ from glue_jax.devices import sharding
 from glue_jax.evaluation import evaluate, notes
 from glue_jax.method import Host
 from glue_jax.reporting import run_record, tables
-from glue_jax.reporting.files import replace_text
+from glue_jax.reporting.files import replace_text, whole_folder
 from glue_jax.reporting.writers import Progress, Writer
 from glue_jax.training import begun, checkpoint, inputs, session
 from glue_jax.training.begin import begin
@@ -187,15 +187,16 @@ def export(
   params = session.exported(parts, host.state)
   run_record.write_run(config, workdir, task, result, predictions, facts)
   if jax.process_index() == 0:
-    parts.bundle.tokenizer.save(workdir / 'model')
     plain, rest = tree.partition(params, lambda name: name in parts.names)
-    saved_model.save(
-      workdir / 'model',
-      parts.plain.model,
-      plain,
-      tree.flatten(rest),
-      task.labels,
-      vocabulary.digest(parts.bundle.tokenizer.vocab),
-    )
+    with whole_folder(workdir / 'model') as part:
+      parts.bundle.tokenizer.save(part)
+      saved_model.save(
+        part,
+        parts.plain.model,
+        plain,
+        tree.flatten(rest),
+        task.labels,
+        vocabulary.digest(parts.bundle.tokenizer.vocab),
+      )
     replace_text(workdir / 'result.json', json.dumps(result, indent=2) + '\n')
   return result

@@ -293,8 +293,9 @@ def write(
   metadata.parse(text.encode(), str(path), method, safety.DEFAULT)
   texts['metadata.json'] = text
   texts['run.sh'] = _script(folder / 'run.sh', groups)
-  for name, content in texts.items():
-    files.replace_text(folder / name, content)
+  with files.whole_folder(folder) as part:
+    for name, content in texts.items():
+      files.replace_text(part / name, content)
   return sorted(texts)
 
 

@@ -24,7 +24,7 @@ def write(
   draws: int,
   seed: int,
 ) -> None:
-  """Writes ranking.csv, ranking.json, places.png and robustness.png.
+  """Writes ranking.csv, ranking.json, places.png and robustness.png, whole.
 
   Args:
     places: of the systems.
@@ -34,7 +34,14 @@ def write(
     draws: of the robustness curves.
     seed: of all draws.
   """
-  out.mkdir(parents=True, exist_ok=True)
+  with files.whole_folder(out) as part:
+    _tables(places, part)
+    plots.plot_places(places, part / 'places.png')
+    curves = _curves(table, level, order, draws, seed)
+    plots.plot_robustness(curves, part / 'robustness.png')
+
+
+def _tables(places: ranking.Ranking, out: pathlib.Path) -> None:
   record = dataclasses.asdict(places)
   text = json.dumps(record, indent=2) + '\n'
   files.replace_text(out / 'ranking.json', text)
@@ -44,18 +51,20 @@ def write(
     writer = csv.writer(file)
     writer.writerow([*fields])
     writer.writerows(zip(*(record[name] for name in fields)))
-  plots.plot_places(places, out / 'places.png')
+
+
+def _curves(table, level, order, draws, seed) -> dict[str, dict]:
+  """{of what fewer: {consensus or mean: its curve}}."""
   consensus = ranking.function(table, level, order)
   analyses = {'systems': robustness.fewer_systems}
   if len(table.tasks) > 1:
     analyses = {'tasks': robustness.fewer_tasks, **analyses}
   if table.by_instance:
     analyses['instances'] = robustness.fewer_instances
-  curves = {
+  return {
     name: {
       label: analysis(table.scores, rank, draws, seed)
       for label, rank in (('Borda', consensus), ('mean', borda.means))
     }
     for name, analysis in analyses.items()
   }
-  plots.plot_robustness(curves, out / 'robustness.png')

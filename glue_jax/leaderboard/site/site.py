@@ -1,8 +1,9 @@
 """Writes the static site: pages, CSV and JSON, from a scored board.
 
 The same board gives the same bytes. A file is written only if its bytes
-change, and files of an earlier build that are no longer part of the site are
-removed. Templates escape everything (jinja2, autoescape on for all of them).
+change, all of them together when all are made, and files of an earlier build
+that are no longer part of the site are removed. Templates escape everything
+(jinja2, autoescape on for all of them).
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from typing import Any
 from glue_jax.leaderboard.board import Board
 from glue_jax.leaderboard.site import figures, pages
 from glue_jax.leaderboard.site.tables import Table, number, seconds, size
-from glue_jax.reporting.files import replace_text
+from glue_jax.reporting.files import replace_text, whole_folder
 
 _HERE = pathlib.Path(__file__).parent
 MANIFEST = 'manifest.txt'
@@ -140,15 +141,19 @@ def write(
   before = manifest.read_text().split('\n') if manifest.is_file() else []
   counts = {'written': 0, 'kept': 0, 'removed': 0}
   names = []
-  for name, text in files(board, title):
-    names.append(name)
-    counts['written' if _write(out / name, text) else 'kept'] += 1
-  for name in sorted(set(filter(None, before)) - set(names)):
-    # The manifest may have been edited: nothing outside is touched.
-    if _confined(out / name, out) and (out / name).is_file():
-      (out / name).unlink()
-      counts['removed'] += 1
-  _write(manifest, '\n'.join(sorted(names)) + '\n')
+  with whole_folder(out) as part:
+    for name, text in files(board, title):
+      names.append(name)
+      changed = _write(part / name, text, out / name)
+      counts['written' if changed else 'kept'] += 1
+    listing = '\n'.join(sorted(names)) + '\n'
+    _write(part / MANIFEST, listing, manifest)
+    # While the earlier manifest still lists them.
+    for name in sorted(set(filter(None, before)) - set(names)):
+      # It may have been edited: nothing outside is touched.
+      if _confined(out / name, out) and (out / name).is_file():
+        (out / name).unlink()
+        counts['removed'] += 1
   return counts
 
 
@@ -158,9 +163,8 @@ def _confined(path: pathlib.Path, folder: pathlib.Path) -> bool:
   return path == folder or folder in path.parents
 
 
-def _write(path: pathlib.Path, text: str) -> bool:
-  data = text.encode()
-  if path.is_file() and path.read_bytes() == data:
+def _write(path: pathlib.Path, text: str, before: pathlib.Path) -> bool:
+  if before.is_file() and before.read_bytes() == text.encode():
     return False
   replace_text(path, text)
   return True
