@@ -64,6 +64,8 @@ class Context:
       head are in the order of the task's labels, and its ids stand for the
       tokenizer's tokens; else it is refused.
     load_tuned: a workdir's model with the leaves of its methods.
+    load_arrays: (path of an .npz) -> {name: array}. Values of all three are
+      zeros where a checkpoint is going to replace what is made of them.
   """
 
   task: Any
@@ -73,6 +75,7 @@ class Context:
   total_steps: int
   load: Callable[[str], tuple[Apply, tree.Tree]]
   load_tuned: Callable[[str], Tuned]
+  load_arrays: Callable[[str], dict[str, Any]]
 
 
 @dataclasses.dataclass

@@ -36,7 +36,9 @@ def save(
   settings = dict(size=4) | settings
   parts = _parts(json.dumps(config.plain(base)), backbone_seed)
   batch = build_data.example_batch(parts.bundle)
-  context = method.Context(None, None, parts.plain.model, 1, 1, None, None)
+  context = method.Context(
+    None, None, parts.plain.model, 1, 1, None, None, None
+  )
   made = pfeiffer.make(context, **settings)
   params = sharding.gather(parts.params, parts.mesh)
   whole, leaves = compose.add_leaves(

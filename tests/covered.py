@@ -116,5 +116,4 @@ COVERED = {
     'a folder is its tensors',
   ),
   'weights/saved_model': ('reliability_test', 'the same bytes after a kill'),
-  'weights/source': ('weights/run_folder_test', 'what a folder is taken for'),
 }

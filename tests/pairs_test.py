@@ -15,6 +15,7 @@ from glue_jax import tree
 from glue_jax.config import config
 from glue_jax.devices import sharding
 from glue_jax.training import begin, build_data, compose, learning, schema
+from glue_jax.weights import source
 from tests import laws_test
 from tests.conftest import tiny_config
 from tests.laws_test import METHODS, teacher  # noqa: F401 (a fixture)
@@ -45,7 +46,12 @@ class Bench:
   def method(self, name):
     if name not in self.made:
       parts = self.parts
-      context = begin.make_context(self.sections, parts.bundle, parts.plain)
+      context = begin.make_context(
+        self.sections,
+        parts.bundle,
+        parts.plain,
+        source.Others(parts.bundle, {}),
+      )
       make = config.module('methods', name, 'methods').make
       arguments = laws_test.arguments(name, self.folder)
       self.made[name] = make(context, **arguments)

@@ -320,8 +320,7 @@ def _check_start(folder, bundle, parts, config, backbone):
       f'which {config.data.tokenizer} is not (its hash differs); give the '
       'folder of that tokenizer'
     )
-  task = parts.bundle.task
-  order = _order(folder, record['labels'], task)
+  order = _order(folder, record['labels'], parts)
   flat = on_host(parts.params, parts.mesh)
   own = bundle.params
   fitting = {n: x for n, x in flat.items() if n in own}
@@ -341,8 +340,9 @@ def _check_start(folder, bundle, parts, config, backbone):
   return order
 
 
-def _order(folder, theirs, task) -> tuple[int, ...]:
+def _order(folder, theirs, parts) -> tuple[int, ...]:
   """The place of each of the task's labels in the bundle's head."""
+  task = parts.bundle.task
   ours = list(task.labels or task.choices)
   try:
     match = label_names.match(ours, theirs, str(folder))
@@ -355,6 +355,7 @@ def _order(folder, theirs, task) -> tuple[int, ...]:
     )
   if match.note:
     logging.warning('%s', match.note)
+    parts.notes += (match.note,)
   return match.order
 
 

@@ -15,7 +15,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from glue_jax.compress import moebert
 from glue_jax.config.ranges import NonNegative, Whole
@@ -73,7 +72,7 @@ def make(
   # The same positions of the last layer, whatever the teacher was run with.
   stack = dataclasses.replace(teach.model.config, stack=config.stack)
   teach = Apply(teach.model.clone(config=stack))
-  scores = read_importance(importance)
+  scores = _importance(ctx, importance)
   kind = ctx.task.kind
   return Method(
     'moebert',
@@ -85,18 +84,13 @@ def make(
   )
 
 
-def read_importance(path: str) -> dict[str, np.ndarray]:
-  """Reads {'layer_{i}': (F,)}.
-
-  Raises:
-    ValueError: there is no such file, or it holds something else.
-  """
+def _importance(ctx, path):
+  """{'layer_{i}': (F,)}."""
   try:
-    with np.load(path, allow_pickle=False) as file:
-      return {name: file[name] for name in file.files}
-  except (OSError, ValueError) as error:
+    return ctx.load_arrays(path)
+  except ValueError as error:
     raise ValueError(
-      f'importance {path!r} cannot be read ({error}); write it with '
+      f'importance {error}; write it with '
       'python -m launch.probe importance --workdir=TEACHER --output=FILE'
     ) from error
 

@@ -188,7 +188,8 @@ def build(
     load: read `model.weights` and `model.adapter`; False if a checkpoint is
       going to replace all parameters.
     kept: task and sizes as an earlier start wrote them, whatever lies where
-      the config says.
+      the config says; unless it loads, also those of the models and files that
+      its methods read.
     **data: overrides of the config's data section.
 
   Raises:
@@ -206,14 +207,15 @@ def build(
     plain = Apply(build_model.make_model(network, sizes, bundle))
     plain.model.config.check_lengths(bundle.buckets)
     build_data.check_ids(bundle, plain.model.config)
-    context = make_context(sections, bundle, plain)
+    others = source.Others(bundle, kept.others if kept and not load else {})
+    context = make_context(sections, bundle, plain, others)
     objective, *methods = (
       part.make(context, **part.arguments)
       for part in (sections.objective, *sections.methods)
     )
     rng = jax.random.key(seed)
     batch = build_data.example_batch(bundle)
-    saved, notes = None, bundle.notes
+    saved, notes = None, (*bundle.notes, *others.notes)
     if network.weights and load:
       saved, note = _weights(network, plain.model, task)
       notes += (note,) if note else ()
@@ -246,6 +248,7 @@ def build(
     trained=learning.sizes(methods, leaves, params),
     adapter=taken,
     notes=notes,
+    others=others.records,
   )
 
 
@@ -263,7 +266,7 @@ def _weights(network: Network, model: Any, task: Task) -> tuple[Any, str]:
 
 
 def make_context(
-  sections: Sections, bundle: DataBundle, plain: Apply
+  sections: Sections, bundle: DataBundle, plain: Apply, others: source.Others
 ) -> Context:
   """Returns what methods and the objective may look at."""
   steps_per_epoch = bundle.train.steps_per_epoch if bundle.train else 1
@@ -273,10 +276,9 @@ def make_context(
     model=plain.model,
     steps_per_epoch=steps_per_epoch,
     total_steps=sections.train.total_steps(steps_per_epoch),
-    load=lambda name: source.load_model(
-      name, bundle.task, bundle.tokenizer.vocab
-    ),
-    load_tuned=source.load_tuned,
+    load=others.model,
+    load_tuned=others.tuned,
+    load_arrays=others.arrays,
   )
 
 

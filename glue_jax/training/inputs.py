@@ -34,20 +34,28 @@ class Inputs:
     task: its task.
     sizes: arguments of `models.build` that fix the encoder.
     tokens: fingerprint of the tokenizer.
+    others: `Others.records` of the models and files that its methods read.
   """
 
   task: Task
   sizes: Mapping[str, Any]
   tokens: str
+  others: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def write(folder: pathlib.Path, bundle: DataBundle, module: Any) -> None:
+def write(
+  folder: pathlib.Path,
+  bundle: DataBundle,
+  module: Any,
+  others: Mapping[str, Any],
+) -> None:
   """Writes the inputs of a run into its folder, on process 0.
 
   Args:
     folder: of this one run.
     bundle: its data, for task and tokenizer.
     module: its `Model`.
+    others: see `Inputs`.
   """
   if not files.is_first_process():
     return
@@ -58,6 +66,7 @@ def write(folder: pathlib.Path, bundle: DataBundle, module: Any) -> None:
     'family': module.family,
     'config': dataclasses.asdict(module.config),
     'tokenizer_sha256': bundle.tokenizer.fingerprint,
+    'others': others,
   }
   text = json.dumps(config_lib.plain(record), indent=2, ensure_ascii=False)
   files.replace_text(folder / FILE, text + '\n')
@@ -74,6 +83,7 @@ def read(folder: pathlib.Path) -> Inputs | None:
     task_of(record['task']),
     {'name': record['family'], 'config': models.EncoderConfig(**fields)},
     record['tokenizer_sha256'],
+    record.get('others', {}),  # runs of before have none
   )
 
 

@@ -29,6 +29,7 @@ class Parts:
     trained: {methods: parameters that they train}, from `learning.sizes`.
     adapter: what was taken of `model.adapter`; {} without one.
     notes: what a person should know of the data and the weights.
+    others: `Others.records` of what the methods read.
     programs: compiled predictions by variant.
   """
 
@@ -46,6 +47,7 @@ class Parts:
   trained: dict[str, int] = dataclasses.field(default_factory=dict)
   adapter: dict[str, Any] = dataclasses.field(default_factory=dict)
   notes: tuple[str, ...] = ()
+  others: dict[str, Any] = dataclasses.field(default_factory=dict)
   programs: dict = dataclasses.field(default_factory=dict)
 
   def train_data(self) -> Any:

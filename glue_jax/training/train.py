@@ -97,7 +97,8 @@ def train(
       clock.step(data.batch_size)
       if host.step == start + 1:
         monitor.check()
-        inputs.write(workdir, parts.bundle, parts.plain.model)
+        module, others = parts.plain.model, parts.others
+        inputs.write(workdir, parts.bundle, module, others)
         trained_by.write(part_of)
 
       ends = host.stop or host.step == total

@@ -1,14 +1,16 @@
 """A folder as the source of a model: its sizes, its tree, its run."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from absl import logging
+import numpy as np
 
 from glue_jax import method, tree
 from glue_jax.config import config as config_lib
 from glue_jax.data import vocabulary
+from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks import by_name
 from glue_jax.data.tasks.task import Task
 from glue_jax.models import model as models
@@ -87,8 +89,8 @@ def read_head(source: str) -> head.Head:
 
 def load_model(
   source: str, task: Task, tokens: Mapping[str, int]
-) -> tuple[Apply, tree.Tree]:
-  """Returns another finished model, as `Context.load` promises.
+) -> tuple[Apply, tree.Tree, list[str]]:
+  """Returns another finished model, as `Context.load` promises, and notes.
 
   Args:
     source: a saved model, a workdir that has one, or a Hugging Face folder.
@@ -99,7 +101,7 @@ def load_model(
     ValueError: no such model, or one of another kind of task, of other labels,
       or whose ids stand for other tokens.
   """
-  check_vocabulary(source, tokens)
+  notes = [check_vocabulary(source, tokens)]
   if saved_model.read_record(source):
     module, params = saved_model.load(source)
   else:
@@ -121,15 +123,16 @@ def load_model(
       f'{task.name} needs {wanted} with {outputs}'
     )
   params, note = head.by_name(params, read_head(source), wanted, task.labels)
-  if note:
-    logging.warning('%s', note)
-  return Apply(module), params
+  return Apply(module), params, [text for text in (*notes, note) if text]
 
 
-def check_vocabulary(source: str, tokens: Mapping[str, int]) -> None:
+def check_vocabulary(source: str, tokens: Mapping[str, int]) -> str:
   """Compares the tokens of a model folder with those that it shall read.
 
-  A folder that says nothing of them is taken as it is, with a warning.
+  A folder that says nothing of them is taken as it is.
+
+  Returns:
+    A note on that, or nothing.
 
   Raises:
     ValueError: an id stands for another token there.
@@ -138,16 +141,14 @@ def check_vocabulary(source: str, tokens: Mapping[str, int]) -> None:
   folder = saved_model.find(source)
   stored, theirs = record.get('vocabulary_sha256'), vocabulary.read(folder)
   if stored is None and theirs is None:
-    logging.warning(
-      '%s has no tokenizer: its ids are taken for those of this run', source
-    )
-    return
+    return f'{source} has no tokenizer: its ids are taken for those of this run'
   gap = vocabulary.difference(tokens, theirs) if theirs else ''
   if gap or (not theirs and stored != vocabulary.digest(tokens)):
     raise ValueError(
       f'{source} has another vocabulary: {gap or "the hash differs"}; give the '
       'run its tokenizer (data.tokenizer)'
     )
+  return ''
 
 
 def load_tuned(source: str) -> method.Tuned:
@@ -166,3 +167,122 @@ def load_tuned(source: str) -> method.Tuned:
     for name, given in config_lib.plain(config.methods)
   }
   return method.Tuned(methods, record['config'], params)
+
+
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+  """Returns the arrays of an .npz file by name.
+
+  Raises:
+    ValueError: there is no such file, or it holds something else.
+  """
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      return {name: file[name] for name in file.files}
+  except (OSError, ValueError, AttributeError, TypeError) as error:
+    raise ValueError(f'{path!r} cannot be read ({error})') from error
+
+
+_KINDS = ('models', 'tuned', 'arrays')
+
+
+@dataclasses.dataclass
+class Others:
+  """Other models and files that a run's methods read, and what is kept of them.
+
+  Training needs the values of a teacher, of source adapters, of neurons'
+  importance. Where a checkpoint replaces all parameters only sizes matter: a
+  run writes them down once (`inputs.json`), and predicts wherever the folders
+  of the others have gone. `Context` says what each method returns.
+
+  Attributes:
+    bundle: the run's data, for its task and tokens.
+    kept: `records` of an earlier start. What stands there isn't read: its
+      values are zeros, in no memory.
+    records: {'models', 'tuned', 'arrays': {source: what it is}}, JSON-able.
+    notes: what a person should know of them.
+  """
+
+  bundle: DataBundle
+  kept: Mapping[str, Mapping[str, Any]]
+  records: dict[str, dict[str, Any]] = dataclasses.field(
+    default_factory=lambda: {kind: {} for kind in _KINDS}
+  )
+  notes: list[str] = dataclasses.field(default_factory=list)
+
+  def model(self, name: str) -> tuple[Apply, tree.Tree]:
+    """See `Context.load`."""
+    record = self._kept('models', name)
+    if record:
+      module = models.build(
+        record['family'],
+        kind=record['kind'],
+        num_outputs=record['num_outputs'],
+        config=_config(record['config']),
+      )
+      return Apply(module), tree.unflatten(_zeros(record['leaves']))
+    apply, params, notes = load_model(
+      name, self.bundle.task, self.bundle.tokenizer.vocab
+    )
+    self.notes += notes
+    module = apply.model
+    self.records['models'][name] = {
+      'family': module.family,
+      'kind': module.kind,
+      'num_outputs': module.num_outputs,
+      'config': config_lib.plain(dataclasses.asdict(module.config)),
+      'leaves': _sizes(tree.flatten(params)),
+    }
+    return apply, params
+
+  def tuned(self, name: str) -> method.Tuned:
+    """See `Context.load_tuned`."""
+    record = self._kept('tuned', name)
+    if record:
+      params = tree.unflatten(_zeros(record['leaves']))
+      return method.Tuned(record['methods'], _config(record['config']), params)
+    tuned = load_tuned(name)
+    self.records['tuned'][name] = {
+      'methods': config_lib.plain(tuned.methods),
+      'config': config_lib.plain(dataclasses.asdict(tuned.config)),
+      'leaves': _sizes(tree.flatten(tuned.params)),
+    }
+    return tuned
+
+  def arrays(self, path: str) -> dict[str, np.ndarray]:
+    """See `Context.load_arrays`."""
+    record = self._kept('arrays', path)
+    if record:
+      return _zeros(record)
+    arrays = read_arrays(path)
+    self.records['arrays'][path] = _sizes(arrays)
+    return arrays
+
+  def _kept(self, kind: str, name: str) -> Any:
+    record = self.kept.get(kind, {}).get(name)
+    if record:
+      self.records[kind][name] = record
+    return record
+
+
+def _config(fields: Mapping[str, Any]) -> models.EncoderConfig:
+  return models.EncoderConfig(
+    **{k: models.freeze(v) for k, v in fields.items()}
+  )
+
+
+def _sizes(leaves: Mapping[str, Any]) -> dict[str, str]:
+  """{name: 'float32[2,3]'}."""
+  return {
+    name: f'{np.asarray(x).dtype.name}[{",".join(map(str, np.shape(x)))}]'
+    for name, x in leaves.items()
+  }
+
+
+def _zeros(sizes: Mapping[str, str]) -> dict[str, np.ndarray]:
+  """Arrays of those sizes that share one zero each."""
+  zeros = {}
+  for name, text in sizes.items():
+    dtype, shape = re.fullmatch(r'(\w+)\[([\d,]*)\]', text).groups()
+    zero = np.zeros((), np.dtype(dtype))
+    zeros[name] = np.broadcast_to(zero, [int(n) for n in shape.split(',') if n])
+  return zeros

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from glue_jax import tree
-from glue_jax.methods import moebert
+from glue_jax.inference import open_run, score
 from glue_jax.training import begin, schema, train
-from glue_jax.weights import saved_model
+from glue_jax.weights import saved_model, source
 from tests.commands import run_command
 from tests.conftest import tiny_config
+from tests.weights.source_test import away
 
 
 @pytest.fixture(scope='module')
@@ -50,7 +51,7 @@ def test_experts_start_as_pruned_dense_layers_and_train(teacher, tmp_path):
   parts = begin.build(schema.bind(student(teacher), 4), 0)
   ours = tree.flatten(parts.params)
   dense = tree.flatten(saved_model.load(teacher)[1])
-  scores = moebert.read_importance(f'{teacher}/importance.npz')['layer_0']
+  scores = source.read_arrays(f'{teacher}/importance.npz')['layer_0']
   assert (scores >= 0).all() and scores.max() > 0
   best = np.argsort(-scores, kind='stable')[:8]
   start = 'encoder/layer_0'
@@ -67,6 +68,10 @@ def test_experts_start_as_pruned_dense_layers_and_train(teacher, tmp_path):
   np.testing.assert_array_equal(ours[same], dense[same])
   result = train.train(student(teacher), tmp_path, 0)
   assert 0 <= result['primary']['value'] <= 1
+  with away(teacher):
+    run = open_run.load_run(tmp_path, eval_splits=('validation',))
+    again = score.score(run, None, tmp_path / 'again')
+  assert again == result['metrics']
 
 
 @pytest.mark.parametrize(

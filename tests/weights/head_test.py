@@ -90,7 +90,7 @@ def test_placeholders_are_taken_by_position_with_a_note(folder, tmp_path):
 
 
 def test_a_teacher_of_the_library_is_loaded_by_name(folder):
-  apply, params = source.load_model(str(folder), MNLI, {'a': 1})
+  apply, params, _ = source.load_model(str(folder), MNLI, {'a': 1})
   kernel = tree.flatten(params)['head/out/kernel']
   assert apply.model.num_outputs == 3
   for i, label in enumerate(LABELS):
