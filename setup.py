@@ -39,6 +39,7 @@ SELECTION_PEER = ['data-selection==1.0.3', 'psutil>=5.9']
 # requirements.txt; there its tests are skipped unless this extra is installed.
 BEAM = ['apache-beam>=2.70']
 LEADERBOARD = ['jinja2>=3.1']
+PARQUET = ['pyarrow>=17']  # Parquet, Arrow, folders of `datasets`
 SEARCH = ['optuna>=4.5']
 
 DOCS = ['pdoc>=16']  # the reference, from the docstrings
@@ -89,12 +90,14 @@ setuptools.setup(
     'bench': [*PEER, *SELECTION_PEER],
     'leaderboard': LEADERBOARD,
     'notebooks': NOTEBOOKS,
+    'parquet': PARQUET,
     'search': SEARCH,
     'test': [
       *PEER,
       *DOCS,
       *LEADERBOARD,
       *NOTEBOOKS,
+      *PARQUET,
       *SEARCH,
       *SELECTION_PEER,
       *(f'{name}; python_version < "3.12"' for name in BEAM),

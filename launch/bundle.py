@@ -106,17 +106,17 @@ def evaluate() -> str:
     )[0]
     for split, batches in run.bundle.evals.items()
   }
-  return tables.metrics_table(table)
+  return '\n'.join([tables.metrics_table(table), *run.parts.notes])
 
 
 def predict() -> str:
   """Predicts own texts; returns what was done."""
-  from glue_jax.inference import predict
+  from glue_jax.inference import predict, write_predictions
 
   parts = predict.predict_texts(load(), FLAGS.input)
   out = FLAGS.out or '-'
-  style = 'tsv' if out.endswith('.tsv') else 'jsonl'
-  count = predict.write_parts(parts, out, style)
+  style = write_predictions.by_ending(out)
+  count = write_predictions.write_parts(parts, out, style)
   return '' if out == '-' else f'{count} predictions written to {out}'
 
 

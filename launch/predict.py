@@ -9,6 +9,9 @@ or JSON lines, a JSON array, CSV or TSV with the task's columns, told by ending
 and content, or by --input_format. Rows stay in order, one a line, and keep the
 ids in columns idx or id; standard input is answered as lines come. A record has
 idx, prediction (label name, number or text) and probabilities by label name.
+They are written as JSON lines, TSV, CSV or parquet, by the ending of --output
+or --format (glue_jax/inference/write_predictions.py); parquet needs the extra
+`parquet`.
 
   python -m launch.predict --workdir=runs/rte --split=validation --seed=0 \\
     --contribution=BOARD/contributions/NAME --authors='A. Name' \\
@@ -42,7 +45,10 @@ def define_flags() -> None:
   )
   flags.DEFINE_string('output', '-', "File to write, '-' = stdout.")
   flags.DEFINE_enum(
-    'format', None, ['jsonl', 'tsv'], 'Default: by the ending of --output.'
+    'format',
+    None,
+    ['jsonl', 'tsv', 'csv', 'parquet'],
+    'Default: by the ending of --output.',
   )
   flags.DEFINE_string(
     'contribution', None, "Folder of a leaderboard's contribution to write."
@@ -58,7 +64,7 @@ def main(argv: list[str]) -> None:
   if FLAGS.contribution and not FLAGS.split:
     raise app.UsageError('--contribution needs --split')
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax.inference import open_run, predict
+  from glue_jax.inference import open_run, predict, write_predictions
 
   splits = (FLAGS.split,) if FLAGS.split else ()
   run = open_run.open_run(
@@ -77,8 +83,8 @@ def main(argv: list[str]) -> None:
     parts = [predict.predict_split(run, FLAGS.split)]
   else:
     parts = predict.predict_texts(run, FLAGS.input, FLAGS.input_format)
-  by_ending = 'tsv' if FLAGS.output.endswith('.tsv') else 'jsonl'
-  count = predict.write_parts(parts, FLAGS.output, FLAGS.format or by_ending)
+  style = FLAGS.format or write_predictions.by_ending(FLAGS.output)
+  count = write_predictions.write_parts(parts, FLAGS.output, style)
   if FLAGS.output != '-':
     print(f'{count} predictions written to {FLAGS.output}')
 

@@ -1,12 +1,9 @@
 """Texts in, labels out: splits of a task, own files, standard input."""
 
 import dataclasses
-import json
 import logging
-import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from glue_jax.config import config
 from glue_jax.data import label_names, load, pipeline
@@ -15,9 +12,6 @@ from glue_jax.devices import sharding
 from glue_jax.evaluation import evaluate
 from glue_jax.evaluation.predictions import Predictions
 from glue_jax.inference import own_texts
-from glue_jax.reporting import files as files_lib
-
-FORMATS = ('jsonl', 'tsv')
 
 
 def predict_split(run: Any, split: str) -> Predictions:
@@ -133,85 +127,6 @@ def predict_texts(
   for rows in own_texts.groups(path, run.task, style):
     yield predict_rows(run, rows, own_texts.named(path), first)
     first += len(rows)
-
-
-def write(
-  predictions: Predictions, path: str | os.PathLike, style: str = 'jsonl'
-) -> None:
-  """Writes predictions in the order of their rows; see `write_parts`."""
-  write_parts([predictions], path, style)
-
-
-def write_parts(
-  parts: Iterable[Predictions], path: str | os.PathLike, style: str = 'jsonl'
-) -> int:
-  """Writes predictions as they come, on process 0.
-
-  Args:
-    parts: what to write, in order.
-    path: '-' = standard output, which has each part at once; a file is there
-      when all is written.
-    style: 'jsonl': one record a line; 'tsv': idx, prediction, and one column
-      of probabilities a class.
-
-  Returns:
-    how many predictions there were.
-
-  Raises:
-    ValueError: unknown style.
-  """
-  if style not in FORMATS:
-    raise ValueError(f'format {style!r}; expected one of {FORMATS}')
-  if str(path) == '-':
-    return _write_to(sys.stdout, parts, style)
-  if not files_lib.is_first_process():
-    return sum(map(len, parts))
-  with (
-    files_lib.whole(path) as part,
-    part.open('w', encoding='utf-8') as file,
-  ):
-    return _write_to(file, parts, style)
-
-
-def _write_to(file: TextIO, parts: Iterable[Predictions], style: str) -> int:
-  count = 0
-  for predictions in parts:
-    if style == 'tsv':
-      text = _tsv(predictions, header=count == 0)
-    else:
-      text = _jsonl(predictions)
-    count += len(predictions)
-    if files_lib.is_first_process():
-      file.write(text)
-      file.flush()
-  return count
-
-
-def _jsonl(predictions: Predictions) -> str:
-  return ''.join(
-    json.dumps(record, ensure_ascii=False) + '\n'
-    for record in predictions.records()
-  )
-
-
-def _tsv(predictions: Predictions, header: bool) -> str:
-  names: list[str] = []
-  lines = []
-  for record in predictions.records():
-    flat = dict(record)
-    shares = flat.pop('probabilities', {})
-    flat |= {f'p({name})': f'{value:.6f}' for name, value in shares.items()}
-    names = names or list(flat)
-    lines.append([_field(value) for value in flat.values()])
-  table = [names, *lines] if header else lines
-  return ''.join('\t'.join(line) + '\n' for line in table)
-
-
-def _field(value: Any) -> str:
-  """A value without tabs and line ends, so that rows stay rows."""
-  if isinstance(value, list):
-    value = ' '.join('-' if tag is None else tag for tag in value)
-  return ' '.join(str(value).split()) if isinstance(value, str) else str(value)
 
 
 def _has_predictions(task: Task) -> None:

@@ -107,29 +107,6 @@ def test_language_modeling_has_no_predictions():
     predict.predict_rows(type('Run', (), {'task': task}), [])
 
 
-def test_formats(run, tmp_path, capsys):
-  predictions = predict.predict_rows(
-    run, [{'sentence': 'x y'}, {'sentence': 'z'}]
-  )
-  predict.write(predictions, tmp_path / 'p.jsonl')
-  assert files.read_lines(tmp_path / 'p.jsonl') == list(predictions.records())
-  assert predict.write_parts([predictions] * 2, '-', 'tsv') == 4
-  header, first, second, *again = capsys.readouterr().out.splitlines()
-  assert again == [first, second]
-  assert header.split('\t') == [
-    'idx',
-    'prediction',
-    'p(unacceptable)',
-    'p(acceptable)',
-  ]
-  cells = first.split('\t')
-  assert cells[:2] == ['0', next(predictions.records())['prediction']]
-  assert sum(map(float, cells[2:])) == pytest.approx(1, abs=2e-6)
-  assert second.startswith('1\t')
-  with pytest.raises(ValueError, match="format 'csv'"):
-    predict.write(predictions, '-', 'csv')
-
-
 def command(name, *arguments, text=''):
   """A started command; several run side by side. None leaves stdin open."""
   process = subprocess.Popen(
