@@ -5,12 +5,13 @@
   echo 'what a film' | python -m launch.predict --workdir=runs/sst2 --input=-
 
 Own texts: one a line; for tasks with two texts, both with a tab between them;
-or JSON lines, a JSON array, CSV or TSV with the task's columns, told by ending
-and content, or by --input_format. Rows stay in order, one a line, and keep the
-ids in columns idx or id; standard input is answered as lines come. A record has
-idx, prediction (label name, number or text) and probabilities by label name.
-They are written as JSON lines, TSV, CSV or parquet, by the ending of --output
-or --format (glue_jax/inference/write_predictions.py); parquet needs the extra
+or JSON lines, a JSON array, CSV, TSV, Parquet or Arrow with the task's columns,
+told by ending and content, or by --input_format. Rows stay in order, one a
+line, and keep the ids in columns idx or id; standard input is answered as lines
+come. A record has idx, prediction (label name, number or text) and
+probabilities by label name. They are written as JSON lines, TSV, CSV or
+parquet, by the ending of --output or --format
+(glue_jax/inference/write_predictions.py). Parquet and Arrow need the extra
 `parquet`.
 
   python -m launch.predict --workdir=runs/rte --split=validation --seed=0 \\
@@ -40,7 +41,7 @@ def define_flags() -> None:
   flags.DEFINE_enum(
     'input_format',
     None,
-    ['jsonl', 'json', 'csv', 'tsv', 'text'],
+    ['jsonl', 'json', 'csv', 'tsv', 'text', 'parquet', 'arrow'],
     'Default: by the ending and content of --input.',
   )
   flags.DEFINE_string('output', '-', "File to write, '-' = stdout.")

@@ -3,6 +3,7 @@
 Readers are chosen by what lies in the data folder:
 
   a prepared TFDS folder   <data_dir>/glue/rte/2.0.0 (array_record)
+  Parquet, Arrow           <data_dir>/<task>/train.parquet, columns as below
   the glue_data layout     <data_dir>/RTE/train.tsv
   JSONL, JSON or CSV       <data_dir>/<task>/train.jsonl, keys or header =
                            the task's columns, its label column and idx
@@ -11,8 +12,10 @@ Readers are chosen by what lies in the data folder:
   SQuAD JSON               <data_dir>/squad_v2/train-v2.0.json
 
 `<data_dir>` may also be the task's own folder, or have all of these under
-`glue`. Endings count in any case; files may be packed by gzip. `files` names
-other files by split. What reads a file: readers/formats.py.
+`glue`. Endings count in any case; files may be packed by gzip, and a split may
+be a set of shards (train-00000-of-00002.parquet). `files` names other files by
+split, or folders or patterns of files, see readers/split_files.py. What reads a
+file: readers/formats.py.
 """
 
 import os
@@ -21,8 +24,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from glue_jax.data.readers import formats, rows, tfds
-from glue_jax.data.readers.files import Log, named_files
+from glue_jax.data.readers import formats, rows, split_files, tfds
+from glue_jax.data.readers.files import Log
 from glue_jax.data.table import Table
 from glue_jax.data.tasks import synthetic
 from glue_jax.data.tasks.task import Cut, Task
@@ -101,6 +104,7 @@ def _read(task, split, data_dir, files, bad_rows, seed) -> Table:
     notes,
     lines=tuple(log.kept),
     left_out=len(log.dropped),
+    parts=tuple(log.parts),
   )
 
 
@@ -203,18 +207,18 @@ def find_file(
   places = folders(task, root)
   if name:
     places = [*places, pathlib.Path()]
-    paths = [p / name for p in places if (p / name).is_file()]
+    paths = [p / name for p in places if split_files.is_there(p / name)]
     if not paths and pathlib.Path(name).is_absolute():
       # The path that a run kept, whose data is at another place by now.
       name = pathlib.Path(name).name
-      paths = [p / name for p in places if (p / name).is_file()]
+      paths = [p / name for p in places if split_files.is_there(p / name)]
     wanted = [name]
   else:
     stems = task.stems.get(split, (split,))
     wanted = [f'{s}{e}' for s in stems for e in formats.ENDINGS]
     paths = []
     for place in places:
-      paths = named_files(place, stems, formats.ENDINGS)
+      paths = split_files.named(place, stems, formats.ENDINGS)
       if paths:
         break
     if len(paths) > 1:
@@ -240,9 +244,18 @@ def _names_in(folder: pathlib.Path) -> str:
 
 
 def _read_file(task, split, path, log):
-  """(format, rows) of one file."""
-  style, records, names = formats.open_file(task, split, path, log)
-  records = list(records)
+  """(format, rows) of a split's file, or files."""
+  paths = split_files.of(path, formats.ENDINGS)
+  if paths == [path]:
+    opened = formats.open_file(task, split, path, log)
+    records = list(opened.records)
+  else:
+    records = []
+    for file in paths:
+      part = Log(file, log.drop)
+      opened = formats.open_file(task, split, file, part)
+      records += log.add(part, list(opened.records))
+  style, names = opened.format, opened.names
   keys = records[0][1] if records else {}
   if task.kind != 'span' and 'idx' not in keys and 'id' in keys:
     names['idx'] = names['idx'].replace('idx', 'id')

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from glue_jax.data.readers import files
 from glue_jax.data.tasks.task import Task
 
 
@@ -24,10 +25,11 @@ class Table:
     rows: one dict a row: the task's columns, 'label' and 'idx' (span tasks:
       also id, title, answers, is_impossible).
     path: the file or folder read.
-    format: 'tsv', 'csv', 'jsonl', 'squad', 'tfds' or 'generated'.
+    format: as readers/formats.py names it, 'tfds' or 'generated'.
     labelled: every row has a label.
     notes: warnings, each naming what was found and expected.
     lines: the line of each row in its file; empty where there are none.
+    parts: the files, where they are several; lines count through them.
     left_out: rows of the split that aren't here: bad ones, and those beyond a
       limit.
   """
@@ -41,13 +43,16 @@ class Table:
   notes: tuple[str, ...] = ()
   lines: tuple[int, ...] = ()
   left_out: int = 0
+  parts: tuple[files.Part, ...] = ()
 
   def __len__(self) -> int:
     return len(self.rows)
 
   def place(self, row: int) -> str:
     """Where a row stands, for messages: 'file:line'."""
-    return f'{self.path}:{self.lines[row]}' if self.lines else f'row {row}'
+    if not self.lines:
+      return f'row {row}'
+    return files.place(self.path, self.parts, self.lines[row])
 
   def take(self, rows: Sequence[int] | np.ndarray) -> 'Table':
     """The table of some of its rows, in that order."""

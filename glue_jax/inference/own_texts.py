@@ -9,9 +9,12 @@ file's ending says, or what its first line shows:
   tsv    fields with tabs between them; a header with the task's columns, or
          none and the columns in the task's order
   text   one text a line, tabs and all; of several columns as tsv, no header
+  parquet, arrow
+         tables with the task's columns; a folder or a pattern of such files
+         too, see data/readers/split_files.py; not from standard input
 
-Ids in `idx` or `id` are kept. Only `json` is read whole: of the others, rows
-are given as soon as no further line has come.
+Ids in `idx` or `id` are kept. Only `json` is read whole: of lines, rows are
+given as soon as no further one has come.
 """
 
 import contextlib
@@ -25,14 +28,27 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from glue_jax.data.readers import formats, json_files, rows, squad
+from glue_jax.data.readers import (
+  arrow,
+  formats,
+  json_files,
+  rows,
+  split_files,
+  squad,
+)
 from glue_jax.data.readers.files import Log, decode
 from glue_jax.data.tasks.task import Task
 
-FORMATS = ('jsonl', 'json', 'csv', 'tsv', 'text')
+FORMATS = ('jsonl', 'json', 'csv', 'tsv', 'text', *arrow.FORMATS)
 _CHUNK = 1 << 16  # bytes
 _GZIP = b'\x1f\x8b'
 _IDS = ('idx', 'id')
+# How tables begin: Parquet; Arrow's file, and its stream.
+_MAGIC = {
+  b'PAR1': 'parquet',
+  b'ARRO': 'arrow',
+  b'\xff\xff\xff\xff': 'arrow',
+}
 
 
 def groups(
@@ -54,6 +70,14 @@ def groups(
     raise ValueError(f'format {style!r}; expected one of {FORMATS}')
   name = named(path)
   log = Log(pathlib.Path(name), droppable=False)
+  table = style if style in arrow.FORMATS else None
+  if style is None and path != '-':
+    table = _table_format(pathlib.Path(path))
+  if table:
+    tables = _tables(task, path, table)
+    while group := list(itertools.islice(tables, size)):
+      yield group
+    return
   with _opened(path) as file:
     lines = _Lines(file, log)
     head = list(itertools.islice(lines, 1) if style else _until_text(lines))
@@ -72,6 +96,36 @@ def groups(
       yield group
     if none:
       raise ValueError(f'{name} has no rows; expected at least one')
+
+
+def _table_format(path: pathlib.Path) -> str | None:
+  """The format of tables that a path leads to; None = it has lines."""
+  if not split_files.is_there(path):
+    return None
+  file = split_files.of(path)[0]
+  with file.open('rb') as opened:
+    start = opened.read(4)
+  ending = formats.by_ending(file.name)
+  return _MAGIC.get(start) or (ending if ending in arrow.FORMATS else None)
+
+
+def _tables(task: Task, path: str, style: str) -> Iterator[dict]:
+  """Rows of tables, one file after another.
+
+  Raises:
+    ValueError: standard input; other errors as in `arrow.read`.
+  """
+  if path == '-':
+    raise ValueError(
+      f'--input=- with {style}: such tables are read from files; give a path'
+    )
+  for file in split_files.of(pathlib.Path(path), formats.ENDINGS):
+    log = Log(file, droppable=False)
+    found = arrow.read(
+      file, log, style, task.columns, kept=(*task.columns, *_IDS)
+    )
+    for _, record in formats.reached(found, task.columns):
+      yield _kept(record, task)
 
 
 def named(path: str) -> str:

@@ -264,7 +264,7 @@ def test_bad_jsonl(tmp_path, line, message):
 
 def test_unknown_ending(tmp_path):
   with pytest.raises(ValueError, match='no reader for'):
-    own(tmp_path, 'a.parquet', 'x')
+    own(tmp_path, 'a.xlsx', 'x')
   with pytest.raises(ValueError, match="bad_rows='skip'"):
     own(tmp_path, 'a.csv', 'y,text\nyes,a\n', bad_rows='skip')
 

@@ -1,4 +1,4 @@
-"""One file a format: TSV, CSV, JSON, SQuAD, CoNLL, SuperGLUE, TFDS folders.
+"""One file a format: TSV, CSV, JSON, Arrow, SQuAD, CoNLL, SuperGLUE, TFDS.
 
 `formats.py` says which reader reads a file, `values.py` what is no text. A
 reader turns a file into rows and names file and line in its errors. Imported by

@@ -18,8 +18,8 @@ import gzip
 import io
 import pathlib
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 LONG_LINE = 1_000_000
 _GZIP = b'\x1f\x8b'
@@ -27,8 +27,30 @@ _GZIP = b'\x1f\x8b'
 Record = dict[str, Any]
 
 
+class Part(NamedTuple):
+  """One of a split's files: its path, and lines before and up to its end."""
+
+  path: str
+  before: int
+  end: int
+
+
+def place(path: Any, parts: Sequence[Part], line: int) -> str:
+  """Where a line stands: 'file:line'.
+
+  Args:
+    path: the split's file, where it is one.
+    parts: its files, where they are several.
+    line: from 1, counted through them.
+  """
+  for part in parts:
+    if line <= part.end:
+      return f'{part.path}:{line - part.before}'
+  return f'{path}:{line}'
+
+
 class Log:
-  """Problems and notes of one file.
+  """Problems and notes of a split's file, or files.
 
   Args:
     path: the file.
@@ -45,22 +67,51 @@ class Log:
     self.notes: list[str] = []
     self.dropped: list[tuple[int, str]] = []
     self.kept: list[int] = []  # lines of the rows that were good
+    self.parts: list[Part] = []  # of several files
 
   def bad(self, line: int, message: str) -> None:
     """Reports a bad row: raises ValueError, or records it when dropping."""
     if not self.drop:
       hint = ' (bad_rows="drop" leaves such rows out)' if self.droppable else ''
-      raise ValueError(f'{self.path}:{line}: {message}{hint}')
+      raise ValueError(f'{self.place(line)}: {message}{hint}')
     self.dropped.append((line, message))
 
   def note(self, line: int, message: str) -> None:
-    self.notes.append(f'{self.path}:{line}: {message}')
+    self.notes.append(f'{self.place(line)}: {message}')
+
+  def place(self, line: int) -> str:
+    """Where a line stands: 'file:line'."""
+    return place(self.path, self.parts, line)
+
+  def add(
+    self, part: 'Log', records: Sequence[tuple[int, Record]]
+  ) -> list[tuple[int, Record]]:
+    """Goes on with another file, whose lines count on.
+
+    Args:
+      part: the log of its reading.
+      records: (line, record) pairs of it.
+
+    Returns:
+      The records, their lines counted through all files.
+    """
+    before = self.parts[-1].end if self.parts else 0
+    dropped = [(before + line, text) for line, text in part.dropped]
+    found = [(before + line, record) for line, record in records]
+    end = max((line for line, _ in (*found, *dropped)), default=before)
+    self.parts.append(Part(str(part.path), before, end))
+    self.notes += part.notes
+    self.dropped += dropped
+    return found
 
   def all_notes(self) -> list[str]:
     """Notes, with one line for the rows which were dropped."""
     if not self.dropped:
       return self.notes
-    first = '; '.join(f'line {n}: {text}' for n, text in self.dropped[:3])
+    first = '; '.join(
+      f'{self.place(n) if self.parts else f"line {n}"}: {text}'
+      for n, text in self.dropped[:3]
+    )
     return [
       *self.notes,
       f'{self.path}: {len(self.dropped)} bad rows were left out ({first})',
@@ -93,32 +144,6 @@ def read_bytes(path: pathlib.Path) -> bytes:
   if not data.strip():
     raise ValueError(f'{path}:1: the file is empty; expected rows of data')
   return data
-
-
-def named_files(
-  folder: pathlib.Path, stems: Iterable[str], endings: Iterable[str]
-) -> list[pathlib.Path]:
-  """Files with one of these stems and endings, perhaps packed (.gz).
-
-  Args:
-    folder: where they lie.
-    stems: names without ending; may begin with folders.
-    endings: with their dot; they count in any case.
-
-  Returns:
-    Paths in the order of the stems, then endings.
-  """
-  found = []
-  for stem in stems:
-    place = (folder / stem).parent
-    start = pathlib.PurePath(stem).name
-    there: dict[str, list[pathlib.Path]] = {}
-    for path in sorted(place.iterdir()) if place.is_dir() else ():
-      if path.name.startswith(start) and path.is_file():
-        there.setdefault(path.name[len(start) :].lower(), []).append(path)
-    for ending in endings:
-      found += [p for gz in ('', '.gz') for p in there.get(ending + gz, ())]
-  return found
 
 
 def lines(path: pathlib.Path, log: Log) -> Iterator[tuple[int, str]]:

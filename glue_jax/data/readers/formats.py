@@ -5,13 +5,24 @@ declared     `Task.format`, the part before the colon in an own task's
 a style      raw layouts of known tasks, `Task.style`
 the ending   in any case, .gz set aside: see ENDINGS
 the content  .json is a SQuAD file, an array of objects, or JSON lines
+
+Of objects, and of rows of Parquet and Arrow, a column may be nested: the name
+`answers.text.0` is the first text of `answers`.
 """
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from glue_jax.data.readers import conll, json_files, polish, squad, superglue
+from glue_jax.data.readers import (
+  arrow,
+  conll,
+  json_files,
+  polish,
+  squad,
+  superglue,
+  values,
+)
 from glue_jax.data.readers.files import Log, Record, read_csv, read_tsv
 from glue_jax.data.tasks.task import Task
 
@@ -27,9 +38,13 @@ ENDINGS = {
   '.ndjson': 'jsonl',
   '.tab': 'tsv',
   '.bio': 'conll',
+  '.parquet': 'parquet',
+  '.pq': 'parquet',
+  '.arrow': 'arrow',
+  '.feather': 'arrow',
 }
 # Formats of rows with named columns; the others say themselves what is what.
-_TABLES = ('jsonl', 'json', 'csv')
+_TABLES = ('jsonl', 'json', 'csv', *arrow.FORMATS)
 # Readers of (path, log, column of the text, label), by `Task.style`.
 _STYLED: dict[str, Callable[..., Iterator[tuple[int, Record]]]] = {
   'conll': conll.read_conll,
@@ -86,7 +101,9 @@ def open_file(task: Task, split: str, path: pathlib.Path, log: Log) -> Opened:
     return _styled(task, style, path, log)
   if style == 'squad' and task.kind == 'span':
     return Opened(style, squad.read_squad(path, log), _names(task))
-  if style in ('jsonl', 'array'):
+  if style == 'datasets':  # its data lies in Arrow's streams
+    style = 'arrow'
+  if style in ('jsonl', 'array', *arrow.FORMATS):
     return _objects(task, style, labelled, path, log)
   if style in ('csv', 'tsv') and task.kind != 'span':
     return _rows(task, style, labelled, path, log)
@@ -98,7 +115,7 @@ def open_file(task: Task, split: str, path: pathlib.Path, log: Log) -> Opened:
 
 def _expected(task: Task) -> str:
   if task.kind == 'span':
-    return '.json (SQuAD layout) or .jsonl (a question a line)'
+    return '.json (SQuAD layout), .jsonl, .parquet or .arrow (a question a row)'
   return f'{", ".join(ENDINGS)}, or a format before the path in a task file'
 
 
@@ -137,14 +154,43 @@ def _rows(task, style, labelled, path, log) -> Opened:
 
 
 def _objects(task, style, labelled, path, log) -> Opened:
-  read = json_files.read_array if style == 'array' else json_files.read_jsonl
   layout = task.style in superglue.LAYOUTS
-  records = read(path, log, () if layout else _needed(task, labelled))
+  names = _names(task)
+  needed = () if layout else _needed(task, labelled)
+  if style in arrow.FORMATS:
+    # Other columns may be images; a layout and a question have further ones.
+    some = not (layout or task.kind == 'span')
+    records = arrow.read(
+      path, log, style, needed,
+      target=task.label_column,
+      labels=task.labels or task.choices,
+      kept=(*names.values(), 'id') if some else None,
+    )  # fmt: skip
+  elif style == 'array':
+    records = json_files.read_array(path, log, needed)
+  else:
+    records = json_files.read_jsonl(path, log, needed)
+  records = reached(records, names.values())
   if layout:
     records = superglue.read(records, log, task.style)
   elif task.kind == 'span':
     records = _questions(task, records, log)
-  return Opened(style, records, _names(task))
+  return Opened(style, records, names)
+
+
+def reached(
+  records: Iterable[tuple[int, Record]], names: Iterable[str]
+) -> Iterator[tuple[int, Record]]:
+  """The records, with what stands at paths in nested columns.
+
+  Args:
+    records: (line, record) pairs.
+    names: columns, or paths (`answers.text.0`).
+  """
+  paths = [name for name in names if '.' in name]
+  for number, record in records:
+    found = {p: values.reach(record, p) for p in paths if values.has(record, p)}
+    yield number, record | found
 
 
 def _questions(task: Task, records, log) -> Iterator[tuple[int, Record]]:

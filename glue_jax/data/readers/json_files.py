@@ -55,7 +55,7 @@ def checked(
   if not isinstance(record, dict):
     log.bad(number, f'{values.shown(record)} found, expected an object')
     return None
-  missing = [name for name in needed if name not in record]
+  missing = [name for name in needed if not values.has(record, name)]
   if missing:
     log.bad(number, f'keys {sorted(record)} lack {", ".join(missing)}')
     return None

@@ -48,7 +48,7 @@ def convert(
     row['idx'], key = _ids(task, record, position, names['idx'])
     fault = values.text_fault(str(key))
     if fault or key in seen:
-      log.bad(line, f'id {fault}' if fault else _twice(key, seen[key]))
+      log.bad(line, f'id {fault}' if fault else _twice(key, log, seen[key]))
       continue
     seen[key] = line
     labelled.setdefault(row['label'] is not None, line)
@@ -56,8 +56,9 @@ def convert(
     log.kept.append(line)
   if len(labelled) == 2:
     raise ValueError(
-      f'{log.path}:{labelled[False]}: no label here, but line '
-      f'{labelled[True]} has one; a split is labelled in whole or not at all'
+      f'{log.place(labelled[False])}: no label here, but '
+      f'{_line(log, labelled[True])} has one; a split is labelled in whole or '
+      'not at all'
     )
   if not rows:
     raise ValueError(
@@ -106,8 +107,12 @@ def row_id(text: str) -> int | str:
   return int(text) if re.fullmatch('0|-?[1-9][0-9]*', text) else text
 
 
-def _twice(key: int | str, line: int) -> str:
-  return f'id {key!r} was already used in line {line}'
+def _twice(key: int | str, log: Log, line: int) -> str:
+  return f'id {key!r} was already used in {_line(log, line)}'
+
+
+def _line(log: Log, line: int) -> str:
+  return log.place(line) if log.parts else f'line {line}'
 
 
 def _value(task, value, where, line, log, blank=False) -> Any:

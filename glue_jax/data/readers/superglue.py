@@ -3,7 +3,8 @@
 Wang et al. 2019, arXiv 1905.00537. Every line gives one record or more with the
 task's columns, `label` and `idx`. How a task's parts become one or two texts is
 said at each function; where spans matter they are marked in the text, so that
-any encoder can take the task.
+any encoder can take the task. The rows of the Hub's files are read as well:
+they are an answer or a query each, without objects inside.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -50,6 +51,16 @@ def _copa(line) -> Iterator[Record]:
 
 def _multirc(line) -> Iterator[Record]:
   """A pair an answer: the paragraph; question and answer."""
+  if 'paragraph' in line:
+    yield {
+      'paragraph': line['paragraph'],
+      'question_answer': f'{line["question"]} {line["answer"]}',
+      'label': line.get('label'),
+      'idx': '-'.join(
+        str(line['idx'][part]) for part in ('paragraph', 'question', 'answer')
+      ),
+    }
+    return
   passage = line['passage']
   for question in passage['questions']:
     for answer in question['answers']:
@@ -67,24 +78,41 @@ def _record(line) -> Iterator[Record]:
   Every surface counts once; its label says whether it is among the answers.
   Without answers (test) there is no label.
   """
+  if isinstance(line['passage'], str):
+    idx = line['idx']
+    yield from _candidates(
+      line['passage'],
+      line['query'],
+      line['entities'],
+      line.get('answers') or (),
+      f'{idx["passage"]}-{idx["query"]}',
+    )
+    return
   text = line['passage']['text']
   entities = line['passage']['entities']
   # The end is inclusive.
-  names = dict.fromkeys(text[e['start'] : e['end'] + 1] for e in entities)
-  passage = ' '.join(text.replace(_HIGHLIGHT, ' ').split())
+  names = [text[e['start'] : e['end'] + 1] for e in entities]
   for query in line['qas']:
-    gold = list(dict.fromkeys(a['text'] for a in query.get('answers', ())))
-    if _PLACEHOLDER not in query['query']:
-      raise ValueError(f'query {query["idx"]} has no {_PLACEHOLDER}')
-    for i, name in enumerate(names):
-      yield {
-        'passage': passage,
-        'query': query['query'].replace(_PLACEHOLDER, name),
-        'label': int(name in gold) if gold else None,
-        'idx': f'{line["idx"]}-{query["idx"]}-{i}',
-        'candidate': name,
-        'answers': gold,
-      }
+    answers = [a['text'] for a in query.get('answers', ())]
+    key = f'{line["idx"]}-{query["idx"]}'
+    yield from _candidates(text, query['query'], names, answers, key)
+
+
+def _candidates(text, query, entities, answers, key) -> Iterator[Record]:
+  """The pairs of one query."""
+  passage = ' '.join(text.replace(_HIGHLIGHT, ' ').split())
+  gold = list(dict.fromkeys(answers))
+  if _PLACEHOLDER not in query:
+    raise ValueError(f'query {key} has no {_PLACEHOLDER}')
+  for i, name in enumerate(dict.fromkeys(entities)):
+    yield {
+      'passage': passage,
+      'query': query.replace(_PLACEHOLDER, name),
+      'label': int(name in gold) if gold else None,
+      'idx': f'{key}-{i}',
+      'candidate': name,
+      'answers': gold,
+    }
 
 
 def _wic(line) -> Iterator[Record]:
@@ -102,11 +130,12 @@ def _wic(line) -> Iterator[Record]:
 
 def _wsc(line) -> Iterator[Record]:
   """One text: * first span * and # second span #, by words."""
+  target = line.get('target', line)
   words = line['text'].split()
   marked = list(words)
   for i, mark in (('1', '*'), ('2', '#')):
-    start = line['target'][f'span{i}_index']
-    end = start + len(line['target'][f'span{i}_text'].split())
+    start = target[f'span{i}_index']
+    end = start + len(target[f'span{i}_text'].split())
     if not 0 <= start < end <= len(words):
       raise ValueError(
         f'span{i} is words {start}:{end} of a text of {len(words)}'
@@ -117,8 +146,11 @@ def _wsc(line) -> Iterator[Record]:
 
 
 def _axg(line) -> Iterator[Record]:
-  """A minimal pair shares the first part of its rows' ids."""
-  yield {**line, 'idx': f'{line["pair_id"]}-{line["idx"]}'}
+  """A minimal pair shares the first part of its rows' ids.
+
+  Pairs are neighbours; the file's `pair_id` is another one in each row.
+  """
+  yield {**line, 'idx': f'{int(line["idx"]) // 2}-{line["idx"]}'}
 
 
 LAYOUTS: dict[str, Callable[[Record], Iterator[Record]]] = {

@@ -6,6 +6,7 @@ is named where it is read.
 """
 
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 _JSON_NAMES = {
@@ -79,3 +80,38 @@ def seen(text: str) -> tuple[int, int]:
     if unicodedata.category(character) not in _UNSEEN
   ]
   return (places[0], places[-1] + 1) if places else (0, 0)
+
+
+def reach(record: Mapping[str, Any], name: str) -> Any:
+  """The value of a column, or at a path in a nested one.
+
+  Args:
+    record: of a row.
+    name: a key, or keys and places in lists with dots: `answers.text.0`.
+
+  Returns:
+    The value; None where a part of the path is null or a list is shorter.
+
+  Raises:
+    KeyError: no such column.
+  """
+  if name in record or '.' not in name:
+    return record[name]
+  value: Any = record
+  for part in name.split('.'):
+    if isinstance(value, Mapping):
+      value = value[part]
+    elif isinstance(value, list) and part.isdigit():
+      value = value[int(part)] if int(part) < len(value) else None
+    elif value is not None:
+      raise KeyError(name)
+  return value
+
+
+def has(record: Mapping[str, Any], name: str) -> bool:
+  """Whether a record has a column, or a path in a nested one."""
+  try:
+    reach(record, name)
+  except KeyError:
+    return False
+  return True

@@ -1,7 +1,7 @@
 """A user's own task as one YAML file and one data file, without Python.
 
   name: my_task                # unique
-  dataset: jsonl:PATH          # json:, csv:, tsv:, conll:, squad:, tfds:NAME
+  dataset: jsonl:PATH          # or another format, see below
   columns: {text: sentence1, text_pair: sentence2}     # or {tokens: tokens}
   target: label
   label_names: [no, yes]       # their order gives the ids
@@ -20,7 +20,14 @@ it: {from: train, fraction: .1, seed: 441}, which is what `validation` is where
 none is given. Columns of a conll file are numbers from 0; target -1 is the
 last. The file's path stands where a config names a task: task.name=FILE.yaml.
 
-The format before the colon is how the files are read, whatever their endings.
+The format before the colon is how the files are read, whatever their endings:
+jsonl, json, csv, tsv, conll, squad, parquet, arrow, datasets (a folder that
+`save_to_disk` of Hugging Face's library left, of one split or of several) or
+tfds:NAME. A split is a file, a set of shards by the name of the split
+(train-00000-of-00002.parquet), a folder of files, or a pattern
+(train: part-*.parquet). Columns of nested data are named by their path:
+choices: [endings.0, endings.1], target: answer.label. Where `datasets` says
+that a label is one of some classes, it is joined with `label_names` by name.
 Names are the text in the file: `no`, `010` and `null` are names as they stand.
 Labels of a multilabel row are a list of names, in CSV as text: ["a", "b"].
 """
@@ -31,7 +38,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from glue_jax.config import ranges
-from glue_jax.data.readers.files import named_files
+from glue_jax.data.readers import split_files
 from glue_jax.data.tasks.task import Cut, Tsv
 from glue_jax.metrics import names as metric_names
 from glue_jax.metrics import sequence
@@ -68,6 +75,9 @@ _ENDINGS = {
   'csv': ('.csv',),
   'conll': ('.conll', '.iob', '.bio', '.txt', '.tsv'),
   'squad': ('.json',),
+  'parquet': ('.parquet', '.pq'),
+  'arrow': ('.arrow', '.feather'),
+  'datasets': ('.arrow',),
 }
 _BOOLEANS = ('true', 'false')
 _SPLITS = ('train', 'validation', 'test')
@@ -343,7 +353,8 @@ def _file_splits(
   given: Any, place: pathlib.Path, endings: tuple[str, ...]
 ) -> dict[str, Any]:
   """Splits that lie in files."""
-  if place.is_file():
+  one = _is_one(place)
+  if one:
     base, train = place.parent, place.name
   elif place.is_dir():
     base, train = place, 'train'
@@ -354,9 +365,9 @@ def _file_splits(
     given = {
       split: name
       for split, name in usual.items()
-      if split == 'train' or (place.is_dir() and _find(base, name, endings))
+      if split == 'train' or (not one and _find(base, name, endings))
     }
-  elif place.is_file() and given.get('train', 'train') == 'train':
+  elif one and given.get('train', 'train') == 'train':
     given = {'train': train, **{k: v for k, v in given.items() if k != 'train'}}
   names, cuts = _splits(given)
   sources = {}
@@ -372,12 +383,21 @@ def _file_splits(
   return _named(sources, cuts)
 
 
+def _is_one(place: pathlib.Path) -> bool:
+  """Whether a path is one split: a file, a pattern, or a saved data set."""
+  if split_files.is_pattern(place):
+    return split_files.is_there(place)
+  return place.is_file() or (place / split_files.STATE).is_file()
+
+
 def _find(
   base: pathlib.Path, name: str, endings: tuple[str, ...]
 ) -> pathlib.Path | None:
-  """The file of that name, with or without its ending, or packed."""
-  if (base / name).is_file():
-    return base / name
+  """The files of that name, with or without ending, packed, or a folder's."""
   path = base / name
-  found = named_files(path.parent, [path.name], endings)
+  if _is_one(path):
+    return path
+  found = split_files.named(path.parent, [path.name], endings)
+  if not found and path.is_dir() and split_files.listed(path, endings):
+    return path
   return found[0] if found else None

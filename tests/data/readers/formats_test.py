@@ -65,7 +65,9 @@ def test_a_folder_has_endings_in_any_case(tmp_path):
     ('a.Csv.gz', 'csv'),
     ('a.TXT', 'tsv'),
     ('a.bio', 'conll'),
-    ('a.parquet', ''),
+    ('a.PARQUET', 'parquet'),
+    ('a.feather', 'arrow'),
+    ('a.xlsx', ''),
   ],
 )
 def test_endings_in_any_case(name, format_):

@@ -147,10 +147,36 @@ def test_groups_are_questions_queries_and_pairs(tmp_path):
   assert [r['candidate'] for r in record.rows] == ['Ann', 'Bo']
   assert record.rows[0]['answers'] == ['Bo']
   line = {'premise': 'p', 'hypothesis': 'h', 'label': 'entailment'}
-  pair = [{**line, 'idx': i, 'pair_id': 551} for i in range(2)]
-  table = read(tmp_path, 'axg', *pair, split='test')
-  assert table.groups() == ['551', '551']
+  # Pairs are neighbours; no two rows of the published file share a pair_id.
+  pairs = [{**line, 'idx': i, 'pair_id': 551 + 2 * i} for i in range(4)]
+  table = read(tmp_path, 'axg', *pairs, split='test')
+  assert table.groups() == ['0', '0', '1', '1']
   assert read(tmp_path, 'cb', LINES['cb'][0]).groups() is None
+
+
+FLAT = {
+  'multirc': [
+    {'paragraph': 't', 'question': 'q?', 'answer': text, 'label': label,
+     'idx': {'paragraph': 4, 'question': 7, 'answer': answer}}
+    for text, label, answer in (('x', 0, 1), ('y', 1, 2))
+  ],
+  'record': [
+    {'passage': 'Ann met Bo.\n@highlight\nBo left',
+     'query': '@placeholder left Ann', 'entities': ['Ann', 'Bo'],
+     'answers': ['Bo'], 'idx': {'passage': 1, 'query': 5}}
+  ],
+  'wsc': [
+    {'text': 'Mark Twain said that he left .', 'span1_index': 0,
+     'span1_text': 'Mark Twain', 'span2_index': 4, 'span2_text': 'he',
+     'label': 1, 'idx': 9}
+  ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', FLAT)
+def test_rows_of_the_hub_are_those_of_the_lines(tmp_path, name):
+  lines = read(tmp_path / 'lines', name, LINES[name][0]).rows
+  assert read(tmp_path / 'flat', name, *FLAT[name]).rows == lines
 
 
 def test_unlabelled_test_lines_are_read(tmp_path):
