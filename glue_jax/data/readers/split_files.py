@@ -44,6 +44,35 @@ def _plain_ending(rest: str) -> tuple[str, str]:
   return (rest[found.end() :], f'of {found[2]}') if found else (rest, '')
 
 
+def is_one(path: pathlib.Path) -> bool:
+  """Whether a path is one split: a file, a pattern, or a saved data set."""
+  if is_pattern(path):
+    return is_there(path)
+  return path.is_file() or (path / STATE).is_file()
+
+
+def find(
+  base: pathlib.Path, name: str, endings: Collection[str]
+) -> pathlib.Path | None:
+  """The files of a split by its name, with or without ending, packed or not.
+
+  Args:
+    base: folder where they lie.
+    name: of a file, pattern or folder in it, or a whole path.
+    endings: with their dot; of what may be left out, and of a folder's files.
+
+  Returns:
+    What `of` takes; None = there is none.
+  """
+  path = base / name
+  if is_one(path):
+    return path
+  found = named(path.parent, [path.name], endings)
+  if not found and path.is_dir() and listed(path, endings):
+    return path
+  return found[0] if found else None
+
+
 def named(
   folder: pathlib.Path, stems: Iterable[str], endings: Iterable[str]
 ) -> list[pathlib.Path]:

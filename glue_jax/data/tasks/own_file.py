@@ -353,7 +353,7 @@ def _file_splits(
   given: Any, place: pathlib.Path, endings: tuple[str, ...]
 ) -> dict[str, Any]:
   """Splits that lie in files."""
-  one = _is_one(place)
+  one = split_files.is_one(place)
   if one:
     base, train = place.parent, place.name
   elif place.is_dir():
@@ -365,14 +365,14 @@ def _file_splits(
     given = {
       split: name
       for split, name in usual.items()
-      if split == 'train' or (not one and _find(base, name, endings))
+      if split == 'train' or (not one and split_files.find(base, name, endings))
     }
   elif one and given.get('train', 'train') == 'train':
     given = {'train': train, **{k: v for k, v in given.items() if k != 'train'}}
   names, cuts = _splits(given)
   sources = {}
   for split, name in names.items():
-    path = _find(base, name, endings)
+    path = split_files.find(base, name, endings)
     if not path:
       raise _Wrong(
         'splits',
@@ -381,23 +381,3 @@ def _file_splits(
       )
     sources[split] = str(path)
   return _named(sources, cuts)
-
-
-def _is_one(place: pathlib.Path) -> bool:
-  """Whether a path is one split: a file, a pattern, or a saved data set."""
-  if split_files.is_pattern(place):
-    return split_files.is_there(place)
-  return place.is_file() or (place / split_files.STATE).is_file()
-
-
-def _find(
-  base: pathlib.Path, name: str, endings: tuple[str, ...]
-) -> pathlib.Path | None:
-  """The files of that name, with or without ending, packed, or a folder's."""
-  path = base / name
-  if _is_one(path):
-    return path
-  found = split_files.named(path.parent, [path.name], endings)
-  if not found and path.is_dir() and split_files.listed(path, endings):
-    return path
-  return found[0] if found else None
