@@ -29,10 +29,12 @@ class Objective:
     loss: `(apply, params, batch, rng) -> (loss, metrics)`, see `Loss`.
     predict: `(apply, params, batch) -> {name: (B, ...) array}`, without
       dropout; one row an example.
+    facts: JSON values for the run's record, that no config states.
   """
 
   loss: Loss
   predict: Callable[[Apply, tree.Tree, Mapping], dict[str, jax.Array]]
+  facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Context:
     load_tuned: a workdir's model with the leaves of its methods.
     load_arrays: (path of an .npz) -> {name: array}. Values of all three are
       zeros where a checkpoint is going to replace what is made of them.
+    label_counts: () -> how often each label is among the training rows; None
+      where a run is only opened and none are read.
   """
 
   task: Any
@@ -76,6 +80,7 @@ class Context:
   load: Callable[[str], tuple[Apply, tree.Tree]]
   load_tuned: Callable[[str], Tuned]
   load_arrays: Callable[[str], dict[str, Any]]
+  label_counts: Callable[[], Any] | None = None
 
 
 @dataclasses.dataclass

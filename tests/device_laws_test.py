@@ -31,6 +31,13 @@ def case(family='bert', **mesh):
   return {'changes': dict(BASE, model=model, mesh=mesh)}
 
 
+def weighted(**mesh):
+  """The mean is over the weights of all devices' rows."""
+  weights = dict(class_weights=dict(acceptable=3.0), focal_gamma=1.0)
+  made = case(**mesh)
+  return {'changes': made['changes'] | {'objective': weights}}
+
+
 def start(cases, out, devices, *process):
   return subprocess.Popen(
     [
@@ -78,17 +85,20 @@ def assert_equal(ours, theirs):
 def one(tmp_path_factory):
   """The same runs on one device."""
   out = tmp_path_factory.mktemp('one')
-  run({name: case(name) for name in FAMILIES}, out, 1)
+  cases = {name: case(name) for name in FAMILIES}
+  run(cases | {'weighted': weighted()}, out, 1)
   return out
 
 
 def test_eight_devices_give_the_result_of_one(one, tmp_path):
   mesh = dict(data=2, fsdp=2, tensor=2)
   cases = {name: case(name, **mesh) for name in FAMILIES}
-  run(cases | {'data': case(data=8)}, tmp_path, 8)
+  cases |= {'data': case(data=8), 'weighted': weighted(**mesh)}
+  run(cases, tmp_path, 8)
   for name in FAMILIES:
     assert_equal(tmp_path / name, one / name)
   assert_equal(tmp_path / 'data', one / 'bert')
+  assert_equal(tmp_path / 'weighted', one / 'weighted')
 
 
 def test_two_processes_give_the_result_of_one(one, tmp_path):

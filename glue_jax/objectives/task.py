@@ -3,9 +3,22 @@
 Use it: to tune on labelled rows; it is the one where a config names none.
 Costs: the forward and backward pass, nothing besides.
 Not with: tasks without labels (`mlm`, `mlm_sso`), or label smoothing of
-  several labels a row.
+  several labels a row or of numbers.
+
+Labels that are rare get a weight, as in
+
+  --config.objective.class_weights=balanced
+  --config.objective.class_weights="{'entailment': 3.0}"
+
+and the loss is the weighted mean over the rows (tokens) of a batch, divided by
+the sum of their weights, as PyTorch's; accumulated micro-batches give that of
+the one big batch. Terms that a method adds to the loss keep their own mean.
+Of several labels a row the weight is that of a label that is given, beside 1
+for one that isn't (PyTorch's `pos_weight`). `run.json` has the numbers. Losses
+of evaluations have no weights.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,38 +26,130 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from glue_jax.config.ranges import Rate
+from glue_jax.config.ranges import NonNegative, OpenShare, Rate
 from glue_jax.method import Context, Objective
+from glue_jax.objectives import class_weights as weighting
+
+# Kinds whose labels are classes; the choices of multiple choice are places.
+_CLASSES = ('classification', 'multilabel', 'token_classification')
 
 
-def make(ctx: Context, *, label_smoothing: Rate = 0.0) -> Objective:
+@dataclasses.dataclass(frozen=True)
+class Terms:
+  """How the loss of a row is weighted.
+
+  Attributes:
+    smoothing, gamma: see `make`.
+    weights: (C,) of the labels; None = all alike.
+    absent: weight of a label that isn't given (multilabel).
+    by_weight: the mean is over the weights, else over the rows.
+  """
+
+  smoothing: float = 0.0
+  gamma: float = 0.0
+  weights: jax.Array | None = None
+  absent: float = 1.0
+  by_weight: bool = True
+
+
+def make(
+  ctx: Context,
+  *,
+  label_smoothing: Rate = 0.0,
+  class_weights: weighting.Weights | None = None,
+  focal_gamma: NonNegative = 0.0,
+  focal_alpha: OpenShare | None = None,
+) -> Objective:
   """Returns the objective for `ctx.task.kind`.
 
   Args:
     ctx: see `Context`.
-    label_smoothing: share of the target spread over all classes.
+    label_smoothing: share of the target spread over all classes. The weight
+      and the focal factor of a row stay those of its label.
+    class_weights: {label name: weight}, 1 for those not named; or 'balanced',
+      from the training rows, see objectives/class_weights.py.
+    focal_gamma: the loss of a row is times (1 - p)^gamma, p the probability of
+      its label (Lin et al. 2017, arXiv 1708.02002; published: 2); 0 is
+      cross-entropy.
+    focal_alpha: weight of the second of two labels beside 1 - alpha of the
+      first, of several labels a row that of a given one (published: 0.25 with
+      gamma 2). As there, it doesn't enter what the mean is taken over.
 
   Raises:
-    ValueError: the kind has no supervised loss here.
+    ValueError: the kind has no supervised loss here, or not this form of it; a
+      name that no label has.
   """
   kind = ctx.task.kind
   if kind not in LOSSES:
     raise ValueError(
       f'objective "task" has no loss for kind {kind!r}; it has {sorted(LOSSES)}'
     )
+  _check(ctx.task, label_smoothing, class_weights, focal_gamma, focal_alpha)
+  terms = Terms(label_smoothing, focal_gamma)
+  facts: dict[str, Any] = {}
+  unknown = class_weights == 'balanced' and ctx.label_counts is None
+  if class_weights is not None and not unknown:
+    if class_weights == 'balanced':
+      values = weighting.balanced(ctx.label_counts(), kind)
+    else:
+      values = weighting.given(class_weights, ctx.task.labels)
+    facts['class_weights'] = dict(zip(ctx.task.labels, values.tolist()))
+    terms = dataclasses.replace(terms, weights=jnp.asarray(values, jnp.float32))
+  if focal_alpha is not None:
+    pair = jnp.array([1 - focal_alpha, focal_alpha], jnp.float32)
+    terms = dataclasses.replace(terms, weights=pair, by_weight=False)
+    if kind == 'multilabel':
+      every = jnp.full(len(ctx.task.labels), focal_alpha, jnp.float32)
+      terms = dataclasses.replace(terms, weights=every, absent=1 - focal_alpha)
 
   def loss(apply, params, batch, rng):
+    if unknown:
+      raise ValueError(
+        "config.objective.class_weights='balanced' needs the training rows, "
+        'and none were read; give data.train_split, or the weights by name'
+      )
     outputs = apply(params, batch, train=True, rng=rng)
-    total, count, metrics = LOSSES[kind](outputs, batch, label_smoothing)
+    total, count, metrics = LOSSES[kind](outputs, batch, terms)
     metrics = dict(metrics, loss=(total, count))
-    return total / jnp.maximum(count, 1), metrics
+    return total / jnp.where(count > 0, count, 1), metrics
 
   def predict(apply, params, batch):
     outputs = apply(params, batch)
     keys = ('logits', 'start_logits', 'end_logits')
     return {key: outputs[key] for key in keys if key in outputs}
 
-  return Objective(loss, predict)
+  return Objective(loss, predict, facts)
+
+
+def _check(task, smoothing, class_weights, gamma, alpha) -> None:
+  """Refuses what a kind of task has no form of."""
+  kind = task.kind
+  found = {
+    f'label_smoothing={smoothing}': smoothing
+    and kind in ('multilabel', 'regression'),
+    f'class_weights={class_weights!r}': class_weights is not None
+    and kind not in _CLASSES,
+    f'focal_gamma={gamma}': gamma
+    and kind not in (*_CLASSES, 'multiple_choice'),
+    f'focal_alpha={alpha}': alpha is not None and kind not in _CLASSES,
+  }
+  for name, refused in found.items():
+    if refused:
+      raise ValueError(
+        f'config.objective.{name}: a {kind} task has no such loss; leave it out'
+      )
+  if alpha is None:
+    return
+  if class_weights is not None:
+    raise ValueError(
+      f'config.objective.focal_alpha={alpha} and class_weights both weigh the '
+      'labels; give one of them'
+    )
+  if kind != 'multilabel' and len(task.labels) != 2:
+    raise ValueError(
+      f'config.objective.focal_alpha={alpha} is for two labels, the task has '
+      f'{len(task.labels)}; give class_weights'
+    )
 
 
 def cross_entropy(
@@ -68,54 +173,71 @@ def cross_entropy(
   return optax.softmax_cross_entropy(logits, targets)
 
 
-def _classification(outputs, batch, smoothing):
+def _weighed(logits, labels, kept, terms):
+  """Sums of the losses of classes, and of what their mean is taken over.
+
+  Args:
+    logits: (..., C).
+    labels: (...) class ids.
+    kept: (...) 1 where the loss counts, else 0.
+    terms: how.
+  """
+  losses = cross_entropy(logits, labels, terms.smoothing)
+  if terms.gamma:
+    losses *= weighting.focal_of_classes(logits, labels, terms.gamma)
+  if terms.weights is None:
+    return (losses * kept).sum(), kept.sum()
+  weights = terms.weights[labels] * kept
+  count = weights if terms.by_weight else kept
+  return (losses * weights).sum(), count.sum()
+
+
+def _classification(outputs, batch, terms):
   logits, labels, weight = outputs['logits'], batch['labels'], batch['weight']
   # Padding rows may hold any label; clipped, their loss is finite and unused.
   labels = jnp.clip(labels, 0, logits.shape[-1] - 1)
-  losses = cross_entropy(logits, labels, smoothing) * weight
+  total, count = _weighed(logits, labels, weight, terms)
   right = (jnp.argmax(logits, -1) == labels) * weight
-  count = weight.sum()
-  return losses.sum(), count, {'accuracy': (right.sum(), count)}
+  return total, count, {'accuracy': (right.sum(), weight.sum())}
 
 
-def _multilabel(outputs, batch, smoothing):
-  if smoothing:
-    raise ValueError(
-      f'config.objective.label_smoothing={smoothing}: expected 0, as a '
-      'multilabel task has no smoothed targets'
-    )
+def _multilabel(outputs, batch, terms):
   logits, weight = outputs['logits'].astype(jnp.float32), batch['weight']
   labels = batch['labels'].astype(jnp.float32)
-  losses = optax.sigmoid_binary_cross_entropy(logits, labels).mean(-1) * weight
+  losses = optax.sigmoid_binary_cross_entropy(logits, labels)
+  if terms.gamma:
+    losses *= weighting.focal_of_sets(logits, labels, terms.gamma)
+  if terms.weights is not None:
+    losses *= jnp.where(labels > 0, terms.weights, terms.absent)
+  losses = losses.mean(-1) * weight
   count = weight.sum()
   right = ((logits > 0) == (labels > 0)).all(-1) * weight
   return losses.sum(), count, {'exact_accuracy': (right.sum(), count)}
 
 
-def _regression(outputs, batch, smoothing):
-  del smoothing
+def _regression(outputs, batch, terms):
+  del terms  # it has none, see `_check`
   error = outputs['logits'].astype(jnp.float32) - batch['labels']
   return (error**2 * batch['weight']).sum(), batch['weight'].sum(), {}
 
 
-def _token(outputs, batch, smoothing):
+def _token(outputs, batch, terms):
   logits, labels = outputs['logits'], batch['labels']
   mask = (labels >= 0) * batch['weight'][:, None]
   labels = jnp.maximum(labels, 0)
-  losses = cross_entropy(logits, labels, smoothing) * mask
+  total, count = _weighed(logits, labels, mask, terms)
   right = (jnp.argmax(logits, -1) == labels) * mask
-  count = mask.sum()
-  return losses.sum(), count, {'accuracy': (right.sum(), count)}
+  return total, count, {'accuracy': (right.sum(), mask.sum())}
 
 
-def _span(outputs, batch, smoothing):
+def _span(outputs, batch, terms):
   weight = batch['weight']
   losses = 0.0
   for end in ('start', 'end'):
     logits = outputs[f'{end}_logits']
     # An answer outside the window points at [CLS], position 0.
     labels = jnp.clip(batch[f'{end}_positions'], 0, logits.shape[-1] - 1)
-    losses += cross_entropy(logits, labels, smoothing) / 2
+    losses += cross_entropy(logits, labels, terms.smoothing) / 2
   return (losses * weight).sum(), weight.sum(), {}
 
 

@@ -8,6 +8,7 @@ every part.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ import optax
 from absl import logging
 from jax.sharding import Mesh
 
+from glue_jax.data import label_counts
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
@@ -269,9 +271,15 @@ def make_context(
   sections: Sections, bundle: DataBundle, plain: Apply, others: source.Others
 ) -> Context:
   """Returns what methods and the objective may look at."""
-  steps_per_epoch = bundle.train.steps_per_epoch if bundle.train else 1
+  train, task = bundle.train, bundle.task
+  steps_per_epoch = train.steps_per_epoch if train else 1
+  counts = None
+  if train:
+    counts = functools.partial(
+      label_counts.count, train.examples, len(task.labels)
+    )
   return Context(
-    task=bundle.task,
+    task=task,
     tokenizer=bundle.tokenizer,
     model=plain.model,
     steps_per_epoch=steps_per_epoch,
@@ -279,6 +287,7 @@ def make_context(
     load=others.model,
     load_tuned=others.tuned,
     load_arrays=others.arrays,
+    label_counts=counts,
   )
 
 

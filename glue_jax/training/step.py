@@ -106,7 +106,7 @@ def _weighted_sum(grads, weights):
 
 def _mean(metrics, name):
   total, count = metrics[name]
-  return total / jnp.maximum(count, 1)
+  return total / jnp.where(count > 0, count, 1)
 
 
 def _gradients(loss, params, batch, rng, accumulate, statistics):
@@ -137,7 +137,8 @@ def _gradients(loss, params, batch, rng, accumulate, statistics):
   (grads, metrics), _ = jax.lax.scan(
     micro, zeros, (jnp.arange(accumulate), parts)
   )
-  counts = {name: jnp.maximum(metrics[name][1], 1) for name in grads}
+  counts = {name: metrics[name][1] for name in grads}
+  counts = {name: jnp.where(n > 0, n, 1) for name, n in counts.items()}
   means = {
     name: jax.tree.map(lambda x, c=counts[name]: x / c, g)
     for name, g in grads.items()

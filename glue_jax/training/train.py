@@ -152,6 +152,7 @@ def train(
       'parameters_trained': tree.size(host.state.params),
       'parameters_trained_by': parts.trained,
       'adapter': parts.adapter,
+      'objective': dict(parts.objective.facts),
     }
     if 'earlier' in trained_by.content:
       facts['trained_earlier_by'] = trained_by.content['earlier']

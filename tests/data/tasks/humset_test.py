@@ -1,6 +1,7 @@
 """HumSet's tasks: classes, lists of labels in JSON and CSV, empty ones."""
 
 import json
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -112,11 +113,13 @@ def test_loss_is_the_mean_over_classes_and_padding_has_none(tmp_path):
   batch = examples(table).batch(np.arange(3), 4, size=4)
   assert batch['labels'].shape == (4, 11) and not batch['labels'][3].any()
   outputs = {'logits': jnp.zeros((4, 11))}
-  total, count, metrics = objective.LOSSES['multilabel'](outputs, batch, 0.0)
+  total, count, metrics = objective.LOSSES['multilabel'](
+    outputs, batch, objective.Terms()
+  )
   assert count == 3 and total == pytest.approx(3 * np.log(2))
   assert metrics['exact_accuracy'] == (1, 3)
   with pytest.raises(ValueError, match='label_smoothing'):
-    objective.LOSSES['multilabel'](outputs, batch, 0.1)
+    objective.make(SimpleNamespace(task=SECTORS), label_smoothing=0.1)
 
 
 def test_rows_are_tokenised_as_texts(tmp_path):
