@@ -23,6 +23,7 @@ from glue_jax.optim import (
   schedules,
 )
 from glue_jax.optim.density import add_density_gradient
+from glue_jax.optim.layer_decay import Decay, factors
 
 # What turns a gradient into a direction; the keys are optimizer names.
 CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -64,6 +65,7 @@ def make(
   weight_decay: NonNegative = 0.01,
   clip_norm: Positive | None = 1.0,
   density: NonNegative = 0.0,
+  layer_decay: Decay = 1.0,
   groups: Sequence[Group] = (),
   args: Mapping[str, Any] | None = None,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
@@ -80,8 +82,11 @@ def make(
     clip_norm: largest global norm of the gradient, None for no clipping.
     density: weight of the density penalty whose gradient is added here, after
       the clipping, instead of in the loss; see optim/density.py. 0 has none.
+    layer_decay: factor of the rate from one block to the one below, down from
+      the head; see optim/layer_decay.py. 1 = one rate for all.
     groups: ordered (pattern, {'lr': factor, 'weight_decay': value}); the first
-      pattern that matches a leaf's whole name holds.
+      pattern that matches a leaf's whole name holds; 'lr' is times the factor
+      of `layer_decay`.
     args: more keyword arguments of the core (b1, b2, eps, ...); the patterns
       of its `targets` are checked like those of the groups.
 
@@ -114,8 +119,10 @@ def make(
   decays = _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
   parts += [*decays, *core] if name in COUPLED else [*core, *decays]
 
+  depth = factors(names, layer_decay)
+
   def factor(leaf):
-    return group(leaf).get('lr', 1.0)
+    return group(leaf).get('lr', 1.0) * depth[leaf]
 
   parts += _by_value(_scale, factor, names, neutral=1.0)
   parts.append(optax.scale_by_learning_rate(rate))
