@@ -1,6 +1,7 @@
 """A config as the records that building and training receive."""
 
 import dataclasses
+import fractions
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -13,7 +14,7 @@ class Schedule:
   """The config's section `train`.
 
   Attributes:
-    epochs, steps: length of the run; one of them.
+    epochs, steps: length of the run; one of them. Of epochs also a part.
     accumulate: micro-batches a step.
     log_every: steps between two lines of metrics.
     eval_every: steps between two evaluations; None = once an epoch; the end
@@ -45,8 +46,11 @@ class Schedule:
       raise ValueError('config.train: give either `epochs` or `steps`')
 
   def total_steps(self, steps_per_epoch: int) -> int:
-    """Returns the steps of the run."""
-    return self.steps or math.ceil(self.epochs * steps_per_epoch)
+    """Returns the steps of the run; a part of an epoch is rounded up."""
+    if self.steps:
+      return self.steps
+    # As it is written: 0.1 of 30 steps is 3, though the float is above 0.1.
+    return math.ceil(fractions.Fraction(str(self.epochs)) * steps_per_epoch)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 from glue_jax import tree
-from glue_jax.training import begin, runs, schema
+from glue_jax.training import begin, runs, schema, sections
 from glue_jax.training.train import train
 from glue_jax.weights import saved_model
 from tests.conftest import tiny_config
@@ -91,6 +91,23 @@ def test_a_finished_run_is_trained_on_for_longer(finished, tmp_path):
     changed = tiny_config(train=dict(epochs=3), optimizer=dict(lr=0.5))
     runs.run(changed, tmp_path / 'run', allow_config_change=True)
   assert json.loads((tmp_path / 'run/config.json').read_text()) == begun
+
+
+@pytest.mark.parametrize(
+  'epochs, per_epoch, steps',
+  [(0.1, 30, 3), (1.1, 10, 11), (0.1, 4, 1), (0.001, 4, 1), (2, 7, 14)],
+)
+def test_a_part_of_an_epoch_is_rounded_up(epochs, per_epoch, steps):
+  assert sections.Schedule(epochs=epochs).total_steps(per_epoch) == steps
+
+
+def test_a_run_of_a_part_of_an_epoch_logs_evaluates_and_saves(tmp_path):
+  assert run(tmp_path, train=dict(epochs=0.3, log_every=20))['step'] == 2
+  lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  names = {name for line in lines for name in json.loads(line)}
+  assert {'train/loss', 'lr', 'validation/accuracy'} <= names
+  for kind in ('last', 'best'):
+    assert (tmp_path / f'checkpoints/{kind}/2/manifest.json').is_file()
 
 
 def test_full_fine_tuning_learns_every_leaf(finished):
