@@ -24,6 +24,10 @@ COVERED = {
   'data/tokenizers/*': ('data/tokenizers/families_test', _FOLDERS),
   'data/wordpiece': ('data/tokenizing_test', 'one way to get a tokenizer'),
   'data/examples': ('data/batching_test', 'batches are rows of it'),
+  'data/label_counts': (
+    'objectives/class_weights_test',
+    'what weights are made of',
+  ),
   'data/readers/conll': ('data/readers/polish_test', _LOADED),
   'data/readers/files': ('data/load_test', _LOADED),
   'data/readers/superglue': ('data/readers/superglue_test', _LOADED),
