@@ -108,6 +108,7 @@ COVERED = {
   'probes/activation_density': ('probes/input_norms_test', 'of the same run'),
   'reporting/event_files': ('reporting/writers_test', 'written by a writer'),
   'reporting/plots': ('reporting/run_record_test', _RUN),
+  'reporting/reliability': ('inference/calibrate_test', 'before and after'),
   'reporting/tables': ('reporting/run_record_test', _RUN),
   'studies/runner': ('studies/two_step_test', 'the second step runs cells'),
   'training/checkpoint': ('reliability_test', 'a run is killed and goes on'),

@@ -65,11 +65,15 @@ def sets(predictions: Any, labels: np.ndarray) -> dict[str, float]:
   """Scores of sets of classes; 'macro_f1' is the mean of the classes' F1.
 
   Args:
-    predictions: `predictions.Predictions` with the logits (n, C).
+    predictions: `predictions.Predictions` with sets as values, and the logits
+      (n, C) for the loss.
     labels: (n, C), 0 or 1.
   """
   logits = np.asarray(predictions.outputs['logits'], np.float64)
-  metrics = scores.multilabel(logits > 0, labels)
+  chosen_sets = np.zeros(labels.shape, bool)
+  for row, ids in zip(chosen_sets, predictions.values):
+    row[ids] = True
+  metrics = scores.multilabel(chosen_sets, labels)
   losses = np.logaddexp(0, logits) - labels * logits
   return chosen(predictions.task, metrics) | {'loss': float(losses.mean())}
 

@@ -38,6 +38,8 @@ def save_hf(run: Any, folder: str | os.PathLike, card: str) -> None:
     huggingface.save_hf(folder, run.model, run.params, run.tokenizer, labels)
   except ValueError as error:
     raise ValueError(f'{error}; {WAY_OUT}') from error
+  if run.decisions:
+    run.decisions.save(pathlib.Path(folder))
   files.replace_text(pathlib.Path(folder) / 'README.md', card)
 
 
@@ -70,6 +72,7 @@ def card(
     weights=str(weights),
     library=library,
     rank=run.rank,
+    decisions=run.decisions.said(run.task) if run.decisions else '',
   )
 
 

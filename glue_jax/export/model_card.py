@@ -17,6 +17,7 @@ def model_card(
   weights: str = '',
   library: str = 'transformers',
   rank: int | None = None,
+  decisions: str = '',
 ) -> str:
   """A model card in markdown, with the fields known for sure and no others.
 
@@ -29,6 +30,7 @@ def model_card(
     weights: where the run started from; empty = random parameters.
     library: what loads the model.
     rank: of the low-rank update that is merged, if it was chosen.
+    decisions: thresholds and temperature of the run, in a line.
   """
   front = [
     f'library_name: {library}',
@@ -44,6 +46,13 @@ def model_card(
   ]
   if rank is not None:
     lines += [f'Its low-rank update was merged at rank {rank}.', '']
+  if decisions:
+    lines += [
+      f'Its predictions use decisions.json: {decisions}. `{library}` does not '
+      'apply them: divide the logits by the temperature and compare the '
+      'probabilities with the thresholds. The results below are without them.',
+      '',
+    ]
   if task.labels:
     lines += ['## Labels', '']
     lines += [f'- {i}: `{name}`' for i, name in enumerate(task.labels)]

@@ -116,6 +116,8 @@ def save_stablehlo(
   with files.whole(folder / PARAMS) as part:
     safetensors.numpy.save_file(flat, part)
   run.tokenizer.save(folder)
+  if run.decisions:
+    run.decisions.save(folder)
   outputs = jax.tree.unflatten(program.out_tree, program.out_avals)
   signature = {
     'task': task.name,

@@ -5,8 +5,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from absl import logging
+
 from glue_jax.config import config as config_lib
+from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
+from glue_jax.evaluation import decisions
 from glue_jax.inference.run import Run
 from glue_jax.training import checkpoint, inputs, session
 from glue_jax.training.begin import begin
@@ -35,6 +39,9 @@ def load_run(
   Raises:
     ValueError: no such run, seed or stage, or several to choose from.
     CheckpointError: no whole checkpoint.
+
+  Thresholds and a temperature of that checkpoint (evaluation/decisions.py) are
+  read and named in a warning; predictions use them.
   """
   folder = run_folder.one(workdir, stage, seed)
   workdir, seed = folder.path, folder.seed
@@ -70,7 +77,33 @@ def load_run(
         f'{workdir} has no whole checkpoint of kind {which!r}'
       )
     session.restore_step(saved, which, step, parts, run.tx, host)
-  return Run.of(parts, host, config=config, begun=begun, workdir=workdir)
+  return Run.of(
+    parts,
+    host,
+    config=config,
+    begun=begun,
+    workdir=workdir,
+    decisions=_decisions(model, parts.bundle.task, step),
+  )
+
+
+def _decisions(
+  model: pathlib.Path, task: Task, step: int
+) -> decisions.Decisions | None:
+  """Those of the model's folder, if they are of this checkpoint."""
+  found = decisions.read(model)
+  if found and found.step != step:
+    logging.warning(
+      '%s is of step %d and not used for step %d; tune it again with python '
+      '-m launch.probe calibrate',
+      model / decisions.FILE,
+      found.step,
+      step,
+    )
+    return None
+  if found:
+    logging.warning('%s: %s', model / decisions.FILE, found.said(task))
+  return found
 
 
 def open_run(

@@ -9,7 +9,7 @@ from glue_jax.config import config
 from glue_jax.data import label_names, load, pipeline
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
 from glue_jax.devices import sharding
-from glue_jax.evaluation import evaluate
+from glue_jax.evaluation import decisions, evaluate
 from glue_jax.evaluation.predictions import Predictions
 from glue_jax.inference import own_texts
 
@@ -23,9 +23,10 @@ def predict_split(run: Any, split: str) -> Predictions:
   """
   _has_predictions(run.task)
   bundle = run.bundle
-  return evaluate.predict(
+  found = evaluate.predict(
     run.predict_fn, bundle.evals[split], run.task, bundle.tables[split]
   )
+  return decisions.decided(run.decisions, found)
 
 
 def predict_rows(
@@ -65,7 +66,8 @@ def predict_rows(
   )
   for note in table.notes:
     logging.warning(note)
-  return evaluate.predict(run.predict_fn, batches, run.task, table)
+  found = evaluate.predict(run.predict_fn, batches, run.task, table)
+  return decisions.decided(run.decisions, found)
 
 
 def predict_task(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from glue_jax.devices import sharding
+from glue_jax.evaluation.decisions import Decisions
 from glue_jax.method import Host
 from glue_jax.training import session
 from glue_jax.training.parts import Parts
@@ -26,6 +27,8 @@ class Run:
     begun: the config as it was at the start: `config` may have other weights.
     rank: that was chosen by `at_rank`; None = that of the training.
     workdir: folder of this one run; None for a bundle, which has none.
+    decisions: thresholds and temperature that its predictions use; None = the
+      likeliest class, labels above a half.
   """
 
   config: Any
@@ -41,6 +44,7 @@ class Run:
   begun: Any
   rank: int | None = None
   workdir: pathlib.Path | None = None
+  decisions: Decisions | None = None
 
   @classmethod
   def of(cls, parts: Parts, host: Host, **fields: Any) -> 'Run':
@@ -79,4 +83,5 @@ class Run:
         params=session.exported(self.parts, state),
         predict_fn=session.predict_fn(self.parts, state, self.host.variant),
         rank=rank,
+        decisions=None,  # they were tuned for the whole rank
       )

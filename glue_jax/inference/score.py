@@ -1,12 +1,13 @@
 """Scores of a finished run, with the files that belong to them."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
 
 from absl import logging
 
-from glue_jax.evaluation import evaluate, notes
+from glue_jax.evaluation import decisions, evaluate, notes
 from glue_jax.inference import open_run
 from glue_jax.inference.run import Run
 from glue_jax.reporting import files, plots, tables
@@ -86,10 +87,15 @@ def score_workdir(
       home = home / f'seed_{folder.seed}' if len(folders) > 1 else home
       own = folder.seed if len(folders) > 1 or seed is not None else None
       every.append(score_ranks(run, own, home, ranks))
+    if len({tuple(metrics) for metrics in every}) > 1:
+      raise ValueError(
+        f'some seeds of {workdir} have {decisions.FILE} and others not; tune '
+        f'all with python -m launch.probe calibrate --workdir={workdir}'
+      )
     counts = notes.row_counts(run.bundle.tables)
     for split in every[0]:
       key = f'{name}: {split}' if several else split
-      if split.partition(',')[0] in counts:  # with ranks: '<split>, rank 2'
+      if split.partition(',')[0] in counts:  # '<split>, rank 2', or untuned
         rows[key] = counts[split.partition(',')[0]]
       result[key] = (
         tables.aggregate([metrics[split] for metrics in every])
@@ -145,19 +151,27 @@ def score(run: Run, seed: int | None, output: pathlib.Path) -> Scores:
     output: folder to write to.
 
   Returns:
-    {split: {metric: value}}.
+    {split: {metric: value}}; of a run with decisions their scores, and
+    {'<split>, untuned': ...} without them.
   """
-  metrics, predictions = {}, {}
+  metrics, predictions, untuned = {}, {}, {}
   for split, batches in run.bundle.evals.items():
+    table = run.bundle.tables.get(split)
     metrics[split], found = evaluate.evaluate(
-      run.predict_fn, batches, run.task, run.bundle.tables.get(split)
+      run.predict_fn, batches, run.task, table
     )
+    if run.decisions and found is not None:
+      untuned[split] = metrics[split]
+      found = decisions.decided(run.decisions, found)
+      metrics[split] = evaluate.score(found, table)
     if found is not None:
       predictions[split] = found
       found.save(output / f'{split}.jsonl')
       if files.is_first_process():
         plots.plot_predictions(found, output / f'{split}.png')
   flat = notes.degenerate(predictions)
+  if run.decisions and run.decisions.split in untuned:
+    flat.append(run.decisions.optimistic())
   for text in flat:
     logging.warning('%s', text)
   if files.is_first_process():
@@ -168,8 +182,12 @@ def score(run: Run, seed: int | None, output: pathlib.Path) -> Scores:
       'rows': notes.row_counts(run.bundle.tables),
       'notes': [*run.parts.notes, *flat],
     }
+    if run.decisions:
+      content['untuned'] = untuned
+      content['decisions'] = dataclasses.asdict(run.decisions)
     if run.rank is not None:
       content['rank'] = run.rank
     text = json.dumps(content, indent=2) + '\n'
     files.replace_text(output / 'metrics.json', text)
-  return metrics
+  plain = {f'{split}, untuned': values for split, values in untuned.items()}
+  return metrics | plain
