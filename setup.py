@@ -42,6 +42,10 @@ LEADERBOARD = ['jinja2>=3.1']
 PARQUET = ['pyarrow>=17']  # Parquet, Arrow, folders of `datasets`
 SEARCH = ['optuna>=4.5']
 
+# Loggers; each is 70 MB. MLflow keeps runs in SQLite where no server is named.
+WANDB = ['wandb>=0.31']
+MLFLOW = ['mlflow-skinny>=3.17', 'alembic>=1.13', 'sqlalchemy>=2.0']
+
 DOCS = ['pdoc>=16']  # the reference, from the docstrings
 
 NOTEBOOKS = ['ipykernel>=6.29', 'nbclient>=0.10', 'nbformat>=5.10']
@@ -89,9 +93,11 @@ setuptools.setup(
     'beam': BEAM,
     'bench': [*PEER, *SELECTION_PEER],
     'leaderboard': LEADERBOARD,
+    'mlflow': MLFLOW,
     'notebooks': NOTEBOOKS,
     'parquet': PARQUET,
     'search': SEARCH,
+    'wandb': WANDB,
     'test': [
       *PEER,
       *DOCS,
@@ -99,6 +105,8 @@ setuptools.setup(
       *NOTEBOOKS,
       *PARQUET,
       *SEARCH,
+      *WANDB,
+      *MLFLOW,
       *SELECTION_PEER,
       *(f'{name}; python_version < "3.12"' for name in BEAM),
       'hypothesis>=6.100',

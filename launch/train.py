@@ -26,6 +26,15 @@ def define_flags() -> None:
   flags.DEFINE_integer(
     'few_steps', None, 'Cut every run to so many steps: does it run at all?', 1
   )
+  flags.DEFINE_string(
+    'profile',
+    None,
+    'FIRST:COUNT traces COUNT steps from step FIRST on (1 is the first, which '
+    'compiles; 20:5 are five of the usual ones) into WORKDIR/profile: '
+    'plugins/profile/TIME/HOST.xplane.pb for XProf (xprof --logdir=WORKDIR/'
+    'profile), perfetto_trace.json.gz beside it for https://ui.perfetto.dev. '
+    'Every stage and seed has its own.',
+  )
   command.define_cache()
   flags.DEFINE_enum(
     'distributed',
@@ -62,8 +71,9 @@ def main(argv: list[str]) -> None:
   from glue_jax.data.tasks import synthetic
   from glue_jax.devices import distributed
   from glue_jax.reporting import outcome
-  from glue_jax.training import runs
+  from glue_jax.training import profile, runs
 
+  window = None if FLAGS.profile is None else profile.parse(FLAGS.profile)
   command.show_training()
   distributed.initialize(
     FLAGS.distributed,
@@ -74,7 +84,10 @@ def main(argv: list[str]) -> None:
   )
   distributed.compilation_cache(FLAGS.compilation_cache)
   result = runs.run(
-    wanted, FLAGS.workdir, allow_config_change=FLAGS.allow_config_change
+    wanted,
+    FLAGS.workdir,
+    allow_config_change=FLAGS.allow_config_change,
+    profile=window,
   )
   if distributed.is_first():
     print(outcome.table(result, synthetic.bag_of_words_score))

@@ -107,6 +107,7 @@ COVERED = {
   'plugs': ('method_test', 'plugs are composed by methods'),
   'probes/activation_density': ('probes/input_norms_test', 'of the same run'),
   'reporting/event_files': ('reporting/writers_test', 'written by a writer'),
+  'reporting/loggers/*': ('reporting/loggers_test', 'what each service reads'),
   'reporting/plots': ('reporting/run_record_test', _RUN),
   'reporting/reliability': ('inference/calibrate_test', 'before and after'),
   'reporting/tables': ('reporting/run_record_test', _RUN),

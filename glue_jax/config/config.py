@@ -29,15 +29,22 @@ DEFAULTS: dict[str, Any] = dict(
   optimizer=dict(),  # glue_jax.optim.build.make
   train=dict(),  # glue_jax.training.sections.Schedule
   mesh=dict(),  # glue_jax.devices.sharding.make_mesh
+  hooks=(),  # glue_jax.training.own_hooks: own code between steps
+  loggers=('jsonl', 'tensorboard'),  # glue_jax.reporting.logger
   seeds=(0,),  # one run for each
   stages=(),  # ((name, overrides), ...): one run after another
 )
 
 Section = Mapping[str, Any]
 Named = Sequence[tuple[str, Section]]
+Entries = Sequence[str | tuple[str, Section]]
 # What each of them is; what is inside a section, its reader says.
 KINDS: dict[str, Any] = dict.fromkeys(DEFAULTS, Section) | dict(
-  methods=Named, seeds=Annotated[Sequence[Whole], Filled()], stages=Named
+  methods=Named,
+  hooks=Entries,
+  loggers=Entries,
+  seeds=Annotated[Sequence[Whole], Filled()],
+  stages=Named,
 )
 
 

@@ -1,9 +1,10 @@
-"""What a run leaves behind while it runs: metrics, event files, a bar.
+"""What a run leaves behind while it runs: metrics, loggers, a bar.
 
 All of it is written by process 0 only; on the others every call does nothing.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,7 +13,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
-from glue_jax.reporting import event_files
+from glue_jax.config import config as config_lib
+from glue_jax.reporting import logger
 from glue_jax.reporting.files import (
   append_line,
   is_first_process,
@@ -22,7 +24,7 @@ from glue_jax.reporting.files import (
 
 
 class Writer:
-  """Scalars of a run, as JSON lines and as TensorBoard event files.
+  """Scalars of a run, as JSON lines and to its loggers.
 
   `metrics.jsonl` holds only what a repetition of the run reproduces: after a
   crash and a resume it is, byte for byte, the file of an uninterrupted run.
@@ -35,6 +37,8 @@ class Writer:
     start_step: None for a new run, which replaces earlier files; else the
       step that was restored: later lines are cut off and writing goes on.
     enabled: None = process 0 only.
+    loggers: {name: logger}; default: those of a config that names none.
+    about: what loggers are told of the run.
 
   Raises:
     ValueError: an earlier metrics file has a line that is not JSON.
@@ -46,6 +50,8 @@ class Writer:
     workdir: str | os.PathLike,
     start_step: int | None = None,
     enabled: bool | None = None,
+    loggers: Mapping[str, logger.Logger] | None = None,
+    about: logger.Run | None = None,
   ):
     self.enabled = is_first_process() if enabled is None else enabled
     if not self.enabled:
@@ -53,40 +59,62 @@ class Writer:
     self._folder, self._start = pathlib.Path(workdir), start_step
     self._metrics = self._folder / 'metrics.jsonl'
     self._timings = self._folder / 'timings.jsonl'
-    self._events: event_files.EventFile | None = None
+    if loggers is None:
+      loggers = logger.make(config_lib.DEFAULTS['loggers'])
+    self._loggers = loggers
+    about = about or logger.Run(self._folder)
+    self._about = dataclasses.replace(about, resumed=start_step)
+    self._guards: list[logger.Guard] | None = None
     if start_step is not None and self._metrics.exists():
       read_lines(self._metrics)
 
+  def __enter__(self) -> 'Writer':
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    self.close()
+
   def scalars(self, step: int, values: Mapping[str, Any]) -> None:
-    """Writes one line {"step": step, name: value, ...} and its event."""
+    """Writes one line {"step": step, name: value, ...}."""
     self._write('_metrics', step, values)
 
   def timings(self, step: int, values: Mapping[str, Any]) -> None:
     """As `scalars`, for what differs from run to run."""
     self._write('_timings', step, values)
 
-  def close(self) -> None:
-    """Closes the event file."""
-    if self.enabled and self._events is not None:
-      self._events.close()
+  def close(self, result: Mapping[str, Any] | None = None) -> None:
+    """Ends the loggers; what follows is no longer written.
 
-  def _open(self) -> event_files.EventFile:
-    """The event file; the first call opens or replaces all files."""
-    if self._events is None:
+    Args:
+      result: of the run; None where it didn't reach its end.
+    """
+    if not self.enabled:
+      return
+    # A run that had only its result left to write has no line before it.
+    guards = self._open() if result is not None else self._guards or []
+    for guard in guards:
+      guard.finish(result)
+    self.enabled = False
+
+  def _open(self) -> list[logger.Guard]:
+    """The loggers; the first call starts them and opens or replaces files."""
+    if self._guards is None:
       self._folder.mkdir(parents=True, exist_ok=True)
       for path in (self._metrics, self._timings):
         truncate(path, self._start)
-      resumed = None if self._start is None else self._start + 1
-      self._events = event_files.EventFile(self._folder / 'tb', resumed)
-    return self._events
+      self._guards = [logger.Guard(*item) for item in self._loggers.items()]
+      for guard in self._guards:
+        guard.start(self._about)
+    return self._guards
 
   def _write(self, file: str, step: int, values: Mapping[str, Any]) -> None:
     if not self.enabled:
       return
     numbers = {name: float(value) for name, value in values.items()}
-    events = self._open()
+    guards = self._open()
     append_line(getattr(self, file), {'step': int(step)} | numbers)
-    events.scalars(int(step), numbers)
+    for guard in guards:
+      guard.scalars(int(step), numbers)
 
 
 def truncate(path: str | os.PathLike, step: int | None) -> None:

@@ -128,6 +128,7 @@ def begin(
   total: int | None = None,
   load: bool = True,
   kept: inputs.Inputs | None = None,
+  hooks: tuple[Hook, ...] = (),
   **data: Any,
 ) -> Training:
   """Returns a run before its first step.
@@ -137,6 +138,7 @@ def begin(
     seed: of initialisation, dropout and data order.
     total: steps of the run, whatever the config says.
     load, kept: see `build`.
+    hooks: own ones, called after the methods'.
     **data: overrides of the config's data section.
 
   Raises:
@@ -160,10 +162,11 @@ def begin(
     ),
     limit=schedule.max_programs,
   )
-  hooks = parts.method.hooks
+  called = parts.method.hooks
   if schedule.patience:
-    hooks += (patience.hook(schedule.patience),)
-  return Training(parts, tx, rate, key, programs, hooks, _host(parts, state))
+    called += (patience.hook(schedule.patience),)
+  called += hooks
+  return Training(parts, tx, rate, key, programs, called, _host(parts, state))
 
 
 def _host(parts: Parts, state: TrainState) -> Host:

@@ -15,6 +15,15 @@ from glue_jax.reporting import files, run_record
 
 CONFIG, DONE = 'config.json', 'done.json'
 
+# What may change under a run that goes on: it bears on nothing that the run
+# computes, nor on what `metrics.jsonl` and `result.json` say of it.
+FREE = (
+  'config.loggers',
+  'config.train.keep',
+  'config.train.save_every',
+  'config.train.max_programs',
+)
+
 
 @dataclasses.dataclass
 class Record:
@@ -97,7 +106,14 @@ def compare(
   if old is None or not trained:
     return Record(workdir, now, [], done)
   earlier = {'earlier': old.pop('earlier')} if 'earlier' in old else {}
-  lines = config_lib.changes(old, config_lib.plain(now))
+  # A run of an earlier version lacks the keys that came later.
+  begun = {**old, 'config': config_lib.plain(config_lib.DEFAULTS)}
+  begun['config'] |= old['config']
+  lines = [
+    line
+    for line in config_lib.changes(begun, config_lib.plain(now))
+    if line.partition(': ')[0] not in FREE
+  ]
   if lines and not allow_change:
     state = 'is finished, and was trained' if done else 'was begun'
     way = 'to go on with it'

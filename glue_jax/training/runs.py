@@ -17,6 +17,7 @@ from glue_jax.config import config as config_lib
 from glue_jax.reporting import outcome, run_record
 from glue_jax.reporting.files import replace_text
 from glue_jax.training import begun, lock, schema
+from glue_jax.training.profile import Window
 from glue_jax.training.train import train
 
 REFERENCE = 'stage:'
@@ -27,6 +28,7 @@ def run(
   workdir: str | os.PathLike,
   *,
   allow_config_change: bool = False,
+  profile: Window | None = None,
 ) -> dict[str, Any]:
   """Runs a config to its end.
 
@@ -34,7 +36,7 @@ def run(
     config: as a config file returns it.
     workdir: one seed and no stages: the run's own folder; several seeds:
       `seed_<s>/` in it; stages: `<stage>/` in it.
-    allow_config_change: see `train.train`.
+    allow_config_change, profile: see `train.train`.
 
   Returns:
     The result; see `train.train`, `run_record.write_seeds` and
@@ -48,22 +50,23 @@ def run(
   if not str(workdir):
     raise ValueError('the workdir is empty; expected a folder for the run')
   workdir = pathlib.Path(workdir).absolute()
+  how = {'allow_config_change': allow_config_change, 'profile': profile}
   with lock.hold(workdir):
     if '' in stages:
-      return _seeds(stages[''], workdir, allow_config_change)
-    return _stages(stages, workdir, allow_config_change)
+      return _seeds(stages[''], workdir, how)
+    return _stages(stages, workdir, how)
 
 
-def _stages(stages, workdir, allow):
+def _stages(stages, workdir, how):
   names = list(stages)
   for i, (name, config) in enumerate(stages.items()):
     _references(config, names[:i], name)
-  if allow:
+  if how['allow_config_change']:
     _check_followers(stages, workdir)
   results = {}
   for name, config in stages.items():
     logging.info('stage %s', name)
-    results[name] = _seeds(config, workdir / name, allow, workdir)
+    results[name] = _seeds(config, workdir / name, how, workdir)
   if jax.process_index() == 0:
     result = outcome.write_stages(workdir, results)
     replace_text(workdir / 'done.json', json.dumps({'stages': names}) + '\n')
@@ -71,7 +74,7 @@ def _stages(stages, workdir, allow):
   return results[names[-1]]
 
 
-def _seeds(config, workdir, allow, root=None):
+def _seeds(config, workdir, how, root=None):
   seeds = list(config.seeds)
   if not seeds or len(set(seeds)) < len(seeds):
     raise ValueError(f'config.seeds={seeds}: expected distinct numbers')
@@ -79,9 +82,7 @@ def _seeds(config, workdir, allow, root=None):
   above = [folder for folder in (workdir, root) if folder]
   for seed, folder, one in _parts(config, workdir, root):
     with lock.hold(folder):
-      results[seed] = train(
-        one, folder, seed, allow_config_change=allow, part_of=above
-      )
+      results[seed] = train(one, folder, seed, part_of=above, **how)
   if len(seeds) == 1:
     return results[seeds[0]]
   if jax.process_index() == 0:

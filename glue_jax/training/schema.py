@@ -20,6 +20,8 @@ from glue_jax.layers.gates import base as gates
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import model as models
 from glue_jax.optim import build as optim
+from glue_jax.reporting import logger
+from glue_jax.training import own_hooks
 from glue_jax.training.sections import Network, Part, Schedule, Sections
 
 # {section: (what reads it, the arguments that the caller passes itself)}.
@@ -52,7 +54,7 @@ def check(config: Any) -> dict[str, Any]:
   """
   full = config_lib.complete(config)
   if not full.stages:
-    bind(full)
+    _check_whole(full)
     return {'': full}
   base = full.to_dict() | {'stages': ()}
   stages: dict[str, Any] = {}
@@ -63,10 +65,18 @@ def check(config: Any) -> dict[str, Any]:
       raise ValueError(f'config.stages.{name}: a stage has no stages itself')
     try:
       stages[name] = config_lib.complete(config_lib.override(base, changes))
-      bind(stages[name])
+      _check_whole(stages[name])
     except ValueError as error:
       raise ValueError(f'stage {name}: {error}') from error
   return stages
+
+
+def _check_whole(config: Any) -> None:
+  """Binds a config, and makes what only its training needs."""
+  bind(config)
+  full = config_lib.plain(config)
+  own_hooks.make(full['hooks'])
+  logger.make(full['loggers'])
 
 
 def bind(config: Any, total: int | None = None) -> Sections:

@@ -4,6 +4,7 @@ Stages, in this order: config, mesh, data, model, params, method, optimizer,
 split, step (all in begin.py), restore, loop, export.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -15,17 +16,25 @@ import jax
 from absl import logging
 
 from glue_jax import tree
+from glue_jax.config import config as config_lib
 from glue_jax.data import vocabulary
 from glue_jax.devices import sharding
 from glue_jax.evaluation import evaluate, notes
 from glue_jax.method import Host
-from glue_jax.reporting import run_record, tables
+from glue_jax.reporting import logger, run_record, tables
 from glue_jax.reporting.files import replace_text, whole_folder
 from glue_jax.reporting.writers import Progress, Writer
-from glue_jax.training import begun, checkpoint, inputs, session
+from glue_jax.training import (
+  begun,
+  checkpoint,
+  inputs,
+  own_hooks,
+  session,
+)
 from glue_jax.training.begin import begin
 from glue_jax.training.monitor import Clock, Monitor, Signals
 from glue_jax.training.parts import Parts
+from glue_jax.training.profile import Profile, Window
 from glue_jax.weights import saved_model
 
 
@@ -40,6 +49,7 @@ def train(
   *,
   allow_config_change: bool = False,
   part_of: Sequence[pathlib.Path] = (),
+  profile: Window | None = None,
 ) -> dict[str, Any]:
   """Trains one seed of one stage, or goes on where it was stopped.
 
@@ -51,6 +61,7 @@ def train(
     seed: of initialisation, dropout and data order.
     allow_config_change: go on though the config is another than at the start.
     part_of: folders of the runs that have this one as a stage or a seed.
+    profile: steps that are traced, see profile.py.
 
   Returns:
     The content of `result.json`.
@@ -68,19 +79,28 @@ def train(
     return run_record.read_json(workdir / 'result.json')
 
   # All that stands before the first step.
-  run = begin(config, seed)
+  hooks = own_hooks.make(config_lib.plain(config.hooks))
+  loggers = logger.make(config_lib.plain(config.loggers))
+  run = begin(config, seed, hooks=hooks)
   parts, host, schedule = run.parts, run.host, run.parts.sections.train
   data, total = parts.train_data(), parts.total_steps
   inputs.check(workdir, parts.bundle)
 
-  with sharding.enter(parts.mesh), Signals() as signals:
+  with (
+    sharding.enter(parts.mesh),
+    Signals() as signals,
+    contextlib.ExitStack() as opened,
+  ):
     # Restore.
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', schedule.keep)
     kept = session.restore(saved, parts, run.tx, host)
     best, start = kept.get('best', {}), host.step
     trained_by.goes_on(start, total, host.stop)
     monitor = Monitor(schedule.nonfinite == 'stop', kept.get('monitor', {}))
-    writer = Writer(workdir, start if start else None)
+    told = about(config, workdir, seed, part_of)
+    writer = Writer(workdir, start or None, loggers=loggers, about=told)
+    opened.enter_context(writer)
+    trace = opened.enter_context(Profile(profile, workdir, start))
     bar = Progress(total, start)
     clock = Clock(started)
 
@@ -91,7 +111,9 @@ def train(
     while host.step < total and not host.stop:
       run.prepare()
       rows = next(batches)
-      metrics = run.step(rows)
+      with trace.step(host.step + 1):
+        metrics = run.step(rows)
+      trace.taken(host.step, metrics)
       monitor.push(host.step, metrics, rows['idx'])
       monitor.compiled(run.programs.traces, schedule.max_programs)
       clock.step(data.batch_size)
@@ -129,7 +151,6 @@ def train(
         saved.save('last', host.step, host.state, kept)
         clock.pause()
       if stop and not ends:
-        writer.close()
         bar.close()
         saved.close()
         raise Interrupted(
@@ -137,7 +158,6 @@ def train(
           'the same command again to go on'
         )
     bar.close()
-    writer.close()
 
     # Export.
     trained_by.write(part_of)
@@ -158,9 +178,19 @@ def train(
       facts['trained_earlier_by'] = trained_by.content['earlier']
     result = export(config, workdir, parts, host, seed, facts)
     saved.close()
+    writer.close(result)
   if jax.process_index() == 0:
     replace_text(workdir / begun.DONE, json.dumps({'step': host.step}) + '\n')
   return result
+
+
+def about(
+  config: Any, workdir: pathlib.Path, seed: int, part_of: Sequence[pathlib.Path]
+) -> logger.Run:
+  """What loggers are told of a run; see `train`."""
+  whole = min((workdir, *part_of), key=lambda folder: len(folder.parts))
+  name = workdir.absolute().relative_to(whole.absolute().parent).as_posix()
+  return logger.Run(workdir, name, config_lib.plain(config), seed)
 
 
 def export(

@@ -1,10 +1,13 @@
 """When a config binds, what may change under it, and what is written when."""
 
+import dataclasses
 import json
 
 import pytest
 
+from glue_jax.config import config
 from glue_jax.training import begun, runs
+from glue_jax.training.sections import Schedule
 from tests.conftest import tiny_config
 
 
@@ -107,3 +110,40 @@ def test_no_stage_is_trained_on_below_one_that_began_from_it(tmp_path):
   longer = tiny_config(stages=stages, train=dict(epochs=6))
   with pytest.raises(ValueError, match='stage b was begun from a as it was'):
     runs.run(longer, tmp_path, allow_config_change=True)
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    dict(loggers=('jsonl',)),
+    dict(train=dict(keep=5, save_every=3, max_programs=2)),
+  ],
+)
+def test_what_bears_on_no_result_may_change(tmp_path, changes):
+  folder = workdir(tmp_path, done=True)
+  record = begun.compare(tiny_config(**changes), folder, 0, False)
+  assert record.finished and record.changes == []
+  assert record.content['config'] != tiny_config().to_dict()
+  other = tiny_config(**changes, optimizer=dict(lr=0.5))
+  with pytest.raises(
+    ValueError, match=r'now: config.optimizer.lr: 0.01 -> 0.5'
+  ):
+    begun.compare(other, folder, 0, False)
+
+
+def test_the_free_keys_are_keys():
+  known = {f'config.{key}' for key in config.DEFAULTS}
+  fields = {f'config.train.{f.name}' for f in dataclasses.fields(Schedule)}
+  assert set(begun.FREE) <= known | fields
+
+
+def test_a_run_of_before_a_key_was_there_goes_on(tmp_path):
+  folder = workdir(tmp_path)
+  path = folder / begun.CONFIG
+  content = json.loads(path.read_text())
+  del content['config']['hooks'], content['config']['loggers']
+  path.write_text(json.dumps(content))
+  assert begun.compare(tiny_config(), folder, 0, False).changes == []
+  own = tiny_config(hooks=('a:b',))
+  with pytest.raises(ValueError, match=r"config.hooks: \[\] -> \['a:b'\]"):
+    begun.compare(own, folder, 0, False)

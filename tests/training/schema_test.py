@@ -45,7 +45,7 @@ def test_every_name_in_the_table_of_defaults_exists():
       named += 1
     for folder in re.findall(r'glue_jax/(\w+)/<name>', comment):
       assert (package / folder).is_dir()
-  assert named == 6
+  assert named == 8
 
 
 @pytest.mark.parametrize('section', schema.READERS)
