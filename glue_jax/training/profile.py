@@ -2,7 +2,7 @@
 
 It lies in `profile/` of the run's folder: `plugins/profile/<time>/` holds
 `<host>.xplane.pb`, which XProf and TensorBoard's profile plugin open
-(`xprof --logdir=WORKDIR/profile`), and `perfetto_trace.json.gz`, which
+(`xprof --logdir=WORKDIR/profile`), and perfetto_trace.json.gz, which
 https://ui.perfetto.dev opens.
 """
 
