@@ -5,10 +5,12 @@
   python -m launch.submit --benchmark=squad --run=runs/squad_v2 \\
     --output=predictions.json
 
-GLUE: each run gives the files of its task (MNLI's also AX.tsv, from the same
-model). Tasks without a run are filled with a constant, because the board takes
-complete zips only; the table printed and written beside the zip says which.
-A run of several stages gives those of every stage, or of --stage. Instead of a
+GLUE and SuperGLUE (--benchmark=superglue): each run gives the files of its task
+(MNLI's also AX.tsv, superglue_rte's also AX-b.jsonl and AX-g.jsonl, from the
+same model). Tasks without a run are filled with a constant, because the boards
+take complete zips only; the table printed and written beside the zip says
+which. MultiRC is filled by its test file, in --data_dir or $GLUE_JAX_DATA. A
+run of several stages gives those of every stage, or of --stage. Instead of a
 run, --predictions=RTE.tsv=FILE takes what launch.predict wrote.
 SQuAD: {id: text} of --split; with SQuAD 2.0 also <output>_odds.json.
 """
@@ -22,7 +24,9 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """The flags of this command."""
-  flags.DEFINE_enum('benchmark', None, ['glue', 'squad'], 'Whose board.')
+  flags.DEFINE_enum(
+    'benchmark', None, ['glue', 'superglue', 'squad'], 'Whose board.'
+  )
   flags.DEFINE_multi_string('run', [], 'Folder of a run; may be repeated.')
   flags.DEFINE_multi_string(
     'predictions', [], 'FILE_IN_ZIP=PATH.jsonl; may be repeated.'
@@ -59,10 +63,11 @@ def main(argv: list[str]) -> None:
       FLAGS.output, folders[0], FLAGS.split, opener
     )
   else:
-    records = submit_runs.glue_records(
-      folders, FLAGS.predictions, opener, FLAGS.data_dir
+    board = submit_runs.boards()[FLAGS.benchmark]
+    records = submit_runs.records(
+      board, folders, FLAGS.predictions, opener, FLAGS.data_dir
     )
-    said = submit_runs.write_glue(FLAGS.output, records)
+    said = submit_runs.write_zip(board, FLAGS.output, records, FLAGS.data_dir)
   print(said)
   print(f'written to {FLAGS.output} and read back')
 

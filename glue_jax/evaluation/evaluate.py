@@ -67,6 +67,8 @@ def predict(
       f'{task.name}/{table.split}: {len(predictions.values)} predictions for '
       f'{len(table)} rows'
     )
+  if task.candidates:
+    predictions.extra['candidate'] = [row['candidate'] for row in table.rows]
   if table.labelled and task.kind != 'span':
     predictions.labels = table.labels()
     if task.kind == 'multilabel':

@@ -11,7 +11,7 @@ import math
 import os
 import pathlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from glue_jax.data.tasks import by_name
@@ -87,8 +87,12 @@ def write_glue(
   if problems:
     raise ValueError('no submission written:\n' + '\n'.join(problems))
   path = pathlib.Path(path)
+  lines = {
+    name: [_HEADER, *(f'{i}\t{value}' for i, value in enumerate(values))]
+    for name, values in texts.items()
+  }
   with files_lib.whole(path) as part:
-    _write_zip(part, texts)
+    write_zip(part, {n: '\n'.join(one) + '\n' for n, one in lines.items()})
     if read_glue(part) != texts:
       raise RuntimeError(f'{path}: what was read back differs; disk faulty?')
   return rows
@@ -105,19 +109,7 @@ def read_glue(path: str | os.PathLike) -> dict[str, list[str]]:
       index or value; names file and line.
   """
   files = glue_files()
-  try:
-    with zipfile.ZipFile(path) as archive:
-      names = archive.namelist()
-      texts = {name: archive.read(name) for name in names}
-  except (OSError, zipfile.BadZipFile) as error:
-    raise ValueError(f'{path} is no readable zip: {error}') from error
-  if sorted(names) != sorted(files):
-    missing = sorted(set(files) - set(names))
-    extra = sorted(set(names) - set(files))
-    raise ValueError(
-      f'{path} must hold exactly {len(files)} files at its root; missing: '
-      f'{missing}; unexpected: {extra}'
-    )
+  texts = read_zip(path, files)
   return {
     name: _read_file(f'{path}:{name}', task, task.splits[split], texts[name])
     for name, (task, split) in files.items()
@@ -187,7 +179,7 @@ def _values(name, task, count, records):
         values.append(_written(task, by_index[index]))
       except ValueError as error:
         problems.append(f'index {index}: {error}')
-  return values, [f'{name}: {problem}' for problem in _shortened(problems)]
+  return values, [f'{name}: {problem}' for problem in shortened(problems)]
 
 
 def _written(task: Task, prediction: Any) -> str:
@@ -213,14 +205,38 @@ def _constant(task: Task) -> str:
   return _written(task, task.labels[0])
 
 
-def _write_zip(path, texts: Mapping[str, Sequence[str]]) -> None:
+def write_zip(path: str | os.PathLike, texts: Mapping[str, str]) -> None:
+  """Writes {name: text} as a zip of the same bytes each time."""
   with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
-    for name, values in texts.items():
-      lines = [_HEADER, *(f'{i}\t{value}' for i, value in enumerate(values))]
+    for name, text in texts.items():
       info = zipfile.ZipInfo(name, _DATE)
       info.compress_type = zipfile.ZIP_DEFLATED
       info.external_attr = 0o644 << 16
-      archive.writestr(info, '\n'.join(lines) + '\n')
+      archive.writestr(info, text)
+
+
+def read_zip(
+  path: str | os.PathLike, expected: Collection[str]
+) -> dict[str, bytes]:
+  """{name: content} of a zip that holds exactly the files expected.
+
+  Raises:
+    ValueError: no zip, or other files.
+  """
+  try:
+    with zipfile.ZipFile(path) as archive:
+      names = archive.namelist()
+      texts = {name: archive.read(name) for name in names}
+  except (OSError, zipfile.BadZipFile) as error:
+    raise ValueError(f'{path} is no readable zip: {error}') from error
+  if sorted(names) != sorted(expected):
+    missing = sorted(set(expected) - set(names))
+    extra = sorted(set(names) - set(expected))
+    raise ValueError(
+      f'{path} must hold exactly {len(expected)} files at its root; missing: '
+      f'{missing}; unexpected: {extra}'
+    )
+  return texts
 
 
 def _read_file(where: str, task: Task, count: int, data: bytes) -> list[str]:
@@ -277,7 +293,7 @@ def _parses(text: str) -> bool:
     return False
 
 
-def _shortened(problems: list[str], most: int = 5) -> list[str]:
+def shortened(problems: list[str], most: int = 5) -> list[str]:
   """The first problems and how many more there are."""
   if len(problems) <= most:
     return problems
@@ -285,4 +301,4 @@ def _shortened(problems: list[str], most: int = 5) -> list[str]:
 
 
 def _first(problems: list[str]) -> str:
-  return '\n'.join(_shortened(problems))
+  return '\n'.join(shortened(problems))
