@@ -145,8 +145,10 @@ def select(beam_flags: list[str]) -> dict:
     report = beam.run(run, FLAGS.out, beam_flags, FLAGS.shards)
     if run.report:
       png = f'{FLAGS.out.rstrip("/")}/report.png'
-      with beam_files.whole(png) as file:
-        file.write(_figure(report))
+      with tempfile.TemporaryDirectory() as folder:
+        _figure(report, part := pathlib.Path(folder) / 'report.png')
+        with beam_files.whole(png) as file:
+          file.write(part.read_bytes())
     return report
   if beam_flags:
     raise ValueError(f'arguments {beam_flags} go with --beam')
@@ -159,18 +161,15 @@ def select(beam_flags: list[str]) -> dict:
     path = folder / 'report.json'
     files.replace_text(path, json.dumps(report, indent=2) + '\n')
     if run.report:
-      path.with_suffix('.png').write_bytes(_figure(report))
+      _figure(report, path.with_suffix('.png'))
   return report
 
 
-def _figure(report: dict) -> bytes:
-  """The report's figure as PNG."""
+def _figure(report: dict, path: pathlib.Path) -> None:
+  """Writes the report's figure."""
   from glue_jax.reporting import plots
 
-  with tempfile.TemporaryDirectory() as folder:
-    png = pathlib.Path(folder) / 'report.png'
-    plots.plot_selection(report, png, f'k = {report["k"]}')
-    return png.read_bytes()
+  plots.plot_selection(report, path, f'k = {report["k"]}')
 
 
 def main(argv: list[str]) -> None:

@@ -82,7 +82,7 @@ def whole(
     with files.whole(path) as part:
       np.save(part, values)
 
-  A block that raises leaves the old file, or none, and nothing beside it. Two
+  A block that raises leaves the old file, or none, and nothing it made. Two
   writers at once have a name each; the file is that of the last to finish.
 
   Only regular files are replaced: of a link the file that it leads to. A
@@ -110,7 +110,7 @@ def whole(
         yield part
         _write_through(part, path)
       return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    made = _make(target.parent)
     part = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:12]}.part')
     part.touch(exist_ok=False)
     known = target if target.is_file() else part
@@ -125,6 +125,7 @@ def whole(
       os.replace(part, target)
     finally:
       part.unlink(missing_ok=True)
+      _remove_empty(made)
   except Exception as error:
     _name_path(error, path)
     raise
@@ -151,7 +152,7 @@ def whole_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     raise NotADirectoryError(
       errno.ENOTDIR, 'is a file; expected a folder, or a new name', str(path)
     )
-  target.parent.mkdir(parents=True, exist_ok=True)
+  made = _make(target.parent)
   part = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:12]}.part')
   part.mkdir()
   try:
@@ -167,8 +168,26 @@ def whole_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   except OSError as error:  # by the name that was asked for
     error.filename = str(error.filename or path).replace(str(part), str(path))
     raise
+  except Exception as error:
+    _name_path(error, path)
+    raise
   finally:
     shutil.rmtree(part, ignore_errors=True)
+    _remove_empty(made)
+
+
+def _make(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Makes a folder; returns those that were missing, the deepest first."""
+  missing = [f for f in (folder, *folder.parents) if not f.exists()]
+  folder.mkdir(parents=True, exist_ok=True)
+  return missing
+
+
+def _remove_empty(folders: list[pathlib.Path]) -> None:
+  """Removes what nothing was written into after all."""
+  with contextlib.suppress(OSError):
+    for folder in folders:
+      folder.rmdir()
 
 
 def _regular(path: pathlib.Path) -> pathlib.Path | None:

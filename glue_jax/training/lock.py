@@ -142,16 +142,16 @@ def _put(path: pathlib.Path, text: str) -> bool:
   own = path.with_name(f'.{NAME}.{uuid.uuid4().hex[:12]}')
   try:
     own.write_text(text)
-    os.link(own, path)
+    try:
+      os.link(own, path)
+    except FileExistsError:
+      raise
+    except OSError:  # storage without hard links
+      number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+      with os.fdopen(number, 'w') as file:
+        file.write(text)
   except FileExistsError:
     return False
-  except OSError:  # storage without hard links
-    try:
-      number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
-      return False
-    with os.fdopen(number, 'w') as file:
-      file.write(text)
   finally:
     own.unlink(missing_ok=True)
   return True

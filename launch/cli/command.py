@@ -8,17 +8,21 @@ A command is a file of `launch/` with a docstring, `define_flags()` and
 
 Exit statuses: 0; 1 where the command's own judgement is no (a figure outside
 its band, a cell of a sweep that failed); 2 where it could not do its work, with
-one line `error: ...`, and with --traceback where it happened; 128 + 15 where a
-run was interrupted and goes on when the command is typed again, 128 + 2 where
-Ctrl-C ended it at once, 128 + 13 where the reader of its output had enough.
+one line `error: ...`, and with --traceback where it happened; 128 + 15 where
+SIGTERM ended it (a run goes on when the command is typed again; of others
+nothing half-written is left), 128 + 2 where Ctrl-C ended it at once, 128 + 13
+where the reader of its output had enough.
 """
 
+import contextlib
 import os
 import re
+import signal
 import sys
 import textwrap
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
@@ -66,8 +70,9 @@ def run(
     if asks_for_help(argv[1:]):
       print(help_text(doc, own))
       sys.exit(0)
-    status = _called(main, FLAGS(argv), arguments, computes)
-    sys.stdout.flush()
+    with _unwound_by_sigterm():
+      status = _called(main, FLAGS(argv), arguments, computes)
+      sys.stdout.flush()
   except (app.UsageError, flags.Error) as error:
     streams.say(f'error: {plain(error)} (see {name} --help)')
     status = errors.REFUSED
@@ -76,9 +81,37 @@ def run(
     status = 128 + 13
   except KeyboardInterrupt:
     status = 128 + 2
+  except _Terminated:
+    streams.say('stopped by SIGTERM')
+    status = INTERRUPTED
   except Exception as error:
     status = _told(error, FLAGS['traceback'].value or '--traceback' in argv)
   sys.exit(status)
+
+
+class _Terminated(BaseException):
+  pass
+
+
+@contextlib.contextmanager
+def _unwound_by_sigterm() -> Iterator[None]:
+  """SIGTERM leaves all blocks in order, as Ctrl-C does; the second kills."""
+
+  def end(number, frame):
+    del number, frame
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise _Terminated
+
+  main = threading.current_thread() is threading.main_thread()
+  if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    yield
+    return
+  signal.signal(signal.SIGTERM, end)
+  try:
+    yield
+  finally:
+    if signal.getsignal(signal.SIGTERM) is end:
+      signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _called(main, rest, arguments, computes):

@@ -30,7 +30,22 @@ _LIBRARIES = tuple(
 _SAID = (ValueError, OSError, ImportError, RuntimeError)
 # What compiled code raises; by name, since importing JAX takes seconds.
 _OF_JAX = ('JaxRuntimeError', 'XlaRuntimeError')
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ELSEWHERE = 'or choose another folder, and start the command again'
+# {number: what is full, what to do}.
+_FULL = {
+  errno.ENOSPC: ('no space left on the disk', 'free some'),
+  errno.EDQUOT: ('the quota of the disk is used up', 'free some'),
+  errno.EFBIG: (
+    'the file is larger than the disk, or a limit (ulimit -f), allows',
+    'raise it',
+  ),
+}
+# As libraries say it that have errors of their own kinds.
+_FULL_WORDS = {
+  errno.ENOSPC: 'No space left on device|RESOURCE_EXHAUSTED.*disk',
+  errno.EDQUOT: 'Disk quota exceeded',
+  errno.EFBIG: 'File too large',
+}
 _SIZE = re.compile(r'\d[\d.,]* ?(?:bytes|[KMGT]i?B)\b')
 
 
@@ -56,8 +71,8 @@ def line(error: BaseException, lower: str) -> str:
   for one in _chain(error):
     if _is_memory(one):
       return _memory(one, lower)
-    if _is_full(one):
-      return _disk(one)
+    if number := _full(one):
+      return _disk(one, *_FULL[number])
   if isinstance(error, OSError) and error.errno is not None:
     return _system(error)
   if _ours(error):
@@ -109,14 +124,15 @@ def _memory(error: BaseException, lower: str) -> str:
   return f'out of memory{asked}; {lower}'
 
 
-def _is_full(error: BaseException) -> bool:
+def _full(error: BaseException) -> int | None:
+  """Number of the error of a full disk; None for other errors."""
   if isinstance(error, OSError) and error.errno in _FULL:
-    return True
-  words = 'No space left on device|Disk quota exceeded|RESOURCE_EXHAUSTED.*disk'
-  return bool(re.search(words, str(error)))
+    return error.errno
+  said = str(error)
+  return next((n for n, w in _FULL_WORDS.items() if re.search(w, said)), None)
 
 
-def _disk(error: BaseException) -> str:
+def _disk(error: BaseException, what: str, to_do: str) -> str:
   path = getattr(error, 'filename', None) or _path_in(str(error))
   where, free = '', ''
   if path:
@@ -124,10 +140,7 @@ def _disk(error: BaseException) -> str:
     while not folder.is_dir():
       folder = folder.parent
     free = f' ({shutil.disk_usage(folder).free:,} bytes free)'
-  return (
-    f'{where}no space left on the disk{free}; free some or choose another '
-    'folder, and start the command again'
-  )
+  return f'{where}{what}{free}; {to_do} {_ELSEWHERE}'
 
 
 def _path_in(text: str) -> str | None:

@@ -143,6 +143,7 @@ def prepare(
   Raises:
     ValueError: the task is not in TFDS.
     FileNotFoundError: `source` lacks a file which the builder asks for.
+    OSError: it can't be written.
   """
   if not task.tfds:
     raise ValueError(
@@ -156,7 +157,11 @@ def prepare(
   if source is not None:
     local = _LocalFiles(source, task)
     builder._make_download_manager = lambda **_: local
-  builder.download_and_prepare()
+  try:
+    builder.download_and_prepare()
+  except OSError as error:
+    error.filename = error.filename or str(data_dir)
+    raise
   return pathlib.Path(builder.data_dir)
 
 
