@@ -11,6 +11,7 @@ RUN_TIME = [
   'flatbuffers>=24.3',  # jax.export writes its files with it
   'flax>=0.12',
   'grain>=0.2.12',
+  'huggingface_hub>=1.31',  # weights and tokenizers by name
   'jax>=0.10,<0.12',
   'matplotlib>=3.9',
   'ml_collections>=1.1',
@@ -24,13 +25,12 @@ RUN_TIME = [
   'tensorflow-datasets>=4.9.9',  # its readers; TensorFlow is not needed
   'tokenizers>=0.22',
   'tqdm>=4.66',
-  'transformers>=5.0',  # tokenizers of the hub
 ]
 
-# PyTorch is the peer in tests and benchmarks, never imported at run time. The
-# version is pinned because figures and golden comparisons are against it; '=='
-# also takes a CPU build ('2.13.0+cpu') where the installer is given one.
-PEER = ['torch==2.13.0']
+# The peers in tests and benchmarks, never imported at run time. Their versions
+# are pinned because figures and golden comparisons are against them; '==' also
+# takes a CPU build of PyTorch ('2.13.0+cpu') where the installer is given one.
+PEER = ['torch==2.13.0', 'transformers==5.23.0']
 
 # The authors' data selection, and what measures the memory of both sides.
 SELECTION_PEER = ['data-selection==1.0.3', 'psutil>=5.9']

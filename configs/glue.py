@@ -5,7 +5,8 @@ Command:  python -m launch.train --config=configs/glue.py:rte
             --workdir=runs/rte
 DIR holds the tasks' folders (RTE/train.tsv ...) and may come from
 GLUE_JAX_DATA; WEIGHTS is a Hugging Face folder with its tokenizer, for example
-that of all-MiniLM-L6-v2, and may come from GLUE_JAX_WEIGHTS.
+that of all-MiniLM-L6-v2, or a name of the hub, which is fetched
+(google-bert/bert-base-uncased); it may come from GLUE_JAX_WEIGHTS.
 
 Recipe: AdamW 5e-5, linear decay after 10 % warm-up, batch 32, length 128,
 dropout 0.1, gradient norm 1, few epochs (a laptop's budget; BERT's paper uses
@@ -36,7 +37,7 @@ def get_config(task: str = 'rte') -> ml_collections.ConfigDict:
       task=dict(name=task),
       data=dict(
         data_dir=os.environ.get('GLUE_JAX_DATA', ''),
-        tokenizer=weights,
+        tokenizer='',  # that of the weights
         max_length=128,
         batch_size=32,
         eval_batch_size=64,

@@ -62,9 +62,9 @@ class Context:
     model: the module, with its config.
     steps_per_epoch, total_steps: of the run.
     load: (source) -> (Apply, params): another finished model of this task, from
-      its workdir, `'stage:<name>'` or a Hugging Face folder. The rows of its
-      head are in the order of the task's labels, and its ids stand for the
-      tokenizer's tokens; else it is refused.
+      its workdir, `'stage:<name>'`, a Hugging Face folder or a name of the hub.
+      The rows of its head are in the order of the task's labels, and its ids
+      stand for the tokenizer's tokens; else it is refused.
     load_tuned: a workdir's model with the leaves of its methods.
     load_arrays: (path of an .npz) -> {name: array}. Values of all three are
       zeros where a checkpoint is going to replace what is made of them.

@@ -18,11 +18,11 @@ from configs import glue
 
 def get_config(task: str = 'rte') -> ml_collections.ConfigDict:
   """Two stages, teacher and student."""
-  config = glue.get_config(task).to_dict()
-  model = config.pop('model')
-  config['seeds'] = (0,)
+  config = glue.get_config(task)
+  config.seeds = (0,)
   student = dict(
-    model=dict(name='bert', preset='mini'),
+    data=dict(tokenizer='stage:teacher'),
+    model=dict(name='bert', preset='mini', weights=None, stack=None),
     methods=(
       (
         'distillation',
@@ -31,5 +31,5 @@ def get_config(task: str = 'rte') -> ml_collections.ConfigDict:
     ),
     optimizer=dict(lr=2e-4),
   )
-  config['stages'] = (('teacher', dict(model=model)), ('student', student))
-  return ml_collections.ConfigDict(config)
+  config.stages = (('teacher', {}), ('student', student))
+  return config

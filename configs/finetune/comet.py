@@ -91,7 +91,6 @@ def student(
   """
   teacher = os.environ.get('GLUE_JAX_TEACHER', '')
   config = glue.get_config(task)
-  config.data.tokenizer = os.path.join(teacher, 'model') if teacher else ''
   config.model = dict(
     weights=teacher,
     name='comet',

@@ -57,7 +57,7 @@ def published(longest: int) -> ml_collections.ConfigDict:
       ),
       data=dict(
         files=dict(train='train.jsonl.gz', test='test_10k.jsonl.gz'),
-        tokenizer=weights,
+        tokenizer='',  # that of the weights
         segments='sentence',
         max_length=longest,
         buckets=tuple(n for n in (256, 512, 1024, 2048) if n < longest),

@@ -95,7 +95,7 @@ def published(task: str, form: str) -> dict:
     ),
     data=dict(
       data_dir=os.environ.get('GLUE_JAX_DATA', ''),
-      tokenizer=weights,
+      tokenizer='',  # that of the weights
       max_length=324 if task == 'multirc' else 128,
       batch_size=32,
       eval_batch_size=64,
@@ -115,7 +115,7 @@ def small(task: str, form: str) -> dict:
     data=dict(
       data_dir=os.environ.get('GLUE_JAX_DATA', ''),
       files=SMALL_FILES.get(task),
-      tokenizer=weights,
+      tokenizer='',  # that of the weights
       max_length=128,
       batch_size=16,
       eval_batch_size=64,

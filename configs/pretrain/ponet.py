@@ -3,11 +3,11 @@
 Command:  python -m launch.train --config=configs/pretrain/ponet.py:rte
             --workdir=runs/ponet
 GLUE_JAX_CORPUS names a folder with train/ and valid/ of text files, a sentence
-a line and a document a file; GLUE_JAX_WEIGHTS a Hugging Face folder whose
-uncased tokenizer is used; the task's data as in configs/glue.py. With imdb, or
-imdb,2048, the second stage is that of configs/finetune/ponet.py: long texts, on
-a position table grown from 512. A small form is
-configs/pretrain/mixers_small.py:ponet.
+a line and a document a file; GLUE_JAX_WEIGHTS a Hugging Face folder, or a name
+of the hub, whose uncased tokenizer is used; the task's data as in
+configs/glue.py. With imdb, or imdb,2048, the second stage is that of
+configs/finetune/ponet.py: long texts, on a position table grown from 512. A
+small form is configs/pretrain/mixers_small.py:ponet.
 
 Published setting: BookCorpus and Wikipedia, masked LM and sentence structure,
 length 512, 192 sequences a step, Adam 1e-4 with 5,000 warm-up steps and linear
@@ -45,7 +45,7 @@ def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
     task=dict(name='corpus', kind='sentence_structure'),
     data=dict(
       files=dict(train=f'{corpus}/train', validation=f'{corpus}/valid'),
-      tokenizer=tuned['data']['tokenizer'],
+      tokenizer=os.environ.get('GLUE_JAX_WEIGHTS', ''),
       max_length=ponet.PRETRAINED,
       buckets=(ponet.PRETRAINED,),
       copies=5,

@@ -206,7 +206,7 @@ def published(task: str) -> ml_collections.ConfigDict:
       task=dict(name=task),
       data=dict(
         data_dir=os.environ.get('GLUE_JAX_DATA', ''),
-        tokenizer=weights,
+        tokenizer='',  # that of the weights
         max_length=512,
         batch_size=32,
         eval_batch_size=64,
@@ -245,7 +245,7 @@ def small(task: str) -> ml_collections.ConfigDict:
       data=dict(
         data_dir=os.environ.get('GLUE_JAX_DATA', ''),
         files=files,
-        tokenizer=weights,
+        tokenizer='',  # that of the weights
         max_length=LENGTHS.get(task, 96),
         batch_size=32 if task != 'punctuation_restoration' else 8,
         eval_batch_size=64,

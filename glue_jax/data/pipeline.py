@@ -27,6 +27,7 @@ from glue_jax.data.tasks.task import CORPUS_KINDS, Task
 from glue_jax.data.tokenizer import Tokenizer
 
 MAX_LENGTH = 128  # in tokens, where neither the config nor the task says
+TRAIN = 'train'  # a tokenizer to be trained
 VOCAB_SIZE = 8000  # of a vocabulary trained on the texts
 # What becomes a segment: see data/segments.py; a number is one of tokens.
 Segments = Annotated[str, OneOf(segments_lib.KINDS)] | Count
@@ -37,7 +38,7 @@ def build(
   *,
   data_dir: str | os.PathLike | None = None,
   files: Mapping[str, str | os.PathLike] | None = None,
-  tokenizer: str | os.PathLike | Tokenizer = 'train',
+  tokenizer: str | os.PathLike | Tokenizer = '',
   vocab_size: Count = VOCAB_SIZE,
   lowercase: bool = True,
   max_length: Count | None = None,
@@ -65,8 +66,9 @@ def build(
   Args:
     task: the task's record.
     data_dir, files, bad_rows: as in load.load.
-    tokenizer: folder, hub name or object; 'train' trains WordPiece with
-      vocab_size pieces on the training texts.
+    tokenizer: folder, name of the hub (see hub.py) or object; 'train' trains
+      WordPiece with vocab_size pieces on the training texts; '' is that of the
+      run's weights, which the caller knows, or else 'train'.
     lowercase: of a trained vocabulary: lower case without accents; False keeps
       both (Polish and the like need their diacritics).
     max_length: longest sequence in tokens; None = the task's, or 128.
@@ -105,7 +107,7 @@ def build(
     tables[split] = _limited(table, limits[split], data_seed)
   if train_split in tables and not tables[train_split].labelled:
     tables[train_split].labels()  # raises: there is nothing to learn from
-  if tokenizer == 'train':
+  if tokenizer in ('', TRAIN):
     lines = _training_texts(tables, files_of, train_split)
     tokenizer = wordpiece.train(lines, vocab_size, lowercase=lowercase)
   elif not isinstance(tokenizer, Tokenizer):

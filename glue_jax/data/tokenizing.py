@@ -1,8 +1,7 @@
-"""Reads tokenizers: from folders, or from names on the hub.
+"""Reads tokenizers, from folders here or on the hub.
 
-Folders are read by the `tokenizers` library alone; only a hub name needs
-`transformers`, which is slow to import and may use the network. What a folder
-says is done, or refused by name.
+The `tokenizers` library alone reads them. What a folder says is done, or
+refused by name.
 """
 
 import os
@@ -10,6 +9,7 @@ import pathlib
 
 import tokenizers as hf
 
+from glue_jax.data import hub
 from glue_jax.data.tokenizer import Tokenizer
 from glue_jax.data.tokenizer_files import FILES, ROLES, TOKENIZER
 from glue_jax.data.tokenizers import agreement
@@ -20,34 +20,27 @@ from glue_jax.data.tokenizers.settings import Settings
 
 
 def get_tokenizer(path_or_name: str | os.PathLike) -> Tokenizer:
-  """Reads a tokenizer folder, or asks `transformers` for a hub name.
+  """Reads the tokenizer of a folder, or of a name of the hub.
 
   Args:
     path_or_name: folder with tokenizer.json, or the vocabulary files of a
       class that is built here (tokenizers/families.py); the workdir of a run,
-      which has one in its folder model/; or a name on the hub.
+      which has one in its folder model/; or a name of the hub, see hub.py.
 
   Raises:
-    FileNotFoundError: neither a folder nor a name the hub gives.
+    FileNotFoundError: no such folder, nor a name that the hub gives.
     ValueError: the folder has no tokenizer files, or asks for what isn't done
       here.
   """
-  folder = pathlib.Path(path_or_name).expanduser()
-  if folder.is_dir():
-    inner = folder / 'model'
-    folder = inner if (inner / 'tokenizer.json').is_file() else folder
-    return read(folder)
-  try:
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(path_or_name))
-  except (OSError, ValueError, ImportError) as error:
+  folder = pathlib.Path(hub.folder(path_or_name, weights=False))
+  if not folder.is_dir():
     raise FileNotFoundError(
-      f'tokenizer {str(path_or_name)!r} is not a folder here and the hub did '
-      f'not give it ({str(error).splitlines()[0]}); expected a folder with '
-      f'tokenizer.json or vocab.txt'
-    ) from error
-  return Tokenizer(tokenizer.backend_tokenizer)
+      f'tokenizer {str(path_or_name)!r} is no folder; expected one with '
+      f'{TOKENIZER} or vocab.txt, or a name of the hub'
+    )
+  inner = folder / 'model'
+  folder = inner if (inner / TOKENIZER).is_file() else folder
+  return read(folder)
 
 
 def read(folder: pathlib.Path) -> Tokenizer:

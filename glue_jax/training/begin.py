@@ -9,6 +9,7 @@ every part.
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ import optax
 from absl import logging
 from jax.sharding import Mesh
 
-from glue_jax.data import label_counts
+from glue_jax.data import hub, label_counts, pipeline
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
@@ -129,6 +130,7 @@ def begin(
   load: bool = True,
   kept: inputs.Inputs | None = None,
   hooks: tuple[Hook, ...] = (),
+  commits: dict[str, str] | None = None,
   **data: Any,
 ) -> Training:
   """Returns a run before its first step.
@@ -137,7 +139,7 @@ def begin(
     config: completed config without stages.
     seed: of initialisation, dropout and data order.
     total: steps of the run, whatever the config says.
-    load, kept: see `build`.
+    load, kept, commits: see `build`.
     hooks: own ones, called after the methods'.
     **data: overrides of the config's data section.
 
@@ -145,7 +147,7 @@ def begin(
     ValueError: whatever part of the config doesn't fit; see `build`.
   """
   sections = schema.bind(config, total)
-  parts = build(sections, seed, load=load, kept=kept, **data)
+  parts = build(sections, seed, load=load, kept=kept, commits=commits, **data)
   key = jax.random.key(seed)
   with sharding.enter(parts.mesh):
     tx, rate = session.make_optimizer(parts)
@@ -183,6 +185,7 @@ def build(
   *,
   load: bool = True,
   kept: inputs.Inputs | None = None,
+  commits: dict[str, str] | None = None,
   **data: Any,
 ) -> Parts:
   """Builds the parts.
@@ -195,6 +198,8 @@ def build(
     kept: task and sizes as an earlier start wrote them, whatever lies where
       the config says; unless it loads, also those of the models and files that
       its methods read.
+    commits: {name of the hub: commit that it stands for}; names that it lacks
+      are looked up, and added.
     **data: overrides of the config's data section.
 
   Raises:
@@ -202,17 +207,21 @@ def build(
   """
   mesh = make_mesh(sections)
   task = inputs.current_task(sections.task, kept.task if kept else None)
+  names = _commits(commits, kept)
+  network = sections.model
+  if load or not kept:
+    network = _fetched(network, names)
+  data['tokenizer'] = _tokenizer(sections, data, names)
   bundle = build_data.make_data(sections, task, mesh, seed, **data)
   with sharding.enter(mesh):
-    network = sections.model
-    grow = network.grow_positions
     sizes = kept.sizes if kept else {}
     if network.weights and not kept:
-      sizes = source.read_sizes(network.weights, grow)
+      sizes = source.read_sizes(network.weights, network.grow_positions)
     plain = Apply(build_model.make_model(network, sizes, bundle))
     plain.model.config.check_lengths(bundle.buckets)
     build_data.check_ids(bundle, plain.model.config)
-    others = source.Others(bundle, kept.others if kept and not load else {})
+    seen = kept.others if kept and not load else {}
+    others = source.Others(bundle, seen, names)
     context = make_context(sections, bundle, plain, others)
     objective, *methods = (
       part.make(context, **part.arguments)
@@ -255,6 +264,32 @@ def build(
     notes=notes,
     others=others.records,
   )
+
+
+def _commits(
+  commits: dict[str, str] | None, kept: inputs.Inputs | None
+) -> hub.Commits:
+  if commits is None:
+    commits = dict(kept.others.get('commits', {})) if kept else {}
+  return hub.Commits(commits)
+
+
+def _tokenizer(
+  sections: Sections, data: Mapping[str, Any], names: hub.Commits
+) -> Any:
+  """The tokenizer, as `pipeline.build` takes it: '' is that of the weights."""
+  given = data.get('tokenizer', sections.data.get('tokenizer'))
+  given = given or sections.model.weights or pipeline.TRAIN
+  if given == pipeline.TRAIN or not isinstance(given, str | os.PathLike):
+    return given
+  return names.folder(given, weights=False)
+
+
+def _fetched(network: Network, names: hub.Commits) -> Network:
+  """The section with folders in place of names of the hub."""
+  given = {'weights': network.weights, 'adapter': network.adapter}
+  there = {key: name and names.folder(name) for key, name in given.items()}
+  return dataclasses.replace(network, **there)
 
 
 def _weights(network: Network, model: Any, task: Task) -> tuple[Any, str]:

@@ -16,7 +16,7 @@ from absl import logging
 from glue_jax.config import config as config_lib
 from glue_jax.reporting import outcome, run_record
 from glue_jax.reporting.files import replace_text
-from glue_jax.training import begun, lock, schema
+from glue_jax.training import begun, inputs, lock, schema
 from glue_jax.training.profile import Window
 from glue_jax.training.train import train
 
@@ -53,8 +53,18 @@ def run(
   how = {'allow_config_change': allow_config_change, 'profile': profile}
   with lock.hold(workdir):
     if '' in stages:
+      how['commits'] = _commits(_parts(stages[''], workdir, None))
       return _seeds(stages[''], workdir, how)
     return _stages(stages, workdir, how)
+
+
+def _commits(parts) -> dict[str, str]:
+  """What names of the hub stand for in the runs that were begun."""
+  commits: dict[str, str] = {}
+  for _, folder, _ in parts:
+    begun_with = inputs.read(folder)
+    commits |= begun_with.others.get('commits', {}) if begun_with else {}
+  return commits
 
 
 def _stages(stages, workdir, how):
@@ -63,6 +73,11 @@ def _stages(stages, workdir, how):
     _references(config, names[:i], name)
   if how['allow_config_change']:
     _check_followers(stages, workdir)
+  how['commits'] = _commits(
+    part
+    for name, config in stages.items()
+    for part in _parts(config, workdir / name, workdir)
+  )
   results = {}
   for name, config in stages.items():
     logging.info('stage %s', name)

@@ -58,8 +58,9 @@ class Network:
   """The config's section `model`.
 
   Attributes:
-    weights: folder that sizes and parameters come from; None = a preset, and
-      parameters from the seed.
+    weights: folder, or name of the hub (data/hub.py), that sizes, parameters
+      and, unless data.tokenizer says otherwise, the tokenizer come from; None =
+      a preset, and parameters from the seed.
     adapter: bundle or folder of `peft` that the methods' leaves come from, and
       the head if its labels are the task's; None = from the seed.
     fresh: patterns of leaves that start from the seed all the same.

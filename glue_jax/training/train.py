@@ -50,6 +50,7 @@ def train(
   allow_config_change: bool = False,
   part_of: Sequence[pathlib.Path] = (),
   profile: Window | None = None,
+  commits: dict[str, str] | None = None,
 ) -> dict[str, Any]:
   """Trains one seed of one stage, or goes on where it was stopped.
 
@@ -62,6 +63,7 @@ def train(
     allow_config_change: go on though the config is another than at the start.
     part_of: folders of the runs that have this one as a stage or a seed.
     profile: steps that are traced, see profile.py.
+    commits: see `begin.build`.
 
   Returns:
     The content of `result.json`.
@@ -81,7 +83,7 @@ def train(
   # All that stands before the first step.
   hooks = own_hooks.make(config_lib.plain(config.hooks))
   loggers = logger.make(config_lib.plain(config.loggers))
-  run = begin(config, seed, hooks=hooks)
+  run = begin(config, seed, hooks=hooks, commits=commits)
   parts, host, schedule = run.parts, run.host, run.parts.sections.train
   data, total = parts.train_data(), parts.total_steps
   inputs.check(workdir, parts.bundle)
@@ -172,6 +174,7 @@ def train(
       'parameters_trained': tree.size(host.state.params),
       'parameters_trained_by': parts.trained,
       'adapter': parts.adapter,
+      'hub_commits': parts.others['commits'],
       'objective': dict(parts.objective.facts),
     }
     if 'earlier' in trained_by.content:

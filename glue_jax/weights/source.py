@@ -1,4 +1,4 @@
-"""A folder as the source of a model: its sizes, its tree, its run."""
+"""A folder, here or on the hub, as the source of a model: sizes, tree, run."""
 
 import dataclasses
 import re
@@ -9,7 +9,7 @@ import numpy as np
 
 from glue_jax import method, tree
 from glue_jax.config import config as config_lib
-from glue_jax.data import vocabulary
+from glue_jax.data import hub, vocabulary
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks import by_name
 from glue_jax.data.tasks.task import Task
@@ -30,13 +30,15 @@ def read_sizes(
   """Returns the arguments of `model.build` that fix the encoder's sizes.
 
   Args:
-    source: a saved model, a workdir that has one, or a Hugging Face folder.
+    source: a saved model, a workdir that has one, a Hugging Face folder, or a
+      name of the hub (data/hub.py).
     grow_positions: positions to grow its table to, see weights/positions.py.
 
   Raises:
     FileNotFoundError, ValueError: it is none of these, or several; or its table
       can't be grown to that.
   """
+  source = hub.folder(source)
   record = saved_model.read_record(source)
   if record:
     family, config = record['family'], record['config']
@@ -62,6 +64,7 @@ def read_params(
     new_head, cast: see `huggingface.load_hf`.
     grow_positions: as `read_sizes` was given.
   """
+  source = hub.folder(source)
   if grow_positions:
     rows = read_sizes(source)['config'].max_positions
     config = dataclasses.replace(module.config, max_positions=rows)
@@ -78,6 +81,7 @@ def read_head(source: str) -> head.Head:
   Raises:
     FileNotFoundError, ValueError: it is no source.
   """
+  source = hub.folder(source)
   record = saved_model.read_record(source)
   if record:
     labels = record.get('labels')
@@ -93,7 +97,7 @@ def load_model(
   """Returns another finished model, as `Context.load` promises, and notes.
 
   Args:
-    source: a saved model, a workdir that has one, or a Hugging Face folder.
+    source: see `read_sizes`.
     task: whose labels the rows of its head get the order of.
     tokens: {token: id} of what it is going to read.
 
@@ -101,6 +105,7 @@ def load_model(
     ValueError: no such model, or one of another kind of task, of other labels,
       or whose ids stand for other tokens.
   """
+  source = hub.folder(source)
   notes = [check_vocabulary(source, tokens)]
   if saved_model.read_record(source):
     module, params = saved_model.load(source)
@@ -198,16 +203,22 @@ class Others:
     bundle: the run's data, for its task and tokens.
     kept: `records` of an earlier start. What stands there isn't read: its
       values are zeros, in no memory.
-    records: {'models', 'tuned', 'arrays': {source: what it is}}, JSON-able.
+    names: what names of the hub stand for.
+    records: {'models', 'tuned', 'arrays': {source: what it is}, 'commits':
+      {name of the hub: commit that was read}}, JSON-able.
     notes: what a person should know of them.
   """
 
   bundle: DataBundle
   kept: Mapping[str, Mapping[str, Any]]
+  names: hub.Commits = dataclasses.field(default_factory=hub.Commits)
   records: dict[str, dict[str, Any]] = dataclasses.field(
     default_factory=lambda: {kind: {} for kind in _KINDS}
   )
   notes: list[str] = dataclasses.field(default_factory=list)
+
+  def __post_init__(self):
+    self.records['commits'] = self.names.used
 
   def model(self, name: str) -> tuple[Apply, tree.Tree]:
     """See `Context.load`."""
@@ -221,7 +232,9 @@ class Others:
       )
       return Apply(module), tree.unflatten(_zeros(record['leaves']))
     apply, params, notes = load_model(
-      name, self.bundle.task, self.bundle.tokenizer.vocab
+      self.names.folder(name),
+      self.bundle.task,
+      self.bundle.tokenizer.vocab,
     )
     self.notes += notes
     module = apply.model
