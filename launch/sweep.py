@@ -36,7 +36,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
-from ml_collections import config_flags
 
 from launch.cli import command, config_flag, sweep_flags
 
@@ -87,11 +86,8 @@ def main(argv: list[str]) -> int:
   from glue_jax.studies import runner as runner_lib
   from glue_jax.studies import sweep
 
-  fixed = config_flags.get_override_values(FLAGS['config'])
-  base = [
-    f'--config={config_flags.get_config_filename(FLAGS["config"])}',
-    *sweep_flags.as_flags(sorted(fixed.items())),
-  ]
+  flag = FLAGS['config']
+  base = [f'--config={flag.file}', *sweep_flags.as_flags(flag.given)]
   if FLAGS.sampler == 'tpe':
     return search_and_retrain(base)
   cells = cells_from_flags(base)

@@ -192,6 +192,16 @@ def describe(hint: Any, many: bool = False) -> str:
   return names.get(hint, (f'a {name}', f'a {name} each'))[many]
 
 
+def alternatives(hint: Any) -> tuple[Any, ...]:
+  """The parts of a union, without the bounds of `Annotated`."""
+  origin, parts = typing.get_origin(hint), typing.get_args(hint)
+  if origin is Annotated:
+    return alternatives(parts[0])
+  if origin in (Union, types.UnionType):
+    return tuple(one for part in parts for one in alternatives(part))
+  return (hint,)
+
+
 def _mismatch(value: Any, hint: Any) -> _Mismatch | None:
   """Returns the innermost part that doesn't fit; None where all fits."""
   origin, parts = typing.get_origin(hint), typing.get_args(hint)
