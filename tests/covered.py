@@ -113,6 +113,7 @@ COVERED = {
   'reporting/tables': ('reporting/run_record_test', _RUN),
   'studies/runner': ('studies/two_step_test', 'the second step runs cells'),
   'training/checkpoint': ('reliability_test', 'a run is killed and goes on'),
+  'training/fields': ('launch/config_flag_test', 'what flags are read by'),
   'training/*': ('training/train_test', 'parts of the loop, seen in a run'),
   'weights/bundle_folder': ('export/bundle_test', 'a bundle is its folder'),
   'weights/peft_forms/pfeiffer': ('export/peft_folder_test', 'a form of ours'),
