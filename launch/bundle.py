@@ -11,8 +11,9 @@
     --task=rte --out=rte_bundle
 
 A bundle holds what the tuning changed and the head; the hash of the backbone
-that it needs is compared when it is read. WEIGHTS is the folder that the run
-had as model.weights; --tokenizer, if its tokenizer was another folder.
+that it needs is compared when it is read. WEIGHTS is the folder, or the name of
+the hub, that the run had as model.weights; --tokenizer, if its tokenizer was
+another one.
 Another run starts from a bundle, or a folder of peft, by
 --config.model.adapter=FOLDER with the same backbone and methods.
 to_peft and from_peft: the folder form of Hugging Face's `peft`, for LoRA,
@@ -45,7 +46,7 @@ def define_flags() -> None:
   text('stage', None, 'write: which stage of several.')
   text('out', None, 'Folder, or file of predictions, to write.')
   text('bundle', None, 'Folder of a bundle.')
-  text('backbone', None, 'Folder of the weights.')
+  text('backbone', None, 'Weights: a folder, or a name of the hub.')
   text('tokenizer', None, 'Its folder, if not --backbone.')
   text('split', None, "evaluate: default the task's evaluation splits.")
   text('data_dir', None, 'evaluate: data folder.')

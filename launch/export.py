@@ -12,7 +12,15 @@ token_type_ids by jax.export, for every run; --batch and --length fix sizes,
 else any size will do. jax alone reads it, as its README.md shows, or
 glue_jax.export.stablehlo.load_stablehlo. --rank: what is merged of a low-rank
 update (DyLoRA, LoRA); the card and the signature name it.
+
+--push=OWNER/NAME sends what was written to that repository of the Hugging Face
+Hub, in one commit, with the token of HF_TOKEN or `hf auth login`. A repository
+that it makes is private unless --public says otherwise: what a model learnt can
+be shown later, but not be taken back.
+  python -m launch.export --workdir=runs/rte --output=rte_hf --push=me/rte
 """
+
+import pathlib
 
 from absl import app, flags
 
@@ -29,6 +37,8 @@ def define_flags() -> None:
   flags.DEFINE_integer('rank', None, 'Rank to merge; default: whole.')
   flags.DEFINE_integer('batch', None, 'StableHLO: fixed batch size.')
   flags.DEFINE_integer('length', None, 'StableHLO: fixed length.')
+  flags.DEFINE_string('push', None, 'Repository of the hub: OWNER/NAME.')
+  flags.DEFINE_bool('public', False, 'Whether a repository it makes is public.')
   flags.mark_flag_as_required('output')
 
 
@@ -38,11 +48,15 @@ def main(argv: list[str]) -> None:
   fixed = FLAGS.batch is not None or FLAGS.length is not None
   if fixed and FLAGS.format != 'stablehlo':
     raise app.UsageError('--batch and --length go with --format=stablehlo')
+  if FLAGS.public and not FLAGS.push:
+    raise app.UsageError('--public goes with --push')
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax.export import huggingface, stablehlo
+  from glue_jax.export import hub, huggingface, stablehlo
   from glue_jax.inference import open_run
   from glue_jax.reporting import files
 
+  if FLAGS.push:
+    hub.check(FLAGS.push)
   run = open_run.open_run(
     FLAGS.workdir, FLAGS.which, FLAGS.seed, stage=FLAGS.stage
   )
@@ -58,7 +72,12 @@ def main(argv: list[str]) -> None:
         run, folder, batch=FLAGS.batch, length=FLAGS.length
       )
       files.replace_text(folder / 'README.md', card + stablehlo.USAGE)
+    written = [p for p in sorted(folder.rglob('*')) if p.is_file()]
+    names = [path.relative_to(folder).as_posix() for path in written]
   print(f'step {run.step} of {run.workdir} written to {FLAGS.output}')
+  if FLAGS.push:
+    output = pathlib.Path(FLAGS.output)
+    print(f'pushed: {hub.push(output, names, FLAGS.push, FLAGS.public)}')
 
 
 if __name__ == '__main__':

@@ -7,12 +7,13 @@
   python -m launch.merge --models=runs/rte --method=soup --soup=greedy \\
     --data_dir=DIR --out=soup
 
-Models are finished runs (of one seed) or Hugging Face folders. Tensors are read
-a few rows at a time. Each model keeps its head: OUT has body.safetensors and a
-folder for each model, merged body and own head; without such tensors OUT is the
-one merged model. --search tries the method's grid (settings given as flags stay
-fixed), then DARE's rates on the best of it, on rows held out from the training
-split, and scores the winner on the development split.
+Models are finished runs (of one seed), Hugging Face folders or names of the hub
+(glue_jax/data/hub.py). Tensors are read a few rows at a time. Each model keeps
+its head: OUT has body.safetensors and a folder for each model, merged body and
+own head; without such tensors OUT is the one merged model. --search tries the
+method's grid (settings given as flags stay fixed), then DARE's rates on the
+best of it, on rows held out from the training split, and scores the winner on
+the development split.
 """
 
 import dataclasses
@@ -116,6 +117,7 @@ def check_flags() -> None:
 
 def run() -> None:
   """Merges by the flags, and prints what was done."""
+  from glue_jax.data import hub
   from glue_jax.merging import merge, sources, tasks
   from glue_jax.merging import search as merge_search
   from glue_jax.merging.dare import Drop
@@ -136,10 +138,13 @@ def run() -> None:
     examples=FLAGS.examples,
     drop=drop if rates else None,
   )
-  group = sources.open_group(FLAGS.base, FLAGS.models, FLAGS.exclude)
+  base = FLAGS.base and hub.pinned(FLAGS.base)
+  models = [hub.pinned(name) for name in FLAGS.models]
+  names = sources.model_names(FLAGS.models)
+  group = sources.open_group(base, models, FLAGS.exclude, names)
   record = {
-    'base': FLAGS.base,
-    'models': dict(zip((s.name for s in group.sources), FLAGS.models)),
+    'base': base,
+    'models': dict(zip(names, models)),
     'tensors': len(group.names),
   }
   opened = []

@@ -42,6 +42,11 @@ def split(name: str) -> tuple[str, str | None]:
   return repository, revision or None
 
 
+def at(name: str, commit: str) -> str:
+  """Returns 'NAME@COMMIT' of a name with another revision, or without."""
+  return f'{split(name)[0]}@{commit}'
+
+
 def folder(source: str | os.PathLike, weights: bool = True) -> str:
   """Returns the folder of a source, fetched from the hub if it is a name.
 
@@ -72,7 +77,7 @@ def pinned(source: str | os.PathLike) -> str:
   text = os.fspath(source)
   if not is_name(text):
     return text
-  return f'{split(text)[0]}@{_fetch(text, ("config.json",)).name}'
+  return at(text, _fetch(text, ('config.json',)).name)
 
 
 @dataclasses.dataclass
@@ -104,7 +109,7 @@ class Commits:
       self.known[text] = _agreed(text)
     commit = self.used[text] = self.known[text]
     logging.info('%s: commit %s of the hub', text, commit)
-    return folder(f'{split(text)[0]}@{commit}', weights)
+    return folder(at(text, commit), weights)
 
 
 def _agreed(name: str) -> str:
@@ -204,19 +209,19 @@ def refusal(error: Exception, name: str, kind: str = 'model') -> str:
       )
     return (
       f'{name}: {here}it is not{part} in {cache}, and {hub} does not answer '
-      f'({_cause(error)}); see to the network or HF_ENDPOINT, or give a folder'
+      f'({cause(error)}); see to the network or HF_ENDPOINT, or give a folder'
     )
   if status is not None:
-    said = 'HF_TOKEN is not valid' if status == 401 else _cause(error)
+    said = 'HF_TOKEN is not valid' if status == 401 else cause(error)
     return f'{name}: {hub} answers with status {status}: {said}'
   return (
-    f'{name}: fetching it from {hub} broke off ({_cause(error)}); start the '
+    f'{name}: fetching it from {hub} broke off ({cause(error)}); start the '
     'same command again'
   )
 
 
-def _cause(error: BaseException) -> str:
-  """The first line of what an error arose from."""
+def cause(error: BaseException) -> str:
+  """Returns the first line of what an error of the client arose from."""
   while error.__cause__ is not None:
     error = error.__cause__
   lines = str(error).strip().splitlines()

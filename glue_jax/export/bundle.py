@@ -21,7 +21,7 @@ from absl import logging
 
 from glue_jax import tree
 from glue_jax.config import config as config_lib
-from glue_jax.data import label_names
+from glue_jax.data import hub, label_names
 from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
 from glue_jax.inference.run import Run
@@ -58,6 +58,11 @@ def write(run: Run, folder: str | os.PathLike) -> Bundle:
     NothingShared: nothing of it stayed as it was.
   """
   state, mesh = run.host.state, run.parts.mesh
+  config, weights = run.begun, run.begun.model.get('weights')
+  commits = run.parts.others.get('commits', {})
+  if weights in commits:
+    exact = {'model': {'weights': hub.at(weights, commits[weights])}}
+    config = config_lib.complete(config_lib.override(config, exact))
   record = {
     'seed': run.begun.seeds[0],
     'step': run.step,
@@ -67,7 +72,7 @@ def write(run: Run, folder: str | os.PathLike) -> Bundle:
     on_host(state.all_params(), mesh),
     on_host(dict(state.extra), mesh),
     record,
-    run.begun,
+    config,
     run.tokenizer,
     folder,
     run.task,
@@ -160,8 +165,8 @@ def load(
 
   Args:
     folder: of the bundle.
-    backbone: folder of the weights.
-    tokenizer: its folder; None = that of the backbone.
+    backbone: folder of the weights, or their name on the hub.
+    tokenizer: the same of the tokenizer; None = that of the backbone.
     **data: overrides of the config's data section; by default nothing is read.
 
   Returns:
@@ -172,7 +177,7 @@ def load(
       that is missing or of another shape, or a hash that differs.
   """
   bundle = bundle_folder.read(folder)
-  record = bundle.record
+  record, backbone = bundle.record, hub.pinned(backbone)
   _check_sizes(folder, record['backbone'], backbone)
   config = config_lib.override(
     record['config'],
@@ -241,6 +246,7 @@ def _backbone(weights, module, config) -> dict[str, Any]:
   sizes = source_lib.read_sizes(weights)
   return {
     'id': _id(weights),
+    'commit': hub.split(weights)[1] if hub.is_name(weights) else None,
     'family': sizes['name'],
     'config': dataclasses.asdict(sizes['config']),
     'sha256': _weights_digest(weights, module, config),
@@ -275,6 +281,8 @@ def _without_paths(task: Task) -> Task:
 
 
 def _id(source) -> str:
+  if hub.is_name(source):
+    return hub.split(source)[0]
   return pathlib.Path(str(source)).name
 
 

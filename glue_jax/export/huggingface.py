@@ -72,6 +72,7 @@ def card(
     weights=str(weights),
     library=library,
     rank=run.rank,
+    commit=contents['run'].get('hub_commits', {}).get(weights, ''),
     decisions=run.decisions.said(run.task) if run.decisions else '',
   )
 

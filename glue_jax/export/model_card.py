@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glue_jax.config import config as config_lib
+from glue_jax.data import hub
 from glue_jax.reporting.tables import results_table
 
 
@@ -17,6 +18,7 @@ def model_card(
   weights: str = '',
   library: str = 'transformers',
   rank: int | None = None,
+  commit: str = '',
   decisions: str = '',
 ) -> str:
   """A model card in markdown, with the fields known for sure and no others.
@@ -30,18 +32,21 @@ def model_card(
     weights: where the run started from; empty = random parameters.
     library: what loads the model.
     rank: of the low-rank update that is merged, if it was chosen.
+    commit: of the hub, whose name `weights` is then.
     decisions: thresholds and temperature of the run, in a line.
   """
   front = [
     f'library_name: {library}',
     *([f'language: {language}'] if language else []),
+    *([f'base_model: {hub.split(weights)[0]}'] if commit else []),
     f'tags: [{task.kind.replace("_", "-")}, {task.name}, jax]',
   ]
   lines = ['---', *front, '---', '', f'# {task.name} {task.kind}', '']
   lines += [
     f'Trained with glue_jax on `{task.name}`'
     f' (columns {", ".join(f"`{c}`" for c in task.columns)}),'
-    f' starting from {f"`{weights}`" if weights else "random parameters"}.',
+    f' starting from {f"`{weights}`" if weights else "random parameters"}'
+    f'{f" (commit {commit})" if commit else ""}.',
     '',
   ]
   if rank is not None:

@@ -13,6 +13,7 @@ import numpy as np
 import safetensors.numpy
 
 from glue_jax.config import config as config_lib
+from glue_jax.data import hub
 from glue_jax.export import bundle as bundles
 from glue_jax.models import names
 from glue_jax.reporting import files
@@ -66,6 +67,8 @@ def write(folder: str | os.PathLike, bundle: Bundle) -> None:
     'inference_mode': True,
     'modules_to_save': sorted(modules),
   }
+  if bundle.record['backbone'].get('commit'):
+    config['revision'] = bundle.record['backbone']['commit']
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   flat = {n: np.ascontiguousarray(x) for n, x in tensors.items()}
@@ -87,7 +90,7 @@ def to_bundle(
 
   Args:
     folder: with the two files.
-    backbone: folder of the weights it was trained on.
+    backbone: weights it was trained on: their folder, or name on the hub.
     task: the config's section `task`.
     output: folder of the bundle.
     tokenizer: its folder; None = that of the backbone.
@@ -97,6 +100,7 @@ def to_bundle(
     ValueError: see `peft_folder.read`; or the folder lacks a leaf that the
       method trains.
   """
+  backbone = hub.pinned(backbone)
   config = {
     'task': dict(task),
     'data': {'tokenizer': str(tokenizer or backbone), 'max_length': max_length},

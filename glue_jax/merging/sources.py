@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from glue_jax.data import vocabulary
+from glue_jax.data import hub, vocabulary
 from glue_jax.merging import labels, stream
 from glue_jax.models import model as models_lib
 from glue_jax.models import names as names_lib
@@ -93,10 +93,11 @@ def open_source(path: str | os.PathLike, name: str) -> Source:
   """Opens a model: a run, its `model` folder, or a Hugging Face folder.
 
   Raises:
-    FileNotFoundError: it is none of these.
+    FileNotFoundError: it is none of these, nor a name of the hub.
     ValueError: the model has parts of a method that were not merged into it, or
       a file is damaged.
   """
+  path = hub.folder(path)
   record = saved_model.read_record(path)
   if record is not None:
     return _open_native(saved_model.find(path), record, name)

@@ -269,9 +269,8 @@ def build(
 def _commits(
   commits: dict[str, str] | None, kept: inputs.Inputs | None
 ) -> hub.Commits:
-  if commits is None:
-    commits = dict(kept.others.get('commits', {})) if kept else {}
-  return hub.Commits(commits)
+  seen = kept.others.get('commits', {}) if kept else {}
+  return hub.Commits(dict(seen) if commits is None else commits, dict(seen))
 
 
 def _tokenizer(

@@ -7,13 +7,15 @@ sweep of a hundred cells, or a test, finds a mistake at once.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from glue_jax.config import config as config_lib
 from glue_jax.config import ranges
-from glue_jax.data import pipeline
+from glue_jax.data import load, pipeline
 from glue_jax.data.tasks import by_name
+from glue_jax.data.tasks.task import CORPUS_KINDS
 from glue_jax.devices import sharding
 from glue_jax.layers import activations, spec
 from glue_jax.layers.gates import base as gates
@@ -100,7 +102,7 @@ def bind(config: Any, total: int | None = None) -> Sections:
   return Sections(
     task=bind_section('task', full),
     data=bind_section('data', full),
-    model=_network(full['model']),
+    model=_network(full),
     objective=_part('objectives', name, objective, 'objective'),
     methods=tuple(
       _part('methods', method, arguments, f'methods.{method}')
@@ -139,10 +141,10 @@ def _part(
   return Part(name, make, config_lib.bind(make, arguments, where, 'ctx'))
 
 
-def _network(section: Mapping[str, Any]) -> Network:
+def _network(full: Mapping[str, Any]) -> Network:
   """Checks the model's keys: of `model.build`, and the encoder's fields."""
   # None takes back what an earlier stage's config said.
-  sizes = {k: v for k, v in section.items() if v is not None}
+  sizes = {k: v for k, v in full['model'].items() if v is not None}
   weights = sizes.pop('weights', None) or None
   adapter = sizes.pop('adapter', None) or None
   fresh, cast = sizes.pop('fresh', ()), sizes.pop('cast', False)
@@ -170,12 +172,34 @@ def _network(section: Mapping[str, Any]) -> Network:
       'folder as model.weights'
     )
   if weights is None and 'name' not in sizes:
-    raise ValueError('config.model: give `name` and `preset`, or `weights`')
+    raise ValueError(
+      'config.model: give `name` and `preset`, or `weights`: a folder, or a '
+      'name of the hub, as in '
+      f'--config.model.weights=google-bert/bert-base-uncased{_no_data(full)}'
+    )
   if 'name' in sizes:
     config_lib.module('models', sizes['name'], 'model.name')
     config_lib.bind(models.build, sizes, 'model')
   _check_fields(sizes)
   return Network(weights, adapter, tuple(fresh), cast, grow, sizes)
+
+
+def _no_data(full: Mapping[str, Any]) -> str:
+  """How to fetch the data of a config that has none either; '' if it has."""
+  try:
+    task = by_name.make(**bind_section('task', full))
+  except OSError:
+    return ''
+  data = full['data']
+  given = data.get('data_dir') or os.environ.get(load.VARIABLE)
+  named = data.get('files') or (task.sources and not task.tfds)
+  if task.generated or given or named or task.kind in CORPUS_KINDS:
+    return ''
+  return (
+    '. Its data is missing, too: fetch it by python -m launch.data prepare '
+    f'--task={task.name} --source=hub --data_dir=DIR, then give '
+    '--config.data.data_dir=DIR'
+  )
 
 
 def _check_growth(grow, weights, sizes):

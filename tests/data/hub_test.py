@@ -11,6 +11,7 @@ import pytest
 from glue_jax.data import hub, tokenizing
 from glue_jax.devices import sharding
 from glue_jax.inference import open_run
+from glue_jax.merging import sources
 from glue_jax.reporting import run_record
 from glue_jax.training import begin, runs, schema
 from glue_jax.weights import huggingface, source
@@ -104,6 +105,7 @@ def test_a_revision_is_a_branch_or_a_commit(server, model, tmp_path, weights):
     assert hub.pinned(NAME) == f'{NAME}@{model.commit}'
     assert hub.pinned(str(weights)) == str(weights)
     assert source.read_sizes(f'{NAME}@{old}')['name'] == 'bert'
+    assert sources.open_source(f'{NAME}@{old}', 'a').folder.name == old
 
 
 def test_what_the_hub_refuses_is_one_line(server, model, tmp_path):

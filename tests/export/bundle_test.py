@@ -12,11 +12,12 @@ import safetensors.numpy
 from glue_jax import tree
 from glue_jax.config import config as config_lib
 from glue_jax.devices import sharding
-from glue_jax.export import bundle
+from glue_jax.export import bundle, peft_folder
 from glue_jax.inference.run import Run
 from glue_jax.method import Host
 from glue_jax.training import begin, schema, session
 from glue_jax.weights import bundle_folder, saved_model
+from tests import hub_server
 from tests.conftest import tiny_config
 
 METHODS = {
@@ -221,3 +222,23 @@ def test_digest_sees_names_types_shapes_and_values():
   ]
   assert len({bundle_folder.digest(x) for x in [base, *others]}) == 5
   assert bundle_folder.digest(base) == bundle_folder.digest(dict(base))
+
+
+def test_a_backbone_of_the_hub_is_kept_at_its_commit(backbone, tmp_path):
+  """Written and read though the branch went on, and named for `peft`."""
+  name, methods = 'acme/tiny', (('lora', METHODS['lora']),)
+  with hub_server.serve() as hub, hub.client(tmp_path / 'cache'):
+    repository = hub.add(name, backbone)
+    old = repository.commit
+    run = opened(name, methods)
+    hub.add(name, {'model.json': b'{}', 'params.safetensors': b''})
+    written = bundle.write(run, tmp_path / 'bundle')
+    back = bundle.load(tmp_path / 'bundle', f'{name}@{old}')
+  kept = written.record['backbone']
+  assert (kept['id'], kept['commit']) == (name, old)
+  ours, theirs = (tree.flatten(r.host.state.all_params()) for r in (run, back))
+  for leaf, value in ours.items():
+    np.testing.assert_array_equal(value, theirs[leaf], err_msg=leaf)
+  peft_folder.write(tmp_path / 'peft', written)
+  made = json.loads((tmp_path / 'peft' / 'adapter_config.json').read_text())
+  assert (made['base_model_name_or_path'], made['revision']) == (name, old)

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from configs import glue
 from glue_jax.config import config
 from glue_jax.training import begin, schema
 from glue_jax.training.sections import Schedule
@@ -194,3 +195,28 @@ def test_check_returns_what_each_stage_runs():
   alone = schema.check(tiny_config())
   assert list(alone) == ['']
   assert config.plain(alone['']) == config.plain(tiny_config())
+
+
+def test_neither_weights_nor_data_is_said_at_once(monkeypatch, tmp_path):
+  """Both commands in one line; of what is there nothing is said."""
+  for variable in ('GLUE_JAX_WEIGHTS', 'GLUE_JAX_DATA'):
+    monkeypatch.delenv(variable, raising=False)
+
+  def said(**data):
+    wanted = glue.get_config('rte')
+    wanted.data.update(data)
+    with pytest.raises(ValueError) as caught:
+      schema.check(wanted)
+    (line,) = str(caught.value).splitlines()
+    return line
+
+  weights = '--config.model.weights=google-bert/bert-base-uncased'
+  fetch = 'python -m launch.data prepare --task=rte --source=hub'
+  assert weights in said() and fetch in said()
+  there = said(data_dir=str(tmp_path))
+  assert weights in there and 'prepare' not in there
+  monkeypatch.setenv('GLUE_JAX_DATA', str(tmp_path))
+  assert weights in said() and 'prepare' not in said()
+  with pytest.raises(ValueError) as caught:
+    schema.check(tiny_config(model=dict(name=None)))
+  assert 'prepare' not in str(caught.value)
