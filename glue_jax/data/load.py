@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from glue_jax.data import folds
 from glue_jax.data.readers import formats, rows, split_files, tfds
 from glue_jax.data.readers.files import Log
 from glue_jax.data.table import Table
@@ -288,7 +289,8 @@ def part(table: Table, split: str, cuts: Mapping[str, Cut]) -> Table:
   """The rows of one split, out of those of the whole source.
 
   Cuts of one source are drawn one after another in the order of their names,
-  so no row is in two of them. The draw is plain, not stratified.
+  so no row is in two of them. The draw is plain, not stratified. What they
+  leave is dealt into folds, of which a split may be one.
 
   Args:
     table: all rows of the source split.
@@ -299,9 +301,8 @@ def part(table: Table, split: str, cuts: Mapping[str, Cut]) -> Table:
     ValueError: a split would be empty.
   """
   source = table.split
-  chosen = _chosen(
-    len(table), {k: c for k, c in cuts.items() if c.source == source}
-  )
+  own = {k: cut for k, cut in cuts.items() if cut.source == source}
+  chosen = _chosen(table, own)
   if split in chosen:
     rows = chosen[split]
   else:
@@ -321,12 +322,18 @@ def part(table: Table, split: str, cuts: Mapping[str, Cut]) -> Table:
   return subset
 
 
-def _chosen(count: int, cuts: Mapping[str, Cut]) -> dict[str, np.ndarray]:
+def _chosen(table: Table, cuts: Mapping[str, Cut]) -> dict[str, np.ndarray]:
   """{split: sorted row numbers}."""
+  count = len(table)
   left, chosen = np.arange(count), {}
-  for name, cut in sorted(cuts.items()):
+  fractions = {name: cut for name, cut in cuts.items() if not cut.folds}
+  for name, cut in sorted(fractions.items()):
     rng = np.random.Generator(np.random.Philox(key=[cut.seed, count]))
     size = min(round(cut.fraction * count), len(left))
     chosen[name] = np.sort(rng.choice(left, size, replace=False))
     left = np.setdiff1d(left, chosen[name])
+  for name in cuts.keys() - fractions.keys():
+    cut = cuts[name]
+    place = folds.assign(table.take(left), cut.folds, cut.seed)
+    chosen[name] = left[place == cut.fold]
   return chosen

@@ -121,6 +121,8 @@ def _expected(task: Task) -> str:
 
 def _names(task: Task) -> dict[str, str]:
   names = {column: column for column in task.columns}
+  if task.group_column:
+    names['group'] = task.group_column
   return names | {'label': task.label_column, 'idx': 'idx'}
 
 

@@ -2,7 +2,7 @@
 
 A row is a dict with the task's columns, `label` (int, float, list of ints, the
 texts of a question's answers, or None when hidden) and `idx` (the id in the
-source, unique in the split).
+source, unique in the split), and `group` where the task has a column for it.
 """
 
 import math
@@ -46,6 +46,8 @@ def convert(
     if row is None:
       continue
     row['idx'], key = _ids(task, record, position, names['idx'])
+    if task.group_column:
+      row['group'] = _group(record.get(task.group_column))
     fault = values.text_fault(str(key))
     if fault or key in seen:
       log.bad(line, f'id {fault}' if fault else _twice(key, log, seen[key]))
@@ -100,6 +102,12 @@ def _ids(task, record, position, name) -> tuple[int | str, int | str]:
   text = '' if value is None else str(value).strip()
   idx = row_id(text) if text else position
   return idx, record['id'] if task.kind == 'span' else idx
+
+
+def _group(value: Any) -> str | None:
+  """What rows of one group share; None where nothing stands."""
+  text = '' if value is None else str(value).strip()
+  return text or None
 
 
 def row_id(text: str) -> int | str:

@@ -77,6 +77,7 @@ def make(
   kind: Annotated[str, OneOf(KINDS)] | None = None,
   columns: Texts | None = None,
   label: str | None = None,
+  group: str | None = None,
   labels: Texts | None = None,
   metrics: Texts | None = None,
   direction: Literal['max', 'min'] | None = None,
@@ -97,7 +98,8 @@ def make(
       other name for an own task, which then needs `kind` and `columns` (and
       `labels` where there are classes).
     label: name of the label column in JSONL, CSV and TSV files.
-    cuts: {split: {'from', 'fraction', 'seed'}}, see task.Cut.
+    group: name of the column there whose rows stay together in folds.
+    cuts: {split: {'from', 'fraction', 'seed'}}, or a fold, see task.Cut.
     unanswerable: a span task where some questions have no answer.
     others: as in Task; None keeps the default.
 
@@ -111,6 +113,7 @@ def make(
     'kind': kind,
     'columns': _names(columns),
     'label_column': label,
+    'group_column': group,
     'labels': _names(labels),
     'metrics': _names(metrics),
     'direction': direction,

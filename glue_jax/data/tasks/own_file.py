@@ -114,15 +114,27 @@ def read(
 def cut(section: Mapping[str, Any]) -> Cut:
   """A cut from {'from': 'train', 'fraction': 0.1, 'seed': 441}.
 
+  Or a fold, from {'from': 'train', 'folds': 5, 'fold': 0, 'seed': 441}.
+
   Raises:
     ValueError: an unknown key, or a value that isn't what `Cut` says.
   """
-  unknown = sorted(set(section) - {'from', 'fraction', 'seed'})
+  known = {'from', 'fraction', 'seed', 'folds', 'fold'}
+  unknown = sorted(set(section) - known)
   if unknown:
-    raise ValueError(f'unknown {unknown}; known are from, fraction and seed')
+    raise ValueError(
+      f'unknown {unknown}; known are from, fraction or folds and fold, and seed'
+    )
   fields = {'source' if k == 'from' else k: v for k, v in section.items()}
   ranges.check_arguments(Cut, fields, 'cut')
-  return Cut(**fields)
+  made = Cut(**fields)
+  if made.folds and ('fraction' in fields or made.fold >= made.folds):
+    raise ValueError(
+      f'{dict(section)}: expected a fold below folds, and no fraction'
+    )
+  if made.fold and not made.folds:
+    raise ValueError(f'{dict(section)}: fold needs folds')
+  return made
 
 
 class _Wrong(ValueError):

@@ -53,11 +53,16 @@ class Cut:
     source: the split whose rows are drawn.
     fraction: share of them, above 0 and below 1.
     seed: of the draw.
+    folds: instead of a fraction, that all rows of the source are dealt into as
+      many folds (data/folds.py); 0 = the fraction is drawn.
+    fold: which of them the split is, from 0.
   """
 
   source: str = 'train'
   fraction: OpenShare = 0.1
   seed: Whole = 441
+  folds: Whole = 0
+  fold: Whole = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +81,8 @@ class Task:
       rows of test splits may lack a label.
     submission: file name in the benchmark's zip by test split.
     label_column: name of the label in JSONL, CSV and own TSV files.
+    group_column: of these files too; rows with one value there stay together in
+      folds. '' = rows stand for themselves.
     no_labels: names that a multilabel row may have and that say nothing.
     label_range: lowest and highest target of a regression task.
     choices: columns of a multiple-choice task which are the choices.
@@ -117,6 +124,7 @@ class Task:
     default_factory=dict, hash=False
   )
   label_column: str = 'label'
+  group_column: str = ''
   no_labels: tuple[str, ...] = ()
   label_range: tuple[float, float] | None = None
   choices: tuple[str, ...] = ()
