@@ -160,6 +160,12 @@ def tune(
     'before': by_bins(logits, labels).error,
     'after': by_bins(logits / scale, labels).error,
   }
+  if ece['after'] > ece['before']:
+    notes.append(
+      f'the ECE rose, from {ece["before"]:.4f} to {ece["after"]:.4f}: the '
+      'temperature has the least loss, which one number can lower without '
+      'mending every bin'
+    )
   metric = (metric or task.metrics[0]) if thresholds else ''
   if thresholds:
     cuts, more = _thresholds(task, logits / scale, labels, metric)

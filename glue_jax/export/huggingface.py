@@ -35,7 +35,14 @@ def save_hf(run: Any, folder: str | os.PathLike, card: str) -> None:
     )
   labels = run.task.labels or None
   try:
-    huggingface.save_hf(folder, run.model, run.params, run.tokenizer, labels)
+    huggingface.save_hf(
+      folder,
+      run.model,
+      run.params,
+      run.tokenizer,
+      labels,
+      several=run.task.kind == 'multilabel',
+    )
   except ValueError as error:
     raise ValueError(f'{error}; {WAY_OUT}') from error
   if run.decisions:

@@ -206,9 +206,10 @@ def parse_label(task: Task, split: str, value: Any) -> Any:
   if _hides(task, value):
     if split in task.test_splits:
       return None
+    none = '; a row with no label has []' if task.kind == 'multilabel' else ''
     raise ValueError(
       f'label {value!r} in split {split!r} marks a hidden label, which is '
-      f'allowed in test splits only {task.test_splits}'
+      f'allowed in test splits only {task.test_splits}{none}'
     )
   if task.kind == 'regression':
     return _score(task, value)

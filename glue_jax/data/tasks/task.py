@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -179,13 +180,14 @@ class Task:
     Raises:
       ValueError: not a list, or a label that isn't one of this task.
     """
+    given = value
     if isinstance(value, str):
-      try:
-        value = ast.literal_eval(value)
-      except (SyntaxError, ValueError):
-        raise ValueError(f'{value!r} is no list of labels') from None
+      value = _listed(value)
     if not isinstance(value, (list, tuple)):
-      raise ValueError(f'{value!r} is no list of labels')
+      raise ValueError(
+        f'{given!r} is no list of labels; expected names in brackets, '
+        '["a", "b"], or [] for none'
+      )
     nothing = (*self.no_labels, None) if self.no_labels else ()
     return sorted({self.label_id(v) for v in value if v not in nothing})
 
@@ -201,3 +203,13 @@ class Task:
 
   def _numeric_names(self) -> bool:
     return any(name.lstrip('-').isdigit() for name in self.labels)
+
+
+def _listed(text: str) -> object:
+  """What a JSON or Python text stands for; the text where it is neither."""
+  for read in (json.loads, ast.literal_eval):
+    try:
+      return read(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+      pass
+  return text
