@@ -7,17 +7,17 @@ seed give the same folds.
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 
-from glue_jax.data.table import Table
 
-
-def assign(table: Table, folds: int, seed: int) -> np.ndarray:
+def assign(table: Any, folds: int, seed: int) -> np.ndarray:
   """Returns the fold of each row, (n,) int from 0.
 
   Args:
-    table: labelled rows; `group` in them where the task has a group column.
+    table: a labelled `Table`; its rows have `group` where the task has a group
+      column.
     folds: how many, 2 or more.
     seed: of the shuffle.
 
