@@ -9,6 +9,7 @@ import collections
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -127,7 +128,11 @@ def run(
     rows.append({'fold': label} | {n: spread[n][label] for n in names})
   rows.append({'fold': 'all rows', 'rows': len(records)} | pooled)
   notes = list(
-    dict.fromkeys(note for result in results for note in result['notes'])
+    dict.fromkeys(
+      re.sub(f'^{SPLIT}:', f'{SPLIT} {fold}:', note)  # else of all rows
+      for fold, result in enumerate(results)
+      for note in result['notes']
+    )
   )
   notes += _rare(task, records, folds)
   train = configs[0].train
