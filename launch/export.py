@@ -51,9 +51,8 @@ def main(argv: list[str]) -> None:
   if FLAGS.public and not FLAGS.push:
     raise app.UsageError('--public goes with --push')
   # Imported here so that --help and a wrong flag answer at once.
-  from glue_jax.export import hub, huggingface, stablehlo
+  from glue_jax.export import hub, write
   from glue_jax.inference import open_run
-  from glue_jax.reporting import files
 
   if FLAGS.push:
     hub.check(FLAGS.push)
@@ -62,18 +61,9 @@ def main(argv: list[str]) -> None:
   )
   if FLAGS.rank is not None:
     run = run.at_rank(FLAGS.rank)
-  hf = FLAGS.format == 'hf'
-  card = huggingface.card(run, run.workdir, 'transformers' if hf else 'jax')
-  with files.whole_folder(FLAGS.output) as folder:
-    if hf:
-      huggingface.save_hf(run, folder, card)
-    else:
-      stablehlo.save_stablehlo(
-        run, folder, batch=FLAGS.batch, length=FLAGS.length
-      )
-      files.replace_text(folder / 'README.md', card + stablehlo.USAGE)
-    written = [p for p in sorted(folder.rglob('*')) if p.is_file()]
-    names = [path.relative_to(folder).as_posix() for path in written]
+  names = write.write(
+    run, FLAGS.output, FLAGS.format, batch=FLAGS.batch, length=FLAGS.length
+  )
   print(f'step {run.step} of {run.workdir} written to {FLAGS.output}')
   if FLAGS.push:
     output = pathlib.Path(FLAGS.output)

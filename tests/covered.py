@@ -40,7 +40,11 @@ COVERED = {
   'data/tasks/own_file': ('data/tasks/own_file_test', 'read by its name'),
   'data/tasks/task': ('data/tasks/by_name_test', 'a task is asked for by name'),
   'evaluation/*': ('evaluation/evaluate_test', 'scores of a whole split'),
+  'export/write': ('api_test', 'a loaded model writes itself'),
   'export/model_card': ('reporting/run_record_test', 'a card is of a run'),
+  'inference/embed': ('api_test', 'a loaded model embeds'),
+  'inference/given_texts': ('api_test', 'what a loaded model takes'),
+  'inference/open_folder': ('api_test', 'folders are loaded by it'),
   'inference/open_run': ('inference/predict_test', 'predicting opens a run'),
   'inference/run': ('inference/predict_test', 'predicting opens a run'),
   'inference/score': ('methods/dylora_test', 'ranks are scored by it'),
@@ -123,4 +127,5 @@ COVERED = {
     'a folder is its tensors',
   ),
   'weights/saved_model': ('reliability_test', 'the same bytes after a kill'),
+  'weights/sentence_folder': ('api_test', 'what a vector is pooled by'),
 }

@@ -175,6 +175,9 @@ def from_rows(
     source: named in errors.
     first: number of the first row.
 
+  Returns:
+    (table, whose notes say which texts are blank and how many are cut; batches)
+
   Raises:
     ValueError: a column is missing or no text, with the row's number.
   """
@@ -183,6 +186,8 @@ def from_rows(
   examples = features.tokenize(
     table, tokenizer, max_length, windows=windows, segments=segments
   )
+  cut = (f'{source}: {note}' for note in encoding_notes(examples, max_length))
+  table = dataclasses.replace(table, notes=(*table.notes, *cut))
   lengths = bucket_lengths(buckets, max_length)
   return table, batching.eval_batches(examples, batch_size, lengths)
 

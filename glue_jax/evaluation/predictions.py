@@ -26,6 +26,7 @@ class Predictions:
     labels: gold values as `values`; None for texts and where labels are hidden.
     extra: further fields of the written records, n values each.
     outputs: what the model gave, (n, ...) arrays or lists of n arrays.
+    notes: what a person should know of the rows.
   """
 
   task: Task
@@ -36,6 +37,7 @@ class Predictions:
   labels: np.ndarray | list | None = None
   extra: dict[str, list] = dataclasses.field(default_factory=dict)
   outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
+  notes: tuple[str, ...] = ()
 
   def __len__(self) -> int:
     return len(self.idx)

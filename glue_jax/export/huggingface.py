@@ -51,15 +51,21 @@ def save_hf(run: Any, folder: str | os.PathLike, card: str) -> None:
 
 
 def card(
-  run: Any, workdir: str | os.PathLike, library: str = 'transformers'
+  run: Any,
+  workdir: str | os.PathLike | None,
+  library: str = 'transformers',
 ) -> str:
   """The model card of a run, with what its folder says of scores and origin.
 
   Args:
     run: `inference.run.Run`.
-    workdir: the run's own folder (that of the seed).
+    workdir: the run's own folder (that of the seed); None of a model folder
+      that was opened, of whose training nothing is known.
     library: what loads the model.
   """
+  if workdir is None:
+    weights = pathlib.Path(run.config.model['weights']).name
+    return model_card.copied(run.task, weights, library)
   workdir = pathlib.Path(workdir)
   contents = {}
   for name in ('config', 'result', 'run'):

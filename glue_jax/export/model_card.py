@@ -84,6 +84,26 @@ def model_card(
   return '\n'.join(lines) + '\n'
 
 
+def copied(task: Any, source: str, library: str = 'transformers') -> str:
+  """A model card of a model that was trained elsewhere.
+
+  Args:
+    task: what its head is for.
+    source: name of the folder that it was read from.
+    library: what loads it.
+  """
+  lines = ['---', f'library_name: {library}', '---', '', f'# {source}', '']
+  lines += [
+    f'Written by glue_jax from `{source}`, which says how it was trained.',
+    '',
+  ]
+  if task.labels:
+    lines += ['## Labels', '']
+    lines += [f'- {i}: `{name}`' for i, name in enumerate(task.labels)]
+    lines.append('')
+  return '\n'.join(lines)
+
+
 def _made(record: Mapping[str, Any]) -> list[str]:
   devices, git = record.get('devices', {}), record.get('git')
   kinds = devices.get('kinds', {})

@@ -7,11 +7,15 @@ from typing import Any
 
 from glue_jax.config import config
 from glue_jax.data import label_names, load, pipeline
+from glue_jax.data.batching import EvalBatches
+from glue_jax.data.table import Table
 from glue_jax.data.tasks.task import CORPUS_KINDS, Task
 from glue_jax.devices import sharding
 from glue_jax.evaluation import decisions, evaluate
 from glue_jax.evaluation.predictions import Predictions
 from glue_jax.inference import own_texts
+
+_FEW = (1, 8)  # rows of batches for few texts: each size is a program
 
 
 def predict_split(run: Any, split: str) -> Predictions:
@@ -37,7 +41,7 @@ def predict_rows(
   Args:
     run: from `open_run.load_run`.
     rows: dicts with the task's columns, and perhaps 'idx' or 'id'. A blank
-      text is predicted as such, with a warning.
+      text is predicted as such and a long one is cut, with a warning.
     source: named in errors.
     first: number of the first row.
 
@@ -48,26 +52,47 @@ def predict_rows(
     ValueError: a row lacks a column, or the task has no predictions.
   """
   _has_predictions(run.task)
+  table, batches = own_batches(run, rows, source, first)
+  found = evaluate.predict(run.predict_fn, batches, run.task, table)
+  found.notes = table.notes
+  return decisions.decided(run.decisions, found)
+
+
+def own_batches(
+  run: Any, rows: Sequence[dict], source: str = 'rows', first: int = 0
+) -> tuple[Table, EvalBatches]:
+  """Batches of texts that are in no split; what is lost of them is logged.
+
+  Few rows make a small batch, so that one text doesn't cost what many do.
+
+  Args:
+    run, rows, source, first: see `predict_rows`.
+
+  Returns:
+    (the rows as a table, whose notes say what is blank or cut; their batches).
+
+  Raises:
+    ValueError: a row lacks a column.
+  """
   data = config.plain(run.config.data)
   known = ('doc_stride', 'max_query_length', 'segments')
   settings = {key: data[key] for key in known if key in data}
+  most = data.get('eval_batch_size', 64)
+  size = next((s for s in _FEW if len(rows) <= s < most), most)
   table, batches = pipeline.from_rows(
     run.task,
     rows,
     run.tokenizer,
     max_length=run.bundle.buckets[-1],
     buckets=run.bundle.buckets,
-    batch_size=sharding.shared_rows(
-      data.get('eval_batch_size', 64), run.parts.mesh
-    ),
+    batch_size=sharding.shared_rows(size, run.parts.mesh),
     source=source,
     first=first,
     **settings,
   )
   for note in table.notes:
     logging.warning(note)
-  found = evaluate.predict(run.predict_fn, batches, run.task, table)
-  return decisions.decided(run.decisions, found)
+  return table, batches
 
 
 def predict_task(

@@ -26,9 +26,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from glue_jax import tree
 from glue_jax.config.ranges import NonNegative, OpenShare, Rate
 from glue_jax.method import Context, Objective
 from glue_jax.objectives import class_weights as weighting
+from glue_jax.plugs import Apply
 
 # Kinds whose labels are classes; the choices of multiple choice are places.
 _CLASSES = ('classification', 'multilabel', 'token_classification')
@@ -113,11 +115,6 @@ def make(
     metrics = dict(metrics, loss=(total, count))
     return total / jnp.where(count > 0, count, 1), metrics
 
-  def predict(apply, params, batch):
-    outputs = apply(params, batch)
-    keys = ('logits', 'start_logits', 'end_logits')
-    return {key: outputs[key] for key in keys if key in outputs}
-
   return Objective(loss, predict, facts)
 
 
@@ -150,6 +147,15 @@ def _check(task, smoothing, class_weights, gamma, alpha) -> None:
       f'config.objective.focal_alpha={alpha} is for two labels, the task has '
       f'{len(task.labels)}; give class_weights'
     )
+
+
+def predict(
+  apply: Apply, params: tree.Tree, batch: Mapping
+) -> dict[str, jax.Array]:
+  """Returns the logits that a head gives, see `Objective.predict`."""
+  outputs = apply(params, batch)
+  keys = ('logits', 'start_logits', 'end_logits')
+  return {key: outputs[key] for key in keys if key in outputs}
 
 
 def cross_entropy(

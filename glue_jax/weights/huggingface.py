@@ -47,6 +47,13 @@ from glue_jax.weights.huggingface_tensors import (
 CONFIG = 'config.json'
 # Fields of EncoderConfig that don't change what is computed from the weights.
 RUNTIME = ('dtype', 'remat', 'stack', 'options')
+# Of several kinds with one architecture, by `problem_type` in config.json.
+_PROBLEMS = {
+  'regression': 'regression',
+  'single_label_classification': 'classification',
+  'multi_label_classification': 'multilabel',
+}
+_HEADLESS = ('encoder', 'mlm', 'sentence_structure')
 # Keys that only some heads of a family obey ('': of every one): what is done
 # here. Other heads load whatever they say.
 _OF_HEADS = (
@@ -115,6 +122,47 @@ def labels_of(
       f'{where}/{CONFIG}: id2label={named!r}; expected a name for each of the '
       'ids 0, 1, ...'
     ) from None
+
+
+def head_of(
+  raw: Mapping[str, Any], where: str | os.PathLike
+) -> tuple[str, tuple[str, ...]]:
+  """Returns the kind of task and the labels that a Hugging Face head is for.
+
+  Args:
+    raw: content of config.json.
+    where: the folder, for messages.
+
+  Returns:
+    (kind of task, labels), ('encoder', ()) where the architecture has no head
+    of a task. Without names the labels are LABEL_0, ..., two where the file
+    says nothing, as in `transformers`.
+
+  Raises:
+    ValueError: `id2label` or `problem_type` aren't what the library writes.
+  """
+  table = models.family(str(raw['model_type'])).ARCHITECTURES
+  given = raw.get('architectures') or ()
+  kinds = [kind for kind, name in table.items() if name in given]
+  if not set(kinds) - set(_HEADLESS):
+    return 'encoder', ()
+  kind = next(kind for kind in kinds if kind not in _HEADLESS)
+  if kind in ('span', 'multiple_choice'):
+    return kind, ()
+  names = labels_of(raw, where)
+  names = names or tuple(f'LABEL_{i}' for i in range(raw.get('num_labels', 2)))
+  if kind == 'token_classification':
+    return kind, names
+  problem = raw.get('problem_type')
+  if problem is None:
+    kind = 'regression' if len(names) == 1 else 'classification'
+  elif problem in _PROBLEMS:
+    kind = _PROBLEMS[problem]
+  else:
+    raise ValueError(
+      f'{where}: problem_type={problem!r}; expected one of {sorted(_PROBLEMS)}'
+    )
+  return kind, () if kind == 'regression' else names
 
 
 def load_hf(
