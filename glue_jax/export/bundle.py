@@ -76,6 +76,7 @@ def write(run: Run, folder: str | os.PathLike) -> Bundle:
     run.tokenizer,
     folder,
     run.task,
+    {k: v for k, v in run.parts.others.items() if k != 'commits'},
   )
 
 
@@ -87,6 +88,7 @@ def of_leaves(
   tokenizer: Any,
   folder: str | os.PathLike,
   task: Task | None = None,
+  others: Mapping[str, Any] | None = None,
 ) -> Bundle:
   """Writes the bundle of a tree's leaves.
 
@@ -98,6 +100,8 @@ def of_leaves(
     tokenizer: of the run.
     folder: made if needed.
     task: of the run; None = as the config says.
+    others: sizes of what its methods read (`source.Others.records`): where they
+      are given, a teacher or source adapters aren't read any more.
 
   Raises:
     ValueError, NothingShared: see `write`.
@@ -108,7 +112,7 @@ def of_leaves(
       'the run began from its seed, not from weights, so there is no backbone '
       'that a bundle could belong to; set config.model.weights'
     )
-  start = start_of(config, record['seed'], tokenizer, task)
+  start = start_of(config, record['seed'], tokenizer, task, others)
   given = on_host(start.params, start.mesh)
   learns = start.method.learns(given, record['variant'])
   shared = {
@@ -131,6 +135,7 @@ def of_leaves(
     'head': {'kind': module.kind, 'num_outputs': module.num_outputs},
     'labels': list(task.labels or task.choices),
     'task': inputs.task_record(_without_paths(task)),
+    'others': dict(others or {}),
     'tokenizer': {
       'id': _id(config.data.get('tokenizer') or weights),
       'sha256': tokenizer.fingerprint,
@@ -188,7 +193,8 @@ def load(
   )
   config = config_lib.complete(config | {'seeds': [record['seed']]})
   begun = inputs.task_of(record['task']) if 'task' in record else None
-  parts = start_of(config, record['seed'], task=begun, **data)
+  others = record.get('others')  # bundles of before have none
+  parts = start_of(config, record['seed'], task=begun, others=others, **data)
   order = _check_start(folder, bundle, parts, config, backbone)
   own = head.in_order(bundle.params, order)
   flat = tree.flatten(parts.params) | own
@@ -207,6 +213,7 @@ def start_of(
   seed: int = 0,
   tokenizer: Any = None,
   task: Task | None = None,
+  others: Mapping[str, Any] | None = None,
   **data: Any,
 ) -> Parts:
   """Returns what a run begins with, but for another seed.
@@ -216,6 +223,7 @@ def start_of(
     seed: of the run.
     tokenizer: in place of the config's.
     task: what was kept of the config's, whose file may be gone.
+    others: see `of_leaves`; needs the task.
     **data: overrides of the config's data section; by default nothing is read.
 
   Raises:
@@ -232,7 +240,7 @@ def start_of(
     sizes = source_lib.read_sizes(
       network['weights'], network.get('grow_positions')
     )
-    kept = inputs.Inputs(task, sizes, '')
+    kept = inputs.Inputs(task, sizes, '', others or {})
   return begin.build(schema.bind(config, 1), seed + 1, kept=kept, **data)
 
 

@@ -196,8 +196,8 @@ def build(
     load: read `model.weights` and `model.adapter`; False if a checkpoint is
       going to replace all parameters.
     kept: task and sizes as an earlier start wrote them, whatever lies where
-      the config says; unless it loads, also those of the models and files that
-      its methods read.
+      the config says; also sizes of the models and files that its methods
+      read, whose values then are zeros.
     commits: {name of the hub: commit that it stands for}; names that it lacks
       are looked up, and added.
     **data: overrides of the config's data section.
@@ -220,8 +220,7 @@ def build(
     plain = Apply(build_model.make_model(network, sizes, bundle))
     plain.model.config.check_lengths(bundle.buckets)
     build_data.check_ids(bundle, plain.model.config)
-    seen = kept.others if kept and not load else {}
-    others = source.Others(bundle, seen, names)
+    others = source.Others(bundle, kept.others if kept else {}, names)
     context = make_context(sections, bundle, plain, others)
     objective, *methods = (
       part.make(context, **part.arguments)

@@ -286,7 +286,7 @@ def _config(fields: Mapping[str, Any]) -> models.EncoderConfig:
 def _sizes(leaves: Mapping[str, Any]) -> dict[str, str]:
   """{name: 'float32[2,3]'}."""
   return {
-    name: f'{np.asarray(x).dtype.name}[{",".join(map(str, np.shape(x)))}]'
+    name: f'{np.dtype(x.dtype).name}[{",".join(map(str, x.shape))}]'
     for name, x in leaves.items()
   }
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from glue_jax.export import huggingface
-from glue_jax.inference import open_run, score
+from glue_jax.export import bundle, huggingface
+from glue_jax.inference import open_run, predict, score
 from glue_jax.training import begin, schema
 from glue_jax.training.train import train
 from glue_jax.weights import saved_model, source
@@ -86,6 +86,15 @@ def test_a_finished_run_needs_no_others(home, name, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError), match='others'):
       begin.build(schema.bind(made, 4), 0)
   assert again == result['metrics']
+  if name == 'scalearn':
+    with away(home / 'sources'):
+      bundle.write(run, tmp_path / 'bundle')
+      loaded = bundle.load(tmp_path / 'bundle', str(home / 'backbone/model'))
+    ours, theirs = (
+      predict.predict_rows(r, [{'sentence': 'the cat'}]).outputs['logits']
+      for r in (run, loaded)
+    )
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_teacher_taken_by_position_is_noted_in_the_result(home, tmp_path):
