@@ -171,7 +171,7 @@ def test_what_does_not_merge_is_served_with_its_leaves(case, tmp_path):
   run = types.SimpleNamespace(
     parts=parts, host=Host(None, 1, 1, state), params=params, rank=None,
     model=parts.plain.model, task=parts.bundle.task,
-    tokenizer=parts.bundle.tokenizer,
+    tokenizer=parts.bundle.tokenizer, decisions=None,
   )  # fmt: skip
   stablehlo.save_stablehlo(run, tmp_path, platforms=('cpu',))
   call = stablehlo.load_stablehlo(tmp_path)
