@@ -157,6 +157,9 @@ class Method:
     wrap_loss: (Loss) -> Loss.
     update_extra: (extra, params, metrics) -> extra, after the update, inside
       the step; `params` is the whole updated tree.
+    evaluates: (params, slots) -> params that are evaluated and exported in
+      place of those that learn; `slots` is {path: leaf} of the optimizer's
+      state, {} where it is gone and they are in place already.
     truncate: (params, rank) -> params of the same shapes; what a smaller rank
       of the finished low-rank leaves stands for.
     export: (params) -> params; the tree of the plain model.
@@ -178,6 +181,7 @@ class Method:
   reparam: Callable | None = None
   wrap_loss: Callable[[Loss], Loss] | None = None
   update_extra: Callable | None = None
+  evaluates: Callable | None = None
   truncate: Callable | None = None
   export: Callable | None = None
 

@@ -21,6 +21,29 @@ _V2 = tuple(
 )
 
 
+# Less of these is better; of every other metric of a kind, more is.
+_LESS = ('loss', 'perplexity', 'mean_squared_error')
+_MORE = frozenset(
+  (*scores.PLAIN, *scores.GROUPED, *_AVERAGED, *_SETS, *_V2)
+) | {'exact_match', 'exact_accuracy', 'structure_accuracy'}
+
+
+def own_name(name: str) -> str:
+  """Returns a metric's name here: that of a task file's 'f1_macro' too."""
+  part, _, average = name.partition('_')
+  return f'{average}_{part}' if average in sequence.AVERAGES else name
+
+
+def direction(name: str) -> str | None:
+  """Returns whether more ('max') or less ('min') of a metric is better.
+
+  None where that isn't known: of thresholds, and metrics of an own kind.
+  """
+  if name in _LESS:
+    return 'min'
+  return 'max' if name in _MORE else None
+
+
 def of_kind(kind: str, unanswerable: bool = False) -> tuple[str, ...]:
   """Names of the metrics of a kind of task.
 

@@ -23,6 +23,8 @@ from glue_jax.data import hub, label_counts, pipeline
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
+from glue_jax.evaluation import selection
+from glue_jax.evaluation.selection import Criterion
 from glue_jax.method import Context, Hook, Host
 from glue_jax.models import encoder
 from glue_jax.plugs import Apply
@@ -57,6 +59,8 @@ class Training:
     programs: the compiled steps.
     hooks: the methods' and the run's own, in order.
     host: state, step and all else that changes; what hooks see.
+    best: what the best checkpoint is chosen by; None of a run that is opened
+      without its training data.
   """
 
   parts: Parts
@@ -66,6 +70,7 @@ class Training:
   programs: Programs
   hooks: tuple[Hook, ...]
   host: Host
+  best: Criterion | None = None
 
   def call(self, moment: str) -> None:
     """Calls every hook of that moment ('before_epoch', ...)."""
@@ -131,6 +136,7 @@ def begin(
   kept: inputs.Inputs | None = None,
   hooks: tuple[Hook, ...] = (),
   commits: dict[str, str] | None = None,
+  bundle: DataBundle | None = None,
   **data: Any,
 ) -> Training:
   """Returns a run before its first step.
@@ -139,7 +145,7 @@ def begin(
     config: completed config without stages.
     seed: of initialisation, dropout and data order.
     total: steps of the run, whatever the config says.
-    load, kept, commits: see `build`.
+    load, kept, commits, bundle: see `build`.
     hooks: own ones, called after the methods'.
     **data: overrides of the config's data section.
 
@@ -147,7 +153,15 @@ def begin(
     ValueError: whatever part of the config doesn't fit; see `build`.
   """
   sections = schema.bind(config, total)
-  parts = build(sections, seed, load=load, kept=kept, commits=commits, **data)
+  parts = build(
+    sections,
+    seed,
+    load=load,
+    kept=kept,
+    commits=commits,
+    bundle=bundle,
+    **data,
+  )
   key = jax.random.key(seed)
   with sharding.enter(parts.mesh):
     tx, rate = session.make_optimizer(parts)
@@ -164,11 +178,28 @@ def begin(
     ),
     limit=schedule.max_programs,
   )
-  called = parts.method.hooks
-  if schedule.patience:
-    called += (patience.hook(schedule.patience),)
+  called, best = parts.method.hooks, None
+  if parts.bundle.train:
+    best, waits = _criteria(parts)
+    if waits:
+      called += (patience.hook(schedule.patience, waits),)
   called += hooks
-  return Training(parts, tx, rate, key, programs, called, _host(parts, state))
+  host = _host(parts, state)
+  return Training(parts, tx, rate, key, programs, called, host, best)
+
+
+def _criteria(parts: Parts) -> tuple[Criterion, Criterion | None]:
+  """What the best checkpoint is chosen by, and what patience waits for."""
+  bundle, schedule = parts.bundle, parts.sections.train
+  tables = bundle.tables
+  splits = [s for s in bundle.evals if s not in tables or tables[s].labelled]
+  best = selection.of_best(
+    bundle.task, splits, schedule.select_metric, schedule.select_direction
+  )
+  if not schedule.patience:
+    return best, None
+  waits = selection.of_patience(bundle.task, splits, schedule.patience, best)
+  return best, waits
 
 
 def _host(parts: Parts, state: TrainState) -> Host:
@@ -186,6 +217,7 @@ def build(
   load: bool = True,
   kept: inputs.Inputs | None = None,
   commits: dict[str, str] | None = None,
+  bundle: DataBundle | None = None,
   **data: Any,
 ) -> Parts:
   """Builds the parts.
@@ -200,6 +232,7 @@ def build(
       read, whose values then are zeros.
     commits: {name of the hub: commit that it stands for}; names that it lacks
       are looked up, and added.
+    bundle: data that an earlier beginning of this run has read.
     **data: overrides of the config's data section.
 
   Raises:
@@ -212,7 +245,8 @@ def build(
   if load or not kept:
     network = _fetched(network, names)
   data['tokenizer'] = _tokenizer(sections, data, names)
-  bundle = build_data.make_data(sections, task, mesh, seed, **data)
+  if bundle is None:
+    bundle = build_data.make_data(sections, task, mesh, seed, **data)
   with sharding.enter(mesh):
     sizes = kept.sizes if kept else {}
     if network.weights and not kept:

@@ -45,6 +45,7 @@ def compose(methods: Sequence[Method], leaves: Leaves | None = None) -> Method:
     init_frozen=_join(methods, 'init_frozen'),
     init_extra=_join(methods, 'init_extra'),
     update_extra=_chain(methods, 'update_extra'),
+    evaluates=_chain(methods, 'evaluates'),
     prepare=_prepare(methods),
     hooks=tuple(hook for m in methods for hook in m.hooks),
     truncate=_chain(methods, 'truncate'),

@@ -1,35 +1,41 @@
-"""Early stopping: a hook that ends a run whose loss falls no more."""
+"""Early stopping: a hook that ends a run that gets no better."""
 
+from glue_jax.evaluation.selection import Criterion
 from glue_jax.method import Hook, Host
 
 
-def hook(patience: int) -> Hook:
-  """Returns what ends a run once its loss has stopped falling.
+def hook(patience: int, criterion: Criterion) -> Hook:
+  """Returns what ends a run once it has stopped getting better.
 
-  Its notes, `host.memory['patience']`, are the lowest loss so far and how many
-  evaluations were made since.
+  Its notes, `host.memory['patience']`, are the best value so far and how many
+  evaluations were made since; those of another criterion are dropped.
 
   Args:
-    patience: evaluations in a row without a lower loss of the first evaluation
-      split after which the run ends.
+    patience: evaluations in a row without a better value after which the run
+      ends.
+    criterion: which value.
 
   Returns:
-    A hook for `after_eval`; it raises ValueError where there is no loss to go
-    by.
+    A hook for `after_eval`; it raises ValueError where the value isn't there.
   """
+  by = {'by': criterion.name} if criterion.given else {}
 
   def after_eval(host: Host) -> None:
-    split, values = next(iter(host.metrics.items()), ('', {}))
-    if 'loss' not in values:
+    value = criterion.value(host.metrics)
+    if value is None:
+      there = {split: sorted(values) for split, values in host.metrics.items()}
       raise ValueError(
-        f'config.train.patience={patience} needs the loss of the first '
-        f'evaluation split; {split or "no split"} has {sorted(values)}'
+        f'config.train.patience={patience} needs {criterion.name}; the '
+        f'evaluation has {there or "no split"}'
       )
-    notes = host.memory.setdefault('patience', {'best': None, 'stale': 0})
-    if notes['best'] is None or values['loss'] < notes['best']:
-      notes |= {'best': values['loss'], 'stale': 0}
+    notes = host.memory.get('patience', {})
+    if notes.get('by') != by.get('by') or 'stale' not in notes:
+      notes = {'best': None, 'stale': 0} | by
+    if criterion.better(value, notes['best']):
+      notes = notes | {'best': value, 'stale': 0}
     else:
-      notes['stale'] += 1
+      notes = notes | {'stale': notes['stale'] + 1}
+    host.memory['patience'] = notes
     host.stop |= notes['stale'] >= patience
 
   return Hook(after_eval=after_eval)

@@ -14,7 +14,8 @@ class Schedule:
   """The config's section `train`.
 
   Attributes:
-    epochs, steps: length of the run; one of them. Of epochs also a part.
+    epochs, steps, minutes: length of the run; one of them. Of epochs also a
+      part; minutes of wall time, see budget.py.
     accumulate: micro-batches a step.
     log_every: steps between two lines of metrics.
     eval_every: steps between two evaluations; None = once an epoch; the end
@@ -22,8 +23,13 @@ class Schedule:
     save_every: steps between two checkpoints; None = with every evaluation.
     keep: how many of the last checkpoints are kept.
     select: 'last' or 'best': which checkpoint the run's result is.
-    patience: evaluations in a row without a lower loss of the first evaluation
-      split after which the run ends early; 0 = never.
+    select_metric: what the best checkpoint is chosen by, and patience waits
+      for: 'validation/macro_f1', or 'loss'; None = the task's primary metric
+      for the first, the loss of the first evaluation split for the latter. See
+      evaluation/selection.py.
+    select_direction: 'max' or 'min', for a metric whose direction isn't known.
+    patience: evaluations in a row that are no better after which the run ends
+      early; 0 = never.
     nonfinite: 'stop' or 'skip'.
     max_programs: variants whose programs are kept; warn when more programs
       than this were compiled.
@@ -31,24 +37,35 @@ class Schedule:
 
   epochs: Positive | None = None
   steps: Count | None = None
+  minutes: Positive | None = None
   accumulate: Count = 1
   log_every: Count = 20
   eval_every: Count | None = None
   save_every: Count | None = None
   keep: Count = 2
   select: Literal['last', 'best'] = 'last'
+  select_metric: str | None = None
+  select_direction: Literal['max', 'min'] | None = None
   patience: Whole = 0
   nonfinite: Literal['stop', 'skip'] = 'stop'
   max_programs: Count = 16
 
   def __post_init__(self):
-    if (self.epochs is None) == (self.steps is None):
-      raise ValueError('config.train: give either `epochs` or `steps`')
+    given = (self.epochs, self.steps, self.minutes)
+    if sum(length is not None for length in given) != 1:
+      raise ValueError(
+        'config.train: give either `epochs` or `steps`, or `minutes`'
+      )
 
   def total_steps(self, steps_per_epoch: int) -> int:
-    """Returns the steps of the run; a part of an epoch is rounded up."""
+    """Returns the steps of the run; a part of an epoch is rounded up.
+
+    Of minutes one epoch, as long as the run's speed isn't known.
+    """
     if self.steps:
       return self.steps
+    if self.minutes:
+      return steps_per_epoch
     # As it is written: 0.1 of 30 steps is 3, though the float is above 0.1.
     return math.ceil(fractions.Fraction(str(self.epochs)) * steps_per_epoch)
 

@@ -14,6 +14,7 @@ from absl import logging
 from glue_jax import tree
 from glue_jax.devices import cpu, sharding
 from glue_jax.evaluation import evaluate
+from glue_jax.evaluation.selection import Criterion
 from glue_jax.method import Host
 from glue_jax.optim import build as optim
 from glue_jax.plugs import Apply
@@ -130,7 +131,8 @@ def notes(
 
   Args:
     host: of the run.
-    best: 'step' and 'value' of the best evaluation, or nothing yet.
+    best: 'step' and 'value' of the best evaluation, 'by' what if the config
+      says; or nothing yet.
     monitor: `Monitor.state()`.
   """
   return {
@@ -148,20 +150,32 @@ def notes(
 
 def save_best(
   saved: checkpoint.Checkpoints,
-  parts: Parts,
+  criterion: Criterion,
   host: Host,
   best: dict[str, Any],
   monitor: Mapping[str, Any],
 ) -> dict[str, Any]:
-  """Saves the state as `best` if it is; returns the best so far."""
-  task = parts.bundle.task
-  value = evaluate.primary(task, host.metrics)
-  if value is None:
+  """Saves the state as `best` if it is; returns the best so far.
+
+  One that was chosen by another criterion is replaced.
+
+  Raises:
+    ValueError: the criterion of the config isn't among the metrics.
+  """
+  value = criterion.value(host.metrics)
+  if value is None and criterion.given:
+    there = {split: sorted(values) for split, values in host.metrics.items()}
+    raise ValueError(
+      f'config.train.select_metric={criterion.name!r} was not measured; the '
+      f'evaluation has {there}'
+    )
+  by = {'by': criterion.name} if criterion.given else {}
+  same = best.get('by') == by.get('by')
+  if value is None or not criterion.better(
+    value, best.get('value') if same else None
+  ):
     return best
-  sign = 1 if task.direction == 'max' else -1
-  if best and sign * value <= sign * best['value']:
-    return best
-  best = {'step': host.step, 'value': value}
+  best = {'step': host.step, 'value': value} | by
   saved.save('best', host.step, host.state, notes(host, best, monitor))
   return best
 
@@ -173,6 +187,7 @@ def predict_fn(parts: Parts, state: TrainState, variant: Any) -> Callable:
     apply, params = bound(parts, state, variant)
     return parts.objective.predict(apply, params, batch)
 
+  state = settled(parts, state)
   key = tuple(sorted(variant.items()))
   compiled = jax.jit(predict, compiler_options=cpu.compiler_options())
   program = parts.programs.setdefault(key, compiled)
@@ -180,10 +195,41 @@ def predict_fn(parts: Parts, state: TrainState, variant: Any) -> Callable:
   return lambda batch: program(lean, sharding.put_batch(batch, parts.mesh))
 
 
+def settled(parts: Parts, state: TrainState) -> TrainState:
+  """Returns the state with the parameters that are evaluated and exported.
+
+  Those are the state's own, unless a method says otherwise (an average); then
+  the optimizer's state, which they are made of, is left out.
+  """
+  evaluates = parts.method.evaluates
+  if not evaluates or not jax.tree.leaves(state.opt_state):
+    return state
+
+  def settle(state):
+    slots: dict[str, Any] = {}
+    for part in state.optimizer_state():
+      slots |= tree.paths(part)
+    flat = tree.flatten(evaluates(state.all_params(), slots))
+
+    def pick(part):
+      return tree.map_named(lambda name, _: flat[name], part)
+
+    return pick(state.params), pick(state.frozen['params'])
+
+  compiled = jax.jit(settle, compiler_options=cpu.compiler_options())
+  program = parts.programs.setdefault('settled', compiled)
+  params, frozen = program(state)
+  others = {k: v for k, v in state.frozen.items() if k != 'opt_state'}
+  return state.replace(
+    params=params, frozen=others | {'params': frozen}, opt_state=()
+  )
+
+
 def bound(
   parts: Parts, state: TrainState, variant: Any
 ) -> tuple[Apply, tree.Tree]:
   """Returns what predicts: the model with its plugs, and its parameters."""
+  state = settled(parts, state)
   params = state.all_params()
   if parts.method.reparam:
     params = parts.method.reparam(params, state.step, None)
@@ -223,6 +269,7 @@ def truncated(parts: Parts, state: TrainState, rank: int) -> TrainState:
       f'a run with {parts.method.name} has no low-rank leaves that can be cut '
       'to a smaller rank'
     )
+  state = settled(parts, state)
   flat = tree.flatten(parts.method.truncate(state.all_params(), rank))
 
   def pick(part):

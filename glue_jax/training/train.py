@@ -32,6 +32,7 @@ from glue_jax.training import (
   session,
 )
 from glue_jax.training.begin import begin
+from glue_jax.training.budget import Budget
 from glue_jax.training.monitor import Clock, Monitor, Signals
 from glue_jax.training.parts import Parts
 from glue_jax.training.profile import Profile, Window
@@ -83,7 +84,16 @@ def train(
   # All that stands before the first step.
   hooks = own_hooks.make(config_lib.plain(config.hooks))
   loggers = logger.make(config_lib.plain(config.loggers))
-  run = begin(config, seed, hooks=hooks, commits=commits)
+  budget = Budget(workdir, config.train.get('minutes'))
+  length, bundle = budget.steps, None
+  if budget.open:
+    # Own hooks have no part in it: they see the run once.
+    trial = begin(config, seed, commits=commits)
+    length, bundle = budget.choose(trial), trial.parts.bundle
+    del trial  # two of them at a time may be too large
+  run = begin(
+    config, seed, total=length, hooks=hooks, commits=commits, bundle=bundle
+  )
   parts, host, schedule = run.parts, run.host, run.parts.sections.train
   data, total = parts.train_data(), parts.total_steps
   inputs.check(workdir, parts.bundle)
@@ -124,7 +134,10 @@ def train(
         module, others = parts.plain.model, parts.others
         inputs.write(workdir, parts.bundle, module, others)
         trained_by.write(part_of)
+        budget.write()
 
+      due = host.step % eval_every == 0
+      host.stop |= budget.over(host.step, schedule.log_every, due)
       ends = host.stop or host.step == total
       if host.step % schedule.log_every == 0 or ends:
         means = monitor.drain()
@@ -136,7 +149,7 @@ def train(
       else:
         bar.update(host.step)
       stop = signals.stop or saved.preempted(host.step)
-      if host.step % eval_every == 0 or ends:
+      if due or ends:
         monitor.check()
         host.metrics = host.evaluate()
         for split_name, values in host.metrics.items():
@@ -145,12 +158,13 @@ def train(
         bar.message(tables.metrics_line(host.step, host.metrics))
         run.call('after_eval')
         ends |= host.stop
-        best = session.save_best(saved, parts, host, best, monitor.state())
+        best = session.save_best(saved, run.best, host, best, monitor.state())
         clock.pause()
       if host.step % save_every == 0 or ends or stop:
         monitor.check()
         kept = session.notes(host, best, monitor.state())
         saved.save('last', host.step, host.state, kept)
+        budget.write()
         clock.pause()
       if stop and not ends:
         bar.close()
@@ -177,9 +191,14 @@ def train(
       'hub_commits': parts.others['commits'],
       'objective': dict(parts.objective.facts),
     }
+    if budget.facts():
+      facts['budget'] = budget.facts()
     if 'earlier' in trained_by.content:
       facts['trained_earlier_by'] = trained_by.content['earlier']
-    result = export(config, workdir, parts, host, seed, facts)
+    chosen = {}
+    if schedule.select == 'best' and best:
+      chosen = {'by': run.best.name, 'direction': run.best.direction} | best
+    result = export(config, workdir, parts, host, seed, facts, chosen)
     saved.close()
     writer.close(result)
   if jax.process_index() == 0:
@@ -203,8 +222,16 @@ def export(
   host: Host,
   seed: int,
   facts: dict[str, Any],
+  chosen: dict[str, Any],
 ) -> dict[str, Any]:
-  """Evaluates and writes what a finished run leaves; returns the result."""
+  """Evaluates and writes what a finished run leaves; returns the result.
+
+  Args:
+    config: completed.
+    workdir, parts, host, seed: of the run.
+    facts: for its record.
+    chosen: by what and where its checkpoint was chosen; {} if it is the last.
+  """
   metrics, predictions = session.evaluate_splits(parts, host)
   task = parts.bundle.task
   flat = notes.degenerate(predictions)
@@ -218,7 +245,7 @@ def export(
     'primary': evaluate.primary_record(task, metrics),
     'rows': notes.row_counts(parts.bundle.tables),
     'notes': [*parts.notes, *flat],
-  }
+  } | ({'selected': chosen} if chosen else {})
   params = session.exported(parts, host.state)
   run_record.write_run(config, workdir, task, result, predictions, facts)
   if jax.process_index() == 0:

@@ -310,11 +310,9 @@ def _metrics(kind: str, given: Any, unanswerable: bool) -> dict[str, Any]:
   known = metric_names.of_kind(kind, unanswerable)
   names = []
   for name in given if isinstance(given, list) else [given]:
-    part, _, average = str(name).partition('_')
-    own = f'{average}_{part}' if average in sequence.AVERAGES else name
-    names.append(_one_of('metric', own, known))
-  worse = names[:1] == ['mean_squared_error']
-  return {'metrics': tuple(names), 'direction': 'min' if worse else 'max'}
+    names.append(_one_of('metric', metric_names.own_name(str(name)), known))
+  direction = metric_names.direction(names[0]) if names else 'max'
+  return {'metrics': tuple(names), 'direction': direction}
 
 
 def _splits(given: Any) -> tuple[dict[str, str], dict[str, Cut]]:
