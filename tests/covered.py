@@ -102,6 +102,7 @@ COVERED = {
   'models/*': ('models/model_test', _FAMILIES),
   'objectives/*': ('objectives/objectives_test', 'one test a law of losses'),
   'optim/adam': ('optim/galore_test', 'GaLore without projection is Adam'),
+  'optim/weight_average': ('methods/ema_test', 'what the method evaluates'),
   'optim/schedules': ('optim/build_test', 'a config names a schedule'),
   'peft/fusion': ('peft/scaling_test', 'beside the scales it competes with'),
   'peft/ia3': ('peft/adapter_test', 'on the same sites as adapters'),

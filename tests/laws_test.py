@@ -142,7 +142,8 @@ def test_what_is_exported_is_what_was_trained(case):
   parts = case.parts
   with sharding.enter(parts.mesh):
     exported = session.exported(parts, state)
-  trained = case.logits(parts.apply, state.all_params())
+    evaluated = session.settled(parts, state).all_params()
+  trained = case.logits(parts.apply, evaluated)
   names = set(tree.flatten(exported))
   if names == parts.names:
     np.testing.assert_allclose(

@@ -69,7 +69,7 @@ def write(run: Run, folder: str | os.PathLike) -> Bundle:
     'variant': run.host.variant,
   }
   return of_leaves(
-    on_host(state.all_params(), mesh),
+    on_host(session.settled(run.parts, state).all_params(), mesh),
     on_host(dict(state.extra), mesh),
     record,
     config,
