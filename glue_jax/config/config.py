@@ -97,7 +97,9 @@ def shortened(config: Any, steps: int, rows: int = 32) -> Any:
   """
   few = dict(
     data=dict(eval_limit=rows),
-    train=dict(epochs=None, steps=steps, eval_every=None, save_every=None),
+    train=dict(
+      epochs=None, minutes=None, steps=steps, eval_every=None, save_every=None
+    ),
   )
   short = override(config, few)
   stages = short.get('stages', ())

@@ -33,7 +33,7 @@ SOURCE = 'source'
 # every epoch.
 FEW_SHOT = dict(
   data=dict(eval_limit=5000),
-  train=dict(epochs=None, steps=1000, patience=20, select='best'),
+  train=dict(epochs=None, minutes=None, steps=1000, patience=20, select='best'),
 )
 
 

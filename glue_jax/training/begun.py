@@ -65,7 +65,8 @@ class Record:
       raise ValueError(
         f'{self.workdir} is trained to step {step} and {reason}, so nothing '
         f'would be trained by the changed config ({", ".join(self.changes)}); '
-        'give another workdir, or a greater config.train.epochs (or steps)'
+        'give another workdir, or a greater config.train.epochs (or steps, '
+        'minutes)'
       )
     entry = {'until_step': step, 'changes': self.changes}
     self.content['earlier'] = [*self.content.get('earlier', []), entry]
@@ -119,8 +120,8 @@ def compare(
     way = 'to go on with it'
     if done:
       way = (
-        'with a greater config.train.epochs (or steps) to train it on from its '
-        'end; the schedule then is that of the new length'
+        'with a greater config.train.epochs (or steps, minutes) to train it '
+        'on from its end; the schedule then is that of the new length'
       )
     raise ValueError(
       f'{workdir} {state} with another config (begun -> now: '

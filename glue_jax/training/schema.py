@@ -94,7 +94,7 @@ def bind(config: Any, total: int | None = None) -> Sections:
   full = config_lib.plain(config)
   train = bind_section('train', full)
   if total is not None:
-    train |= {'steps': total, 'epochs': None}
+    train |= {'steps': total, 'epochs': None, 'minutes': None}
   objective = dict(full['objective'])
   name = objective.pop('name', 'task')
   optimizer = bind_section('optimizer', full)
