@@ -229,7 +229,7 @@ def export(
   Args:
     config: completed.
     workdir, parts, host, seed: of the run.
-    facts: for its record.
+    facts: for `run.json`.
     chosen: by what and where its checkpoint was chosen; {} if it is the last.
   """
   metrics, predictions = session.evaluate_splits(parts, host)
