@@ -245,8 +245,7 @@ def build(
   if load or not kept:
     network = _fetched(network, names)
   data['tokenizer'] = _tokenizer(sections, data, names)
-  if bundle is None:
-    bundle = build_data.make_data(sections, task, mesh, seed, **data)
+  bundle = bundle or build_data.make_data(sections, task, mesh, seed, **data)
   with sharding.enter(mesh):
     sizes = kept.sizes if kept else {}
     if network.weights and not kept:
