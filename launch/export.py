@@ -16,7 +16,8 @@ update (DyLoRA, LoRA); the card and the signature name it.
 --push=OWNER/NAME sends what was written to that repository of the Hugging Face
 Hub, in one commit, with the token of HF_TOKEN or `hf auth login`. A repository
 that it makes is private unless --public says otherwise: what a model learnt can
-be shown later, but not be taken back.
+be shown later, but not be taken back. The card holds the run's config, with the
+paths of this machine that stand there.
   python -m launch.export --workdir=runs/rte --output=rte_hf --push=me/rte
 """
 

@@ -107,8 +107,10 @@ class Commits:
       return folder(text, weights)
     if text not in self.known:
       self.known[text] = _agreed(text)
-    commit = self.used[text] = self.known[text]
-    logging.info('%s: commit %s of the hub', text, commit)
+    commit = self.known[text]
+    if text not in self.used:
+      logging.info('%s: commit %s of the hub', text, commit)
+      self.used[text] = commit
     return folder(at(text, commit), weights)
 
 
@@ -188,8 +190,8 @@ def refusal(error: Exception, name: str, kind: str = 'model') -> str:
     )
   if isinstance(error, errors.RepositoryNotFoundError):
     return (
-      f'{name}: {here}{hub} has no {kind} of this name that it shows without '
-      f'a right to it; mend the name, or {login}'
+      f'{name}: {here}{hub} has no such {kind}, or hides it; mend the name, '
+      f'or {login}'
     )
   if isinstance(error, errors.RevisionNotFoundError):
     return f'{repository} has no branch, tag or commit {revision!r} at {hub}'

@@ -60,7 +60,8 @@ def read(folder: pathlib.Path) -> Tokenizer:
     if lacking:
       raise ValueError(
         f'{folder}: {settings.name} is read from tokenizer.json or '
-        f'{" with ".join(family.files)}; there are {_present(folder)}'
+        f'{" with ".join(family.files)}; there are {_present(folder)}; give '
+        'data.tokenizer another folder, or a name of the hub'
       )
     backend = build_lib.build(family, folder, settings)
   return Tokenizer(backend, folder, _roles(backend, folder, settings, family))

@@ -318,9 +318,10 @@ def _tokenizer(
 
 def _fetched(network: Network, names: hub.Commits) -> Network:
   """The section with folders in place of names of the hub."""
-  given = {'weights': network.weights, 'adapter': network.adapter}
-  there = {key: name and names.folder(name) for key, name in given.items()}
-  return dataclasses.replace(network, **there)
+  weights, adapter = (
+    name and names.folder(name) for name in (network.weights, network.adapter)
+  )
+  return dataclasses.replace(network, weights=weights, adapter=adapter)
 
 
 def _weights(network: Network, model: Any, task: Task) -> tuple[Any, str]:

@@ -31,7 +31,8 @@ def make_model(
     if clash:
       raise ValueError(
         f'config.model: {sorted(clash)} come from model.weights='
-        f'{network.weights!r}; leave them out'
+        f'{network.weights!r}; leave them out, or take back what the recipe '
+        f'says: --config.model.{min(clash)}=None'
       )
     # A name given is that of another family of the same sizes.
     given = {**sizes, **given}
