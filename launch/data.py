@@ -2,7 +2,7 @@
 
   python -m launch.data check --task=rte --data_dir=DIR
   python -m launch.data describe --task=rte --data_dir=DIR --tokenizer=FOLDER
-  python -m launch.data prepare --task=rte --data_dir=DIR [--source=RAW]
+  python -m launch.data prepare --task=rte [--source=hub] [--data_dir=DIR]
 
 check: reads every split; verifies headers, columns, labels and ids, compares
 row counts with the official ones, counts rows that occur twice in a split or
@@ -12,14 +12,22 @@ does (--tokenizer, or a vocabulary of the training texts), which finds answers
 and words without a token. Exit code 1 on an error.
 describe: examples, label balance and lengths of each split.
 baseline: scores of majority, bag of words and the like, which learn from train.
-prepare: builds the tensorflow-datasets folder (array_record) under data_dir,
-from the network, or from raw files in --source.
+prepare: fetches the data to --data_dir ($GLUE_JAX_DATA, or the folder `data`)
+and compares rows and checksums with what is on record; exit code 1 if rows are
+too many or too few. --source says from where:
+  tfds    the folder of tensorflow-datasets (array_record), built from the raw
+          files of the network; usual where they have the task
+  hub     Parquet files of the Hugging Face Hub, of the newest commit or of
+          --revision, by the variables of its client (HF_HOME, HF_TOKEN, ...);
+          reading them needs the extra `parquet`
+  FOLDER  the folder of tensorflow-datasets, built from raw files that are there
 
 An own task: --task=mytask.yaml (its keys: glue_jax/data/tasks/own_file.py), or
 --task=mytask --kind=classification --columns=text --labels=no,yes
 --label=target --files=train=a.csv,validation=b.csv
 """
 
+import os
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -37,7 +45,7 @@ COMMANDS = {
   'check': ('task',),
   'describe': ('task',),
   'baseline': ('task',),
-  'prepare': ('task', 'data_dir'),
+  'prepare': ('task',),
 }
 
 
@@ -54,7 +62,8 @@ def define_flags() -> None:
   )
   text('tokenizer', None, 'folder or name; describe: lengths in its tokens')
   flags.DEFINE_integer('max_length', None, 'check: longest sequence in tokens')
-  text('source', None, 'prepare: folder of raw files instead of the network')
+  text('source', None, 'prepare: hub, tfds, or a folder of raw files')
+  text('revision', None, 'prepare: branch, tag or commit of the hub')
   flags.DEFINE_integer('examples', 2, 'describe: rows shown of each split')
   flags.DEFINE_integer('seed', 0, 'of generated tasks')
   text('kind', None, 'own task: its kind')
@@ -190,13 +199,34 @@ def describe(task: 'Task') -> int:
 
 
 def prepare(task: 'Task') -> int:
-  """Builds the task's tensorflow-datasets folder."""
-  from glue_jax.data.readers import tfds
+  """Fetches a task's data; returns how many splits have another size."""
+  from glue_jax.data import fetch, load
 
-  source = pathlib.Path(FLAGS.source) if FLAGS.source else None
-  folder = tfds.prepare(task, pathlib.Path(FLAGS.data_dir), source)
-  print(f'{task.name}: prepared in {folder}')
-  return 0
+  given = FLAGS.data_dir or os.environ.get(load.VARIABLE) or 'data'
+  data_dir = pathlib.Path(given).expanduser()
+  source = FLAGS.source or ('hub' if task.hub and not task.tfds else 'tfds')
+  if FLAGS.revision and source != 'hub':
+    raise ValueError(
+      f'--revision={FLAGS.revision} is of the hub; it goes with --source=hub'
+    )
+  if source == 'hub':
+    came = fetch.from_hub(task, data_dir, FLAGS.revision)
+  else:
+    raw = None if source == 'tfds' else pathlib.Path(source).expanduser()
+    if raw and not raw.is_dir():
+      raise FileNotFoundError(
+        f'--source={source}: no such folder; expected hub, tfds or a folder'
+      )
+    came = fetch.from_tfds(task, data_dir, raw)
+  wrong = came.wrong(task)
+  for split, count in came.rows.items():
+    print(f'ok       {split}: {count} rows')
+  for text in wrong:
+    print(f'WARNING  {text}')
+  print(f'{task.name}: prepared in {came.folder} ({came.origin})')
+  print(f'data_dir: {data_dir}')
+  print(f'next: {fetch.next_command(FLAGS.task, data_dir)}')
+  return len(wrong)
 
 
 def baseline(task: 'Task') -> int:

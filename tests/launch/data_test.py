@@ -78,8 +78,8 @@ def test_mistakes_in_the_command():
   assert command('look', '--task=rte').returncode == 2
   done = command('check', '--task=nothing')
   assert done.returncode == 2 and 'known tasks: cola' in done.stderr
-  done = command('prepare', '--task=rte')
-  assert done.returncode == 2 and '--data_dir' in done.stderr
+  done = command('prepare', '--data_dir=x')
+  assert done.returncode == 2 and '--task' in done.stderr
 
 
 def test_baseline_learns_from_train_and_scores_the_rest(tmp_path):

@@ -83,7 +83,27 @@ def _labelled(row, record, target, name, log) -> Iterator[tuple[int, Record]]:
   yield row, record
 
 
-def _library() -> Any:
+def count(path: pathlib.Path) -> int:
+  """Rows of a Parquet file, as it says itself.
+
+  Raises:
+    ValueError: not a whole Parquet file.
+  """
+  pa = library()
+  from pyarrow import parquet
+
+  try:
+    return parquet.read_metadata(path).num_rows
+  except (pa.ArrowException, OSError) as error:
+    raise _damaged(path, 'parquet', error) from None
+
+
+def library() -> Any:
+  """pyarrow.
+
+  Raises:
+    ImportError: it isn't there; says how to install it.
+  """
   try:
     import pyarrow
   except ImportError:
@@ -97,7 +117,7 @@ def _library() -> Any:
 @contextlib.contextmanager
 def _opened(path: pathlib.Path, style: str) -> Iterator[tuple[Any, Callable]]:
   """(schema, columns -> record batches) of a file."""
-  pa = _library()
+  pa = library()
   with contextlib.ExitStack() as stack:
     try:
       if style == 'parquet':
@@ -132,7 +152,7 @@ def _messages(pa: Any, source: Any) -> tuple[Any, Callable]:
 
 def _whole(path, style, batches) -> Iterator[Any]:
   """The batches; what the library can't read is one line."""
-  pa = _library()
+  pa = library()
   try:
     for batch in batches:
       # A view of the file with thousands of rows: cut, for bounded memory.

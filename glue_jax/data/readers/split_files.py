@@ -126,7 +126,7 @@ def of(path: pathlib.Path, endings: Collection[str] = ()) -> list[pathlib.Path]:
     paths = _set(path)
   if not paths:
     raise FileNotFoundError(f'{path}: no data file is there')
-  _whole(paths)
+  check_whole(paths)
   return paths
 
 
@@ -189,7 +189,7 @@ def _set(path: pathlib.Path) -> list[pathlib.Path]:
   return [p for p in sorted(path.parent.iterdir()) if pattern.fullmatch(p.name)]
 
 
-def _whole(paths: Sequence[pathlib.Path]) -> None:
+def check_whole(paths: Sequence[pathlib.Path]) -> None:
   """Raises ValueError if a shard of a set isn't among the files."""
   numbers: dict[tuple, set[int]] = {}
   for path in paths:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from glue_jax.data.readers import json_text
+from glue_jax.data.readers import json_text, raw_files
 from glue_jax.data.readers.files import Record
 from glue_jax.data.tasks.task import Task
 
@@ -126,6 +126,14 @@ def _plain(value: Any) -> Any:
   return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
+def counts(folder: pathlib.Path) -> dict[str, int]:
+  """{split: rows} of a prepared folder, as it says itself."""
+  return {
+    entry['name']: sum(map(int, entry.get('shardLengths', ())))
+    for entry in _info(folder).get('splits', ())
+  }
+
+
 def prepare(
   task: Task, data_dir: pathlib.Path, source: pathlib.Path | None = None
 ) -> pathlib.Path:
@@ -135,13 +143,15 @@ def prepare(
     task: a task with a TFDS name.
     data_dir: root of the prepared folders.
     source: folder with the raw files, one folder a task as in the zips that
-      the builder downloads (CoLA/train.tsv, ...); nothing is downloaded then.
+      the builder downloads (CoLA/train.tsv, ...); None = they are fetched, to
+      `downloads` in data_dir.
 
   Returns:
     The prepared folder.
 
   Raises:
-    ValueError: the task is not in TFDS.
+    ValueError: the task is not in TFDS, or the network doesn't give what is on
+      record.
     FileNotFoundError: `source` lacks a file which the builder asks for.
     OSError: it can't be written.
   """
@@ -151,50 +161,23 @@ def prepare(
       f'as they are'
     )
   group, config = task.tfds.split('/')
+  if group not in _BUILDERS:
+    raise ValueError(
+      f'{task.tfds}: only builders of {", ".join(_BUILDERS)} run without '
+      'TensorFlow; prepare it where that is, with file_format="array_record"'
+    )
   module, name = _BUILDERS[group]
   make = getattr(importlib.import_module(module), name)
   builder = make(config=config, data_dir=data_dir, file_format=_FORMAT)
+  manager: Any = raw_files.Network(data_dir / 'downloads', group)
   if source is not None:
-    local = _LocalFiles(source, task)
-    builder._make_download_manager = lambda **_: local
+    manager = raw_files.Local(source, task)
+  # Theirs needs TensorFlow.
+  builder._make_download_manager = lambda **_: manager
   try:
     builder.download_and_prepare()
   except OSError as error:
-    error.filename = error.filename or str(data_dir)
+    if error.errno is not None:  # of the disk, not with words of ours
+      error.filename = error.filename or str(data_dir)
     raise
   return pathlib.Path(builder.data_dir)
-
-
-class _LocalFiles:
-  """What a builder uses of TFDS' download manager, from a local folder."""
-
-  downloaded_size = 0
-  _FILES = {
-    'dev_ids': ('MRPC/mrpc_dev_ids.tsv', 'MRPC/dev_ids.tsv'),
-    'train': ('MRPC/msr_paraphrase_train.txt',),
-    'test': ('MRPC/msr_paraphrase_test.txt',),
-  }
-
-  def __init__(self, source: pathlib.Path, task: Task):
-    self.source = source
-    self.task = task
-
-  def download(self, urls: Any) -> Any:
-    if isinstance(urls, dict):
-      return {key: self._file(*self._FILES[key]) for key in urls}
-    stems = [stem for all_ in self.task.stems.values() for stem in all_]
-    return self._file(*(f'{self.task.folder}/{s}.tsv' for s in stems))
-
-  def download_and_extract(self, urls: Any) -> Any:
-    if isinstance(urls, dict):
-      return {key: self._file(pathlib.Path(urls[key]).name) for key in urls}
-    return str(self.source)
-
-  def _file(self, *names: str) -> str:
-    for name in names:
-      if (self.source / name).is_file():
-        return str(self.source / name)
-    raise FileNotFoundError(
-      f'{self.source} has none of {", ".join(names)}, which the builder of '
-      f'{self.task.tfds} reads'
-    )

@@ -7,9 +7,10 @@ tensorflow-datasets builders `glue` 2.0.0 and `squad` 3.0.0, so every reader
 gives the same rows; `Tsv` maps them to the columns of the `glue_data` files.
 """
 
-from glue_jax.data.tasks.task import STEMS, Task, Tsv
+from glue_jax.data.tasks.task import STEMS, Hub, Task, Tsv
 
 _PAIR = ('sentence1', 'sentence2')
+_HUB = 'nyu-mll/glue'
 _NLI2 = ('entailment', 'not_entailment')
 _NLI3 = ('entailment', 'neutral', 'contradiction')
 
@@ -35,6 +36,7 @@ def _glue(
     stems=STEMS,
     tsv=tsv,
     tfds=f'glue/{name}',
+    hub=Hub(_HUB, name),
     label_range=None if labels else (0.0, 5.0),
   )
 
@@ -68,10 +70,13 @@ def _mnli() -> Task:
     },
     tsv=Tsv(_PAIR, label='gold_label', idx='index'),
     tfds='glue/mnli',
+    hub=Hub(_HUB, 'mnli'),
   )
 
 
-def _squad(name: str, version: str, counts: tuple[int, int], **fields) -> Task:
+def _squad(
+  name: str, version: str, counts: tuple[int, int], hub: Hub, **fields
+) -> Task:
   return Task(
     name=name,
     kind='span',
@@ -85,6 +90,7 @@ def _squad(name: str, version: str, counts: tuple[int, int], **fields) -> Task:
       'validation': (f'dev-{version}', 'dev', 'validation'),
     },
     tfds=f'squad/{version}',
+    hub=hub,
     **fields,
   )
 
@@ -193,12 +199,20 @@ RECORDS = (
     stems={'test': ('diagnostic', 'AX', 'test')},
     tsv=Tsv(_PAIR, idx='index'),
     tfds='glue/ax',
+    hub=Hub(_HUB, 'ax'),
   ),
-  _squad('squad_v1', 'v1.1', (87599, 10570), metrics=('f1', 'exact_match')),
+  _squad(
+    'squad_v1',
+    'v1.1',
+    (87599, 10570),
+    Hub('rajpurkar/squad', 'plain_text'),
+    metrics=('f1', 'exact_match'),
+  ),
   _squad(
     'squad_v2',
     'v2.0',
     (130319, 11873),
+    Hub('rajpurkar/squad_v2', 'squad_v2'),
     metrics=('f1', 'exact'),
     unanswerable=True,
   ),

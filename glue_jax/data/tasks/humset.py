@@ -11,7 +11,7 @@ Published baselines: 3 epochs, batch 32, length 100, learning rate 2e-5. The
 splits keep documents apart: don't draw others.
 """
 
-from glue_jax.data.tasks.task import STEMS, Task
+from glue_jax.data.tasks.task import STEMS, Hub, Task
 
 _SECTORS = (
   'Agriculture', 'Cross', 'Education', 'Food Security', 'Health',
@@ -91,6 +91,7 @@ def _task(column: str, labels: tuple[str, ...]) -> Task:
     label_column=column,
     no_labels=('None', 'NOT_MAPPED', 'UNKNOWN'),
     folder='humset',
+    hub=Hub('nlp-thedeep/humset', '1.0.0'),
     stems=STEMS,
   )
 

@@ -1,13 +1,15 @@
 """Records of SuperGLUE's eight tasks and its two diagnostics.
 
 Wang et al. 2019, arXiv 1905.00537; sizes of the published files. They are read
-from JSON lines in `<data_dir>/superglue/<folder>` or `<data_dir>/<folder>`, not
-from tensorflow-datasets, whose builders of these need TensorFlow. The task
+from JSON lines in `<data_dir>/superglue/<folder>` or `<data_dir>/<folder>`, or
+from the Hub's Parquet files there, not from tensorflow-datasets, whose builders
+of these need TensorFlow. The task
 `rte` is GLUE's: the same rows in another layout are `superglue_rte`.
 """
 
-from glue_jax.data.tasks.task import STEMS, Task
+from glue_jax.data.tasks.task import STEMS, Hub, Task
 
+_HUB = 'aps/super_glue'
 _BOOLEAN = ('False', 'True')
 _NLI2 = ('entailment', 'not_entailment')
 
@@ -31,6 +33,7 @@ def _task(
     submission={'test': f'{folder}.jsonl'},
     folder=f'superglue/{folder}',
     stems=STEMS,
+    hub=Hub(_HUB, folder.lower()),
     **fields,
   )
 
@@ -48,6 +51,7 @@ def _diagnostic(name, folder, columns, count, metrics, **fields) -> Task:
     submission={'test': f'{folder}.jsonl'},
     folder=f'superglue/{folder}',
     stems={'test': (folder, 'test')},
+    hub=Hub(_HUB, name),
     **fields,
   )
 

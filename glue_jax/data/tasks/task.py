@@ -67,6 +67,23 @@ class Cut:
 
 
 @dataclasses.dataclass(frozen=True)
+class Hub:
+  """Where the Hugging Face Hub has a task's rows as Parquet files.
+
+  The columns there are the task's, and its classes are joined by name.
+
+  Attributes:
+    repository: OWNER/NAME of a data set.
+    config: the folder of the task in it.
+    revision: branch, tag or commit; '' = the newest of `main`.
+  """
+
+  repository: str
+  config: str
+  revision: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
   """What a task is; nothing about how it is learnt.
 
@@ -92,6 +109,7 @@ class Task:
     stems: file names without extension by split.
     tsv: columns in the `glue_data` layout.
     tfds: builder and config of tensorflow-datasets, e.g. 'glue/cola'.
+    hub: where the Hub has it, see data/fetch.py.
     generated: the rows come from synthetic.py.
     style: reader of the raw files, where their ending doesn't tell.
     format: how the files are read whatever their ending, see
@@ -136,6 +154,7 @@ class Task:
   )
   tsv: Tsv | None = None
   tfds: str = ''
+  hub: Hub | None = None
   generated: bool = False
   style: str = ''
   format: str = ''
