@@ -80,16 +80,6 @@ def results_table(
   return '\n'.join([line(columns), line(rule), *map(line, cells)])
 
 
-def metrics_line(step: int, metrics: Mapping[str, Mapping[str, float]]) -> str:
-  """An evaluation as one line: 'step 120: validation accuracy 0.8123 ...'."""
-  splits = [
-    f'{split} '
-    + ', '.join(f'{name} {_cell(value)}' for name, value in values.items())
-    for split, values in metrics.items()
-  ]
-  return f'step {step}: ' + '; '.join(splits)
-
-
 def rows_cell(counts: Sequence[Mapping[str, int]]) -> str | int | None:
   """Rows that scores are of: 30, or '30 of 40' where not all were taken.
 
@@ -136,22 +126,12 @@ def _cell(value: Any) -> str:
 
 
 def table(rows: Sequence[Mapping]) -> str:
-  """Returns rows as aligned text, one column for each key but direction."""
+  """Returns rows as an aligned table, one column for each key but direction."""
   if not rows:
     return '(no cells)'
-  columns = [key for key in rows[0] if key != 'direction']
-  lines = [columns] + [[_text(row[c]) for c in columns] for row in rows]
-  widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-  return '\n'.join(
-    '  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip()
-    for line in lines
+  return results_table(
+    [{k: v for k, v in row.items() if k != 'direction'} for row in rows]
   )
-
-
-def _text(value: object) -> str:
-  if value is None:
-    return '-'
-  return f'{value:.4f}' if isinstance(value, float) else str(value)
 
 
 def write_csv(rows: Sequence[Mapping], path: str | os.PathLike) -> None:

@@ -8,13 +8,14 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from glue_jax.config import config as config_lib
-from glue_jax.reporting import logger
+from glue_jax.reporting import live_table, logger
 from glue_jax.reporting.files import (
   append_line,
   is_first_process,
@@ -130,15 +131,17 @@ def truncate(path: str | os.PathLike, step: int | None) -> None:
 
 
 class Progress:
-  """A bar with rate and remaining time; plain lines without a terminal.
+  """A bar with rate and remaining time above which a table grows.
 
-  It falls silent when nobody is left to read it (a closed pipe or terminal).
+  Without a terminal there is no bar, and the table has a row every few seconds
+  beside those of the evaluations, see live_table.py. It falls silent when
+  nobody is left to read it (a closed pipe or terminal).
 
   Args:
     total: steps of the whole run.
     start: steps done before (a resumed run).
     name: what is counted, shown first.
-    interval: seconds between plain lines.
+    interval: seconds between two rows without a terminal.
     stream: default standard error.
     enabled: None = process 0 only.
   """
@@ -155,12 +158,18 @@ class Progress:
     self.enabled = is_first_process() if enabled is None else enabled
     self._stream = stream or sys.stderr
     self._total, self._step, self._name = total, start, name
-    self._start, self._began = start, time.monotonic()
-    self._interval, self._printed = interval, self._began
+    self._start = start
+    self._interval, self._printed = interval, time.monotonic()
+    # The first step compiles: the rate is of those after it.
+    self._timed: tuple[int, float] | None = None
+    self._values: Mapping[str, float] = {}
     self._bar = None
+    width = 80
     with self._heard():
       if self.enabled and self._stream.isatty():
         self._bar = self._new_bar()
+        width = max(width, shutil.get_terminal_size().columns)
+    self._table = live_table.LiveTable(total, width)
 
   def _new_bar(self):
     from tqdm import tqdm
@@ -172,41 +181,59 @@ class Progress:
       file=self._stream,
       dynamic_ncols=True,
       mininterval=0.2,
+      unit='step',
     )
 
   def update(
     self, step: int, values: Mapping[str, float] | None = None
   ) -> None:
-    """Moves to `step` (steps done); `values` stand at the end of the line."""
+    """Moves to `step` (steps done).
+
+    Args:
+      step: finished steps.
+      values: means since they were given last; they become a row.
+    """
     if not self.enabled:
       return
-    text = ' '.join(f'{name}={v:.4g}' for name, v in (values or {}).items())
-    with self._heard():
-      self._update(step, text)
-
-  def _update(self, step: int, text: str) -> None:
-    if self._bar is not None:
-      if text:
-        self._bar.set_postfix_str(text, refresh=False)
-      self._bar.update(step - self._step)
-      self._step = step
-      return
-    self._step = step
     now = time.monotonic()
-    if now - self._printed < self._interval and step < self._total:
+    if self._timed is None:
+      self._timed = (step, now)
+    self._values = values or self._values
+    with self._heard():
+      if self._bar is not None:
+        if 'loss' in (values or {}):
+          loss = live_table.number(self._values['loss'])
+          self._bar.set_postfix_str(f'loss={loss}', refresh=False)
+        self._bar.update(step - self._step)
+        self._step = step
+        return
+      self._step = step
+      late = now - self._printed >= self._interval
+      if values and (late or step >= self._total):
+        self._row(now)
+
+  def evaluated(
+    self, step: int, metrics: Mapping[str, Mapping[str, float]]
+  ) -> None:
+    """Adds an evaluation to the table, below the steps before it.
+
+    Args:
+      step: finished steps.
+      metrics: {split: {metric: value}}.
+    """
+    if not self.enabled:
       return
-    self._printed = now
-    self._line(now, text)
+    self._step = max(step, self._step)
+    with self._heard():
+      if self._values:
+        self._row(time.monotonic())
+      self._say(self._table.rows(step, metrics))
 
   def message(self, text: str) -> None:
     """Prints a line without breaking the bar."""
-    if not self.enabled:
-      return
-    with self._heard():
-      if self._bar is not None:
-        self._bar.write(text, file=self._stream)
-      else:
-        print(text, file=self._stream, flush=True)
+    if self.enabled:
+      with self._heard():
+        self._say([text])
 
   def close(self) -> None:
     """Leaves the bar as it is and goes to the next line."""
@@ -222,13 +249,24 @@ class Progress:
     except (OSError, ValueError):  # ValueError: the stream itself was closed
       self.enabled, self._bar = False, None
 
-  def _line(self, now: float, text: str) -> None:
-    rate = (self._step - self._start) / max(now - self._began, 1e-9)
-    left = duration((self._total - self._step) / rate) if rate else 'unknown'
-    done = f'{self._step}/{self._total}'
-    share = f'{100 * self._step / max(self._total, 1):.0f}%'
-    line = f'{self._name} {done} ({share}) {rate:.2f} steps/s, {left} left'
-    print(f'{line} {text}'.rstrip(), file=self._stream, flush=True)
+  def _say(self, lines: Sequence[str]) -> None:
+    for line in lines:
+      if self._bar is not None:
+        self._bar.write(line, file=self._stream)
+      else:
+        print(line, file=self._stream, flush=True)
+
+  def _row(self, now: float) -> None:
+    """A row of the steps since the last one."""
+    step, began = self._timed or (self._step, now)
+    rate, left = '-', '-'
+    if self._step > step and now > began:
+      speed = (self._step - step) / (now - began)
+      rate, left = f'{speed:.2f}', duration((self._total - self._step) / speed)
+    self._printed = now
+    rows = self._table.rows(self._step, {self._name: self._values}, rate, left)
+    self._values = {}
+    self._say(rows)
 
 
 def duration(seconds: float) -> str:

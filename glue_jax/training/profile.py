@@ -119,7 +119,11 @@ class Profile(contextlib.AbstractContextManager):
 
   def _begin(self, number: int) -> None:
     try:
-      jax.profiler.start_trace(str(self._folder), create_perfetto_trace=True)
+      options = jax.profiler.ProfileOptions()
+      options.python_tracer_level = 0  # each call of Python: slow, and huge
+      jax.profiler.start_trace(
+        str(self._folder), create_perfetto_trace=True, profiler_options=options
+      )
       self._on = True
       logging.info('profile: from step %d', number)
     except Exception as error:  # of the profiler: no reason to end the run

@@ -21,7 +21,7 @@ from glue_jax.data import vocabulary
 from glue_jax.devices import sharding
 from glue_jax.evaluation import evaluate, notes
 from glue_jax.method import Host
-from glue_jax.reporting import logger, run_record, tables
+from glue_jax.reporting import live_table, logger, run_record
 from glue_jax.reporting.files import replace_text, whole_folder
 from glue_jax.reporting.writers import Progress, Writer
 from glue_jax.training import (
@@ -31,7 +31,7 @@ from glue_jax.training import (
   own_hooks,
   session,
 )
-from glue_jax.training.begin import begin
+from glue_jax.training.begin import Training, begin
 from glue_jax.training.budget import Budget
 from glue_jax.training.monitor import Clock, Monitor, Signals
 from glue_jax.training.parts import Parts
@@ -114,6 +114,7 @@ def train(
     opened.enter_context(writer)
     trace = opened.enter_context(Profile(profile, workdir, start))
     bar = Progress(total, start)
+    bar.message(beginning(run))
     clock = Clock(started)
 
     # Loop.
@@ -155,7 +156,7 @@ def train(
         for split_name, values in host.metrics.items():
           named = {f'{split_name}/{name}': v for name, v in values.items()}
           writer.scalars(host.step, named)
-        bar.message(tables.metrics_line(host.step, host.metrics))
+        bar.evaluated(host.step, host.metrics)
         run.call('after_eval')
         ends |= host.stop
         best = session.save_best(saved, run.best, host, best, monitor.state())
@@ -213,6 +214,22 @@ def about(
   whole = min((workdir, *part_of), key=lambda folder: len(folder.parts))
   name = workdir.absolute().relative_to(whole.absolute().parent).as_posix()
   return logger.Run(workdir, name, config_lib.plain(config), seed)
+
+
+def beginning(run: Training) -> str:
+  """What a run is, in one line: task, sizes, devices."""
+  parts, state, data = run.parts, run.host.state, run.parts.train_data()
+  devices = parts.mesh.devices
+  kind = devices.flat[0].device_kind
+  return live_table.beginning(
+    parts.bundle.task.name,
+    data.num_examples,
+    parts.total_steps,
+    data.batch_size,
+    tree.size(state.params),
+    tree.size(state.all_params()),
+    f'{devices.size} {kind} device{"s" * (devices.size > 1)}',
+  )
 
 
 def export(

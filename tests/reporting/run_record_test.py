@@ -97,11 +97,7 @@ def test_aggregate_gives_mean_sd_and_points():
     tables.aggregate([{'a': 1.0}, {'a': 1.0, 'b': 2.0}])
 
 
-def test_metrics_line_and_table():
-  metrics = {'validation': {'accuracy': 0.81234, 'loss': 0.5}}
-  assert tables.metrics_line(7, metrics) == (
-    'step 7: validation accuracy 0.8123, loss 0.5000'
-  )
+def test_metrics_table():
   joint = {'validation': tables.aggregate([{'f1': 0.5}, {'f1': 0.7}])}
   last = tables.metrics_table(joint).splitlines()[-1]
   assert last.split() == ['validation', 'f1', '0.6000', '0.1414'] + [

@@ -154,35 +154,47 @@ def test_other_processes_write_nothing(tmp_path):
   assert stream.getvalue() == ''
 
 
-def test_plain_lines_when_there_is_no_terminal(monkeypatch):
-  clock = iter([0.0, 1.0, 20.0, 21.0])
+def test_a_table_when_there_is_no_terminal(monkeypatch):
+  clock = iter([0.0, 9.0, 12.0, 19.0, 21.0, 22.0, 23.0])
   monkeypatch.setattr(writers.time, 'monotonic', lambda: next(clock))
   stream = io.StringIO()
-  progress = writers.Progress(10, start=2, stream=stream, enabled=True)
-  progress.update(3)
-  progress.update(6, {'loss': 0.12345})
+  progress = writers.Progress(1000, start=2, stream=stream, enabled=True)
+  progress.update(3)  # compiles
+  progress.update(6, {'loss': 0.12345, 'grad_norm': 2.0})
+  progress.update(23)
+  progress.evaluated(23, {'validation': {'accuracy': 0.5, 'loss': 1e-5}})
+  progress.update(27)
   progress.message('saved')
-  progress.update(10)
+  progress.update(1000, {'loss': 0.5})
   progress.close()
   assert stream.getvalue().splitlines() == [
-    'train 6/10 (60%) 0.20 steps/s, 20s left loss=0.1235',
+    '       step  split           loss  grad_norm  steps/s    left',
+    '    6/1,000  train         0.1235     2.0000     1.00  16m34s',
+    '       step  split           loss  accuracy  grad_norm  steps/s    left',
+    '   23/1,000  validation  1.00e-05    0.5000          -        -       -',
     'saved',
-    'train 10/10 (100%) 0.38 steps/s, 0s left',
+    '1,000/1,000  train         0.5000         -          -    76.69      0s',
   ]
 
 
-def test_bar_on_a_terminal():
-  class Terminal(io.StringIO):
-    def isatty(self):
-      return True
+class Terminal(io.StringIO):
+  def isatty(self):
+    return True
 
+
+def test_a_bar_below_the_table_on_a_terminal():
   stream = Terminal()
   progress = writers.Progress(4, stream=stream, enabled=True)
   progress.update(4, {'loss': 0.5})
+  progress.evaluated(4, {'validation': {'loss': 0.25}})
   progress.close()
-  assert 'train: 100%' in stream.getvalue()
-  assert '4/4' in stream.getvalue()
-  assert 'loss=0.5' in stream.getvalue()
+  said = stream.getvalue()
+  assert 'train: 100%' in said and '4/4' in said and 'loss=0.5' in said
+  table = [t for t in said.replace('\r', '\n').split('\n') if '0.2500' in t]
+  assert table[0].split() == ['4/4', 'validation', '0.2500', '-', '-']
+  header, train = (t.split() for t in said.split('\n') if 'split' in t), said
+  assert list(header)[0][-5:] == ['step', 'split', 'loss', 'steps/s', 'left']
+  assert '4/4  train         0.5000' in train
 
 
 @pytest.mark.parametrize(
