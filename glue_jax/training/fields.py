@@ -61,7 +61,7 @@ def _of_model(keys: Sequence[str]) -> Any:
         return Any
       found = [_argument(taker, keys[2]) for taker in takers]
       return next((hint for hint in found if hint is not Any), Any)
-    hint = Mapping[str, Mapping[str, Any]]
+    hint: Any = Mapping[str, Mapping[str, Any]]
     return _inside(hint, keys[1:]) if keys[1:] else hint | None
   fields = {f.name: f.type for f in dataclasses.fields(EncoderConfig)}
   fields |= {f.name: f.type for f in dataclasses.fields(Network)}
