@@ -119,7 +119,10 @@ class Host:
 
 @dataclasses.dataclass(frozen=True)
 class Hook:
-  """Host code between steps; each is `(Host) -> None` or absent."""
+  """Host code between steps; each is `(Host) -> None` or absent.
+
+  A config may bring its own; what they may do: training/own_hooks.py.
+  """
 
   before_epoch: Callable[[Host], None] | None = None
   before_step: Callable[[Host], None] | None = None

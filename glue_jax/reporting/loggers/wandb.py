@@ -42,7 +42,10 @@ class Wandb:
     }
     # Console and signals stay the run's own.
     settings = self._wandb.Settings(
-      console='off', silent=True, finish_timeout=FINISH_SECONDS
+      console='off',
+      silent=True,
+      init_timeout=FINISH_SECONDS,  # a service that is silent holds up no exit
+      finish_timeout=FINISH_SECONDS,
     )
     self._run = self._wandb.init(
       **given | self._settings,
