@@ -1,6 +1,6 @@
 """Run by laws_test.py on 4 devices: every method's steps are those of one.
 
-  python -m tests.device_laws CASES
+  python -m tests.device_laws CASES [DEVICES]
 
 CASES is JSON {method: changes of the tiny config}.
 """
@@ -49,10 +49,10 @@ def close(ours, theirs):
   np.testing.assert_allclose(ours, theirs, **bound)
 
 
-def main(cases):
+def main(cases, devices='4'):
   for name, changes in json.loads(cases).items():
     (one, said), (four, heard) = (
-      trained(name, changes, count) for count in (1, 4)
+      trained(name, changes, count) for count in (1, int(devices))
     )
     assert one.keys() == four.keys(), name
     for leaf, value in one.items():
