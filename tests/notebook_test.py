@@ -25,7 +25,7 @@ SHOWN = {
       'mini_sentiment',
       'bag of words',
       'of 500 are wrong',
-      'the film is not boring . ->',
+      'the film is not great . ->',
     ),
   ),
   'own_data': (

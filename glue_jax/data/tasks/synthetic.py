@@ -6,7 +6,8 @@ Each is built so that a bag of words carries little or nothing:
       the noun beside it, and words stand in order. A violation flips numbers
       or swaps two neighbours, so both classes use the same words.
   mini_sentiment      Adjectives are negated, and in a contrast only the main
-      clause counts ("not dull", "although the plot is great , ...").
+      clause counts ("not dull", "although the plot is great , ..."). One
+      sentence in five has one clause only ("it is not a dull film").
   mini_entailment     Who did what to whom (active or passive), negation, and
       quantifiers. The pairs of quantifiers are weighted so that each word is
       as frequent, on each side, in both classes.
@@ -102,25 +103,47 @@ def _noun_group(rng: random.Random, plural: bool) -> list[str]:
   return [*adjective, rng.choice(_NOUNS) + ('s' if plural else '')]
 
 
+def _ended(rng: random.Random, text: str) -> str:
+  """With the stop that people leave out at times."""
+  return text if rng.random() < 0.2 else f'{text} .'
+
+
 def _clause(rng: random.Random, positive: bool) -> str:
   negated = rng.random() < 0.4
   words = _GOOD if positive != negated else _BAD
-  verb = 'is not' if negated else rng.choice(('is', 'is very'))
+  verb = rng.choice(('is not', 'is not very') if negated else ('is', 'is very'))
   return f'the {rng.choice(_THINGS)} {verb} {rng.choice(words)}'
 
 
-def _sentiment(rng: random.Random, label: int, _: int) -> tuple[str]:
+def _sentence(rng: random.Random, positive: bool) -> str:
+  """One clause; half are negated, so that no word of it tells anything."""
+  negated = rng.random() < 0.5
+  word = rng.choice(_GOOD if positive != negated else _BAD)
+  thing = rng.choice(_THINGS)
+  no = 'not ' if negated else ''
+  very = 'very ' if rng.random() < 0.3 else ''
+  if rng.random() < 0.5:
+    return f'{rng.choice(("the", "this"))} {thing} is {no}{very}{word}'
+  article = 'an' if (very or word).startswith('u') else 'a'
+  start = 'it is ' if rng.random() < 0.5 else ''
+  return f'{start}{no}{article} {very}{word} {thing}'
+
+
+def _sentiment(rng: random.Random, label: int, number: int) -> tuple[str]:
+  if number % 5 == 0:
+    return (_ended(rng, _sentence(rng, bool(label))),)
   main, side = _clause(rng, bool(label)), _clause(rng, not label)
   form = rng.randrange(4)
+  comma = ' ,' if rng.random() < 0.5 else ''
   if form == 0:
-    text = f'{side} but {main}'
+    text = f'{side}{comma} but {main}'
   elif form == 1:
-    text = f'although {side} , {main}'
+    text = f'although {side}{comma} {main}'
   elif form == 2:
     text = f'{main} although {side}'
   else:
     text = f'{main} and {_clause(rng, bool(label))}'
-  return (text + ' .',)
+  return (_ended(rng, text),)
 
 
 def _entailment(rng: random.Random, label: int, number: int) -> tuple[str, str]:

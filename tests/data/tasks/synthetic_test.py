@@ -56,6 +56,49 @@ def test_labels_follow_the_grammar():
       assert (subject in nouns) == (verb not in verbs), row
 
 
+# What a person types who knows the task's words, and what it says.
+ONE_CLAUSE = {
+  'the film is great .': 1,
+  'the film is dull .': 0,
+  'the film is very great .': 1,
+  'the film is not great .': 0,
+  'the film is not boring .': 1,
+  'the film is not very great .': 0,
+  'this story is lovely': 1,
+  'this story is not lovely': 0,
+  'it is a great film': 1,
+  'it is not a great film .': 0,
+  'it is not an ugly film .': 1,
+  'a very boring plot .': 0,
+  'not a silly plot': 1,
+}
+
+
+def test_sentences_of_one_clause_are_in_the_grammar():
+  """In any split: each is drawn once."""
+  labels = {
+    row['sentence']: row['label']
+    for seed in range(8)
+    for split in synthetic.SIZES
+    for row in synthetic.generate(NAMES[1], split, seed)
+  }
+  found = {text: labels.get(text) for text in ONE_CLAUSE}
+  assert found == ONE_CLAUSE
+
+
+def test_no_word_of_one_clause_tells_its_label():
+  counts = collections.defaultdict(lambda: np.zeros(2))
+  conjunctions = {'but', 'although', 'and'}
+  for row in synthetic.generate(NAMES[1], 'train'):
+    words = row['sentence'].split()
+    if not conjunctions & set(words):
+      for word in set(words):
+        counts[word][row['label']] += 1
+  assert sum(pair.sum() for pair in counts.values()) > 5000
+  for word, pair in counts.items():
+    assert abs(pair[0] - pair[1]) < 5 * np.sqrt(pair.sum()) + 5, word
+
+
 def test_unknown_names():
   with pytest.raises(ValueError, match='mini_acceptability'):
     synthetic.generate('mini_parsing', 'train')
