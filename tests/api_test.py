@@ -14,6 +14,7 @@ import transformers
 from glue_jax import api
 from glue_jax.data import load
 from glue_jax.data.tasks import by_name
+from tests import hub_server
 from tests.conftest import tiny_config
 from tests.hf_folders import KINDS, theirs
 
@@ -346,6 +347,24 @@ def test_pooling_is_what_the_folder_says(tmp_path):
   (tmp_path / 'modules.json').write_text(json.dumps(modules))
   with pytest.raises(ValueError, match="module 'Dense' is not done here"):
     api.load(tmp_path)
+
+
+def test_a_name_of_the_hub_is_loaded_with_its_pooling(tmp_path):
+  folder = tmp_path / 'encoder'
+  hf_folder(folder, 'encoder')
+  modules = [
+    {'path': '', 'type': 'sentence_transformers.models.Transformer'},
+    {'path': '1_Pooling', 'type': 'sentence_transformers.models.Pooling'},
+  ]
+  (folder / 'modules.json').write_text(json.dumps(modules))
+  (folder / '1_Pooling').mkdir()
+  pooling = folder / '1_Pooling' / 'config.json'
+  pooling.write_text('{"pooling_mode_cls_token": true}')
+  with hub_server.serve() as server:
+    server.add('acme/embedder', folder)
+    with server.client(tmp_path / 'cache'):
+      found = api.load('acme/embedder').embed('a b')
+  assert abs(found - api.load(folder).embed('a b')).max() < 1e-6
 
 
 # First numbers by sentence-transformers 6.2.0 with all-MiniLM-L6-v2.

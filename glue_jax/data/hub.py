@@ -26,7 +26,9 @@ from glue_jax.data import tokenizer_files
 _NAME = re.compile(r'\w[\w.-]*(/\w[\w.-]*)?(@[^@\s]+)?', re.ASCII)
 _TOKENIZERS = ('*.json', *tokenizer_files.FILES)
 _MODELS = (*_TOKENIZERS, '*.safetensors')
-_NESTED = ('*/*',)  # the patterns' star also matches a slash
+# The patterns' star also matches a slash; of folders inside, only the numbered
+# ones of sentence-transformers (1_Pooling) are wanted.
+_NESTED = ('[!0-9]*/*',)
 
 
 def is_name(source: str | os.PathLike) -> bool:
