@@ -26,7 +26,7 @@ from glue_jax.compress.top_magnitudes import largest, spread
 from glue_jax.layers import activations, dense
 from glue_jax.layers.barrier import apart
 from glue_jax.layers.mixers.attention import dropped, softmax_parts
-from glue_jax.layers.norm import standardise
+from glue_jax.layers.norms.layer import standardise
 
 # (integer bits, fraction bits) of each stored tensor.
 GELU_INPUT = (2, 1)

@@ -13,7 +13,7 @@ import jax
 class BatchContext(flax.struct.PyTreeNode):
   """The batch, as the parts of a block see it.
 
-  The arrays are made by `models.encoder.Encoder`; who tries a part by itself
+  The arrays are made by `models.stack.Stack`; who tries a part by itself
   gives `mask` and what that part reads. Where a block is compiled or recomputed
   (remat) by itself the arrays are its arguments; `queries` and `count_padding`
   are fixed when it is traced.
@@ -25,6 +25,15 @@ class BatchContext(flax.struct.PyTreeNode):
       padding the most negative float. Any shape that broadcasts to (B, H, L, M)
       does. Read by the attention mixers.
     input_ids: (B, L) int32. Read by PoNet (special tokens) and the hash gate.
+    token_type_ids: (B, L) int32. Read by BERT's embeddings.
+    positions: (B, L) int32, where each token stands in its row: 0, 1, ... from
+      the first real one. Read by embeddings and positions of decoders.
+    key_positions: (B, M) int32, the same of what is attended to.
+    rotary: (B, L) `positions`, where attention shall turn its heads by them.
+    relative: (R, D), a table whose rows stand for distances. Read by
+      disentangled attention.
+    memory: (B, M, D), an encoder's states, with the bias of its padding,
+      `memory_bias` (B, 1, 1, M). Read by the cross-attention of decoders.
     segment_ids: (B, L) int, equal ones make a segment; None where the batch has
       none. Read by PoNet.
     queries: how many of the first positions the block gives, None for all. Set
@@ -38,5 +47,12 @@ class BatchContext(flax.struct.PyTreeNode):
   bias: jax.Array | None = None
   input_ids: jax.Array | None = None
   segment_ids: jax.Array | None = None
+  token_type_ids: jax.Array | None = None
+  positions: jax.Array | None = None
+  key_positions: jax.Array | None = None
+  rotary: jax.Array | None = None
+  relative: jax.Array | None = None
+  memory: jax.Array | None = None
+  memory_bias: jax.Array | None = None
   queries: int | None = flax.struct.field(pytree_node=False, default=None)
   count_padding: bool = flax.struct.field(pytree_node=False, default=False)

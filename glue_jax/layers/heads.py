@@ -13,10 +13,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers import spec
 from glue_jax.layers.activations import activation
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
-from glue_jax.layers.norm import LayerNorm
 from glue_jax.layers.spec import EncoderConfig
 
 Outputs = dict[str, Any]
@@ -38,18 +38,6 @@ class HeadSpec:
   options: tuple[tuple[str, Any], ...] = ()
 
 
-class Pooler(nn.Module):
-  """tanh of a dense layer on the first token (BERT)."""
-
-  config: EncoderConfig
-
-  @nn.compact
-  def __call__(self, last_hidden: jax.Array) -> jax.Array:
-    """Maps (B, L, D) to (B, D)."""
-    c = self.config
-    return jnp.tanh(dense(c, c.hidden_size, name='dense')(last_hidden[:, 0]))
-
-
 class Sentence(nn.Module):
   """Logits of a whole sequence, from the pooled vector or the first token.
 
@@ -57,14 +45,18 @@ class Sentence(nn.Module):
     hidden: activation of a dense layer before the output ('tanh' in RoBERTa,
       'gelu' in ELECTRA); None has no such layer.
     first_dropout: whether dropout comes before that layer as well.
+    norm: whether a norm comes after it (ModernBERT).
     squeeze: gives (B,) instead of (B, C), for one real-valued output.
+    use_bias: of the output layer.
   """
 
   config: EncoderConfig
   num_outputs: int
   hidden: str | None = None
   first_dropout: bool = True
+  norm: bool = False
   squeeze: bool = False
+  use_bias: bool = True
 
   @nn.compact
   def __call__(self, outputs: Outputs, attend: Attend, train: bool) -> Outputs:
@@ -76,38 +68,54 @@ class Sentence(nn.Module):
     if self.hidden:
       if self.first_dropout:
         x = Dropout(head_rate(c))(x, train)
-      x = dense(c, c.hidden_size, name='dense')(x)
-      x = activation(self.hidden)(x)
+      x = transform(c, self.hidden, self.norm)(x)
     x = Dropout(head_rate(c))(x, train)
-    logits = dense(c, self.num_outputs, name='out')(x).astype(jnp.float32)
+    out = dense(c, self.num_outputs, name='out', use_bias=self.use_bias)
+    logits = out(x).astype(jnp.float32)
     return {'logits': logits[:, 0] if self.squeeze else logits}
 
 
 class Token(nn.Module):
-  """Logits of every token: (B, L, C)."""
+  """Logits of every token: (B, L, C).
+
+  Attributes:
+    hidden: activation of a dense layer and norm before (ModernBERT), or None.
+  """
 
   config: EncoderConfig
   num_outputs: int
+  hidden: str | None = None
 
   @nn.compact
   def __call__(self, outputs: Outputs, attend: Attend, train: bool) -> Outputs:
     del attend
-    x = Dropout(head_rate(self.config))(outputs['last_hidden'], train)
-    logits = dense(self.config, self.num_outputs, name='out')(x)
+    c, x = self.config, outputs['last_hidden']
+    if self.hidden:
+      x = transform(c, self.hidden, True)(x)
+    x = Dropout(head_rate(c))(x, train)
+    logits = dense(c, self.num_outputs, name='out')(x)
     return {'logits': logits.astype(jnp.float32)}
 
 
 class Span(nn.Module):
-  """Start and end logits of every token: two of (B, L)."""
+  """Start and end logits of every token: two of (B, L).
+
+  Attributes:
+    hidden: see `Token`; dropout comes with it.
+  """
 
   config: EncoderConfig
   num_outputs: int = 2
+  hidden: str | None = None
 
   @nn.compact
   def __call__(self, outputs: Outputs, attend: Attend, train: bool) -> Outputs:
-    del attend, train
-    out = dense(self.config, 2, name='out')(outputs['last_hidden'])
-    out = out.astype(jnp.float32)
+    del attend
+    c, x = self.config, outputs['last_hidden']
+    if self.hidden:
+      x = transform(c, self.hidden, True)(x)
+      x = Dropout(head_rate(c))(x, train)
+    out = dense(c, 2, name='out')(x).astype(jnp.float32)
     return {'start_logits': out[..., 0], 'end_logits': out[..., 1]}
 
 
@@ -123,11 +131,33 @@ class MaskedLM(nn.Module):
     del train
     c = self.config
     width = c.embedding_size or c.hidden_size
-    x = dense(c, width, name='dense')(outputs['last_hidden'])
-    x = activation(self.activation or c.activation)(x)
-    x = LayerNorm(c.layer_norm_eps, c.dtype, name='ln')(x)
+    act = self.activation or c.activation
+    x = transform(c, act, True, width)(outputs['last_hidden'])
     bias = self.param('bias', nn.initializers.zeros, (c.vocab_size,))
     logits = attend(x) + bias
+    return {
+      'logits': nn.with_logical_constraint(logits, ('batch', 'length', 'vocab'))
+    }
+
+
+class CausalLM(nn.Module):
+  """Logits of the next token at every position: (B, L, V).
+
+  Without `tied` they have a matrix of their own, `words/kernel`.
+  """
+
+  config: EncoderConfig
+  num_outputs: int
+
+  @nn.compact
+  def __call__(self, outputs: Outputs, attend: Attend, train: bool) -> Outputs:
+    del train
+    c, x = self.config, outputs['last_hidden']
+    if c.tied:
+      logits = attend(x)
+    else:
+      logits = dense(c, c.vocab_size, name='words', use_bias=False)(x)
+      logits = logits.astype(jnp.float32)
     return {
       'logits': nn.with_logical_constraint(logits, ('batch', 'length', 'vocab'))
     }
@@ -147,6 +177,30 @@ class SentenceStructure(nn.Module):
     order = dense(self.config, self.num_outputs, name='structure')
     logits = order(outputs['pooled']).astype(jnp.float32)
     return words(outputs, attend, train) | {'structure_logits': logits}
+
+
+def transform(
+  config: EncoderConfig, act: str, norm: bool, width: int | None = None
+) -> Callable[[jax.Array], jax.Array]:
+  """Returns dense, activation and, if asked for, norm: leaves dense/, ln/.
+
+  Args:
+    config: sizes and parts.
+    act: a key of `activations.ACTIVATIONS`.
+    norm: whether there is one, `config.norm`.
+    width: of the result; None means `hidden_size`.
+  """
+  c = config
+  layer = dense(c, width or c.hidden_size, name='dense', use_bias=c.use_bias)
+  last = None
+  if norm:
+    last = spec.part('norm', c.norm)(c.layer_norm_eps, c.dtype, name='ln')
+
+  def run(x):
+    x = activation(act)(layer(x))
+    return last(x) if last else x
+
+  return run
 
 
 def head_rate(config: EncoderConfig) -> float:

@@ -1,8 +1,8 @@
-"""Sizes and parts of an encoder, and how a part's name becomes its code.
+"""Sizes and parts of a stack of blocks, and how a part's name becomes its code.
 
-Every slot is a folder: the name of a mixer, feed-forward part or stack is the
-name of a file in glue_jax/layers/mixers, ffn or stacks that defines `Mixer`,
-`FFN` or `stack`. A new part is a new file; nothing else changes.
+Every slot is a folder: the name of a mixer, say, is that of a file in
+glue_jax/layers/mixers that defines `Mixer`; SLOTS lists the others. A new part
+is a new file; nothing else changes.
 """
 
 import dataclasses
@@ -24,7 +24,12 @@ from glue_jax.config.ranges import (
 SLOTS = {
   'mixer': ('mixers', 'Mixer'),
   'ffn': ('ffn', 'FFN'),
+  'block': ('blocks', 'Block'),
+  'norm': ('norms', 'Norm'),
   'stack': ('stacks', 'stack'),
+  'embeddings': ('embeddings', 'Embeddings'),
+  'positions': ('positions', 'Positions'),
+  'pooler': ('poolers', 'Pooler'),
 }
 
 
@@ -41,7 +46,8 @@ class EncoderConfig:
     max_positions: rows of the position table; 0 has none, and no limit to
       the length.
     type_vocab_size: rows of the token type table.
-    pad_id: id of the padding token; its lookup gives no gradient.
+    pad_id: id of the padding token, None where there is none; an encoder's
+      lookup of it gives no gradient.
     special_ids: ids of [CLS] and [SEP], for mixers that treat them apart.
     position_offset: 0 numbers positions 0..L-1; RoBERTa's 2 = pad_id + 1
       numbers real tokens from 2 on and gives padding the position `pad_id`.
@@ -55,11 +61,36 @@ class EncoderConfig:
     init_range: standard deviation of fresh matrices and tables.
     mixer: file of glue_jax/layers/mixers, or one for each layer.
     ffn: file of glue_jax/layers/ffn, or one for each layer; '' leaves it out,
-    and
-      its LayerNorm.
+      and its norm.
+    block: file of glue_jax/layers/blocks: where the norms stand.
+    norm: file of glue_jax/layers/norms, of the blocks and of `final_norm`.
     stack: file of glue_jax/layers/stacks that runs the blocks.
+    embeddings: file of glue_jax/layers/embeddings.
+    positions: file of glue_jax/layers/positions that tells attention where a
+      token stands; '' leaves that to the embeddings.
+    pooler: file of glue_jax/layers/poolers: the vector of a whole row, where
+      the family's head reads one.
     projection: a dense layer after the embeddings' LayerNorm (FNet); also
       there when `embedding_size` differs from `hidden_size`.
+    position_table: whether the embeddings add a table of positions.
+    embedding_scale: factor of the word embeddings.
+    causal: whether a token attends to itself and earlier ones only.
+    num_kv_heads: heads of keys and values, each serving as many of queries
+      (Ainslie et al. 2023, arXiv 2305.13245); None means `num_heads`.
+    head_dim: width of a head; None means `hidden_size / num_heads`.
+    attention_scale: factor of the scores; None means `head_dim ** -0.5`.
+    qk_norm: RMSNorm on each head's query and key (Qwen3).
+    use_bias: whether dense layers have a bias.
+    qkv_bias: the same of query, key and value; None means `use_bias`.
+    window: how far apart tokens may stand that attend to each other, on each
+      side; None = any.
+    rotary_theta, rotary_scaling: see layers/positions/rotary.py; the latter as
+      ((key, value), ...).
+    shared_layers: whether all layers are one and the same (ALBERT).
+    mixer_norm: whether a block of norms before the sublayers has the mixer's.
+    final_norm: a norm after the last block.
+    tied: whether the head over the vocabulary uses the word table.
+    per_layer: ((field, (value of layer 0, ...)), ...) for what differs.
     options: extra arguments of the parts, ((file, ((name, value), ...)), ...).
     dtype: type of the computation; parameters stay float32.
     remat: recompute each block in the backward pass.
@@ -72,7 +103,7 @@ class EncoderConfig:
   intermediate_size: Count = 3072
   max_positions: Whole = 512
   type_vocab_size: Whole = 2
-  pad_id: Whole = 0
+  pad_id: Whole | None = 0
   special_ids: tuple[Whole, ...] = (101, 102)
   position_offset: Whole = 0
   embedding_size: Count | None = None
@@ -85,8 +116,30 @@ class EncoderConfig:
   init_range: Positive = 0.02
   mixer: str | tuple[str, ...] = 'attention'
   ffn: str | tuple[str, ...] = 'feedforward'
+  block: str = 'post'
+  norm: str = 'layer'
   stack: str = 'plain'
+  embeddings: str = 'bert'
+  positions: str = ''
+  pooler: str = 'tanh'
   projection: bool = False
+  position_table: bool = True
+  embedding_scale: Positive = 1.0
+  causal: bool = False
+  num_kv_heads: Count | None = None
+  head_dim: Count | None = None
+  attention_scale: Positive | None = None
+  qk_norm: bool = False
+  use_bias: bool = True
+  qkv_bias: bool | None = None
+  window: Whole | None = None
+  rotary_theta: Positive = 10_000.0
+  rotary_scaling: tuple[tuple[str, Any], ...] = ()
+  shared_layers: bool = False
+  mixer_norm: bool = True
+  final_norm: bool = False
+  tied: bool = True
+  per_layer: tuple[tuple[str, tuple[Any, ...]], ...] = ()
   options: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
   dtype: Dtype = 'float32'
   remat: bool = False
@@ -100,6 +153,36 @@ class EncoderConfig:
           f'model.{field} has {len(names)} names for {self.num_layers} layers; '
           'give one name, or one for each layer'
         )
+    known = {field.name for field in dataclasses.fields(self)}
+    for field, values in self.per_layer:
+      if field not in known or len(values) != self.num_layers:
+        raise ValueError(
+          f'model.per_layer: {len(values)} values of {field!r}; expected a '
+          f'field of the config, with one for each of {self.num_layers} layers'
+        )
+
+  @property
+  def head_width(self) -> int:
+    """Width of a head, K.
+
+    Raises:
+      ValueError: the heads don't divide the width.
+    """
+    if self.head_dim:
+      return self.head_dim
+    if self.hidden_size % self.num_heads:
+      raise ValueError(
+        f'model.num_heads={self.num_heads} does not divide '
+        f'model.hidden_size={self.hidden_size}'
+      )
+    return self.hidden_size // self.num_heads
+
+  def layer(self, index: int) -> 'EncoderConfig':
+    """Returns the config of one layer, with its own values of `per_layer`."""
+    if not self.per_layer:
+      return self
+    own = {field: values[index] for field, values in self.per_layer}
+    return dataclasses.replace(self, per_layer=(), **own)
 
   def names(self, slot: str) -> tuple[str, ...]:
     """Returns the slot's file for each layer."""
@@ -192,22 +275,29 @@ def takers(file: str) -> list[Any]:
   return there[file]
 
 
-def make(slot: str, file: str, config: EncoderConfig) -> Any:
-  """Builds the part of a slot with its own options; it is named as the slot.
+def make(slot: str, file: str, config: EncoderConfig, **given: Any) -> Any:
+  """Builds the part of a slot with its own options.
+
+  Args:
+    slot: key of SLOTS.
+    file: of the part.
+    config: sizes and parts.
+    **given: further arguments that whoever asks for it gives, `name` say.
 
   Raises:
     ValueError: no such part, or it doesn't take one of its options.
   """
   cls = part(slot, file)
   options = dict(dict(config.options).get(file, ()))
-  known = {f.name for f in dataclasses.fields(cls)} - {'parent', 'name'}
+  known = {f.name for f in dataclasses.fields(cls)}
+  known -= {'parent', 'name', *given}
   unknown = sorted(set(options) - known)
   if unknown:
     raise ValueError(
       f'model.options[{file!r}]: nothing reads {unknown}; it takes '
       f'{sorted(known - {"config"})}'
     )
-  return cls(config, **options, name=slot)
+  return cls(config, **options, **given)
 
 
 def freeze(value: Any) -> Any:

@@ -14,7 +14,8 @@ from typing import Any
 
 from glue_jax.layers import heads
 from glue_jax.layers.heads import HeadSpec
-from glue_jax.models.encoder import EncoderConfig
+from glue_jax.layers.spec import EncoderConfig
+from glue_jax.models import library
 
 
 def sized(layers: int, width: int, num_heads: int, **kwargs: Any) -> dict:
@@ -153,22 +154,10 @@ DEFAULTS: dict[str, Any] = {
 }
 
 MODEL_TYPE = 'bert'
-
-_FROM_HF = {
-  'gelu': 'gelu',
-  'gelu_new': 'gelu_tanh',
-  'gelu_pytorch_tanh': 'gelu_tanh',
-  'relu': 'relu',
-  'silu': 'silu',
-  'swish': 'silu',
-  'tanh': 'tanh',
-}
-_TO_HF = {
-  'gelu': 'gelu',
-  'gelu_tanh': 'gelu_new',
-  'relu': 'relu',
-  'silu': 'silu',
-  'tanh': 'tanh',
+_ONLY = {
+  'position_embedding_type': 'absolute',
+  'is_decoder': False,
+  'add_cross_attention': False,
 }
 
 
@@ -196,35 +185,13 @@ def fields_from_hf(
   Raises:
     ValueError: a key is missing, or asks for what this encoder can't do.
   """
-  given = dict(defaults) | dict(config)
-  missing = sorted(set(fields.values()) - set(given))
-  if missing:
-    raise ValueError(f'config.json lacks {missing}')
-  if given['hidden_act'] not in _FROM_HF:
-    raise ValueError(
-      f'config.json: hidden_act={given["hidden_act"]!r} is not known; there '
-      f'are {sorted(_FROM_HF)}'
-    )
-  for key, needed in (
-    ('position_embedding_type', 'absolute'),
-    ('is_decoder', False),
-    ('add_cross_attention', False),
-  ):
-    if given.get(key, needed) != needed:
-      raise ValueError(
-        f'config.json: {key}={given[key]!r}, but this encoder only does '
-        f'{needed!r}'
-      )
-  arguments = {ours: given[theirs] for ours, theirs in fields.items()}
-  return arguments | {'activation': _FROM_HF[given['hidden_act']]}
+  library.refuse(config, _ONLY)
+  return library.fields_from_hf(config, fields, defaults, 'hidden_act')
 
 
 def fields_to_hf(
   config: EncoderConfig, fields: Mapping[str, str]
 ) -> dict[str, Any]:
   """Returns the config.json keys that follow from our config."""
-  values = {theirs: getattr(config, ours) for ours, theirs in fields.items()}
-  return values | {
-    'hidden_act': _TO_HF[config.activation],
-    'tie_word_embeddings': True,
-  }
+  values = library.fields_to_hf(config, fields, 'hidden_act')
+  return values | {'tie_word_embeddings': True}

@@ -17,9 +17,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from glue_jax.layers.spec import freeze
+from glue_jax.layers.spec import EncoderConfig, freeze
 from glue_jax.models import bert
-from glue_jax.models.encoder import EncoderConfig
 
 PRESETS: dict[str, EncoderConfig] = {
   name: dataclasses.replace(preset, ffn='experts')

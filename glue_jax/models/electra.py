@@ -16,8 +16,8 @@ from typing import Any
 
 from glue_jax.layers import heads
 from glue_jax.layers.heads import HeadSpec
+from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import bert
-from glue_jax.models.encoder import EncoderConfig
 
 PRESETS: dict[str, EncoderConfig] = {
   'tiny': EncoderConfig(**bert.sized(2, 64, 2, embedding_size=32)),

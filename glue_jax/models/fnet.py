@@ -12,8 +12,8 @@ Not with: batches of several lengths: it has no mask, so padding is mixed in.
 from collections.abc import Mapping
 from typing import Any
 
+from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import bert
-from glue_jax.models.encoder import EncoderConfig
 
 _SHARED: dict[str, Any] = dict(
   vocab_size=32000,

@@ -13,9 +13,8 @@ Not with: methods that aim at attention, at `ffn` or at `ln_ffn`.
 from collections.abc import Mapping
 from typing import Any
 
-from glue_jax.layers.spec import freeze
+from glue_jax.layers.spec import EncoderConfig, freeze
 from glue_jax.models import bert
-from glue_jax.models.encoder import EncoderConfig
 
 _SHARED: dict[str, Any] = dict(
   mixer='hydra',

@@ -1,4 +1,4 @@
-"""An encoder with the head of a task, built by name."""
+"""A stack with the head of a task, built by name."""
 
 import dataclasses
 import importlib
@@ -12,9 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import models
-from glue_jax.layers.heads import Pooler
+from glue_jax.layers import spec
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.kinds import WORDS
-from glue_jax.layers.spec import freeze, part
+from glue_jax.layers.spec import freeze
+from glue_jax.models import stack as stack_lib
+from glue_jax.models.decoder import Decoder
 from glue_jax.models.encoder import Encoder, EncoderConfig
 
 # In a file of their own: who asks for names and shapes needs no encoder.
@@ -22,17 +25,29 @@ from glue_jax.models.shapes import example_batch as example_batch
 from glue_jax.models.shapes import shapes as shapes
 
 # Files of glue_jax/models that aren't a family of models.
-SHARED = ('encoder', 'initial', 'model', 'names', 'shapes')
+SHARED = (
+  'decoder',
+  'encoder',
+  'initial',
+  'library',
+  'model',
+  'names',
+  'shapes',
+  'stack',
+)
 
 # Kinds that are served by the head of another one.
 ALIASES = {'language_modeling': 'mlm', 'multilabel': 'classification'}
 
 
 class Model(nn.Module):
-  """Encoder, pooler where the family has one, and head.
+  """Encoder or decoder, pooler where the family has one, and head.
+
+  Which of the two, the family's `SHAPE` says; the leaves have it as their
+  first name.
 
   Attributes:
-    config: sizes and parts of the encoder.
+    config: sizes and parts.
     family: file of glue_jax/models.
     kind: key of the family's HEADS.
     num_outputs: number of logits C.
@@ -48,20 +63,31 @@ class Model(nn.Module):
     """The family's module: PRESETS, HEADS, NAMES and the like."""
     return family(self.family)
 
+  @property
+  def shape(self) -> str:
+    """'encoder' or 'decoder'."""
+    return getattr(self.tables, 'SHAPE', 'encoder')
+
+  @property
+  def rules(self) -> tuple:
+    """(pattern, mesh axes) of the parameters: the family's, or the stack's."""
+    return getattr(self.tables, 'RULES', stack_lib.RULES)
+
   def setup(self):
-    spec = self.tables.HEADS[self.kind]
-    self.encoder = Encoder(self.config)
-    if spec.pooled:
-      self.pooler = Pooler(self.config)
-    if spec.module is not None:
-      self.head = spec.module(
-        self.config, self.num_outputs, **dict(spec.options)
-      )
+    c, chosen = self.config, self.tables.HEADS[self.kind]
+    if self.shape == 'decoder':
+      self.decoder = Decoder(c)
+    else:
+      self.encoder = Encoder(c)
+    if chosen.pooled:
+      self.pooler = spec.make('pooler', c.pooler, c)
+    if chosen.module is not None:
+      self.head = chosen.module(c, self.num_outputs, **dict(chosen.options))
 
   def __call__(
     self, batch: Mapping[str, jax.Array], train: bool = False
   ) -> dict[str, Any]:
-    """Runs encoder and head.
+    """Runs stack and head.
 
     Args:
       batch: input_ids (B, L) or, for multiple choice, (B, C, L); optional
@@ -83,22 +109,32 @@ class Model(nn.Module):
     mask = batch.get('attention_mask')
     types = batch.get('token_type_ids')
     ids = ids.reshape(rows)
-    mask = ids != self.config.pad_id if mask is None else mask.reshape(rows)
+    if mask is not None:
+      mask = mask.reshape(rows)
+    else:
+      pad_id = -1 if self.config.pad_id is None else self.config.pad_id
+      mask = ids != pad_id
     types = jnp.zeros_like(ids) if types is None else types.reshape(rows)
     segments = batch.get('segment_ids')
     if segments is not None:
       segments = segments.reshape(rows)
-    outputs = self.encoder(ids, mask, types, train, segments)
-    spec = self.tables.HEADS[self.kind]
-    if spec.pooled:
-      outputs['pooled'] = self.pooler(outputs['last_hidden'])
-    if spec.module is not None:
+    if self.shape == 'decoder':
+      stack = self.decoder
+      outputs = stack(ids, mask, train)
+    else:
+      stack = self.encoder
+      outputs = stack(ids, mask, types, train, segments)
+    chosen = self.tables.HEADS[self.kind]
+    if chosen.pooled:
+      context = BatchContext(mask != 0)
+      outputs['pooled'] = self.pooler(outputs['last_hidden'], context)
+    if chosen.module is not None:
       seen = outputs
       if self.kind in WORDS and 'positions' in batch:
         wanted = batch['positions'][..., None]
         hidden = jnp.take_along_axis(outputs['last_hidden'], wanted, axis=1)
         seen = outputs | {'last_hidden': hidden}
-      outputs |= self.head(seen, self.encoder.attend, train)
+      outputs |= self.head(seen, stack.attend, train)
     if self.kind == 'multiple_choice':
       outputs['logits'] = outputs['logits'].reshape(shape[:-1])
     return outputs
@@ -117,9 +153,9 @@ def build(
   Args:
     name: file of glue_jax/models, for example 'bert'.
     preset: key of the family's PRESETS.
-    kind: a task's kind, 'mlm', or 'encoder' for no head.
+    kind: a task's kind, 'mlm', 'causal_lm', or 'encoder' for no head.
     num_outputs: number of logits; not needed for 'regression', 'span',
-      'multiple_choice', 'mlm' and 'encoder'.
+      'multiple_choice', 'mlm', 'causal_lm' and 'encoder'.
     config: sizes read from a folder (huggingface.read_hf_config), in place of a
       preset.
     **overrides: fields of EncoderConfig.
@@ -132,6 +168,8 @@ def build(
       preset and config; the message lists what there is.
   """
   module = family(name)
+  if kind == 'language_modeling' and getattr(module, 'SHAPE', '') == 'decoder':
+    kind = 'causal_lm'
   kind = ALIASES.get(kind, kind)
   if kind not in module.HEADS:
     raise ValueError(
@@ -162,7 +200,7 @@ def build(
     # Positions start after the one that padding has.
     overrides.setdefault('position_offset', overrides['pad_id'] + 1)
   config = dataclasses.replace(config, **overrides)
-  stack = part('stack', config.stack)
+  stack = spec.part('stack', config.stack)
   kinds = getattr(stack, 'kinds', (kind,))
   if kind not in kinds:
     raise ValueError(

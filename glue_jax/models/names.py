@@ -1,8 +1,16 @@
-"""Names of parameters in Hugging Face files, from the tables of a family."""
+"""Names of parameters in Hugging Face files, from the tables of a family.
+
+NAMES and HEAD_NAMES of a family give {our module: theirs}. A name with
+`[k/n]` at its end is the k-th of n equal parts of a tensor: query, key and
+value are one there in some families. Kernels are transposed there, but for
+those that match AS_STORED.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from glue_jax.layers.kinds import WORDS
 
@@ -17,11 +25,42 @@ class Target(NamedTuple):
     name: tensor name.
     shape: the tensor's shape there.
     transpose: whether it is our kernel transposed.
+    part: (k, n): ours is the k-th of n equal parts of it, along the outputs.
   """
 
   name: str
   shape: tuple[int, ...]
   transpose: bool
+  part: tuple[int, int] = (0, 1)
+
+  def ours(self, value: np.ndarray) -> np.ndarray:
+    """Returns our parameter of the tensor's value."""
+    value = value.T if self.transpose else value
+    k, n = self.part
+    return value if n == 1 else np.split(value, n, axis=-1)[k]
+
+
+def tensors(
+  targets: Mapping[str, Target], values: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+  """Returns {tensor name: value} of a Hugging Face file.
+
+  Args:
+    targets: {parameter name: its place there}, with all parts of a tensor.
+    values: {parameter name: our value}.
+  """
+  parts: dict[str, dict[int, np.ndarray]] = {}
+  for name, target in targets.items():
+    parts.setdefault(target.name, {})[target.part[0]] = np.asarray(values[name])
+  found = {}
+  for target in targets.values():
+    if target.name not in found:
+      own = parts[target.name]
+      value = np.concatenate([own[k] for k in sorted(own)], axis=-1)
+      # A copy: safetensors writes a buffer as it lies, not as a view shows it.
+      value = value.T if target.transpose else value
+      found[target.name] = np.ascontiguousarray(value)
+  return found
 
 
 def targets(model: Any, shapes: Mapping[str, Any]) -> dict[str, Target]:
@@ -38,6 +77,7 @@ def targets(model: Any, shapes: Mapping[str, Any]) -> dict[str, Target]:
   start = prefix(model)
   table = {ours: start + theirs for ours, theirs in tables.NAMES.items()}
   table |= tables.HEAD_NAMES.get(model.kind, {})
+  as_stored = getattr(tables, 'AS_STORED', ())
   places, nameless = {}, []
   for name, leaf in shapes.items():
     layer = re.search(r'layer_(\d+)', name)
@@ -51,10 +91,14 @@ def targets(model: Any, shapes: Mapping[str, Any]) -> dict[str, Target]:
       nameless.append(name)
       continue
     theirs = table[key].replace('{i}', layer[1] if layer else '')
-    kernel = last == 'kernel'
-    shape = leaf.shape[::-1] if kernel else leaf.shape
+    theirs, part = _split(theirs)
+    shape = (*leaf.shape[:-1], leaf.shape[-1] * part[1])
+    stored = any(re.match(pattern, theirs) for pattern in as_stored)
+    transpose = last == 'kernel' and not stored
     suffix = 'bias' if last == 'bias' else 'weight'
-    places[name] = Target(f'{theirs}.{suffix}', shape, kernel)
+    places[name] = Target(
+      f'{theirs}.{suffix}', shape[::-1] if transpose else shape, transpose, part
+    )
   if nameless:
     raise ValueError(
       f'a Hugging Face {model.family} has no place for '
@@ -63,36 +107,57 @@ def targets(model: Any, shapes: Mapping[str, Any]) -> dict[str, Target]:
   return places
 
 
+def _split(name: str) -> tuple[str, tuple[int, int]]:
+  """'attn.c_attn[0/3]' as ('attn.c_attn', (0, 3)); without a part, (0, 1)."""
+  hit = re.fullmatch(r'(.*)\[(\d+)/(\d+)\]', name)
+  return (hit[1], (int(hit[2]), int(hit[3]))) if hit else (name, (0, 1))
+
+
 def prefix(model: Any) -> str:
-  """Returns what stands before encoder tensors: '' in a bare encoder."""
-  start = model.tables.PREFIX + '.'
-  return '' if model.kind == 'encoder' else start
+  """Returns what stands before a stack's tensors: '' without a head."""
+  if model.kind == 'encoder':
+    return ''
+  own = getattr(model.tables, 'PREFIXES', {})
+  return own.get(model.kind, model.tables.PREFIX) + '.'
 
 
 def canonical(name: str, model: Any) -> str:
   """Returns the name that today's library would write for this model."""
   name = re.sub(r'(LayerNorm|layer_norm)\.gamma$', r'\1.weight', name)
   name = re.sub(r'(LayerNorm|layer_norm)\.beta$', r'\1.bias', name)
-  start = model.tables.PREFIX + '.'
-  if name.startswith(start):
-    return prefix(model) + name.removeprefix(start)
-  if re.match(r'(embeddings|embeddings_project|encoder|pooler)\.', name):
+  tables = model.tables
+  starts = {tables.PREFIX, *getattr(tables, 'PREFIXES', {}).values()}
+  for start in sorted(starts):
+    if name.startswith(start + '.'):
+      return prefix(model) + name.removeprefix(start + '.')
+  tops = {theirs.partition('.')[0] for theirs in tables.NAMES.values()}
+  if name.partition('.')[0] in tops | {'pooler'}:
     return prefix(model) + name
   return name
 
 
 def originals(model: Any) -> dict[str, str]:
   """Returns {copy: original} of tied tensors that a file may hold twice."""
-  if model.kind not in WORDS:
+  if model.kind not in WORDS or not model.config.tied:
     return {}
   return dict(model.tables.TIED)
 
 
-def tolerated(model: Any) -> set[str]:
-  """Returns names that may lie in a file without a use in this model."""
+def tolerated(name: str, model: Any) -> bool:
+  """Whether a tensor may lie in a file without a use in this model."""
+  start = prefix(model)
+  buffers = getattr(model.tables, 'BUFFERS', ())
+  own = name.removeprefix(start)
+  return name in _tolerated(model) or any(
+    re.fullmatch(pattern, own) for pattern in buffers
+  )
+
+
+def _tolerated(model: Any) -> set[str]:
   tables = model.tables
   modules = {n for table in tables.HEAD_NAMES.values() for n in table.values()}
-  modules |= {*tables.OTHER_HEADS, prefix(model) + 'pooler.dense'}
+  pooler = tables.NAMES.get('pooler/dense', 'pooler.dense')
+  modules |= {*tables.OTHER_HEADS, prefix(model) + pooler}
   names = {f'{m}.{leaf}' for m in modules for leaf in ('weight', 'bias')}
   return names | set(tables.TIED) | {prefix(model) + b for b in BUFFERS}
 
@@ -100,13 +165,14 @@ def tolerated(model: Any) -> set[str]:
 def foreign_head(model: Any, architectures: Iterable[str]) -> bool:
   """Whether a file's head is another task's, under the names of ours."""
   tables, architectures = model.tables, set(architectures)
-  kinds = {model.kind}
+  kinds = {model.kind} & set(tables.ARCHITECTURES)
   if model.kind == 'mlm':  # its head is a part of that one
     kinds.add('sentence_structure')
   if architectures & {tables.ARCHITECTURES[kind] for kind in kinds}:
     return False
   mine = set(tables.HEAD_NAMES.get(model.kind, {}).values())
   return any(
-    tables.ARCHITECTURES[kind] in architectures and mine & set(table.values())
+    tables.ARCHITECTURES.get(kind) in architectures
+    and mine & set(table.values())
     for kind, table in tables.HEAD_NAMES.items()
   )

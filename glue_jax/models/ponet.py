@@ -14,8 +14,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import bert
-from glue_jax.models.encoder import EncoderConfig
 
 PRESETS: dict[str, EncoderConfig] = {
   name: dataclasses.replace(preset, mixer='ponet')

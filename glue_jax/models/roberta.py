@@ -13,8 +13,8 @@ from typing import Any
 
 from glue_jax.layers import heads
 from glue_jax.layers.heads import HeadSpec
+from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import bert
-from glue_jax.models.encoder import EncoderConfig
 
 _SHARED: dict[str, Any] = dict(
   vocab_size=50265,

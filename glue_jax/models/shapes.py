@@ -11,7 +11,7 @@ from glue_jax import tree
 def example_batch(model: Any) -> dict[str, np.ndarray]:
   """Returns the smallest batch that the model can be initialised with."""
   shape = (1, 2, 2) if model.kind == 'multiple_choice' else (1, 2)
-  return {'input_ids': np.full(shape, model.config.pad_id, np.int32)}
+  return {'input_ids': np.full(shape, model.config.pad_id or 0, np.int32)}
 
 
 def shapes(model: Any) -> dict[str, jax.ShapeDtypeStruct]:

@@ -26,7 +26,6 @@ from glue_jax.devices import sharding
 from glue_jax.evaluation import selection
 from glue_jax.evaluation.selection import Criterion
 from glue_jax.method import Context, Hook, Host
-from glue_jax.models import encoder
 from glue_jax.plugs import Apply
 from glue_jax.training import (
   build_adapter,
@@ -276,7 +275,7 @@ def build(
       params, taken = build_adapter.start_from(
         network, plain, saved, params, given, composed, leaves, bundle.task
       )
-    specs = sharding.param_specs(params, encoder.RULES, mesh)
+    specs = sharding.param_specs(params, plain.model.rules, mesh)
     build_params.check_expert_axis(specs, mesh)
     params = sharding.put(params, specs)
   return Parts(
@@ -289,7 +288,7 @@ def build(
     method=composed,
     objective=objective,
     total_steps=context.total_steps,
-    rules=encoder.RULES,
+    rules=plain.model.rules,
     names=leaves.model,
     trained=learning.sizes(methods, leaves, params),
     adapter=taken,

@@ -30,7 +30,6 @@ from absl import logging
 from glue_jax import tree
 from glue_jax.data import tokenizer_files
 from glue_jax.data.tokenizers import settings
-from glue_jax.layers.kinds import WORDS
 from glue_jax.models import model as models
 from glue_jax.models import names
 from glue_jax.models.encoder import EncoderConfig
@@ -57,7 +56,7 @@ _HEADLESS = ('encoder', 'mlm', 'sentence_structure')
 # Keys that only some heads of a family obey ('': of every one): what is done
 # here. Other heads load whatever they say.
 _OF_HEADS = (
-  ('', 'tie_word_embeddings', True, WORDS),
+  ('', 'tie_word_embeddings', True, ('mlm', 'sentence_structure')),
   ('electra', 'summary_type', 'first', ('multiple_choice',)),
   ('electra', 'summary_use_proj', True, ('multiple_choice',)),
   ('electra', 'summary_activation', 'gelu', ('multiple_choice',)),
@@ -78,7 +77,7 @@ def read_hf_config(
     ValueError: it isn't JSON, or of a model that isn't known here.
   """
   path, raw = Path(folder) / CONFIG, read_config(folder)
-  name = str(raw.get('model_type'))
+  name = str(raw.get('model_type')).replace('-', '_')
   try:
     return name, models.family(name).config_from_hf(raw), raw
   except ValueError as error:
@@ -203,8 +202,7 @@ def load_hf(
     params = {}
     for name, target in used.items():
       value = tensors[target.name].read().astype(np.float32, copy=False)
-      value = value.T if target.transpose else value
-      params[name] = np.ascontiguousarray(value)
+      params[name] = np.ascontiguousarray(target.ours(value))
   logging.info('%s: %d tensors read', folder, len(params))
   if left_out:
     logging.info('%s: left out %s', folder, ', '.join(left_out))
@@ -281,12 +279,8 @@ def save_hf(
   gap = tree.diff(tree.unflatten(models.shapes(model)), params)
   if gap:
     raise ValueError(f'not the parameters of the model:\n{gap}')
-  tensors = {}
-  for name, target in wanted.items():
-    value = np.asarray(flat[name], np.float32)
-    value = value.T if target.transpose else value
-    # safetensors writes the buffer as it lies, so a view would be wrong.
-    tensors[target.name] = np.ascontiguousarray(value)
+  values = {name: np.asarray(flat[name], np.float32) for name in wanted}
+  tensors = names.tensors(wanted, values)
   if source is not None:
     tensors |= unused(Path(source), tensors, model)
     kept = read_hf_config(source)[2]
@@ -318,6 +312,11 @@ def _hf_config(model: Model, labels: Sequence[str] | None) -> dict[str, Any]:
     ValueError: the library can't express the config, or labels don't fit.
   """
   tables = model.tables
+  if model.kind not in tables.ARCHITECTURES:
+    raise ValueError(
+      f'a Hugging Face {model.family} has no head of kind {model.kind}; there '
+      f'are {sorted(tables.ARCHITECTURES)}'
+    )
   config = tables.config_to_hf(model.config)
   config['architectures'] = [tables.ARCHITECTURES[model.kind]]
   config['dtype'] = 'float32'
@@ -354,6 +353,10 @@ def _compare(a: EncoderConfig, b: EncoderConfig) -> list[tuple[str, Any, Any]]:
       ours, theirs = a.names(field.name), b.names(field.name)
     if field.name == 'embedding_size':
       ours, theirs = ours or a.hidden_size, theirs or b.hidden_size
+    if field.name == 'num_kv_heads':
+      ours, theirs = ours or a.num_heads, theirs or b.num_heads
+    if field.name == 'head_dim':
+      ours, theirs = a.head_width, b.head_width
     idle = field.name in ('num_heads', 'attention_dropout') and not attention
     idle |= field.name == 'special_ids' and 'ponet' not in a.names('mixer')
     idle |= field.name in RUNTIME and ours != 'reversible'

@@ -126,11 +126,10 @@ def check(
       if tensor.dtype in CASTABLE:
         hints.add('model.cast=True converts to float32')
   extra = sorted(set(tensors) - {target.name for target in used.values()})
-  known = names.tolerated(model)
   originals = names.originals(model)
   for name in extra:
     original = tensors.get(originals.get(name))
-    if name not in known:
+    if not names.tolerated(name, model):
       lines.append(f'+ {name} {tensors[name].shape}')
     elif original and not _equal(tensors[name], original):
       lines.append(f'! {name} differs from {originals[name]}: not tied')

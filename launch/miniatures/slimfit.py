@@ -26,7 +26,7 @@ from absl import flags
 from glue_jax import tree
 from glue_jax.compress import saved_activations
 from glue_jax.layers import activations
-from glue_jax.layers.norm import standardise
+from glue_jax.layers.norms.layer import standardise
 from glue_jax.optim import layer_schedule
 from glue_jax.optim.per_leaf_count import by_leaf
 from launch.miniatures.parts import verdict

@@ -9,7 +9,7 @@ from glue_jax.compress import saved_activations
 from glue_jax.layers import activations
 from glue_jax.layers import dense as dense_lib
 from glue_jax.layers.mixers.attention import attend
-from glue_jax.layers.norm import standardise
+from glue_jax.layers.norms.layer import standardise
 
 
 def draw(*shape, seed=0):

@@ -20,8 +20,7 @@ def params(
   """Returns a model's tree from the arrays <prefix><library name>."""
   flat = {}
   for name, target in names.targets(model, shapes(model)).items():
-    value = arrays[prefix + target.name]
-    flat[name] = jnp.asarray(value.T if target.transpose else value)
+    flat[name] = jnp.asarray(target.ours(arrays[prefix + target.name]))
   return tree.unflatten(flat)
 
 
@@ -48,9 +47,9 @@ def gradients(
   scale = max(
     np.abs(v).max() for k, v in arrays.items() if k.startswith(prefix)
   )
-  for name, target in names.targets(model, shapes(model)).items():
-    theirs = arrays[prefix + target.name]
-    ours = flat[name].T if target.transpose else flat[name]
+  targets = names.targets(model, shapes(model))
+  for name, ours in names.tensors(targets, flat).items():
+    theirs = arrays[prefix + name]
     atol = max(rtol * np.abs(theirs).max(), FLOOR * scale)
-    rows.append((prefix + target.name, ours, theirs, atol, 0.0))
+    rows.append((prefix + name, ours, theirs, atol, 0.0))
   return rows

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
-from glue_jax.layers.norm import LayerNorm
+from glue_jax.layers.norms.layer import LayerNorm
 from glue_jax.peft import adapter, fusion, scaling, source_adapters
 from glue_jax.plugs import Apply, Plug
 

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax.layers.embeddings import Embeddings, Table
-from glue_jax.layers.norm import LayerNorm
+from glue_jax.layers.context import BatchContext
+from glue_jax.layers.embeddings.bert import Embeddings
+from glue_jax.layers.embeddings.table import Table
+from glue_jax.layers.norms.layer import LayerNorm
 from glue_jax.layers.spec import EncoderConfig
 
 SIZES = dict(
@@ -48,10 +50,11 @@ def test_roberta_positions_skip_padding():
   config = EncoderConfig(**SIZES, pad_id=1, position_offset=2)
   layer = Embeddings(config)
   ids, types = jnp.array([[5, 6, 1, 7, 1]]), jnp.zeros((1, 5), jnp.int32)
-  params = layer.init(jax.random.key(0), ids, types, False)
+  context = BatchContext(ids != 1, token_type_ids=types)
+  params = layer.init(jax.random.key(0), ids, context, False)
 
   def total(params):
-    out = layer.apply(params, ids, types, False)
+    out = layer.apply(params, ids, context, False)
     return (out * jnp.arange(30.0).reshape(1, 5, 6)).sum()
 
   position = jax.grad(total)(params)['params']['position']['embedding']
@@ -64,4 +67,5 @@ def test_a_length_beyond_the_positions_is_an_error():
     config = EncoderConfig(**SIZES, pad_id=1, position_offset=offset)
     ids = jnp.zeros((1, 9), jnp.int32)
     with pytest.raises(ValueError, match=f'length 9 exceeds the {limit} pos'):
-      Embeddings(config).init(jax.random.key(0), ids, ids, False)
+      context = BatchContext(ids != 1, token_type_ids=ids)
+      Embeddings(config).init(jax.random.key(0), ids, context, False)

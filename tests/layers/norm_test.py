@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glue_jax.layers.norm import LayerNorm
+from glue_jax.layers.norms.layer import LayerNorm
 
 
 def reference(x, scale, bias, eps):

@@ -94,7 +94,7 @@ def test_without_a_position_table_any_length_runs():
 SHARDED = """
 import jax, numpy as np
 from glue_jax.devices import sharding
-from glue_jax.models import encoder
+from glue_jax.models import stack
 from tests.models import hydra_test
 
 model = hydra_test.build(hidden_size=16)
@@ -110,7 +110,7 @@ grad = jax.grad(loss)
 whole = jax.jit(grad)(params, {'input_ids': ids})
 mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
 with sharding.enter(mesh):
-  specs = sharding.param_specs(params, encoder.RULES, mesh)
+  specs = sharding.param_specs(params, stack.RULES, mesh)
   placed = sharding.put(params, specs)
   split = placed['encoder']['layer_0']['mixer']['out_proj']['kernel']
   assert tuple(split.sharding.spec) == ('tensor', 'fsdp'), split.sharding

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from glue_jax import tree
-from glue_jax.models import encoder
 from glue_jax.models import model as models
+from glue_jax.models import stack
 
 FAMILIES = ('bert', 'roberta', 'electra', 'fnet', 'ponet')
 # Options that make a family's own paths run in these tests.
@@ -199,7 +199,7 @@ def test_layers_may_differ():
 @pytest.mark.parametrize('kind', ['classification', 'mlm'])
 def test_every_parameter_has_a_sharding_rule_of_its_rank(name, kind):
   for leaf, value in models.shapes(make(name, kind)).items():
-    spec = tree.first_match(encoder.RULES, leaf)
+    spec = tree.first_match(stack.RULES, leaf)
     assert spec is not None and len(spec) == len(value.shape), leaf
 
 

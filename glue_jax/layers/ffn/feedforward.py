@@ -36,8 +36,8 @@ class FFN(nn.Module):
     """Maps (B, L, D) to (B, L, D), without the residual."""
     del context  # Every position is on its own.
     c = self.config
-    h = dense(c, c.intermediate_size, name='ffn_in')(x)
+    h = dense(c, c.intermediate_size, name='ffn_in', use_bias=c.use_bias)(x)
     h = nn.with_logical_constraint(h, ('batch', 'length', 'mlp'))
     h = Activation(c.activation, name='ffn_act')(h)
-    h = dense(c, c.hidden_size, name='ffn_out')(h)
+    h = dense(c, c.hidden_size, name='ffn_out', use_bias=c.use_bias)(h)
     return Dropout(c.dropout)(h, train)

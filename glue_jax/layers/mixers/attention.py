@@ -1,4 +1,4 @@
-"""Multi-head self-attention (Vaswani et al. 2017, arXiv 1706.03762, eq. 1).
+"""Multi-head attention (Vaswani et al. 2017, arXiv 1706.03762, eq. 1).
 
 `attend` is the softmax attention with dropout as one function with its own
 gradient. It follows Dao et al. 2022, arXiv 2205.14135, section 3.1: the sum
@@ -20,6 +20,8 @@ from glue_jax.layers.barrier import apart
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout, keep_mask
+from glue_jax.layers.norms import rms
+from glue_jax.layers.positions import rotary
 from glue_jax.layers.spec import EncoderConfig
 
 
@@ -107,15 +109,18 @@ class Core(nn.Module):
 
 
 class Mixer(nn.Module):
-  """Self-attention with its projections.
+  """Multi-head attention with its projections.
 
   Attributes:
-    config: sizes and parts of the encoder.
+    config: sizes and parts; of those: `num_kv_heads`, `head_dim`,
+      `attention_scale`, `qk_norm`, `use_bias`, `qkv_bias` and `window`.
     fused: see `Core`; set by options={'attention': {'fused': False}}.
+    cross: attend to `context.memory` instead of the row itself.
   """
 
   config: EncoderConfig
   fused: bool = True
+  cross: bool = False
 
   @nn.compact
   def __call__(
@@ -125,8 +130,8 @@ class Mixer(nn.Module):
 
     Args:
       x: hidden states (B, L, D).
-      context: `bias` is read, and `queries`: how many of the first positions
-        are computed.
+      context: `bias` is read, `queries` (how many of the first positions are
+        computed), `rotary` and, across, `memory` and `memory_bias`.
       train: turns dropout on.
 
     Returns:
@@ -134,29 +139,63 @@ class Mixer(nn.Module):
       with `queries` only those positions.
 
     Raises:
-      ValueError: the heads don't divide the width.
+      ValueError: the heads don't divide the width, or those of keys don't
+        divide those of queries.
     """
     c = self.config
-    if c.hidden_size % c.num_heads:
-      raise ValueError(
-        f'model.num_heads={c.num_heads} does not divide '
-        f'model.hidden_size={c.hidden_size}'
-      )
-    axes = ('batch', 'length', 'heads', None)
     asking = x[:, : context.queries]
-    query, key, value = (
-      nn.with_logical_constraint(
-        dense(c, c.hidden_size, name=name)(inputs).reshape(
-          *inputs.shape[:2], c.num_heads, -1
-        ),
-        axes,
-      )
-      for name, inputs in (('query', asking), ('key', x), ('value', x))
-    )
+    asked = context.memory if self.cross else x
+    query = self._heads('query', asking, c.num_heads)
+    key = self._heads('key', asked, self._groups())
+    value = self._heads('value', asked, self._groups())
+    if context.rotary is not None and not self.cross:
+      turns = rotary.frequencies(c, c.head_width)
+      places = context.rotary
+      query = rotary.rotate(query, places[:, : context.queries], turns)
+      key = rotary.rotate(key, places, turns)
+    if c.attention_scale is not None:
+      query = query * (c.attention_scale * c.head_width**0.5)
+    repeats = c.num_heads // self._groups()
+    if repeats > 1:
+      key, value = (jnp.repeat(x, repeats, axis=2) for x in (key, value))
     core = Core(c, self.fused, name='core')
-    out = core(query, key, value, context.bias, train)
-    out = dense(c, c.hidden_size, name='attn_out')(out.reshape(asking.shape))
+    out = core(query, key, value, self._bias(context), train)
+    out = out.reshape(*asking.shape[:2], -1)
+    out = dense(c, c.hidden_size, name='attn_out', use_bias=c.use_bias)(out)
     return Dropout(c.dropout)(out, train)
+
+  def _groups(self):
+    c = self.config
+    groups = c.num_kv_heads or c.num_heads
+    if c.num_heads % groups:
+      raise ValueError(
+        f'model.num_kv_heads={groups} does not divide '
+        f'model.num_heads={c.num_heads}'
+      )
+    return groups
+
+  def _heads(self, name, x, count):
+    """Projects (B, L, D) to (B, L, count, K)."""
+    c = self.config
+    bias = c.use_bias if c.qkv_bias is None else c.qkv_bias
+    project = dense(c, count * c.head_width, name=name, use_bias=bias)
+    heads = project(x).reshape(*x.shape[:2], count, c.head_width)
+    if c.qk_norm and name != 'value':
+      heads = rms.Norm(c.layer_norm_eps, c.dtype, name=f'{name}_norm')(heads)
+    axes = ('batch', 'length', 'heads', None)
+    return nn.with_logical_constraint(heads, axes)
+
+  def _bias(self, context):
+    """What is added to the scores, broadcast to (B, H, L, M)."""
+    if self.cross:
+      return context.memory_bias
+    bias = context.bias[:, :, : context.queries]
+    if self.config.window is None:
+      return bias
+    places = context.positions[:, : context.queries, None]
+    apart = jnp.abs(places - context.key_positions[:, None, :])
+    near = (apart <= self.config.window)[:, None]
+    return jnp.where(near, bias, jnp.finfo(jnp.float32).min)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))

@@ -331,13 +331,13 @@ def test_an_expert_axis_without_experts_is_refused():
 
 
 def test_experts_lie_on_the_expert_axis(monkeypatch):
-  from glue_jax.models import encoder
+  from glue_jax.models import stack
 
   class Mesh:
     shape = {'data': 1, 'fsdp': 2, 'tensor': 2, 'expert': 4}
 
   monkeypatch.setattr(sharding, 'NamedSharding', lambda mesh, spec: spec)
   shapes = {'ffn': {'experts_in': {'kernel': np.zeros((8, 6, 4))}}}
-  specs = sharding.param_specs(shapes, encoder.RULES, Mesh)
+  specs = sharding.param_specs(shapes, stack.RULES, Mesh)
   spec = specs['ffn']['experts_in']['kernel']
   assert tuple(spec) == ('expert', 'fsdp', 'tensor')

@@ -43,6 +43,10 @@ class LayerNorm(nn.Module):
     return Normalise(self.eps, self.dtype, name='normalise')(x, scale, bias)
 
 
+# What fills the slot.
+Norm = LayerNorm
+
+
 def standardise(x: jax.Array, eps: float) -> tuple[jax.Array, jax.Array]:
   """Returns ((x - mean) / std (..., D), 1 / std (..., 1)), float32.
 

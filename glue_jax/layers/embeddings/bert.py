@@ -6,51 +6,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
-from glue_jax.layers.norm import LayerNorm
-
-
-class Table(nn.Module):
-  """A lookup table with an optional padding row.
-
-  The padding row starts at zero and gets no gradient from lookups; used as a
-  tied decoder (`attend`) it does get one, as in PyTorch.
-  """
-
-  config: Any  # `layers/spec.py: EncoderConfig`
-  rows: int
-  width: int
-  pad_id: int | None = None
-
-  def setup(self):
-    self.embedding = self.param('embedding', self._init)
-
-  def _init(self, rng: jax.Array) -> jax.Array:
-    init = nn.initializers.normal(self.config.init_range)
-    table = init(rng, (self.rows, self.width))
-    return table if self.pad_id is None else table.at[self.pad_id].set(0)
-
-  def __call__(self, ids: jax.Array) -> jax.Array:
-    """Looks up (B, L) ids: (B, L, E). An id beyond the table gives NaN."""
-    x = jnp.take(self.embedding, ids, axis=0, mode='fill')
-    if self.pad_id is None:
-      return x
-    keep = (ids != self.pad_id)[..., None]
-    return jnp.where(keep, x, jax.lax.stop_gradient(x))
-
-  def attend(self, x: jax.Array) -> jax.Array:
-    """Scores of all rows as a tied decoder: (B, L, E) to (B, L, V) float32."""
-    table = self.embedding.astype(x.dtype)
-    return jnp.einsum(
-      'ble,ve->blv', x, table, preferred_element_type=jnp.float32
-    )
+from glue_jax.layers.embeddings.table import Table
+from glue_jax.layers.norms.layer import LayerNorm
 
 
 class Embeddings(nn.Module):
   """LayerNorm(word + position + type), projected where needed, dropped out.
 
-  `max_positions=0` has no position table.
+  `max_positions=0` has no position table, `type_vocab_size=0` none of types.
   """
 
   config: Any  # `layers/spec.py: EncoderConfig`
@@ -63,20 +29,21 @@ class Embeddings(nn.Module):
       self.position = Table(
         c, c.max_positions, width, c.pad_id if c.position_offset else None
       )
-    self.token_type = Table(c, c.type_vocab_size, width)
+    if c.type_vocab_size:
+      self.token_type = Table(c, c.type_vocab_size, width)
     self.ln = LayerNorm(c.layer_norm_eps, c.dtype)
     self.drop = Dropout(c.dropout)
     if c.projection or width != c.hidden_size:
       self.projection = dense(c, c.hidden_size)
 
   def __call__(
-    self, input_ids: jax.Array, token_type_ids: jax.Array, train: bool
+    self, input_ids: jax.Array, context: BatchContext, train: bool
   ) -> jax.Array:
     """Embeds tokens.
 
     Args:
       input_ids: (B, L) int32.
-      token_type_ids: (B, L) int32.
+      context: `token_type_ids` are read.
       train: turns dropout on.
 
     Returns:
@@ -89,7 +56,9 @@ class Embeddings(nn.Module):
     x = self.word(input_ids)
     if c.max_positions:
       x += self._positions(input_ids)
-    x = self.ln(x + self.token_type(token_type_ids))
+    if c.type_vocab_size:
+      x += self.token_type(context.token_type_ids)
+    x = self.ln(x)
     # ELECTRA drops out before its projection, FNet after it.
     if c.projection:
       return self.drop(self.projection(x), train)
