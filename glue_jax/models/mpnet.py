@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glue_jax.layers.heads import HeadSpec
-from glue_jax.layers.spec import EncoderConfig, freeze
+from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import bert, library, roberta
 
 _SHARED: dict[str, Any] = dict(
@@ -75,6 +75,8 @@ FIELDS = {
   if ours not in ('type_vocab_size', 'head_dropout')
 }
 DEFAULTS: dict[str, Any] = bert.DEFAULTS | {'pad_token_id': 1}
+# The library's code has these numbers, whatever a file says.
+_ONLY = {'pad_token_id': 1, 'relative_attention_num_buckets': 32}
 
 
 def config_from_hf(config: Mapping[str, Any]) -> EncoderConfig:
@@ -83,23 +85,17 @@ def config_from_hf(config: Mapping[str, Any]) -> EncoderConfig:
   Raises:
     ValueError: a key is missing, or asks for what this encoder can't do.
   """
-  # The library's code has this number, whatever the file says.
-  library.refuse(config, {'pad_token_id': 1})
+  library.refuse(config, _ONLY)
   fields = bert.fields_from_hf(config, FIELDS, DEFAULTS)
-  buckets = config.get('relative_attention_num_buckets', 32)
   return EncoderConfig(
     **fields,
     type_vocab_size=0,
     position_offset=2,
     positions='relative_buckets',
-    options=freeze({'relative_buckets': {'buckets': buckets}}),
   )
 
 
 def config_to_hf(config: EncoderConfig) -> dict[str, Any]:
   """Returns the model part of a Hugging Face config.json."""
-  options = dict(dict(config.options).get('relative_buckets', ()))
-  return {
-    'model_type': MODEL_TYPE,
-    'relative_attention_num_buckets': options.get('buckets', 32),
-  } | bert.fields_to_hf(config, FIELDS)
+  values = bert.fields_to_hf(config, FIELDS)
+  return {'model_type': MODEL_TYPE} | _ONLY | values

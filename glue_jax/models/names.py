@@ -131,7 +131,7 @@ def canonical(name: str, model: Any) -> str:
     if name.startswith(start + '.'):
       return prefix(model) + name.removeprefix(start + '.')
   tops = {theirs.partition('.')[0] for theirs in tables.NAMES.values()}
-  if name.partition('.')[0] in tops | {'pooler'}:
+  if name.partition('.')[0] in tops:
     return prefix(model) + name
   return name
 
@@ -165,9 +165,10 @@ def _tolerated(model: Any) -> set[str]:
 def foreign_head(model: Any, architectures: Iterable[str]) -> bool:
   """Whether a file's head is another task's, under the names of ours."""
   tables, architectures = model.tables, set(architectures)
-  kinds = {model.kind} & set(tables.ARCHITECTURES)
+  kinds = {model.kind}
   if model.kind == 'mlm':  # its head is a part of that one
     kinds.add('sentence_structure')
+  kinds &= set(tables.ARCHITECTURES)
   if architectures & {tables.ARCHITECTURES[kind] for kind in kinds}:
     return False
   mine = set(tables.HEAD_NAMES.get(model.kind, {}).values())

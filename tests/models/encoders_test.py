@@ -47,7 +47,7 @@ CASES = {
   ),
   'albert': ('Albert', SMALL | dict(embedding_size=10)),
   'mpnet': (
-    'MPNet', SMALL | dict(relative_attention_num_buckets=8, pad_token_id=1)
+    'MPNet', SMALL | dict(pad_token_id=1)
   ),
   'modernbert': (
     'ModernBert',
@@ -166,6 +166,7 @@ def test_outputs_and_folders_are_the_librarys(case, kind, tmp_path):
     ('albert', {'num_hidden_groups': 2}, 'num_hidden_groups=2'),
     ('albert', {'embedding_size': 24}, 'narrower'),
     ('mpnet', {'pad_token_id': 0}, 'pad_token_id=0'),
+    ('mpnet', {'relative_attention_num_buckets': 8}, 'buckets=8'),
     ('modernbert', {'attention_bias': True}, 'attention_bias=True'),
     ('modernbert', {'classifier_pooling': 'max'}, "'max'"),
     ('modernbert', {'embedding_dropout': 0.1}, 'embedding_dropout=0.1'),
