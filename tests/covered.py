@@ -9,6 +9,7 @@ _LOADED = 'what a loaded table, split or error of such a file looks like'
 _FOLDERS = 'a tokenizer is its whole folder: files and settings'
 _KERNEL = "every form of a kernel is held to the kernel's reference"
 _LAWS = 'every file of methods/ is held to the laws by its FACTS'
+_LIBRARY = 'compared with the library'
 _FAMILIES = 'every family is loaded, run and written by one test'
 _SELECTION = 'its steps are only right as a whole: one selection, one result'
 _SITE = 'a page is judged as built, with its plots and tables'
@@ -59,6 +60,13 @@ COVERED = {
     'compress/saved_activations_test',
     'what it parts is the memory that is kept',
   ),
+  'layers/blocks/pre': ('models/decoders_test', _LIBRARY),
+  'layers/blocks/*': ('models/encoders_test', _LIBRARY),
+  'layers/embeddings/bert': ('layers/embeddings_test', 'in one test'),
+  'layers/embeddings/table': ('layers/embeddings_test', 'in one test'),
+  'layers/embeddings/words': ('models/decoders_test', _LIBRARY),
+  'layers/embeddings/*': ('models/encoders_test', _LIBRARY),
+  'layers/ffn/gated': ('models/decoders_test', _LIBRARY),
   'layers/ffn/feedforward': ('models/model_test', 'the usual block has it'),
   'layers/ffn/identity': ('models/model_test', 'a layer of its own kind'),
   'layers/ffn/*': ('layers/ffn/experts_test', 'experts are made of them'),
@@ -67,6 +75,13 @@ COVERED = {
   'layers/mixers/gated_parts': ('layers/mixers/hydra_test', 'parts of Hydra'),
   'layers/mixers/identity': ('models/model_test', 'the baseline family'),
   'layers/mixers/matrices': ('layers/mixers/matrix_mixer_test', 'its matrices'),
+  'layers/mixers/disentangled': ('models/encoders_test', _LIBRARY),
+  'layers/norms/layer': ('layers/norm_test', 'its gradient too'),
+  'layers/norms/*': ('models/decoders_test', _LIBRARY),
+  'layers/poolers/last_token': ('models/decoders_test', _LIBRARY),
+  'layers/poolers/*': ('models/encoders_test', _LIBRARY),
+  'layers/positions/relative_*': ('models/encoders_test', _LIBRARY),
+  'layers/positions/*': ('models/decoders_test', _LIBRARY),
   'layers/stacks/*': ('models/model_test', 'a stack is of a model'),
   'layers/stacks/first_token': (
     'layers/stacks/first_token_test',
@@ -98,7 +113,16 @@ COVERED = {
   'merging/*': ('merging/methods_test', _MERGES),
   'methods/*': ('laws_test', _LAWS),
   'metrics/squad': ('metrics/scores_test', 'with all other scores'),
-  'models/encoder': ('models/model_test', _FAMILIES),
+  'models/gpt2': ('models/decoders_test', _LIBRARY),
+  'models/llama': ('models/decoders_test', _LIBRARY),
+  'models/mpt': ('models/decoders_test', _LIBRARY),
+  'models/qwen*': ('models/decoders_test', _LIBRARY),
+  'models/albert': ('models/encoders_test', _LIBRARY),
+  'models/deberta_v2': ('models/encoders_test', _LIBRARY),
+  'models/distilbert': ('models/encoders_test', _LIBRARY),
+  'models/modernbert': ('models/encoders_test', _LIBRARY),
+  'models/mpnet': ('models/encoders_test', _LIBRARY),
+  'models/xlm_roberta': ('models/encoders_test', _LIBRARY),
   'models/*': ('models/model_test', _FAMILIES),
   'objectives/*': ('objectives/objectives_test', 'one test a law of losses'),
   'optim/adam': ('optim/galore_test', 'GaLore without projection is Adam'),

@@ -17,11 +17,11 @@ from glue_jax.layers.heads import HeadSpec
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import bert, library
 
+_SHARED: dict[str, Any] = dict(type_vocab_size=0, head_dropout=0.2)
+
 PRESETS: dict[str, EncoderConfig] = {
-  'tiny': EncoderConfig(**bert.sized(2, 64, 2, type_vocab_size=0)),
-  'base': EncoderConfig(
-    **bert.sized(6, 768, 12, type_vocab_size=0, head_dropout=0.2)
-  ),
+  'tiny': EncoderConfig(**bert.sized(2, 64, 2, **_SHARED)),
+  'base': EncoderConfig(**bert.sized(6, 768, 12, **_SHARED)),
 }
 
 _RELU = (('hidden', 'relu'), ('first_dropout', False))
@@ -118,6 +118,4 @@ def config_from_hf(config: Mapping[str, Any]) -> EncoderConfig:
 def config_to_hf(config: EncoderConfig) -> dict[str, Any]:
   """Returns the model part of a Hugging Face config.json."""
   values = library.fields_to_hf(config, FIELDS, 'activation')
-  if config.head_dropout is None:
-    values['seq_classif_dropout'] = config.dropout
   return {'model_type': MODEL_TYPE, 'tie_word_embeddings': True} | values

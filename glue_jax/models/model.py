@@ -15,26 +15,15 @@ from glue_jax import models
 from glue_jax.layers import spec
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.kinds import WORDS
-from glue_jax.layers.spec import freeze
+from glue_jax.layers.spec import EncoderConfig, freeze
 from glue_jax.models import stack as stack_lib
-from glue_jax.models.decoder import Decoder
-from glue_jax.models.encoder import Encoder, EncoderConfig
 
 # In a file of their own: who asks for names and shapes needs no encoder.
 from glue_jax.models.shapes import example_batch as example_batch
 from glue_jax.models.shapes import shapes as shapes
 
 # Files of glue_jax/models that aren't a family of models.
-SHARED = (
-  'decoder',
-  'encoder',
-  'initial',
-  'library',
-  'model',
-  'names',
-  'shapes',
-  'stack',
-)
+SHARED = ('initial', 'library', 'model', 'names', 'shapes', 'stack')
 
 # Kinds that are served by the head of another one.
 ALIASES = {'language_modeling': 'mlm', 'multilabel': 'classification'}
@@ -76,9 +65,9 @@ class Model(nn.Module):
   def setup(self):
     c, chosen = self.config, self.tables.HEADS[self.kind]
     if self.shape == 'decoder':
-      self.decoder = Decoder(c)
+      self.decoder = stack_lib.Decoder(c)
     else:
-      self.encoder = Encoder(c)
+      self.encoder = stack_lib.Encoder(c)
     if chosen.pooled:
       self.pooler = spec.make('pooler', c.pooler, c)
     if chosen.module is not None:

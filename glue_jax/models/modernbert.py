@@ -67,6 +67,7 @@ def _sized(layers: int, width: int, num_heads: int, intermediate_size: int):
     layer_norm_eps=1e-5,
     dropout=0.0,
     attention_dropout=0.0,
+    head_dropout=0.0,
     per_layer=_layers(_kinds(layers), 64, _THETA),
   )
 
@@ -220,8 +221,6 @@ def config_to_hf(config: EncoderConfig) -> dict[str, Any]:
   thetas = _THETA | {kind: x.rotary_theta for kind, x in zip(kinds, own)}
   windows = [x.window for x in own if x.window is not None]
   values = library.fields_to_hf(c, FIELDS, 'hidden_activation')
-  if c.head_dropout is None:
-    values['classifier_dropout'] = c.dropout
   pooling = {ours: theirs for theirs, ours in _POOLERS.items()}
   return {
     'model_type': MODEL_TYPE,

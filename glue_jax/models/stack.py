@@ -1,8 +1,8 @@
 """Embeddings, positions, N blocks, a last norm: what all models are made of.
 
-An encoder (models/encoder.py) and a decoder (models/decoder.py) differ in what
-a token may attend to; the rest is a matter of the config, whose fields name a
-file for each slot (glue_jax/layers/spec.py).
+An encoder (Devlin et al. 2019, arXiv 1810.04805) and a decoder (Radford et al.
+2018) differ in what a token may attend to; the rest is a matter of the config,
+whose fields name a file for each slot (glue_jax/layers/spec.py).
 
 Parameter names:
   embeddings/{word,position,token_type}/embedding, embeddings/ln/{scale,bias},
@@ -114,6 +114,78 @@ class Stack(nn.Module):
   def attend(self, x: jax.Array) -> jax.Array:
     """Scores of the word table as a tied decoder: (B, L, E) to (B, L, V)."""
     return self.embeddings.word.attend(x)
+
+
+class Encoder(Stack):
+  """Every token attends to every real one."""
+
+  def __call__(
+    self,
+    input_ids: jax.Array,
+    attention_mask: jax.Array,
+    token_type_ids: jax.Array,
+    train: bool = False,
+    segment_ids: jax.Array | None = None,
+  ) -> dict[str, Any]:
+    """Encodes.
+
+    Args:
+      input_ids: (B, L) int32.
+      attention_mask: (B, L), 1 = real token.
+      token_type_ids: (B, L) int32.
+      train: turns dropout on.
+      segment_ids: (B, L) int, for mixers that pool over segments.
+
+    Returns:
+      see `Stack.run`.
+    """
+    mask = attention_mask != 0
+    places = jnp.arange(input_ids.shape[1], dtype=jnp.int32)
+    places = jnp.broadcast_to(places, input_ids.shape)
+    context = BatchContext(
+      mask=mask,
+      bias=excluded(mask)[:, None, None, :],
+      input_ids=input_ids,
+      segment_ids=segment_ids,
+      token_type_ids=token_type_ids,
+      positions=places,
+      key_positions=places,
+    )
+    return self.run(input_ids, context, train)
+
+
+class Decoder(Stack):
+  """A token attends to itself and earlier ones.
+
+  Positions count real tokens only, so that padding changes nothing, on either
+  side.
+  """
+
+  def __call__(
+    self, input_ids: jax.Array, attention_mask: jax.Array, train: bool = False
+  ) -> dict[str, Any]:
+    """Runs the stack.
+
+    Args:
+      input_ids: (B, L) int32.
+      attention_mask: (B, L), 1 = real token; padding on either side.
+      train: turns dropout on.
+
+    Returns:
+      see `Stack.run`.
+    """
+    mask = attention_mask != 0
+    length = input_ids.shape[1]
+    earlier = jnp.tril(jnp.ones((length, length), bool))
+    places = real_positions(mask)
+    context = BatchContext(
+      mask=mask,
+      bias=excluded(mask[:, None, None, :] & earlier),
+      input_ids=input_ids,
+      positions=places,
+      key_positions=places,
+    )
+    return self.run(input_ids, context, train)
 
 
 def excluded(allowed: jax.Array) -> jax.Array:

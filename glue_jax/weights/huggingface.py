@@ -30,9 +30,9 @@ from absl import logging
 from glue_jax import tree
 from glue_jax.data import tokenizer_files
 from glue_jax.data.tokenizers import settings
+from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import model as models
 from glue_jax.models import names
-from glue_jax.models.encoder import EncoderConfig
 from glue_jax.models.model import Model
 from glue_jax.reporting.files import replace_text, whole
 from glue_jax.weights.huggingface_tensors import (
@@ -323,7 +323,7 @@ def _hf_config(model: Model, labels: Sequence[str] | None) -> dict[str, Any]:
   back = tables.config_from_hf(config)
   lost = [
     f'{field}={ours!r} (would become {theirs!r})'
-    for field, ours, theirs in _compare(model.config, back)
+    for field, ours, theirs in differences(model.config, back)
   ]
   if lost:
     raise ValueError(
@@ -343,7 +343,9 @@ def _hf_config(model: Model, labels: Sequence[str] | None) -> dict[str, Any]:
   return config
 
 
-def _compare(a: EncoderConfig, b: EncoderConfig) -> list[tuple[str, Any, Any]]:
+def differences(
+  a: EncoderConfig, b: EncoderConfig
+) -> list[tuple[str, Any, Any]]:
   """Returns (field, a's, b's) where two configs compute different things."""
   attention = 'attention' in a.names('mixer')
   rows = []

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
+from glue_jax.layers.spec import EncoderConfig
 from glue_jax.methods import bitfit, ia3, lora, prefix, prompt
 from glue_jax.models import names
-from glue_jax.models.encoder import EncoderConfig
 from glue_jax.models.model import build, shapes
 from glue_jax.objectives.task import cross_entropy
 from glue_jax.peft import prefix as prefixes

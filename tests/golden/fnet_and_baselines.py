@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
-from glue_jax.layers.spec import freeze
+from glue_jax.layers.spec import EncoderConfig, freeze
 from glue_jax.models import bert, fnet
-from glue_jax.models.encoder import EncoderConfig
 from glue_jax.models.model import build
 from tests.golden import _library_names
 

@@ -9,9 +9,10 @@ import numpy as np
 from glue_jax import tree
 from glue_jax.kernels.segment_pooling import reference
 from glue_jax.kernels.segment_pooling import segment_pooling as kernel
+from glue_jax.layers.blocks.post import Block
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.mixers import ponet
-from glue_jax.models.encoder import Block, EncoderConfig
+from glue_jax.layers.spec import EncoderConfig
 from tests.golden._kinds import at, by_kind
 from tests.quick import jit
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.spec import EncoderConfig
-from glue_jax.models.encoder import Encoder
+from glue_jax.models.stack import Encoder
 from tests.conftest import jit
 
 SIZES = dict(

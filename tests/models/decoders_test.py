@@ -11,6 +11,14 @@ import safetensors.numpy
 import torch
 import transformers
 
+from glue_jax.layers import spec
+from glue_jax.layers.blocks import pre
+from glue_jax.layers.embeddings import words
+from glue_jax.layers.ffn import gated
+from glue_jax.layers.norms import layer, rms, scale_only
+from glue_jax.layers.poolers import last_token
+from glue_jax.layers.positions import alibi, rotary
+from glue_jax.models import gpt2, llama, mpt, qwen2, qwen3
 from glue_jax.models import model as models
 from glue_jax.weights import huggingface
 
@@ -63,6 +71,37 @@ HEADS = {
   'span': ('ForQuestionAnswering', {}),
   'encoder': ('Model', {}),
 }
+
+
+_SHARED = {
+  'block': pre.Block,
+  'embeddings': words.Embeddings,
+  'pooler': last_token.Pooler,
+}
+_ROTARY = _SHARED | {
+  'ffn': gated.FFN,
+  'norm': rms.Norm,
+  'positions': rotary.Positions,
+}
+MADE_OF = {
+  gpt2: _SHARED | {'norm': layer.Norm},
+  llama: _ROTARY,
+  mpt: _SHARED | {'norm': scale_only.Norm, 'positions': alibi.Positions},
+  qwen2: _ROTARY,
+  qwen3: _ROTARY,
+}
+
+
+@pytest.mark.parametrize(
+  'family', MADE_OF, ids=lambda family: family.MODEL_TYPE
+)
+def test_a_folders_config_names_the_parts(family):
+  """And comes back whole from what is written of it."""
+  for config in family.PRESETS.values():
+    again = family.config_from_hf(family.config_to_hf(config))
+    assert not huggingface.differences(config, again)
+    for slot, part in MADE_OF[family].items():
+      assert spec.part(slot, getattr(again, slot)) is part
 
 
 def theirs(case, kind='causal_lm'):

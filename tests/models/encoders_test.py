@@ -9,6 +9,20 @@ import safetensors.numpy
 import torch
 import transformers
 
+from glue_jax.layers import spec
+from glue_jax.layers.blocks import convolved, post
+from glue_jax.layers.embeddings import deberta, normed
+from glue_jax.layers.mixers import disentangled
+from glue_jax.layers.poolers import first_token, mean, tanh
+from glue_jax.layers.positions import relative_buckets, relative_table
+from glue_jax.models import (
+  albert,
+  deberta_v2,
+  distilbert,
+  modernbert,
+  mpnet,
+  xlm_roberta,
+)
 from glue_jax.models import model as models
 from glue_jax.weights import huggingface
 
@@ -78,6 +92,45 @@ PAIRS = [
   if (case in EVERY_HEAD or kind in ('encoder', 'classification'))
   and not (case.startswith('deberta') and kind == 'regression')
 ]
+
+
+# {family: what a folder of it is made of, where BERT's parts aren't}.
+MADE_OF = {
+  albert: {'pooler': tanh.Pooler},
+  deberta_v2: {
+    'embeddings': deberta.Embeddings,
+    'mixer': disentangled.Mixer,
+    'positions': relative_table.Positions,
+  },
+  distilbert: {},
+  modernbert: {
+    'embeddings': normed.Embeddings,
+    'pooler': first_token.Pooler,
+  },
+  mpnet: {'positions': relative_buckets.Positions},
+  xlm_roberta: {},
+}
+
+
+@pytest.mark.parametrize(
+  'family', MADE_OF, ids=lambda family: family.MODEL_TYPE
+)
+def test_a_folders_config_names_the_parts(family):
+  """And comes back whole from what is written of it."""
+  for config in family.PRESETS.values():
+    again = family.config_from_hf(family.config_to_hf(config))
+    assert not huggingface.differences(config, again)
+    for slot, part in MADE_OF[family].items():
+      assert spec.part(slot, getattr(again, slot)) is part
+
+
+def test_parts_that_some_sizes_alone_have():
+  config = deberta_v2.PRESETS['v2_xlarge']
+  assert spec.part('block', config.layer(0).block) is convolved.Block
+  assert spec.part('block', config.layer(1).block) is post.Block
+  told = modernbert.config_to_hf(modernbert.PRESETS['tiny'])
+  config = modernbert.config_from_hf(told | {'classifier_pooling': 'mean'})
+  assert spec.part('pooler', config.pooler) is mean.Pooler
 
 
 def theirs(case, kind):

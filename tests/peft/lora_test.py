@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from glue_jax import tree
+from glue_jax.layers.spec import EncoderConfig
 from glue_jax.methods import lora as method
 from glue_jax.models import names
-from glue_jax.models.encoder import EncoderConfig
 from glue_jax.models.model import build, shapes
 from glue_jax.objectives.task import cross_entropy
 from glue_jax.peft import lora
