@@ -11,7 +11,8 @@ from glue_jax.export import huggingface, stablehlo
 from glue_jax.inference import calibrate, open_run, predict, score
 from glue_jax.reporting import files, tables
 from glue_jax.training import runs
-from launch import probe
+from launch.probes import calibrate as command
+from tests.commands import status
 from tests.conftest import tiny_config
 
 SPLIT = 'validation'
@@ -97,10 +98,8 @@ def test_they_belong_to_one_checkpoint(trained, caplog):
 
 def test_the_command_says_what_it_did(trained, capsys):
   folder, _, tuned = trained
-  with pytest.raises(SystemExit) as end:
-    probe.main(['calibrate', f'--workdir={folder}', '--metric=accuracy'])
+  assert not status(command, f'--workdir={folder}', '--metric=accuracy')
   out = capsys.readouterr().out
   tuned.save(folder / 'model')
-  assert not end.value.code
   assert 'thresholds for accuracy: acceptable' in out
   assert 'untuned' in out and 'ECE' in out and 'tuned on these rows' in out
