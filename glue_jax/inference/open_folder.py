@@ -26,7 +26,6 @@ from glue_jax.devices import sharding
 from glue_jax.evaluation import decisions
 from glue_jax.inference.run import Run
 from glue_jax.method import Host, Method, Objective
-from glue_jax.models import encoder
 from glue_jax.models import model as models
 from glue_jax.objectives import task as task_objective
 from glue_jax.plugs import Apply
@@ -90,7 +89,7 @@ def open_folder(
   )
   mesh = sharding.make_mesh()
   with sharding.enter(mesh):
-    specs = sharding.param_specs(params, encoder.RULES, mesh)
+    specs = sharding.param_specs(params, module.rules, mesh)
     params = sharding.put(params, specs)
     apply = Apply(module)
     parts = Parts(
@@ -103,7 +102,7 @@ def open_folder(
       method=Method('none'),
       objective=Objective(_no_loss, task_objective.predict),
       total_steps=1,
-      rules=encoder.RULES,
+      rules=module.rules,
       names=frozenset(),
     )
     state = TrainState(

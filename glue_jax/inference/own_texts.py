@@ -75,8 +75,8 @@ def groups(
     table = _table_format(pathlib.Path(path))
   if table:
     tables = _tables(task, path, table)
-    while group := list(itertools.islice(tables, size)):
-      yield group
+    while part := list(itertools.islice(tables, size)):
+      yield part
     return
   with _opened(path) as file:
     lines = _Lines(file, log)

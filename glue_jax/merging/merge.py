@@ -102,8 +102,8 @@ def write(
       stream.write(part / BODY, tensors)
       tensors = stream.open_files([part / BODY])
     for folder, source in zip(folders, group.sources, strict=False):
-      own = source.weights.tensors.items()
-      own = {n: t for n, t in own if n not in tensors}
+      stored = source.weights.tensors.items()
+      own = {n: t for n, t in stored if n not in tensors}
       place = part / folder.relative_to(out)
       _write_model(place, source, {**tensors, **own})
     text = json.dumps(record, indent=2) + '\n'

@@ -152,7 +152,8 @@ def layout_of(source: Source, model: Any = None) -> dict[str, tuple[str, bool]]:
     model: module whose names are wanted; default the encoder without head.
 
   Raises:
-    ValueError: the source is of a family that isn't known here.
+    ValueError: the source is of a family that isn't known here, or whose
+      folders keep several parameters in one tensor.
   """
   if source.encoder is None:
     raise ValueError(
@@ -164,9 +165,10 @@ def layout_of(source: Source, model: Any = None) -> dict[str, tuple[str, bool]]:
   shapes = models_lib.shapes(model)
   if source.layout == 'native':
     return {name: (name, False) for name in shapes}
+  places = names_lib.one_each(names_lib.targets(model, shapes), 'merging')
   return {
     name: (names_lib.canonical(target.name, source.encoder), target.transpose)
-    for name, target in names_lib.targets(model, shapes).items()
+    for name, target in places.items()
   }
 
 

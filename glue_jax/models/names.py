@@ -107,6 +107,25 @@ def targets(model: Any, shapes: Mapping[str, Any]) -> dict[str, Target]:
   return places
 
 
+def one_each(places: dict[str, Target], what: str) -> dict[str, Target]:
+  """Returns the places, where each parameter is a tensor of its own.
+
+  Args:
+    places: of `targets`.
+    what: needs that; stands in the message.
+
+  Raises:
+    ValueError: several parameters are one tensor there.
+  """
+  joined = sorted({x.name for x in places.values() if x.part[1] > 1})
+  if joined:
+    raise ValueError(
+      f'a Hugging Face folder of this family keeps several parameters in one '
+      f'tensor ({joined[0]}, ...), which {what} cannot take apart yet'
+    )
+  return places
+
+
 def _split(name: str) -> tuple[str, tuple[int, int]]:
   """'attn.c_attn[0/3]' as ('attn.c_attn', (0, 3)); without a part, (0, 1)."""
   hit = re.fullmatch(r'(.*)\[(\d+)/(\d+)\]', name)

@@ -27,8 +27,13 @@ class Place:
 
 @functools.lru_cache(maxsize=4)
 def leaves(module: Any) -> dict[str, names.Target]:
-  """Returns {our leaf: its place in the library's files} of the model."""
-  return names.targets(module, shapes.shapes(module))
+  """Returns {our leaf: its place in the library's files} of the model.
+
+  Raises:
+    ValueError: several leaves are one tensor there.
+  """
+  places = names.targets(module, shapes.shapes(module))
+  return names.one_each(places, 'a folder of peft')
 
 
 def places(module: Any, bare: bool = False) -> dict[str, Place]:

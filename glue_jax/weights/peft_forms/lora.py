@@ -241,9 +241,10 @@ def _take_biases(
   kind, beside = config['bias'], {f'{site}/bias' for site in adapted}
   if kind == 'none':
     return []
-  for leaf, (name, shape, _) in layers.biases(module).items():
+  for leaf, target in layers.biases(module).items():
+    name = target.name
     whole = module_names.saved(config['modules_to_save'], name)
     if not whole and (kind == 'all' or leaf in beside):
-      leaves[leaf] = layers.take(body, name, shape, f'bias={kind!r}')
+      leaves[leaf] = layers.take(body, name, target.shape, f'bias={kind!r}')
   sites = '|'.join(sorted(adapted))
   return ['.*/bias'] if kind == 'all' else [f'({sites})/bias']
