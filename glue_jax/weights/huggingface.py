@@ -53,6 +53,7 @@ _PROBLEMS = {
   'multi_label_classification': 'multilabel',
 }
 _HEADLESS = ('encoder', 'mlm', 'sentence_structure')
+_OF_ATTENTION = ('num_heads', 'num_kv_heads', 'head_dim', 'attention_dropout')
 # Keys that only some heads of a family obey ('': of every one): what is done
 # here. Other heads load whatever they say.
 _OF_HEADS = (
@@ -347,7 +348,7 @@ def differences(
   a: EncoderConfig, b: EncoderConfig
 ) -> list[tuple[str, Any, Any]]:
   """Returns (field, a's, b's) where two configs compute different things."""
-  attention = 'attention' in a.names('mixer')
+  attention = set(a.names('mixer')) & {'attention', 'disentangled'}
   rows = []
   for field in dataclasses.fields(a):
     ours, theirs = getattr(a, field.name), getattr(b, field.name)
@@ -359,7 +360,7 @@ def differences(
       ours, theirs = ours or a.num_heads, theirs or b.num_heads
     if field.name == 'head_dim':
       ours, theirs = a.head_width, b.head_width
-    idle = field.name in ('num_heads', 'attention_dropout') and not attention
+    idle = field.name in _OF_ATTENTION and not attention
     idle |= field.name == 'special_ids' and 'ponet' not in a.names('mixer')
     idle |= field.name in RUNTIME and ours != 'reversible'
     if ours != theirs and not idle:
