@@ -84,7 +84,7 @@ def test_folders_that_are_not_models(tmp_path):
   path = tmp_path / 'config.json'
   for text, message in (
     ('{', 'not JSON'),
-    ('{"model_type": "gpt2"}', 'gpt2.py'),
+    ('{"model_type": "longformer"}', 'longformer.py'),
     ('{"model_type": "bert"}', r"lacks \['hidden_size'"),
   ):
     path.write_text(text)
