@@ -7,6 +7,7 @@ import importlib.util
 import pathlib
 import re
 import shlex
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from absl import flags
 from glue_jax import api
 from glue_jax.config import config as config_lib
 from glue_jax.data.tasks import own_file
+from glue_jax.training import fields
 from launch.cli import config_files
 from tests import layout_test
 from tests.commands import forget
@@ -116,6 +118,22 @@ def fault(command):
   return ''
 
 
+def _config(words):
+  """The config that a command names, where it is built as it stands."""
+  for word in words:
+    name = word.removeprefix('--config=')
+    if name != word and PLAIN.fullmatch(name):
+      return config_lib.plain(config_lib.complete(config_files.load(name)))
+  return config_lib.plain(config_lib.complete({}))
+
+
+def _is_read(keys, config):
+  """Whether something reads a field of the config; `KEY` stands for any."""
+  if len(keys) < 2 or any(key.isupper() for key in keys):
+    return True
+  return fields.annotation(config, keys) is not Any or keys[0] == 'task'
+
+
 def _ours(module, words):
   folder = {'launch.study': 'studies', 'launch.probe': 'probes'}.get(module)
   folder = folder or {
@@ -129,6 +147,7 @@ def _ours(module, words):
     if not importlib.util.find_spec(module):
       return f'no program {module}'
   known = flags_of(module)
+  named = _config(words)
   for word in words:
     if word == '--':
       break
@@ -136,8 +155,11 @@ def _ours(module, words):
     if not word.startswith('--') or not re.fullmatch(r'\w[\w.]*', name):
       continue
     if name.startswith('config.') and 'config' in known:
-      if name.split('.')[1] not in config_lib.DEFAULTS:
+      keys = name.split('.')[1:]
+      if keys[0] not in config_lib.DEFAULTS:
         return f'no section of a config: {word}'
+      if not _is_read(keys, named):
+        return f'nothing reads {word}'
     elif name not in known and not known.get(name.removeprefix('no')):
       return f'no flag --{name} of {module}; there are {sorted(known)}'
     elif name == 'config' and PLAIN.fullmatch(value):
@@ -172,6 +194,10 @@ def test_every_command_names_what_there_is(monkeypatch):
     ('python -m launch.trian --config=quickstart', 'no module'),
     ('python -m launch.train --confg=quickstart', 'no flag --confg'),
     ('python -m launch.train --config.modl.name=bert', 'no section'),
+    (
+      'python -m launch.train --config=quickstart --config.train.epoch=3',
+      'nothing reads',
+    ),
     ('python -m launch.study nothing', 'no program'),
     ('glue-train --config=quickstart', 'unknown program'),
   ],

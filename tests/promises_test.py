@@ -8,7 +8,9 @@ laws_test.py, kills at random moments in kill.py.
 """
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 
@@ -16,8 +18,9 @@ import jax
 import numpy as np
 import pytest
 
+from glue_jax.evaluation import evaluate
 from glue_jax.inference import open_run, predict
-from glue_jax.training import begin, schema, train
+from glue_jax.training import begin, checkpoint, schema, train
 from glue_jax.weights import saved_model
 from tests import device_cases, device_laws_test
 from tests.conftest import ROOT, on_devices, tiny_config
@@ -121,6 +124,36 @@ def test_stopped_and_gone_on_is_the_same_bytes(
   assert list((tmp_path / 'cache').iterdir())
   for file in FILES:
     ours, theirs = (f / file for f in (tmp_path / 'run', whole))
+    assert ours.read_bytes() == theirs.read_bytes(), file
+
+
+@pytest.mark.parametrize(
+  ('owner', 'name', 'call'),
+  [
+    (evaluate, 'evaluate', 2),
+    (checkpoint.Checkpoints, 'save', 2),
+  ],
+)
+def test_told_to_stop_at_a_bad_moment(
+  owner, name, call, whole, task, tmp_path, monkeypatch
+):
+  """SIGTERM within an evaluation, or the writing of a checkpoint."""
+  work, calls = getattr(owner, name), []
+
+  def told(*arguments, **settings):
+    calls.append(name)
+    if len(calls) == call:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return work(*arguments, **settings)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(owner, name, told)
+    with pytest.raises(train.Interrupted, match='go on'):
+      train.train(rough(task), tmp_path, SEED)
+  assert call <= len(calls) <= call + 1  # it saves before it stops
+  train.train(rough(task), tmp_path, SEED)
+  for file in FILES:
+    ours, theirs = (f / file for f in (tmp_path, whole))
     assert ours.read_bytes() == theirs.read_bytes(), file
 
 

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from glue_jax.data.readers.values import number
 from glue_jax.data.tasks import by_name
 from glue_jax.data.tasks.task import Task
 from glue_jax.reporting import files as files_lib
@@ -288,9 +289,10 @@ def _is_number(value: Any) -> bool:
 
 def _parses(text: str) -> bool:
   try:
-    return math.isfinite(float(text))
+    number(text)
   except ValueError:
     return False
+  return True
 
 
 def shortened(problems: list[str], most: int = 5) -> list[str]:

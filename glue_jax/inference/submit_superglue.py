@@ -18,6 +18,7 @@ constant, and the report says so.
 import json
 import os
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -241,7 +242,7 @@ def _faults(name: str, found: Any, count: int) -> list[str]:
 def _number(idx: Any) -> Any:
   """A row's number; of AX-g the last part of its id."""
   text = str(idx).rpartition('-')[2] if isinstance(idx, str) else str(idx)
-  return int(text) if text.isdigit() else str(idx)
+  return int(text) if re.fullmatch('[0-9]+', text) else str(idx)
 
 
 def _position(task: Task, prediction: Any) -> int:

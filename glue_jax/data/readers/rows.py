@@ -255,11 +255,9 @@ def _choice(task: Task, value: Any) -> int:
 
 def _score(task: Task, value: Any) -> float:
   try:
-    number = math.nan if isinstance(value, bool) else float(value)
-  except (TypeError, ValueError):
-    number = math.nan
-  if not math.isfinite(number):
-    raise ValueError(f'unknown label {value!r}; expected a finite number')
+    number = values.number(value)
+  except ValueError as error:
+    raise ValueError(f'unknown label {error}') from None
   low, high = task.label_range or (-math.inf, math.inf)
   if not low <= number <= high:
     raise ValueError(f'label {value!r} is outside {low} to {high}')

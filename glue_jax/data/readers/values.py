@@ -5,6 +5,9 @@ surrogate pair, which no encoder takes. Each reader asks here, so that a fault
 is named where it is read.
 """
 
+import math
+import numbers
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +20,7 @@ _JSON_NAMES = {
   dict: 'an object',
   str: 'text',
 }
+_NUMBER = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?')
 # Categories that nothing is seen of: blanks, control and format characters.
 _UNSEEN = ('Zs', 'Zl', 'Zp', 'Cc', 'Cf')
 
@@ -66,6 +70,33 @@ def words_fault(value: Any, blank: bool = False) -> str | None:
     if fault:
       return f'has word {number}, which {fault}'
   return None
+
+
+def number(value: Any) -> float:
+  """A number, or the number that a text writes down.
+
+  Only ASCII digits with a decimal point and an exponent are one: what Python
+  takes besides (`1_000`, digits of other scripts, `nan`) means something else,
+  or nothing, in data.
+
+  Args:
+    value: what stands where a number is expected.
+
+  Raises:
+    ValueError: it isn't one, or isn't finite.
+  """
+  found, hint = math.nan, ''
+  if isinstance(value, str):
+    text = value.strip()
+    if _NUMBER.fullmatch(text):
+      found = float(text)
+    elif _NUMBER.fullmatch(text.replace(',', '.')):
+      hint = '; write a decimal point'
+  elif isinstance(value, numbers.Real) and not isinstance(value, bool):
+    found = float(value)
+  if not math.isfinite(found):
+    raise ValueError(f'{value!r}; expected a finite number{hint}')
+  return found
 
 
 def seen(text: str) -> tuple[int, int]:

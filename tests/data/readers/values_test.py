@@ -51,3 +51,28 @@ def test_words_are_named_by_number(words, fault):
 def test_edges_that_can_not_be_seen_are_left_out():
   assert values.seen('\u3000\u200b a\u00a0b\ufeff\n') == (3, 6)
   assert values.seen(' \u200b') == values.seen('') == (0, 0)
+
+
+@pytest.mark.parametrize(
+  ('value', 'number'),
+  [('1.5', 1.5), (' -.5e-1 ', -0.05), ('+3', 3.0), (4, 4.0), ('1.', 1.0)],
+)
+def test_a_number_is_read(value, number):
+  assert values.number(value) == number
+
+
+@pytest.mark.parametrize(
+  'value',
+  [
+    *('1_000', '\u0661\u0662', 'nan', 'inf', '1e999', '0x10', '', '1 2'),
+    *(True, None, [1.0], float('nan'), '1/2', '\u22121.5', '50%'),
+  ],
+)
+def test_what_python_would_take_for_a_number_is_refused(value):
+  with pytest.raises(ValueError, match='expected a finite number$'):
+    values.number(value)
+
+
+def test_a_decimal_comma_is_named():
+  with pytest.raises(ValueError, match='write a decimal point'):
+    values.number('1,5')
