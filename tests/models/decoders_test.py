@@ -284,6 +284,14 @@ def test_a_config_of_one_layer_has_its_own_values():
     dataclasses.replace(config, per_layer=(('widow', (1, 2)),))
 
 
+def test_a_stack_of_the_first_token_is_refused():
+  for family, sizes in (('llama', {}), ('modernbert', {'pooler': 'mean'})):
+    with pytest.raises(ValueError, match="give model.stack='plain'"):
+      models.build(
+        family, 'tiny', kind='regression', stack='first_token', **sizes
+      )
+
+
 def test_heads_of_keys_must_divide_those_of_queries():
   model = models.build('llama', 'tiny', num_kv_heads=3)
   with pytest.raises(ValueError, match='num_kv_heads=3 does not divide'):

@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 
 from glue_jax.layers.context import BatchContext
+from glue_jax.layers.spec import EncoderConfig
 
 
 def stack(
@@ -41,5 +42,21 @@ def stack(
   return x, tuple(states)
 
 
+def check(config: EncoderConfig) -> None:
+  """Refuses models whose heads read other tokens.
+
+  Raises:
+    ValueError: the pooler does, or the first token has seen no other one.
+  """
+  if config.causal or config.pooler not in ('first_token', 'tanh'):
+    raise ValueError(
+      f"model.stack='first_token' computes the first token alone, which the "
+      f'head does not read (model.pooler={config.pooler!r}); give '
+      "model.stack='plain'"
+    )
+
+
 # Kinds of head that read nothing but the first token.
 stack.kinds = ('classification', 'multiple_choice', 'regression')
+# Run by `model.build`: what doesn't fit is refused before anything is made.
+stack.check = check
