@@ -21,6 +21,7 @@ from glue_jax.layers.positions import alibi, rotary
 from glue_jax.models import gpt2, llama, mpt, qwen2, qwen3
 from glue_jax.models import model as models
 from glue_jax.weights import huggingface
+from tests import quick
 
 SMALL = dict(
   hidden_size=24, intermediate_size=40, num_attention_heads=6,
@@ -158,7 +159,7 @@ def test_logits_are_the_librarys_with_padding_on_either_side(
   peer.save_pretrained(tmp_path)
   model, params = opened(tmp_path, 'causal_lm')
   given = batch(side)
-  ours = jax.jit(model.apply)({'params': params}, given)
+  ours = quick.jit(model.apply)({'params': params}, given)
   found = their_outputs(peer, given, output_hidden_states=True)
   real = given['attention_mask'] == 1
   for mine, other in (
@@ -179,7 +180,7 @@ def test_a_folder_comes_back_byte_for_byte(case, kind, tmp_path):
   outputs = HEADS[kind][1].get('num_labels', 0)
   model, params = opened(tmp_path / 'theirs', kind, outputs)
   given = batch('right')
-  ours = jax.jit(model.apply)({'params': params}, given)
+  ours = quick.jit(model.apply)({'params': params}, given)
   found = their_outputs(peer, given)
   real = given['attention_mask'] == 1
   names = {'encoder': {'last_hidden': 'last_hidden_state'}}.get(
@@ -213,10 +214,12 @@ def test_padding_on_the_left_changes_nothing(case, tmp_path):
   theirs(case).save_pretrained(tmp_path)
   model, params = opened(tmp_path, 'causal_lm')
   left = batch('left')
-  whole = jax.jit(model.apply)({'params': params}, left)['logits']
+  whole = quick.jit(model.apply)({'params': params}, left)['logits']
   for row, length in enumerate(LENGTHS):
     ids = left['input_ids'][row : row + 1, -length:]
-    alone = model.apply({'params': params}, {'input_ids': ids})['logits']
+    alone = quick.jit(model.apply)({'params': params}, {'input_ids': ids})[
+      'logits'
+    ]
     np.testing.assert_allclose(whole[row, -length:], alone[0], atol=1e-5)
 
 

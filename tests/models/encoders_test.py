@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -25,6 +24,7 @@ from glue_jax.models import (
 )
 from glue_jax.models import model as models
 from glue_jax.weights import huggingface
+from tests import quick
 
 SMALL = dict(
   hidden_size=24, intermediate_size=40, num_attention_heads=3,
@@ -174,7 +174,7 @@ def test_outputs_and_folders_are_the_librarys(case, kind, tmp_path):
   assert not missing
   types = config.type_vocab_size > 1
   given = batch(config.pad_id, types, kind == 'multiple_choice')
-  ours = jax.jit(model.apply)({'params': params}, given)
+  ours = quick.jit(model.apply)({'params': params}, given)
   inputs = {key: torch.tensor(x).long() for key, x in given.items()}
   with torch.no_grad():
     found = peer(**inputs)
