@@ -152,7 +152,7 @@ def score(run: Run, seed: int | None, output: pathlib.Path) -> Scores:
 
   Returns:
     {split: {metric: value}}; of a run with decisions their scores, and
-    {'<split>, untuned': ...} without them.
+    `{'<split>, untuned': ...}` without them.
   """
   metrics, predictions, untuned = {}, {}, {}
   for split, batches in run.bundle.evals.items():

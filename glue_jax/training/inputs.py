@@ -17,7 +17,7 @@ from absl import logging
 from glue_jax.config import config as config_lib
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks import by_name
-from glue_jax.data.tasks.task import Cut, Task, Tsv
+from glue_jax.data.tasks.task import Cut, Hub, Task, Tsv
 from glue_jax.models import model as models
 from glue_jax.reporting import files
 
@@ -143,6 +143,8 @@ def task_of(record: Mapping[str, Any]) -> Task:
   fields = {k: _frozen(v) for k, v in record.items() if k in known}
   if fields['tsv']:
     fields['tsv'] = Tsv(**fields['tsv'])
+  if fields.get('hub'):
+    fields['hub'] = Hub(**fields['hub'])
   fields['cuts'] = {k: Cut(**cut) for k, cut in fields['cuts'].items()}
   return Task(**fields)
 

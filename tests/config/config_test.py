@@ -56,7 +56,9 @@ def test_complete_configs_are_locked_and_survive_json():
 def test_shortened_cuts_stages_as_well():
   stage = {'train': {'epochs': 3}, 'data': {'batch_size': 4}}
   short = config.shortened({'stages': (('one', stage),)}, 2, rows=5)
-  cut = dict(epochs=None, steps=2, eval_every=None, save_every=None)
+  cut = dict(
+    epochs=None, minutes=None, steps=2, eval_every=None, save_every=None
+  )
   assert short['train'] == cut and short['data'] == {'eval_limit': 5}
   assert short['stages'] == [
     ('one', {'train': cut, 'data': {'batch_size': 4, 'eval_limit': 5}})

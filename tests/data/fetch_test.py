@@ -167,7 +167,7 @@ def test_a_file_that_is_another_than_the_hub_says_is_refused(rte, tmp_path):
 
 def test_what_the_hub_does_not_give_is_one_line(rte, hub, tmp_path):
   ask = '--source=hub', f'--data_dir={tmp_path}/data'
-  assert 'has no dataset of this name' in prepare('--task=cb', *ask)
+  assert 'has no such dataset' in prepare('--task=cb', *ask)
   assert "no branch, tag or commit 'x'" in prepare(
     '--task=rte', *ask, '--revision=x'
   )

@@ -189,7 +189,8 @@ def test_a_study_goes_on_where_it_was(group, tasks, tmp_path):
   assert {p.name for p in tmp_path.iterdir()} >= {
     'drop_rate.png', 'pairs.png', 'pairs.csv', 'pairs.txt',
   }  # fmt: skip
-  assert len(table.splitlines()) == 1 + 1 + 2 * 5
+  # The header and its rule.
+  assert len(table.splitlines()) == 2 + 1 + 2 * 5
   # The last rows again, then the same bytes and nothing measured twice.
   (tmp_path / 'rows.jsonl').write_text('\n'.join(lines[:-4]) + '\n')
   again = study.Study(bench, plan(), tmp_path).run()

@@ -60,7 +60,7 @@ def test_sizes_of_weights_are_not_given_twice(saved):
   'changes, message',
   [
     (dict(model=dict(max_positions=8)), 'exceed the 8 positions'),
-    (dict(model=dict(type_vocab_size=0)), 'type_ids up to 0.*0 rows'),
+    (dict(model=dict(vocab_size=9)), r'the model only 9 rows'),
     (dict(model=dict(hiden_size=8)), r"nothing reads \['hiden_size'\]"),
     (dict(model=dict(preset='hugh')), "preset='hugh'"),
     (dict(methods=(('lroa', {}),)), 'methods/lroa.py; there are'),
