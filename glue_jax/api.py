@@ -111,7 +111,7 @@ def load(
   run = open_folder.open_folder(
     sentences.model,
     max_length=sentences.max_length,
-    batch_size=batch_size or 64,
+    batch_size=64 if batch_size is None else batch_size,
   )
   return Model(run, sentences)
 
@@ -288,8 +288,10 @@ class Model:
   ) -> tuple[Run, list[dict[str, Any]]]:
     """(the run with the columns of these texts, the texts as its rows)."""
     texts = given_texts.several(texts)
+    # A run's columns are known; a folder says nothing of them.
+    fixed = task is None and self.run.workdir is not None
     task = task or self.run.task
-    if texts:
+    if texts and not fixed:
       task = open_folder.widened(task, given_texts.width(texts[0]))
     words = task.kind == 'token_classification'
     rows = given_texts.rows(texts, task.columns, words)

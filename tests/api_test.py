@@ -222,6 +222,12 @@ def test_what_is_no_model_is_said(workdir, tmp_path):
     api.load(tmp_path)
   with pytest.raises(ValueError, match='has no stage, seed or checkpoint'):
     api.load(workdir / 'model', seed=0)
+  with pytest.raises(ValueError, match="checkpoint='foo'; expected one of"):
+    api.load(workdir, checkpoint='foo')
+  with pytest.raises(ValueError, match='eval_batch_size=0'):
+    api.load(workdir, batch_size=0)
+  with pytest.raises(ValueError, match='has 2 parts; expected 1'):
+    api.load(workdir).predict([('a', 'b')])
   for seed in (0, 3):
     (tmp_path / f'seed_{seed}').mkdir()
     begun = json.dumps({'config': {}, 'seed': seed})

@@ -1,6 +1,7 @@
 """Tokenised examples as flat arrays, and the padded batches cut from them."""
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,16 @@ class Examples:
 
   def __len__(self) -> int:
     return len(self.idx)
+
+  def fingerprint(self) -> str:
+    """Returns a hash of all tokens and labels, in their order."""
+    digest = hashlib.sha256(self.kind.encode())
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if isinstance(value, np.ndarray):
+        digest.update(f'{field.name} {value.dtype} {value.shape} '.encode())
+        digest.update(np.ascontiguousarray(value))
+    return digest.hexdigest()
 
   def take(self, rows: np.ndarray) -> 'Examples':
     """The examples at `rows`, in that order; idx stays what it was."""

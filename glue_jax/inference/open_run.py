@@ -64,6 +64,10 @@ def load_run(
   parts, host = run.parts, run.host
   with sharding.enter(parts.mesh):
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', create=False)
+    if which not in checkpoint.KINDS:
+      raise ValueError(
+        f'checkpoint={which!r}; expected one of {checkpoint.KINDS}'
+      )
     newest = saved.newest(which)
     kept = saved.steps(which)
     if step is not None and step not in kept:
@@ -141,7 +145,7 @@ def open_run(
   data: dict[str, Any] = {'eval_splits': splits, 'eval_limit': None}
   if data_dir:
     data['data_dir'] = data_dir
-  if batch_size:
+  if batch_size is not None:
     data['eval_batch_size'] = batch_size
   return load_run(folder, which, **data)
 

@@ -290,6 +290,13 @@ def _tabs(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
     # Under the header of one column a tab is part of the text.
     cut = (lambda line: line.split('\t')) if '\t' in first else (lambda t: [t])
     return _table(task, enumerate(map(cut, lines), 1), log)
+  found = first.split('\t')
+  if len(found) > 1 and len(found) != len(task.columns):
+    raise ValueError(
+      f'{log.path}:1: {len(found)} columns, {found[0][:40]!r} first; expected '
+      f'a header with {", ".join(map(repr, task.columns))}, or --format=text '
+      'where a tab is part of the text'
+    )
   return _texts(task, lines, log)
 
 
@@ -302,6 +309,12 @@ def _table(
     raise ValueError(
       f'{log.path}:1: columns {", ".join(map(repr, header[:12]))} were found; '
       f'expected a header with {", ".join(map(repr, task.columns))}'
+    )
+  twice = [c for c in (*task.columns, *_IDS) if header.count(c) > 1]
+  if twice:
+    raise ValueError(
+      f'{log.path}:1: column {twice[0]!r} is there {header.count(twice[0])} '
+      'times; expected once'
     )
   for number, fields in table:
     if not any(fields):

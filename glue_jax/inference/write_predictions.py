@@ -187,9 +187,14 @@ def _parquet(path: Any) -> Iterator[Put]:
 def _kind(pa: Any, values: list) -> Any:
   """The type of a column."""
   for kind, arrow in ((int, pa.int64()), (float, pa.float64())):
-    if all(type(value) is kind for value in values):
+    same = all(type(value) is kind for value in values)
+    if same and (kind is float or all(map(_is_64_bits, values))):
       return arrow
   return pa.string()
+
+
+def _is_64_bits(value: int) -> bool:
+  return -(2**63) <= value < 2**63
 
 
 def _as(kind: Any, value: Any, pa: Any) -> Any:
@@ -200,9 +205,9 @@ def _as(kind: Any, value: Any, pa: Any) -> Any:
   """
   if kind == pa.string():
     return value if isinstance(value, str) else str(value)
-  if isinstance(value, str):
+  if isinstance(value, str) or (kind == pa.int64() and not _is_64_bits(value)):
     raise ValueError(
-      f'id {value!r} is a text where those of the first rows are numbers; '
+      f'id {value!r} is no number of 64 bits, as those of the first rows are; '
       'write --format=csv or jsonl, or give all rows ids of one type'
     )
   return value

@@ -6,7 +6,7 @@ decay^depth, the depth counted from the top:
 
   head, pooler                  0
   block i of N (from 0)         N - i     so 1 for the highest
-  embeddings                    N + 1
+  embeddings, positions         N + 1
 
 ELECTRA's own code counts its head two above the highest block: there all but
 the head have the factor once more. A leaf that a method adds inside a block or
@@ -23,7 +23,7 @@ from glue_jax.config.ranges import Range, checked
 Decay = Annotated[float, Range(gt=0, le=1)]
 
 _BLOCK = re.compile(r'(?:.*/)?layer_(\d+)/.*')
-_EMBEDDINGS = re.compile(r'(?:.*/)?embeddings/.*')
+_EMBEDDINGS = re.compile(r'(?:.*/)?(embeddings|positions)/.*')
 
 
 @checked

@@ -24,8 +24,6 @@ def make_model(
       decoder's, or it has more tokens than the model has rows.
   """
   given = dict(network.sizes)
-  # Every family here is an encoder: a decoder's tokenizer has neither.
-  special = (bundle.tokenizer.cls_id, bundle.tokenizer.sep_id)
   if network.weights:
     clash = {'preset', 'vocab_size'} & given.keys()
     if clash:
@@ -39,6 +37,7 @@ def make_model(
   else:
     given.setdefault('vocab_size', bundle.tokenizer.vocab_size)
     given.setdefault('pad_id', bundle.tokenizer.pad_id)
+    special = (bundle.tokenizer.cls_id, bundle.tokenizer.sep_id)
     given.setdefault('special_ids', special)
   module = models.build(
     kind=bundle.task.kind,

@@ -34,12 +34,14 @@ class Inputs:
     task: its task.
     sizes: arguments of `models.build` that fix the encoder.
     tokens: fingerprint of the tokenizer.
+    rows: that of the training rows; '' of a run from before they had one.
     others: `Others.records` of the models and files that its methods read.
   """
 
   task: Task
   sizes: Mapping[str, Any]
   tokens: str
+  rows: str = ''
   others: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -66,6 +68,7 @@ def write(
     'family': module.family,
     'config': dataclasses.asdict(module.config),
     'tokenizer_sha256': bundle.tokenizer.fingerprint,
+    'rows_sha256': bundle.train.examples.fingerprint() if bundle.train else '',
     'others': others,
   }
   text = json.dumps(config_lib.plain(record), indent=2, ensure_ascii=False)
@@ -83,15 +86,23 @@ def read(folder: pathlib.Path) -> Inputs | None:
     task_of(record['task']),
     {'name': record['family'], 'config': models.EncoderConfig(**fields)},
     record['tokenizer_sha256'],
+    record.get('rows_sha256', ''),
     record.get('others', {}),  # runs of before have none
   )
 
 
-def check(folder: pathlib.Path, bundle: DataBundle) -> None:
-  """Refuses to go on where labels or ids mean something else by now.
+def check(
+  folder: pathlib.Path, bundle: DataBundle, other_rows: bool = False
+) -> None:
+  """Refuses to go on where labels, ids or rows are others by now.
+
+  Args:
+    folder: of the run.
+    bundle: its data, read anew.
+    other_rows: go on with other training rows.
 
   Raises:
-    ValueError: the task's file or the tokenizer has changed.
+    ValueError: the task's file, the tokenizer or the rows have changed.
   """
   begun = read(folder)
   if begun is None:
@@ -108,6 +119,13 @@ def check(folder: pathlib.Path, bundle: DataBundle) -> None:
       f'{folder} was begun with another tokenizer; it lies in '
       f'{folder / TOKENIZER}: go on with --config.data.tokenizer='
       f'{folder / TOKENIZER} --allow_config_change, or give another workdir'
+    )
+  rows = bundle.train.examples.fingerprint() if bundle.train else ''
+  if begun.rows and rows and begun.rows != rows and not other_rows:
+    raise ValueError(
+      f'{folder} was begun with other training rows of {bundle.task.name}; put '
+      'them back, go on with the new ones (--allow_config_change), or give '
+      'another workdir'
     )
 
 

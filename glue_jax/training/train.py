@@ -96,7 +96,7 @@ def train(
   )
   parts, host, schedule = run.parts, run.host, run.parts.sections.train
   data, total = parts.train_data(), parts.total_steps
-  inputs.check(workdir, parts.bundle)
+  inputs.check(workdir, parts.bundle, allow_config_change)
 
   with (
     sharding.enter(parts.mesh),

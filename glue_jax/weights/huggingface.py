@@ -78,7 +78,7 @@ def read_hf_config(
     ValueError: it isn't JSON, or of a model that isn't known here.
   """
   path, raw = Path(folder) / CONFIG, read_config(folder)
-  name = str(raw.get('model_type')).replace('-', '_')
+  name = _family(raw)
   try:
     return name, models.family(name).config_from_hf(raw), raw
   except ValueError as error:
@@ -99,6 +99,11 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
   return settings.load(path)
 
 
+def _family(raw: Mapping[str, Any]) -> str:
+  """The file of glue_jax/models that a config.json belongs to."""
+  return str(raw.get('model_type')).replace('-', '_')
+
+
 def labels_of(
   raw: Mapping[str, Any], where: str | os.PathLike
 ) -> tuple[str, ...] | None:
@@ -116,12 +121,19 @@ def labels_of(
     return None
   try:
     ids = {int(i): str(name) for i, name in named.items()}
-    return tuple(ids[i] for i in range(len(ids)))
+    labels = tuple(ids[i] for i in range(len(ids)))
   except (AttributeError, KeyError, ValueError):
     raise ValueError(
       f'{where}/{CONFIG}: id2label={named!r}; expected a name for each of the '
       'ids 0, 1, ...'
     ) from None
+  twice = sorted({name for name in labels if labels.count(name) > 1})
+  if twice:
+    raise ValueError(
+      f'{where}/{CONFIG}: id2label gives {twice[0]!r} to several ids; expected '
+      'a name of its own for each'
+    )
+  return labels
 
 
 def head_of(
@@ -141,7 +153,7 @@ def head_of(
   Raises:
     ValueError: `id2label` or `problem_type` aren't what the library writes.
   """
-  table = models.family(str(raw['model_type'])).ARCHITECTURES
+  table = models.family(_family(raw)).ARCHITECTURES
   given = raw.get('architectures') or ()
   kinds = [kind for kind, name in table.items() if name in given]
   if not set(kinds) - set(_HEADLESS):

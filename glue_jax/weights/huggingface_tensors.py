@@ -120,7 +120,7 @@ def check(
         f'! {target.name} found {tensor.shape}, expected {target.shape}'
       )
       if name.startswith('head/'):
-        hints.add('new_head=True leaves the head out')
+        hints.add('model.fresh=head/.* leaves the head out')
     elif tensor.dtype != 'F32' and not (cast and tensor.dtype in CASTABLE):
       lines.append(f'! {target.name} found {tensor.dtype}, expected F32')
       if tensor.dtype in CASTABLE:

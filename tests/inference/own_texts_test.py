@@ -95,6 +95,8 @@ def test_text_as_asked_is_never_taken_for_another_format(tmp_path):
     ('t.jsonl', LINES + '\n' + LINES, ONE, 't.jsonl:3: blank line'),
     ('t.txt', '{"text": "a"}\n', ONE, "t.txt:1: keys ['text'] lack sentence"),
     ('t.csv', 'text,label\na,b\n', ONE, "t.csv:1: columns 'text', 'label'"),
+    ('t.csv', 'sentence,sentence\na,b\n', ONE, "'sentence' is there 2"),
+    ('t.tsv', 'text\tlabel\na\tb\n', ONE, "t.tsv:1: 2 columns, 'text'"),
     ('t.csv', 'sentence,label\na\n', ONE, 't.csv:2: 1 columns, expected 2'),
     ('t.csv', 'sentence\n"a\n', ONE, 't.csv:2: unexpected end of data'),
     (

@@ -271,10 +271,18 @@ PUBLISHED = {
 
 @pytest.mark.parametrize(('family', 'preset'), PUBLISHED)
 def test_published_sizes(family, preset):
-  model = models.build(family, preset, kind='causal_lm')
+  layers = models.build(family, preset).config.num_layers
+  one, two = (size(family, preset, 'causal_lm', n) for n in (1, 2))
+  assert one + (layers - 1) * (two - one) == PUBLISHED[family, preset]
+
+
+def size(family, preset, kind, layers):
+  """Parameters with so many layers; the others add as many each."""
+  model = models.build(
+    family, preset, kind=kind, num_layers=layers, per_layer=()
+  )
   leaves = models.shapes(model).values()
-  count = sum(int(np.prod(leaf.shape)) for leaf in leaves)
-  assert count == PUBLISHED[family, preset]
+  return sum(int(np.prod(leaf.shape)) for leaf in leaves)
 
 
 def test_a_config_of_one_layer_has_its_own_values():

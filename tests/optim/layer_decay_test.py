@@ -39,6 +39,13 @@ def test_every_leaf_of_a_backbone_has_the_factor_of_its_depth(family):
   assert {place(name) for name in found} >= EXPECTED.keys() - {'pooler'}
 
 
+def test_tables_of_positions_are_as_deep_as_the_embeddings():
+  model = models.build('deberta_v2', 'tiny', num_layers=2, vocab_size=9)
+  found = factors(models.shapes(model), 0.5)
+  assert found['encoder/positions/embedding'] == 0.125
+  assert found['encoder/embeddings/word/embedding'] == 0.125
+
+
 def ones(names):
   return tree.unflatten({name: jnp.ones((4, 4)) for name in names})
 

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from glue_jax.data.tasks import by_name
 from glue_jax.inference import open_run, predict, score
 from glue_jax.reporting import outcome
-from glue_jax.training import inputs
+from glue_jax.training import begin, inputs, schema
 from glue_jax.training.train import train
 from tests.conftest import tiny_config
 
@@ -125,6 +126,26 @@ class _bundle:
   def __init__(self, task, fingerprint):
     self.task, self.tokenizer = task, self
     self.fingerprint = fingerprint
+
+
+def test_other_rows_are_not_trained_on_without_a_word(run, tmp_path):
+  """Labels swapped, as many rows: refused, or asked for."""
+  workdir, path = run
+  shutil.copytree(workdir, tmp_path / 'run')
+  home = tmp_path / 'task'
+  shutil.copytree(path.parent, home)
+  data = home / 'data' / 'train.csv'
+  swap = {',yes': ',no', ',no': ',yes'}
+  text = re.sub(',yes|,no', lambda hit: swap[hit[0]], data.read_text())
+  data.write_text(text)
+  given = dict(train_limit=None, eval_limit=8, bad_rows='drop')
+  config = tiny_config(task=dict(name=str(home / 'task.yaml')), data=given)
+  bundle = begin.build(schema.bind(config), 0).bundle
+  with pytest.raises(ValueError, match='begun with other training rows'):
+    inputs.check(tmp_path / 'run', bundle)
+  inputs.check(tmp_path / 'run', bundle, other_rows=True)
+  config['task']['name'] = str(path)
+  inputs.check(tmp_path / 'run', begin.build(schema.bind(config), 0).bundle)
 
 
 def test_every_known_task_is_read_as_it_was_written():

@@ -7,6 +7,7 @@ line ends a sentence; lines that begin with -DOCSTART are no tokens.
 import pathlib
 from collections.abc import Iterator
 
+from glue_jax.data.readers import values
 from glue_jax.data.readers.files import Log, Record, lines_or_blank
 
 _DOCUMENT = '-DOCSTART'
@@ -38,7 +39,8 @@ def read_conll(
 
   for number, text in lines_or_blank(path, log):
     if text.strip() and not text.startswith(_DOCUMENT):
-      parts = text.split('\t') if '\t' in text else text.split()
+      # A no-break space is part of a word.
+      parts = text.split('\t') if '\t' in text else values.words(text)
       start = start or number
       if len(parts) < max(needed, 2):
         log.bad(

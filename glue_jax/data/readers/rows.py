@@ -5,6 +5,7 @@ texts of a question's answers, or None when hidden) and `idx` (the id in the
 source, unique in the split), and `group` where the task has a column for it.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -126,7 +127,7 @@ def _line(log: Log, line: int) -> str:
 def _value(task, value, where, line, log, blank=False) -> Any:
   """The value of a column; None, reported to `log`, if it isn't one."""
   if task.kind == 'token_classification':
-    value = value.split() if isinstance(value, str) else value
+    value = _listed(value)
     fault = values.words_fault(value, blank)
   else:
     fault = values.text_fault(value, blank)
@@ -216,13 +217,25 @@ def parse_label(task: Task, split: str, value: Any) -> Any:
   if task.kind == 'multilabel':
     return task.label_set(value)
   if task.kind == 'token_classification':
-    tags = value.split() if isinstance(value, str) else value
+    tags = _listed(value)
     if not isinstance(tags, (list, tuple)):
       raise ValueError(f'label is {values.shown(value)}; expected a list')
     return [task.label_id(tag) for tag in tags]
   if task.kind == 'multiple_choice':
     return _choice(task, value)
   return task.label_id(value)
+
+
+def _listed(value: Any) -> Any:
+  """A list that stands as text: JSON, as a table's cell has it, or words."""
+  if not isinstance(value, str):
+    return value
+  if re.fullmatch(r'\s*\[\s*(".*)?\]\s*', value, re.DOTALL):
+    try:
+      return json.loads(value)
+    except ValueError:
+      pass
+  return values.words(value)
 
 
 def _hides(task: Task, value: Any) -> bool:
@@ -241,9 +254,10 @@ def _hides(task: Task, value: Any) -> bool:
 
 
 def _choice(task: Task, value: Any) -> int:
-  if value in task.choices:
-    return task.choices.index(value)
+  # By name first, whether a file has it as a text or as a number.
   text = '' if isinstance(value, bool) else str(value).strip()
+  if text in task.choices:
+    return task.choices.index(text)
   number = int(text) if re.fullmatch('[0-9]+', text) else -1
   if not 0 <= number < len(task.choices):
     raise ValueError(

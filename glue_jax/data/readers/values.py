@@ -99,6 +99,11 @@ def number(value: Any) -> float:
   return found
 
 
+def words(text: str) -> list[str]:
+  """A text cut at ASCII blanks; a no-break space is part of a word."""
+  return [word for word in re.split('[ \t\n\r\f\v]+', text) if word]
+
+
 def seen(text: str) -> tuple[int, int]:
   """First and last + 1 character of a text that can be seen; (0, 0) if none.
 

@@ -106,3 +106,24 @@ def test_ids_are_kept():
     converted([(1, 'x'), (2, 'x')])
   with pytest.raises(ValueError, match='f:1: id has half a surrogate'):
     converted([(1, '\ud83d')])
+
+
+@pytest.mark.parametrize('value', [1, '1', ' 1 '])
+def test_a_choice_goes_by_its_name_whatever_type_it_has(value):
+  task = by_name.make(
+    'mine', kind='multiple_choice', columns=('text', '1', '2'),
+    choices=('1', '2'),
+  )  # fmt: skip
+  assert rows.parse_label(task, 'train', value) == 0
+
+
+@pytest.mark.parametrize(
+  ('cell', 'tags'),
+  [
+    ('["O", "B-X"]', [0, 1]),
+    ('O B-X', [0, 1]),
+    ('[]', []),
+  ],
+)
+def test_a_list_may_stand_as_text(cell, tags):
+  assert rows.parse_label(TAGS, 'train', cell) == tags

@@ -76,3 +76,11 @@ def test_what_python_would_take_for_a_number_is_refused(value):
 def test_a_decimal_comma_is_named():
   with pytest.raises(ValueError, match='write a decimal point'):
     values.number('1,5')
+
+
+def test_a_no_break_space_is_part_of_a_word():
+  assert values.words(' 10\u00a0000\t€\u3000 x\n') == [
+    '10\u00a0000',
+    '€\u3000',
+    'x',
+  ]
