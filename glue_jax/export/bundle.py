@@ -240,7 +240,7 @@ def start_of(
     sizes = source_lib.read_sizes(
       network['weights'], network.get('grow_positions')
     )
-    kept = inputs.Inputs(task, sizes, '', others or {})
+    kept = inputs.Inputs(task, sizes, tokens='', others=others or {})
   return begin.build(schema.bind(config, 1), seed + 1, kept=kept, **data)
 
 
