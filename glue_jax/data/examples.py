@@ -78,7 +78,7 @@ class Examples:
       value = getattr(self, field.name)
       if isinstance(value, np.ndarray):
         digest.update(f'{field.name} {value.dtype} {value.shape} '.encode())
-        digest.update(np.ascontiguousarray(value))
+        digest.update(value.tobytes())
     return digest.hexdigest()
 
   def take(self, rows: np.ndarray) -> 'Examples':
