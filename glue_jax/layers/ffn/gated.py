@@ -15,15 +15,9 @@ from glue_jax.layers.spec import EncoderConfig
 
 
 class FFN(nn.Module):
-  """Two dense layers, one through the activation, their product, dense.
-
-  Attributes:
-    config: sizes and parts.
-    inner_dropout: dropout on the product too (T5).
-  """
+  """Two dense layers, one through the activation, their product, dense."""
 
   config: EncoderConfig
-  inner_dropout: bool = False
 
   @nn.compact
   def __call__(
@@ -37,7 +31,5 @@ class FFN(nn.Module):
     h = dense(c, c.intermediate_size, name='ffn_in', **layer)(x)
     h = Activation(c.activation, name='ffn_act')(gate) * h
     h = nn.with_logical_constraint(h, ('batch', 'length', 'mlp'))
-    if self.inner_dropout:
-      h = Dropout(c.dropout)(h, train)
     h = dense(c, c.hidden_size, name='ffn_out', **layer)(h)
     return Dropout(c.dropout)(h, train)

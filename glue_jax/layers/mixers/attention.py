@@ -88,7 +88,8 @@ class Core(nn.Module):
       query: (B, L, H, K).
       key: (B, M, H, K).
       value: (B, M, H, K).
-      bias: (B, 1, 1, M) float32, 0 at real keys, very negative at padding.
+      bias: float32, broadcast to (B, H, L, M): 0 at real keys, very negative
+        at padding.
       train: turns dropout on.
 
     Returns:
