@@ -34,6 +34,7 @@ def scale_by_adam(
   eps: Positive = 1e-6,
   bits: Literal[8, 32] = 32,
   dtype: Dtype = 'float32',
+  corrected: bool = True,
 ) -> optax.GradientTransformation:
   """Returns g -> sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps), float32.
 
@@ -42,6 +43,7 @@ def scale_by_adam(
     eps: see the module.
     bits: 32, or 8 for block-wise quantised moments.
     dtype: of the moments that aren't quantised; computed in float32.
+    corrected: False leaves the bias: m / (sqrt(v) + eps), as BERT's code.
 
   Raises:
     ValueError: an argument that isn't what its annotation says.
@@ -66,7 +68,9 @@ def scale_by_adam(
   def update(updates, state, params=None):
     del params
     count = state.count + 1
-    factor = jnp.sqrt(_correction(b2, count)) / _correction(b1, count)
+    factor = 1.0
+    if corrected:
+      factor = jnp.sqrt(_correction(b2, count)) / _correction(b1, count)
     grads, structure = jax.tree.flatten(updates)
     new = []
     for g, mu, nu in zip(

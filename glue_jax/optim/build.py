@@ -29,6 +29,8 @@ from glue_jax.optim.layer_decay import Decay, factors
 CORES: dict[str, Callable[..., optax.GradientTransformation]] = {
   'adamw': cores.adam,
   'adam': cores.adam,
+  'bert_adam': cores.bert_adam,
+  'lamb': cores.lamb,
   'sgd': cores.sgd,
   'lion': cores.lion,
   'adafactor': cores.adafactor,
@@ -41,6 +43,10 @@ Group = tuple[str, Mapping[Literal['lr', 'weight_decay'], NonNegative]]
 
 # Here the decay is part of the gradient (L2), as Adam without W had it.
 COUPLED = ('adam',)
+
+# Here a leaf's step, decay included, is times |weights| / |step| (1 where one
+# of them is 0), but for `NO_DECAY`: LAMB, algorithm 2 and ALBERT's code.
+ADAPTED = ('lamb',)
 
 # Biases and the scales of norms are never decayed (BERT, appendix A), nor are
 # the decays, skips and start of a state-space layer (Mamba's code).
@@ -62,6 +68,7 @@ def make(
   schedule: schedules.Shape = 'linear',
   warmup: NonNegative = 0.1,
   final: Share = 0.0,
+  power: Positive = 1.0,
   weight_decay: NonNegative = 0.01,
   clip_norm: Positive | None = 1.0,
   density: NonNegative = 0.0,
@@ -77,7 +84,7 @@ def make(
     leaf_states: give the core a state for each leaf, see
       optim/per_leaf_count.py.
     name: a key of `CORES`.
-    lr, schedule, warmup, final: see `schedules.make`.
+    lr, schedule, warmup, final, power: see `schedules.make`.
     weight_decay: decoupled (except `COUPLED`); not applied to `NO_DECAY`.
     clip_norm: largest global norm of the gradient, None for no clipping.
     density: weight of the density penalty whose gradient is added here, after
@@ -103,11 +110,14 @@ def make(
   def group(leaf):
     return tree.first_match(groups, leaf, {})
 
-  def decay(leaf):
-    plain = any(tree.matches(p, leaf) for p in NO_DECAY)
-    return group(leaf).get('weight_decay', 0.0 if plain else weight_decay)
+  def plain(leaf):
+    return any(tree.matches(p, leaf) for p in NO_DECAY)
 
-  rate = schedules.make(lr, total_steps, schedule, warmup, final)
+  def decay(leaf):
+    own = 0.0 if plain(leaf) else weight_decay
+    return group(leaf).get('weight_decay', own)
+
+  rate = schedules.make(lr, total_steps, schedule, warmup, final, power)
   parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
   if density:
     parts.append(add_density_gradient(density))
@@ -118,6 +128,13 @@ def make(
   core = [per_leaf_count.by_leaf(core) if leaf_states else core]
   decays = _by_value(optax.add_decayed_weights, decay, names, neutral=0.0)
   parts += [*decays, *core] if name in COUPLED else [*core, *decays]
+  if name in ADAPTED:
+    parts.append(
+      optax.masked(
+        optax.scale_by_trust_ratio(),
+        lambda t: tree.map_named(lambda leaf, _: not plain(leaf), t),
+      )
+    )
 
   depth = factors(names, layer_decay)
 

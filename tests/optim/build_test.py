@@ -103,3 +103,68 @@ def test_schedules():
   assert float(cosine(60)) == pytest.approx(0.5, abs=1e-6)
   with pytest.raises(ValueError, match='200 steps of 100'):
     schedules.make(1.0, 100, 'linear', 200)
+
+
+@pytest.mark.parametrize(
+  'kwargs, at, expected',
+  [
+    # 1 - 45/90 of the way, squared, down to a tenth.
+    (
+      dict(shape='polynomial', warmup=10, power=2.0, final=0.1),
+      (0, 10, 55, 100),
+      (0, 1, 0.1 + 0.9 * 0.25, 0.1),
+    ),
+    (dict(shape='inverse_sqrt', warmup=25), (5, 25, 100), (0.2, 1, 0.5)),
+    (dict(shape='flat_inverse_sqrt', warmup=25), (0, 25, 100), (1, 1, 0.5)),
+    # ELECTRA's product: the warm-up is not what it would be alone.
+    (
+      dict(shape='product', warmup=10),
+      (0, 5, 10, 55, 100, 101),
+      (0, 0.95 * 0.5, 0.9, 0.45, 0, 0),
+    ),
+    (dict(shape='product', warmup=0), (0, 50), (1, 0.5)),
+  ],
+)
+def test_schedules_of_pre_training(kwargs, at, expected):
+  rate = schedules.make(1.0, 100, **kwargs)
+  assert [float(rate(step)) for step in at] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_library_has_the_same_schedules():
+  torch = pytest.importorskip('torch')
+  from transformers import optimization as library
+
+  for shape, peer in (
+    ('inverse_sqrt', dict(name='inverse_sqrt')),
+    (
+      'polynomial',
+      dict(
+        name='polynomial', num_training_steps=40,
+        scheduler_specific_kwargs=dict(power=3.0, lr_end=0.02),
+      ),
+    ),
+  ):  # fmt: skip
+    weight = torch.nn.Parameter(torch.zeros(1))
+    theirs = library.get_scheduler(
+      optimizer=torch.optim.SGD([weight], lr=0.1), num_warmup_steps=8, **peer
+    )
+    settings = dict(power=3.0, final=0.2) if shape == 'polynomial' else {}
+    ours = schedules.make(0.1, 40, shape, 8, **settings)
+    for step in range(40):
+      expected = theirs.get_last_lr()[0]
+      assert float(ours(step)) == pytest.approx(expected, rel=1e-5), step
+      theirs.optimizer.step()
+      theirs.step()
+
+
+@pytest.mark.parametrize(
+  'kwargs, message',
+  [
+    (dict(shape='product', final=0.1), "'product' has no end"),
+    (dict(shape='linear', power=2.0), "'linear' has no power"),
+    (dict(shape='inverse_sqrt'), 'give optimizer.warmup'),
+  ],
+)
+def test_what_a_schedule_lacks_is_refused(kwargs, message):
+  with pytest.raises(ValueError, match=message):
+    schedules.make(1.0, 100, **kwargs)

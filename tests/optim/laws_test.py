@@ -6,6 +6,9 @@ from tests import laws_test
 from tests.conftest import tiny_config
 
 OPTIMIZERS = {
+  'adafactor': dict(clip_rms=1.0, least_scale=1e-3),
+  'bert_adam': {},
+  'lamb': {},
   'galore': dict(rank=4, update_proj_gap=3, bits=8),
   'natural_galore': dict(rank=4, update_proj_gap=3, history=3),
 }
