@@ -132,7 +132,7 @@ def _model(folder: pathlib.Path) -> tuple[Any, Any, Task]:
   if record:
     module, params = saved_model.load(folder)
     own = inputs.read(saved_model.find(folder).parent)
-    if own and models.ALIASES.get(own.task.kind, own.task.kind) == module.kind:
+    if own and models.head_kind(module.family, own.task.kind) == module.kind:
       return module, params, own.task
     return module, params, _task(folder, module.kind, record['labels'])
   family, config, raw = huggingface.read_hf_config(folder)

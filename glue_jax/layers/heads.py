@@ -144,20 +144,30 @@ class CausalLM(nn.Module):
   """Logits of the next token at every position: (B, L, V).
 
   Without `tied` they have a matrix of their own, `words/kernel`.
+
+  Attributes:
+    scaled: whether states meet the tied table times D^-0.5 (T5).
+    offset: whether a constant of the weights is added (BART).
   """
 
   config: EncoderConfig
   num_outputs: int
+  scaled: bool = False
+  offset: bool = False
 
   @nn.compact
   def __call__(self, outputs: Outputs, attend: Attend, train: bool) -> Outputs:
     del train
     c, x = self.config, outputs['last_hidden']
     if c.tied:
-      logits = attend(x)
+      logits = attend(x * c.hidden_size**-0.5 if self.scaled else x)
     else:
       logits = dense(c, c.vocab_size, name='words', use_bias=False)(x)
       logits = logits.astype(jnp.float32)
+    if self.offset:
+      zeros = nn.initializers.zeros
+      offset = self.param('offset', zeros, (1, c.vocab_size))
+      logits += jax.lax.stop_gradient(offset)
     return {
       'logits': nn.with_logical_constraint(logits, ('batch', 'length', 'vocab'))
     }

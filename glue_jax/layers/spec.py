@@ -57,6 +57,8 @@ class EncoderConfig:
     block_norm_eps: the same inside the blocks; None means `layer_norm_eps`.
     dropout: rate after the embeddings and after each sublayer.
     attention_dropout: rate on the attention probabilities.
+    activation_dropout: rate after the activation of the feed-forward part.
+    final_dropout: rate after `final_norm` (T5).
     head_dropout: rate inside the heads; None means `dropout`.
     init_range: standard deviation of fresh matrices and tables.
     mixer: file of glue_jax/layers/mixers, or one for each layer.
@@ -91,6 +93,10 @@ class EncoderConfig:
     final_norm: a norm after the last block.
     tied: whether the head over the vocabulary uses the word table.
     per_layer: ((field, (value of layer 0, ...)), ...) for what differs.
+    decoder: ((field, value), ...) for what differs in the decoder of an
+      encoder-decoder; the other fields are those of both.
+    start_id: what the inputs of that decoder begin with.
+    end_id: token at the end of a text, where the pooler or a decoder reads it.
     options: extra arguments of the parts, ((file, ((name, value), ...)), ...).
     dtype: type of the computation; parameters stay float32.
     remat: recompute each block in the backward pass.
@@ -112,6 +118,8 @@ class EncoderConfig:
   block_norm_eps: Positive | None = None
   dropout: Rate = 0.1
   attention_dropout: Rate = 0.1
+  activation_dropout: Rate = 0.0
+  final_dropout: Rate = 0.0
   head_dropout: Rate | None = None
   init_range: Positive = 0.02
   mixer: str | tuple[str, ...] = 'attention'
@@ -140,6 +148,9 @@ class EncoderConfig:
   final_norm: bool = False
   tied: bool = True
   per_layer: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+  decoder: tuple[tuple[str, Any], ...] = ()
+  start_id: Whole | None = None
+  end_id: Whole | None = None
   options: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
   dtype: Dtype = 'float32'
   remat: bool = False
@@ -160,6 +171,10 @@ class EncoderConfig:
           f'model.per_layer: {len(values)} values of {field!r}; expected a '
           f'field of the config, with one for each of {self.num_layers} layers'
         )
+    if unknown := sorted(set(dict(self.decoder)) - known):
+      raise ValueError(
+        f'model.decoder: nothing reads {unknown}; expected fields of the config'
+      )
 
   @property
   def head_width(self) -> int:
@@ -183,6 +198,13 @@ class EncoderConfig:
       return self
     own = {field: values[index] for field, values in self.per_layer}
     return dataclasses.replace(self, per_layer=(), **own)
+
+  @property
+  def of_decoder(self) -> 'EncoderConfig':
+    """The config of an encoder-decoder's decoder."""
+    return dataclasses.replace(
+      self, **(dict(causal=True, decoder=()) | dict(self.decoder))
+    )
 
   def names(self, slot: str) -> tuple[str, ...]:
     """Returns the slot's file for each layer."""

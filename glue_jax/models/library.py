@@ -36,7 +36,7 @@ _ROTARY = {
 
 def fields_from_hf(
   config: Mapping[str, Any],
-  fields: Mapping[str, str],
+  fields: dict[str, str],
   defaults: Mapping[str, Any],
   activation: str,
 ) -> dict[str, Any]:
@@ -51,13 +51,26 @@ def fields_from_hf(
   Raises:
     ValueError: a key is missing, or the activation isn't known.
   """
-  given = dict(defaults) | dict(config)
-  missing = sorted({*fields.values(), activation} - set(given))
+  found = given(config, fields | {'activation': activation}, defaults)
+  own = activation_from_hf(found['activation'], activation)
+  return found | {'activation': own}
+
+
+def given(
+  config: Mapping[str, Any],
+  fields: Mapping[str, str],
+  defaults: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Returns {our field: what config.json has under its key, or the default}.
+
+  Raises:
+    ValueError: a key is missing.
+  """
+  whole = dict(defaults) | dict(config)
+  missing = sorted(set(fields.values()) - set(whole))
   if missing:
     raise ValueError(f'config.json lacks {missing}')
-  arguments = {ours: given[theirs] for ours, theirs in fields.items()}
-  own = activation_from_hf(given[activation], activation)
-  return arguments | {'activation': own}
+  return {ours: whole[theirs] for ours, theirs in fields.items()}
 
 
 def activation_from_hf(name: str, key: str) -> str:

@@ -16,6 +16,7 @@ from glue_jax.layers import spec
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.kinds import WORDS
 from glue_jax.layers.spec import EncoderConfig, freeze
+from glue_jax.models import seq2seq
 from glue_jax.models import stack as stack_lib
 
 # In a file of their own: who asks for names and shapes needs no encoder.
@@ -23,17 +24,19 @@ from glue_jax.models.shapes import example_batch as example_batch
 from glue_jax.models.shapes import shapes as shapes
 
 # Files of glue_jax/models that aren't a family of models.
-SHARED = ('initial', 'library', 'model', 'names', 'shapes', 'stack')
+SHARED = (
+  'initial', 'library', 'model', 'names', 'seq2seq', 'shapes', 'stack',
+)  # fmt: skip
 
-# Kinds that are served by the head of another one.
-ALIASES = {'language_modeling': 'mlm', 'multilabel': 'classification'}
+# The head of language modelling, by a family's shape.
+_LANGUAGE = {'encoder': 'mlm', 'decoder': 'causal_lm', 'seq2seq': 'seq2seq_lm'}
 
 
 class Model(nn.Module):
-  """Encoder or decoder, pooler where the family has one, and head.
+  """Encoder, decoder or both, pooler where the family has one, and head.
 
-  Which of the two, the family's `SHAPE` says; the leaves have it as their
-  first name.
+  Which of them, the family's `SHAPE` says; the leaves have it as their first
+  name.
 
   Attributes:
     config: sizes and parts.
@@ -54,7 +57,7 @@ class Model(nn.Module):
 
   @property
   def shape(self) -> str:
-    """'encoder' or 'decoder'."""
+    """'encoder', 'decoder' or 'seq2seq', which has both."""
     return getattr(self.tables, 'SHAPE', 'encoder')
 
   @property
@@ -68,6 +71,8 @@ class Model(nn.Module):
       self.decoder = stack_lib.Decoder(c)
     else:
       self.encoder = stack_lib.Encoder(c)
+    if self.shape == 'seq2seq':
+      self.decoder = seq2seq.decoder(c, self.encoder)
     if chosen.pooled:
       self.pooler = spec.make('pooler', c.pooler, c)
     if chosen.module is not None:
@@ -83,7 +88,8 @@ class Model(nn.Module):
         attention_mask (default: input_ids != pad_id), token_type_ids
         (default 0) and segment_ids of the same shape; of a masked language
         model optional positions (B, K), the tokens whose logits are wanted
-        (default: all). Other fields aren't read.
+        (default: all); of an encoder-decoder what `decode` reads. Other fields
+        aren't read.
       train: turns dropout on; needs the rng 'dropout'.
 
     Returns:
@@ -91,31 +97,81 @@ class Model(nn.Module):
       the family pools, and float32 logits: classification and multiple choice
       (B, C), regression (B,), token classification (B, L, C), masked language
       model (B, L, V) or (B, K, V); spans start_logits and end_logits (B, L).
-      With multiple choice the other outputs have B * C rows.
+      With multiple choice the other outputs have B * C rows. Of an
+      encoder-decoder last_hidden and hidden_states are the decoder's, (B, T,
+      D); the encoder's have `encoder_` before their names.
     """
-    ids = jnp.asarray(batch['input_ids'])
-    shape, rows = ids.shape, (-1, ids.shape[-1])
-    mask = batch.get('attention_mask')
-    types = batch.get('token_type_ids')
-    ids = ids.reshape(rows)
-    if mask is not None:
-      mask = mask.reshape(rows)
-    else:
-      pad_id = -1 if self.config.pad_id is None else self.config.pad_id
-      mask = ids != pad_id
-    types = jnp.zeros_like(ids) if types is None else types.reshape(rows)
-    segments = batch.get('segment_ids')
-    if segments is not None:
-      segments = segments.reshape(rows)
+    outputs = self.encode(batch, train)
+    if self.shape == 'seq2seq':
+      return self.decode(batch, outputs['last_hidden'], train) | {
+        f'encoder_{name}': value for name, value in outputs.items()
+      }
+    return self._headed(outputs, batch, train)
+
+  def encode(
+    self, batch: Mapping[str, jax.Array], train: bool = False
+  ) -> dict[str, Any]:
+    """Runs the stack that reads the input, without a head.
+
+    Args:
+      batch, train: see `__call__`.
+
+    Returns:
+      last_hidden (B, L, D) and hidden_states.
+    """
+    ids, mask = self._input(batch)
     if self.shape == 'decoder':
-      stack = self.decoder
-      outputs = stack(ids, mask, train)
-    else:
-      stack = self.encoder
-      outputs = stack(ids, mask, types, train, segments)
+      return self.decoder(ids, mask, train)
+    types, segments = (
+      None if batch.get(name) is None else batch[name].reshape(ids.shape)
+      for name in ('token_type_ids', 'segment_ids')
+    )
+    types = jnp.zeros_like(ids) if types is None else types
+    return self.encoder(ids, mask, types, train, segments)
+
+  def decode(
+    self,
+    batch: Mapping[str, jax.Array],
+    memory: jax.Array,
+    train: bool = False,
+  ) -> dict[str, Any]:
+    """Runs an encoder-decoder's decoder and the head.
+
+    Args:
+      batch: input_ids and attention_mask of what was encoded; optional
+        decoder_input_ids (B, T) (default: the input_ids one position later,
+        after `start_id`) and their decoder_attention_mask (default: all real,
+        for nothing real comes after padding).
+      memory: (B, L, D), the encoder's states.
+      train: turns dropout on.
+
+    Returns:
+      see `__call__`.
+    """
+    ids, mask = self._input(batch)
+    given = batch.get('decoder_input_ids')
+    given = seq2seq.shifted(ids, self.config) if given is None else given
+    real = batch.get('decoder_attention_mask')
+    real = jnp.ones_like(given) if real is None else real
+    outputs = self.decoder(given, real, train, memory, mask)
+    return self._headed(outputs, batch, train)
+
+  def _input(self, batch):
+    """Ids and mask as (B, L), of multiple choice (B * C, L)."""
+    ids = jnp.asarray(batch['input_ids'])
+    ids = ids.reshape(-1, ids.shape[-1])
+    mask = batch.get('attention_mask')
+    if mask is not None:
+      return ids, mask.reshape(ids.shape)
+    pad_id = -1 if self.config.pad_id is None else self.config.pad_id
+    return ids, ids != pad_id
+
+  def _headed(self, outputs, batch, train):
+    """Adds what pooler and head make of a stack's outputs."""
     chosen = self.tables.HEADS[self.kind]
     if chosen.pooled:
-      context = BatchContext(mask != 0)
+      ids, mask = self._input(batch)
+      context = BatchContext(mask != 0, input_ids=ids)
       outputs['pooled'] = self.pooler(outputs['last_hidden'], context)
     if chosen.module is not None:
       seen = outputs
@@ -123,9 +179,11 @@ class Model(nn.Module):
         wanted = batch['positions'][..., None]
         hidden = jnp.take_along_axis(outputs['last_hidden'], wanted, axis=1)
         seen = outputs | {'last_hidden': hidden}
-      outputs |= self.head(seen, stack.attend, train)
+      words = self.decoder if self.shape == 'decoder' else self.encoder
+      outputs |= self.head(seen, words.attend, train)
     if self.kind == 'multiple_choice':
-      outputs['logits'] = outputs['logits'].reshape(shape[:-1])
+      rows = jnp.shape(batch['input_ids'])[:-1]
+      outputs['logits'] = outputs['logits'].reshape(rows)
     return outputs
 
 
@@ -142,9 +200,10 @@ def build(
   Args:
     name: file of glue_jax/models, for example 'bert'.
     preset: key of the family's PRESETS.
-    kind: a task's kind, 'mlm', 'causal_lm', or 'encoder' for no head.
+    kind: a task's kind, 'mlm', 'causal_lm', 'seq2seq_lm', or 'encoder' for no
+      head.
     num_outputs: number of logits; not needed for 'regression', 'span',
-      'multiple_choice', 'mlm', 'causal_lm' and 'encoder'.
+      'multiple_choice', 'encoder' and heads over the vocabulary.
     config: sizes read from a folder (huggingface.read_hf_config), in place of a
       preset.
     **overrides: fields of EncoderConfig.
@@ -157,9 +216,7 @@ def build(
       preset and config; the message lists what there is.
   """
   module = family(name)
-  if kind == 'language_modeling' and getattr(module, 'SHAPE', '') == 'decoder':
-    kind = 'causal_lm'
-  kind = ALIASES.get(kind, kind)
+  kind = head_kind(name, kind)
   if kind not in module.HEADS:
     raise ValueError(
       f'{name} has no head of kind {kind!r}; there are {sorted(module.HEADS)}'
@@ -198,6 +255,13 @@ def build(
   if hasattr(stack, 'check'):
     stack.check(config)
   return Model(config, name, kind, num_outputs)
+
+
+def head_kind(name: str, kind: str) -> str:
+  """Returns the kind of head that serves a kind of task in a family."""
+  if kind == 'language_modeling':
+    return _LANGUAGE[getattr(family(name), 'SHAPE', 'encoder')]
+  return 'classification' if kind == 'multilabel' else kind
 
 
 def family(name: str) -> ModuleType:

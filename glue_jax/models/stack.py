@@ -9,7 +9,7 @@ Parameter names:
   embeddings/projection/{kernel,bias}
   positions/..., where they have parameters
   layer_{i}/mixer/{query,key,value,attn_out}/{kernel,bias}, or the mixer's own
-  layer_{i}/cross/..., as mixer/
+  layer_{i}/cross/..., as mixer/, where there are two stacks
   layer_{i}/{ln_attn,ln_cross,ln_ffn}/{scale,bias}
   layer_{i}/ffn/{ffn_in,ffn_gate,ffn_out}/{kernel,bias}
   final_norm/{scale,bias}
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from glue_jax.layers import spec
 from glue_jax.layers.context import BatchContext
+from glue_jax.layers.dropout import Dropout
 from glue_jax.layers.spec import EncoderConfig
 
 _COLUMNS = (
@@ -51,6 +52,7 @@ RULES = (
   (r'.*/conv/bias', (None,)),
   (r'.*/words/kernel', ('fsdp', 'tensor')),
   (r'.*/(projection|dense|out)/kernel', ('fsdp', None)),
+  (r'head/offset', (None, 'tensor')),
 )
 
 
@@ -60,14 +62,17 @@ class Stack(nn.Module):
   Attributes:
     config: sizes and parts.
     cross: whether the blocks attend to `context.memory` as well.
+    words: word table of another stack, in place of an own one.
   """
 
   config: EncoderConfig
   cross: bool = False
+  words: nn.Module | None = None
 
   def setup(self):
     c = self.config
-    self.embeddings = spec.make('embeddings', c.embeddings, c)
+    given = {} if self.words is None else {'shared': self.words}
+    self.embeddings = spec.make('embeddings', c.embeddings, c, **given)
     if c.positions:
       self.positions = spec.make('positions', c.positions, c)
     parts = list(enumerate(zip(c.names('mixer'), c.names('ffn'))))
@@ -77,6 +82,7 @@ class Stack(nn.Module):
     self.layer = layers * c.num_layers if c.shared_layers else layers
     if c.final_norm:
       self.final_norm = spec.part('norm', c.norm)(c.layer_norm_eps, c.dtype)
+      self.final_drop = Dropout(c.final_dropout)
 
   def _block(self, config, mixer, ffn):
     block = spec.part('block', config.block)
@@ -107,7 +113,7 @@ class Stack(nn.Module):
     run = spec.part('stack', self.config.stack)
     last, states = run(self.layer, x, context, train)
     if self.config.final_norm:
-      last = self.final_norm(last)
+      last = self.final_drop(self.final_norm(last), train)
       states = (*states[:-1], last)
     return {'last_hidden': last, 'hidden_states': states}
 
@@ -162,7 +168,12 @@ class Decoder(Stack):
   """
 
   def __call__(
-    self, input_ids: jax.Array, attention_mask: jax.Array, train: bool = False
+    self,
+    input_ids: jax.Array,
+    attention_mask: jax.Array,
+    train: bool = False,
+    memory: jax.Array | None = None,
+    memory_mask: jax.Array | None = None,
   ) -> dict[str, Any]:
     """Runs the stack.
 
@@ -170,6 +181,8 @@ class Decoder(Stack):
       input_ids: (B, L) int32.
       attention_mask: (B, L), 1 = real token; padding on either side.
       train: turns dropout on.
+      memory: (B, M, D), an encoder's states, where the blocks attend across.
+      memory_mask: (B, M), 1 = real token.
 
     Returns:
       see `Stack.run`.
@@ -185,6 +198,9 @@ class Decoder(Stack):
       positions=places,
       key_positions=places,
     )
+    if memory is not None:
+      bias = excluded(memory_mask != 0)[:, None, None, :]
+      context = context.replace(memory=memory, memory_bias=bias)
     return self.run(input_ids, context, train)
 
 

@@ -120,7 +120,7 @@ def load_model(
     params, missing = huggingface.load_hf(source, module)
     if missing:
       raise ValueError(f'{source} has no {missing[0]}: it is not fine-tuned')
-  wanted = models.ALIASES.get(task.kind, task.kind)
+  wanted = models.head_kind(module.family, task.kind)
   outputs = by_name.num_outputs(task)
   if (module.kind, module.num_outputs) != (wanted, outputs):
     raise ValueError(

@@ -231,7 +231,7 @@ def test_positions_follow_the_padding_id():
 @pytest.mark.parametrize(
   'arguments,message',
   [
-    (dict(name='bart', preset='tiny'), 'no file glue_jax/models/bart.py'),
+    (dict(name='rwkv', preset='tiny'), 'no file glue_jax/models/rwkv.py'),
     (dict(name='encoder', preset='tiny'), "there are .*'bert'"),
     (dict(name='bert', preset='huge'), "'minilm_l6'"),
     (dict(name='bert', preset='tiny', kind='poetry'), "'span'"),

@@ -18,13 +18,21 @@ class Embeddings(nn.Module):
 
   The position table is there with `position_table`; its rows are those of
   `context.positions`, `position_offset` further on.
+
+  Attributes:
+    config: sizes and parts.
+    shared: word table of another stack, in place of an own one.
   """
 
   config: Any  # `layers/spec.py: EncoderConfig`
+  shared: Any = None
 
   def setup(self):
     c = self.config
-    self.word = Table(c, c.vocab_size, c.hidden_size)
+    if self.shared is None:
+      self.word = Table(c, c.vocab_size, c.hidden_size)
+    else:
+      self.word = self.shared
     if c.position_table:
       self.position = Table(c, c.max_positions, c.hidden_size)
     self.drop = Dropout(c.dropout)

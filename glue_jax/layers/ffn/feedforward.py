@@ -39,5 +39,6 @@ class FFN(nn.Module):
     h = dense(c, c.intermediate_size, name='ffn_in', use_bias=c.use_bias)(x)
     h = nn.with_logical_constraint(h, ('batch', 'length', 'mlp'))
     h = Activation(c.activation, name='ffn_act')(h)
+    h = Dropout(c.activation_dropout, name='ffn_drop')(h, train)
     h = dense(c, c.hidden_size, name='ffn_out', use_bias=c.use_bias)(h)
     return Dropout(c.dropout)(h, train)

@@ -30,6 +30,7 @@ class FFN(nn.Module):
     gate = dense(c, c.intermediate_size, name='ffn_gate', **layer)(x)
     h = dense(c, c.intermediate_size, name='ffn_in', **layer)(x)
     h = Activation(c.activation, name='ffn_act')(gate) * h
+    h = Dropout(c.activation_dropout, name='ffn_drop')(h, train)
     h = nn.with_logical_constraint(h, ('batch', 'length', 'mlp'))
     h = dense(c, c.hidden_size, name='ffn_out', **layer)(h)
     return Dropout(c.dropout)(h, train)
