@@ -16,7 +16,6 @@ from glue_jax.layers import spec
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.kinds import WORDS
 from glue_jax.layers.spec import EncoderConfig, freeze
-from glue_jax.models import seq2seq
 from glue_jax.models import stack as stack_lib
 
 # In a file of their own: who asks for names and shapes needs no encoder.
@@ -72,7 +71,8 @@ class Model(nn.Module):
     else:
       self.encoder = stack_lib.Encoder(c)
     if self.shape == 'seq2seq':
-      self.decoder = seq2seq.decoder(c, self.encoder)
+      words = self.encoder.embeddings.word
+      self.decoder = stack_lib.Decoder(c.of_decoder, cross=True, words=words)
     if chosen.pooled:
       self.pooler = spec.make('pooler', c.pooler, c)
     if chosen.module is not None:
@@ -150,7 +150,7 @@ class Model(nn.Module):
     """
     ids, mask = self._input(batch)
     given = batch.get('decoder_input_ids')
-    given = seq2seq.shifted(ids, self.config) if given is None else given
+    given = stack_lib.shifted(ids, self.config) if given is None else given
     real = batch.get('decoder_attention_mask')
     real = jnp.ones_like(given) if real is None else real
     outputs = self.decoder(given, real, train, memory, mask)

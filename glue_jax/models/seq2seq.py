@@ -9,13 +9,8 @@ which gets the input once more, one position later (Lewis et al. 2020, arXiv
 1910.13461, section 3.2).
 """
 
-import jax
-import jax.numpy as jnp
-
 from glue_jax.layers import heads
 from glue_jax.layers.heads import HeadSpec
-from glue_jax.layers.spec import EncoderConfig
-from glue_jax.models.stack import Decoder, Encoder
 
 _HIDDEN = ('hidden', 'tanh')
 HEADS: dict[str, HeadSpec] = {
@@ -28,26 +23,3 @@ HEADS: dict[str, HeadSpec] = {
   ),
   'span': HeadSpec(heads.Span),
 }
-
-
-def decoder(config: EncoderConfig, encoder: Encoder) -> Decoder:
-  """Returns the decoder that reads an encoder and shares its word table.
-
-  Args:
-    config: of both, see `EncoderConfig.of_decoder`.
-    encoder: bound, in `setup` of the model that has both.
-  """
-  words = encoder.embeddings.word
-  return Decoder(config.of_decoder, cross=True, words=words)
-
-
-def shifted(ids: jax.Array, config: EncoderConfig) -> jax.Array:
-  """Returns what a decoder is given to predict a text: (B, T) int32.
-
-  Args:
-    ids: (B, T), the text; a negative one (no target) counts as padding.
-    config: `start_id` comes first, `pad_id` stands for negative ids.
-  """
-  start = jnp.full_like(ids[:, :1], config.start_id)
-  before = jnp.concatenate([start, ids[:, :-1]], axis=1)
-  return jnp.where(before < 0, config.pad_id, before)

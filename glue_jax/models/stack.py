@@ -225,3 +225,15 @@ def real_positions(mask: jax.Array) -> jax.Array:
     mask: (B, L) bool, True = real token.
   """
   return jnp.maximum(jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1, 0)
+
+
+def shifted(ids: jax.Array, config: EncoderConfig) -> jax.Array:
+  """Returns what a decoder is given to predict a text: (B, T) int32.
+
+  Args:
+    ids: (B, T), the text; a negative one (no target) counts as padding.
+    config: `start_id` comes first, `pad_id` stands for negative ids.
+  """
+  start = jnp.full_like(ids[:, :1], config.start_id)
+  before = jnp.concatenate([start, ids[:, :-1]], axis=1)
+  return jnp.where(before < 0, config.pad_id, before)

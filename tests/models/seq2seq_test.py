@@ -10,7 +10,7 @@ import transformers
 from glue_jax.layers import spec
 from glue_jax.layers.embeddings import normed
 from glue_jax.layers.poolers import end_token
-from glue_jax.models import bart, seq2seq
+from glue_jax.models import bart, stack
 from glue_jax.models import model as models
 from glue_jax.weights import huggingface
 from tests import quick
@@ -136,7 +136,7 @@ def test_shifted_ids_have_no_negative_ones():
   config = models.build('bart', 'tiny').config
   ids = np.array([[5, 6, 2, -100], [7, 2, -100, -100]])
   np.testing.assert_array_equal(
-    seq2seq.shifted(ids, config), [[2, 5, 6, 2], [2, 7, 2, 1]]
+    stack.shifted(ids, config), [[2, 5, 6, 2], [2, 7, 2, 1]]
   )
 
 
