@@ -22,6 +22,38 @@ Loss = Callable[..., tuple[jax.Array, dict[str, tuple[Any, Any]]]]
 
 
 @dataclasses.dataclass(frozen=True)
+class Companion:
+  """A second network beside the model: a generator, a teacher.
+
+  One that learns has its leaves in the whole tree, under its name, and is
+  called as `apply.companions[name](params[name], batch, ...)`; the tree of one
+  that doesn't is `apply.frozen[name]`. Plugs and weights of the model play no
+  part in it; its leaves are placed by its own module's rules.
+
+  Attributes:
+    apply: its module, bound.
+    weights: its tree; None = drawn from the seed.
+    learns: whether its leaves do. One that doesn't is a teacher: no gradient
+      flows into its tree.
+    keep: its leaves leave with the finished model, beside those of the plain
+      one; else they are dropped.
+  """
+
+  apply: Apply
+  weights: tree.Tree | None = None
+  learns: bool = True
+  keep: bool = False
+
+  def __post_init__(self):
+    if not self.learns and self.weights is None:
+      raise ValueError('a companion that does not learn needs weights')
+    if not self.learns and self.keep:
+      raise ValueError(
+        'a companion that does not learn is not kept: it lies in its source'
+      )
+
+
+@dataclasses.dataclass(frozen=True)
 class Objective:
   """What is minimised, and what is predicted.
 
@@ -30,11 +62,14 @@ class Objective:
     predict: `(apply, params, batch) -> {name: (B, ...) array}`, without
       dropout; one row an example.
     facts: JSON values for the run's record, that no config states.
+    method: what it brings along (a teacher, a generator, plugs, leaves),
+      composed before the config's methods; None = nothing.
   """
 
   loss: Loss
   predict: Callable[[Apply, tree.Tree, Mapping], dict[str, jax.Array]]
   facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  method: 'Method | None' = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +174,8 @@ class Method:
   Attributes:
     name: shown in messages and the run record.
     plugs: wrappers at named places inside the model; their leaves are added.
+    companions: {name: a second network}; the leaves of those that learn are
+      added under the name, before the surgery.
     surgery: (rng, params) -> params, once, before the split.
     wrap_tx: (tx) -> tx, an optax transform.
     revisits: frozen leaves may learn again. The optimizer's state of frozen
@@ -170,6 +207,7 @@ class Method:
 
   name: str
   plugs: tuple[Plug, ...] = ()
+  companions: Mapping[str, Companion] = dataclasses.field(default_factory=dict)
   surgery: Callable | None = None
   wrap_tx: Callable | None = None
   revisits: bool = False

@@ -84,6 +84,7 @@ class Apply:
   Attributes:
     model: module called as `model(batch, train=...) -> dict of outputs`.
     plugs: outermost last.
+    companions: networks beside the model, see `method.Companion`.
     frozen: named trees that don't learn (a teacher, a generator).
     extra: what is neither learned by gradient nor frozen.
     variant: static values that hooks chose, {name: hashable}.
@@ -92,6 +93,7 @@ class Apply:
 
   model: nn.Module
   plugs: tuple[Plug, ...] = ()
+  companions: Mapping[str, 'Apply'] = dataclasses.field(default_factory=dict)
   frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   variant: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -199,14 +199,20 @@ def like_params(opt_state: Any, specs: tree.Tree, mesh: Mesh) -> Any:
 def put_state(
   state: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh
 ) -> Any:
-  """Places a TrainState: parameters by rule, the rest like parameters."""
+  """Places a TrainState: parameters by rule, the rest like parameters.
+
+  Frozen trees are named by their key, then their leaves' names.
+  """
   specs = param_specs(state.params, rules, mesh)
+  others = {k: v for k, v in state.frozen.items() if k != 'params'}
+  frozen = param_specs(others, rules, mesh)
+  frozen['params'] = param_specs(state.frozen['params'], rules, mesh)
   return put(
     state,
     state.replace(
       step=replicated(mesh),
       params=specs,
-      frozen={k: param_specs(v, rules, mesh) for k, v in state.frozen.items()},
+      frozen=frozen,
       opt_state=like_params(state.opt_state, specs, mesh),
       extra=like_params(state.extra, specs, mesh),
     ),

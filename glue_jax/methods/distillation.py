@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax.config.ranges import Positive, Share
-from glue_jax.method import Context, Facts, Method
+from glue_jax.method import Companion, Context, Facts, Method
 from glue_jax.objectives import distill
 from glue_jax.plugs import Recorder
 
@@ -56,6 +56,7 @@ def make(
       recorder = Recorder(apply)
       hard, metrics = loss(recorder, params, batch, rng)
       student = recorder.outputs[-1]['logits']
+      teach = apply.companions['teacher']
       target = teach(apply.frozen['teacher'], batch)['logits']
       target = jax.lax.stop_gradient(target)
       if regression:
@@ -70,5 +71,7 @@ def make(
     return distilled
 
   return Method(
-    'distillation', wrap_loss=wrap, init_frozen=lambda _: {'teacher': params}
+    'distillation',
+    companions={'teacher': Companion(teach, params, learns=False)},
+    wrap_loss=wrap,
   )

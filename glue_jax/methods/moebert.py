@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from glue_jax.compress import moebert
 from glue_jax.config.ranges import NonNegative, Whole
-from glue_jax.method import Context, Facts, Method
+from glue_jax.method import Companion, Context, Facts, Method
 from glue_jax.objectives import distill
 from glue_jax.plugs import Apply, Recorder
 
@@ -79,8 +79,8 @@ def make(
     surgery=lambda _, ours: moebert.experts_from_dense(
       ours, params, scores, shared
     ),
-    wrap_loss=lambda loss: _wrapped(loss, teach, kind, distillation),
-    init_frozen=lambda _: {'teacher': params},
+    wrap_loss=lambda loss: _wrapped(loss, kind, distillation),
+    companions={'teacher': Companion(teach, params, learns=False)},
   )
 
 
@@ -95,11 +95,12 @@ def _importance(ctx, path):
     ) from error
 
 
-def _wrapped(loss, teach, kind, weight):
+def _wrapped(loss, kind, weight):
   def distilled(apply, params, batch, rng):
     recorder = Recorder(apply)
     hard, metrics = loss(recorder, params, batch, rng)
     student = recorder.outputs[-1]
+    teach = apply.companions['teacher']
     target = jax.lax.stop_gradient(teach(apply.frozen['teacher'], batch))
     losses = _LOGITS[kind](student, target)
     hidden = distill.hidden_distance(

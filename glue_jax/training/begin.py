@@ -25,13 +25,14 @@ from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
 from glue_jax.evaluation import selection
 from glue_jax.evaluation.selection import Criterion
-from glue_jax.method import Context, Hook, Host
+from glue_jax.method import Context, Hook, Host, Method, Objective
 from glue_jax.plugs import Apply
 from glue_jax.training import (
   build_adapter,
   build_data,
   build_model,
   build_params,
+  companions,
   compose,
   inputs,
   learning,
@@ -254,10 +255,7 @@ def build(
     build_data.check_ids(bundle, plain.model.config)
     others = source.Others(bundle, kept.others if kept else {}, names)
     context = make_context(sections, bundle, plain, others)
-    objective, *methods = (
-      part.make(context, **part.arguments)
-      for part in (sections.objective, *sections.methods)
-    )
+    objective, methods = _made(sections, context)
     rng = jax.random.key(seed)
     batch = build_data.example_batch(bundle)
     saved, notes = None, (*bundle.notes, *others.notes)
@@ -275,26 +273,38 @@ def build(
       params, taken = build_adapter.start_from(
         network, plain, saved, params, given, composed, leaves, bundle.task
       )
-    specs = sharding.param_specs(params, plain.model.rules, mesh)
+    rules = companions.rules(plain.model.rules, composed.companions)
+    specs = sharding.param_specs(params, rules, mesh)
     build_params.check_expert_axis(specs, mesh)
     params = sharding.put(params, specs)
   return Parts(
     sections=sections,
     mesh=mesh,
     bundle=bundle,
-    apply=plain.replace(plugs=composed.plugs),
+    apply=companions.beside(plain, composed),
     plain=plain,
     params=params,
     method=composed,
     objective=objective,
     total_steps=context.total_steps,
-    rules=plain.model.rules,
+    rules=rules,
     names=leaves.model,
     trained=learning.sizes(methods, leaves, params),
     adapter=taken,
     notes=notes,
     others=others.records,
   )
+
+
+def _made(
+  sections: Sections, context: Context
+) -> tuple[Objective, list[Method]]:
+  """The objective, and all methods: its own stands before the config's."""
+  objective, *methods = (
+    part.make(context, **part.arguments)
+    for part in (sections.objective, *sections.methods)
+  )
+  return objective, [m for m in (objective.method, *methods) if m]
 
 
 def _commits(

@@ -9,7 +9,7 @@ from glue_jax import tree
 from glue_jax.method import Method
 from glue_jax.models import initial
 from glue_jax.plugs import Apply
-from glue_jax.training import learning
+from glue_jax.training import companions, learning
 from glue_jax.training.learning import Leaves
 
 
@@ -24,8 +24,8 @@ def compose(methods: Sequence[Method], leaves: Leaves | None = None) -> Method:
     leaves: from `add_leaves`; None if the leaves' names play no part.
 
   Raises:
-    ValueError: a method twice, two methods that use one frozen/extra name, or
-      two that don't agree on which leaves learn.
+    ValueError: a method twice, two methods that use one frozen/extra name or
+      bring networks of one name, or two that don't agree on which leaves learn.
   """
   names = [m.name for m in methods]
   twice = sorted({n for n in names if names.count(n) > 1})
@@ -33,10 +33,13 @@ def compose(methods: Sequence[Method], leaves: Leaves | None = None) -> Method:
     raise ValueError(f'methods given twice: {twice}')
   leaves = leaves or Leaves(frozenset(), {}, {})
   learning.check(methods, leaves)
+  beside = companions.joined(methods)
+  methods = [companions.unfolded(method) for method in methods]
 
   return Method(
     name='+'.join(names) or 'full fine-tuning',
     plugs=tuple(plug for m in methods for plug in m.plugs),
+    companions=beside,
     reparam=_chain(methods, 'reparam'),
     wrap_loss=_chain(methods, 'wrap_loss'),
     learns=learning.joined(methods, leaves),
@@ -60,10 +63,11 @@ def add_leaves(
   methods: Sequence[Method],
   batch: Mapping[str, Any],
 ) -> tuple[tree.Tree, Leaves]:
-  """Adds the leaves of every method's plugs, then runs its surgery, in order.
+  """Adds every method's leaves, then runs its surgery, in order.
 
   The plugs' leaves come from initialising with the plugs and keeping the new
-  names only: what the model already has is never touched.
+  names only: what the model already has is never touched. Those of a network
+  beside the model come next.
 
   Args:
     rng: typed key.
@@ -109,6 +113,12 @@ def _add(key, params, apply, method, leaves, batch) -> tree.Tree:
       )
     fresh = initial.draw(apply.init, own, key, batch)
     params = tree.merge(params, tree.unflatten(fresh))
+    leaves.owners.update(dict.fromkeys(own, method.name))
+  if method.companions:
+    before = tree.flatten(params).keys()
+    key_beside = jax.random.fold_in(key, 2)
+    params = companions.add(key_beside, params, method, batch)
+    own = tree.flatten(params).keys() - before
     leaves.owners.update(dict.fromkeys(own, method.name))
   if method.surgery:
     before = tree.flatten(params).keys()
