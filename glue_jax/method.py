@@ -229,13 +229,13 @@ class Method:
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-  """What is true of a method: the record `FACTS` in its file.
+  """What is true of a method, or an objective: the record `FACTS` in its file.
 
   The laws, the matrix and the folders of `peft` read it; a run doesn't.
 
   Attributes:
-    small: arguments for a model of width 16; capitals stand for files that
-      tests/laws_test.py makes.
+    small: arguments for a model of width 16; capitals, here and in `needs`,
+      stand for files that the laws' tests make.
     needs: {section of the config: settings} that it works with only.
     identity: the model is the plain one before the first step.
     still: patterns of learning leaves that rightly don't move in the first
@@ -247,6 +247,8 @@ class Facts:
     refuses: {words of the error, a pattern: parts that it doesn't go with}.
     arms: {name: further arguments}: forms of the method that the laws hold for
       too; with `identity` they start as the plain model but for rounding.
+    unequal: of an objective: why accumulated micro-batches don't give the
+      gradient of the one large batch; '' = they do.
     peft_type: its name in folders of `peft`, whose form is
       `weights/peft_forms/<name>.py`.
   """
@@ -260,6 +262,7 @@ class Facts:
   cell: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   refuses: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
   arms: Mapping[str, Mapping] = dataclasses.field(default_factory=dict)
+  unequal: str = ''
   peft_type: str = ''
 
 

@@ -23,7 +23,7 @@ from glue_jax.data.bundle import DataBundle
 from glue_jax.data.examples import LOST, Examples
 from glue_jax.data.readers import texts
 from glue_jax.data.table import Table
-from glue_jax.data.tasks.task import CORPUS_KINDS, Task
+from glue_jax.data.tasks.task import CORPUS_KINDS, PAIR_KINDS, Task
 from glue_jax.data.tokenizer import Tokenizer
 
 MAX_LENGTH = 128  # in tokens, where neither the config nor the task says
@@ -121,9 +121,9 @@ def build(
     for split, table in tables.items()
   }
   for split, paths in files_of.items():
-    if task.kind == 'sentence_structure':
+    if task.kind in PAIR_KINDS:
       blocks = sentence_pairs.pairs(
-        paths, tokenizer, max_length,
+        paths, tokenizer, max_length, kind=task.kind,
         copies=copies, sentences=sentences, seed=data_seed, cache_dir=cache_dir,
       )  # fmt: skip
     else:

@@ -1,11 +1,21 @@
-"""Pairs of sentence runs from a corpus, for the sentence-structure objective.
+"""Pairs of sentence runs from a corpus, for what is told from [CLS].
 
-Wang et al. 2019 (StructBERT, arXiv 1908.04577), as PoNet's official data tool
-does it (arXiv 2110.02442): consecutive sentences (lines) fill a chunk up to the
-target length, a chunk is cut at a random sentence border into A and B, and the
-pair is kept (label 0), swapped (1), or B is taken from another chunk (2), a
-third each. A tenth of the chunks have a random shorter target. What is too long
-loses tokens from its longer side, at a random end. Each file is a document.
+Consecutive sentences (lines) of a document, which is a file, fill a chunk up to
+the target length; a chunk is cut at a random sentence border into A and B. What
+becomes of B is the pair's label, each as often as the others:
+
+  sentence_structure  0 next, 1 swapped, 2 of another chunk (StructBERT, Wang et
+                      al. 2019, arXiv 1908.04577, as PoNet's official data tool
+                      has it, arXiv 2110.02442)
+  next_sentence       0 next, 1 of another document (BERT, Devlin et al. 2018,
+                      arXiv 1810.04805; of another chunk, if there is but one
+                      document)
+  sentence_order      0 next, 1 swapped (ALBERT, Lan et al. 2019, arXiv
+                      1909.11942)
+
+A tenth of the chunks have a random shorter target. What is too long loses
+tokens from its longer side, at a random end. Other than in BERT's tool, the
+sentences behind A that another document's take the place of aren't used again.
 """
 
 import itertools
@@ -22,7 +32,11 @@ from glue_jax.data.readers import texts
 from glue_jax.data.readers.files import Log, lines_or_blank
 from glue_jax.data.tokenizer import Tokenizer
 
-LABELS = ('next', 'swapped', 'other')
+LABELS = {
+  'sentence_structure': ('next', 'swapped', 'other'),
+  'next_sentence': ('next', 'other'),
+  'sentence_order': ('next', 'swapped'),
+}
 SENTENCES = ('line', 'rule')
 _SPECIALS = 3
 _SHORT = 0.1
@@ -36,6 +50,7 @@ def pairs(
   tokenizer: Tokenizer,
   max_length: int = 128,
   *,
+  kind: str = 'sentence_structure',
   copies: int = 1,
   sentences: str = 'line',
   seed: int = 0,
@@ -46,6 +61,7 @@ def pairs(
   Args:
     files: text files or folders of them, a sentence a line.
     max_length: tokens of a pair, [CLS] and two [SEP] counted.
+    kind: a key of `LABELS`.
     copies: times the corpus is gone over, each with other cuts (the official
       `dupe_factor`, 5 there).
     sentences: 'line': a sentence a line; 'rule': the lines of a paragraph run
@@ -54,9 +70,9 @@ def pairs(
     cache_dir: as in features.tokenize.
 
   Returns:
-    Examples with labels (0 next, 1 swapped, 2 other), word_ids as in
-    `corpora.blocks` and segment_ids as in glue_jax/data/segments.py: [CLS],
-    each sentence of A, [SEP], each of B, [SEP].
+    Examples with labels as the module says, word_ids as in `corpora.blocks`
+    and segment_ids as in glue_jax/data/segments.py: [CLS], each sentence of A,
+    [SEP], each of B, [SEP].
 
   Raises:
     ValueError: max_length below 8, copies below 1, another way to tell
@@ -76,16 +92,16 @@ def pairs(
     texts.digest(paths),
     tokenizer.fingerprint,
   ]
-  key += [max_length, copies, sentences, seed]
+  key += [kind, max_length, copies, sentences, seed]
   read = _READ[sentences]
 
   def make():
-    return _pairs(paths, tokenizer, max_length, copies, read, seed)
+    return _pairs(paths, tokenizer, kind, max_length, copies, read, seed)
 
   return cached(make, key, cache_dir)
 
 
-def _pairs(files, tokenizer, max_length, copies, read, seed) -> Examples:
+def _pairs(files, tokenizer, kind, max_length, copies, read, seed) -> Examples:
   documents = [_sentences(read(path), tokenizer) for path in files]
   if sum(map(len, documents)) < 2:
     raise ValueError(f'{", ".join(map(str, files))}: fewer than two sentences')
@@ -93,12 +109,9 @@ def _pairs(files, tokenizer, max_length, copies, read, seed) -> Examples:
   room = max_length - _SPECIALS
   rows, labels = [], []
   for _ in range(copies):
-    chunks = [
-      chunk for document in documents for chunk in _chunks(document, room, rng)
-    ]
-    chunks = [chunk for chunk in chunks if len(chunk) > 1]
+    chunks, homes = _all_chunks(documents, room, rng)
     for i in rng.permutation(len(chunks)):
-      a, b, label = _cut(i, chunks, rng)
+      a, b, label = _cut(i, chunks, homes[i], kind, rng)
       rows.append(_assemble(_shorten(a, b, room, rng), tokenizer))
       labels.append(label)
   if not rows:
@@ -111,7 +124,7 @@ def _pairs(files, tokenizer, max_length, copies, read, seed) -> Examples:
 
   bounds = np.cumsum([0, *(len(row[0]) for row in rows)])
   return Examples(
-    kind='sentence_structure',
+    kind=kind,
     pad_id=tokenizer.pad_id,
     ids=flat(0),
     type_ids=flat(1).astype(np.int8),
@@ -156,6 +169,17 @@ def _sentences(lines, tokenizer) -> list[Sentence]:
   return sentences
 
 
+def _all_chunks(documents, room, rng):
+  """Chunks of two sentences or more; and of each, which are its document's."""
+  chunks: list[list[Sentence]] = []
+  homes: list[tuple[int, int]] = []
+  for document in documents:
+    own = [c for c in _chunks(document, room, rng) if len(c) > 1]
+    homes += [(len(chunks), len(chunks) + len(own))] * len(own)
+    chunks += own
+  return chunks, homes
+
+
 def _chunks(document, room, rng) -> Iterator[list[Sentence]]:
   """Runs of sentences that just reach their target length."""
 
@@ -173,17 +197,24 @@ def _chunks(document, room, rng) -> Iterator[list[Sentence]]:
     yield chunk
 
 
-def _cut(i, chunks, rng) -> tuple[list[Sentence], list[Sentence], int]:
-  chunk = chunks[i]
+def _cut(
+  i, chunks, home, kind, rng
+) -> tuple[list[Sentence], list[Sentence], int]:
+  chunk, labels = chunks[i], LABELS[kind]
   border = int(rng.integers(1, len(chunk)))
   a, b = chunk[:border], chunk[border:]
-  label = int(rng.integers(len(LABELS)))
-  if label == 2 and len(chunks) == 1:
+  label = int(rng.integers(len(labels)))
+  if labels[label] == 'other' and len(chunks) == 1:
     label = 0
-  if label == 1:
+  if labels[label] == 'swapped':
     a, b = b, a
-  elif label == 2:
-    other = chunks[(i + int(rng.integers(1, len(chunks)))) % len(chunks)]
+  elif labels[label] == 'other':
+    # Of the chunks behind its own, or behind its own document's, in a ring.
+    low, high = i, i + 1
+    if kind == 'next_sentence' and home != (0, len(chunks)):
+      low, high = home
+    strangers = len(chunks) - (high - low)
+    other = chunks[(high + int(rng.integers(strangers))) % len(chunks)]
     b = other[int(rng.integers(1, len(other))) :]
   return a, b, label
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from glue_jax.data.tasks.task import Task
+from glue_jax.data.tasks.task import PAIR_KINDS, Task
 from glue_jax.metrics import names
 
 
@@ -60,7 +60,7 @@ def measured(task: Task) -> tuple[str, ...]:
   more: tuple[str, ...] = ('loss',)
   if task.kind == 'language_modeling':
     more = ('perplexity', 'loss', 'accuracy')
-  elif task.kind == 'sentence_structure':
+  elif task.kind in PAIR_KINDS:
     more = ('perplexity', 'loss', 'accuracy', 'structure_accuracy')
   elif task.kind == 'span':
     more = names.of_kind('span', task.unanswerable)

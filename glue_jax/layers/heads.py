@@ -174,7 +174,7 @@ class CausalLM(nn.Module):
 
 
 class SentenceStructure(nn.Module):
-  """The masked LM's head, and logits of a pair's order (B, 3)."""
+  """The masked LM's head, and logits of a pair's order (B, C), C = 2 or 3."""
 
   config: EncoderConfig
   num_outputs: int

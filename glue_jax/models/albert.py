@@ -34,11 +34,7 @@ PRESETS: dict[str, EncoderConfig] = {
   'xxlarge': EncoderConfig(**bert.sized(12, 4096, 64), **_SHARED),
 }
 
-HEADS = {
-  kind: head
-  for kind, head in bert.HEADS.items()
-  if kind != 'sentence_structure'
-}
+HEADS = bert.HEADS
 
 _LAYER = 'encoder.albert_layer_groups.0.albert_layers.0.'
 NAMES = {
@@ -59,16 +55,16 @@ NAMES = {
 }
 PREFIX = 'albert'
 
-HEAD_NAMES = {
-  kind: names
-  for kind, names in bert.HEAD_NAMES.items()
-  if kind != 'sentence_structure'
-} | {
-  'mlm': {
-    'head/dense': 'predictions.dense',
-    'head/ln': 'predictions.LayerNorm',
-    'head': 'predictions',
-  }
+_WORDS = {
+  'head/dense': 'predictions.dense',
+  'head/ln': 'predictions.LayerNorm',
+  'head': 'predictions',
+}
+HEAD_NAMES = bert.HEAD_NAMES | {
+  'mlm': _WORDS,
+  'sentence_structure': (
+    _WORDS | {'head/structure': 'sop_classifier.classifier'}
+  ),
 }
 TIED = {
   'predictions.decoder.weight': 'albert.embeddings.word_embeddings.weight',
@@ -79,7 +75,6 @@ OTHER_HEADS = ('sop_classifier.classifier',)
 ARCHITECTURES = {
   kind: name.replace('Bert', 'Albert')
   for kind, name in bert.ARCHITECTURES.items()
-  if kind in HEADS
 }
 
 MODEL_TYPE = 'albert'

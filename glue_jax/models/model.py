@@ -29,6 +29,12 @@ SHARED = (
 
 # The head of language modelling, by a family's shape.
 _LANGUAGE = {'encoder': 'mlm', 'decoder': 'causal_lm', 'seq2seq': 'seq2seq_lm'}
+# Other kinds that are served by the head of another one.
+_SERVED = {
+  'multilabel': 'classification',
+  'next_sentence': 'sentence_structure',
+  'sentence_order': 'sentence_structure',
+}
 
 
 class Model(nn.Module):
@@ -235,10 +241,10 @@ def build(
     raise ValueError(
       f'config.model: nothing reads {unknown}; known are {known}'
     )
-  fixed = {
-    'regression': 1, 'multiple_choice': 1, 'span': 2, 'sentence_structure': 3,
-  }  # fmt: skip
+  fixed = {'regression': 1, 'multiple_choice': 1, 'span': 2}
   num_outputs = fixed.get(kind, num_outputs)
+  if kind == 'sentence_structure':  # or the two of one of its aliases
+    num_outputs = num_outputs or 3
   if kind in ('classification', 'token_classification') and num_outputs < 1:
     raise ValueError(f'{kind} needs num_outputs >= 1, found {num_outputs}')
   overrides = {key: freeze(value) for key, value in overrides.items()}
@@ -261,7 +267,7 @@ def head_kind(name: str, kind: str) -> str:
   """Returns the kind of head that serves a kind of task in a family."""
   if kind == 'language_modeling':
     return _LANGUAGE[getattr(family(name), 'SHAPE', 'encoder')]
-  return 'classification' if kind == 'multilabel' else kind
+  return _SERVED.get(kind, kind)
 
 
 def family(name: str) -> ModuleType:

@@ -13,8 +13,17 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from glue_jax.method import Context, Objective
+from glue_jax.method import Context, Facts, Objective
 from glue_jax.objectives.task import cross_entropy
+
+FACTS = Facts(
+  small={},
+  needs=dict(
+    task=dict(name='corpus', kind='language_modeling'),
+    data=dict(files='CORPUS'),
+    model=dict(name='llama', num_kv_heads=1),
+  ),
+)
 
 
 def make(ctx: Context) -> Objective:

@@ -22,10 +22,19 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax.config.ranges import OpenShare, Share
-from glue_jax.method import Context, Objective
+from glue_jax.method import Context, Facts, Objective
 from glue_jax.objectives.task import cross_entropy
 
 Batch = Mapping[str, jax.Array]
+
+FACTS = Facts(
+  small={},
+  needs=dict(
+    task=dict(name='corpus', kind='language_modeling'),
+    data=dict(files='CORPUS'),
+  ),
+  arms={'tokens': dict(whole_word=False, mask_share=1.0, random_share=0.0)},
+)
 
 
 def make(

@@ -28,7 +28,7 @@ import optax
 
 from glue_jax import tree
 from glue_jax.config.ranges import NonNegative, OpenShare, Rate
-from glue_jax.method import Context, Objective
+from glue_jax.method import Context, Facts, Objective
 from glue_jax.objectives import class_weights as weighting
 from glue_jax.plugs import Apply
 
@@ -52,6 +52,12 @@ class Terms:
   weights: jax.Array | None = None
   absent: float = 1.0
   by_weight: bool = True
+
+
+FACTS = Facts(
+  small=dict(label_smoothing=0.1),
+  arms={'weighted': dict(class_weights='balanced', focal_gamma=1.0)},
+)
 
 
 def make(

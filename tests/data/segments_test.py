@@ -129,6 +129,41 @@ def test_pairs_are_what_their_label_says(corpus):
   np.testing.assert_array_equal(examples.ids, again.ids)
 
 
+@pytest.mark.parametrize('kind', ['next_sentence', 'sentence_order'])
+def test_pairs_of_two_labels(corpus, kind):
+  folder, tokenizer = corpus
+  files = [folder / 'a.txt', folder / 'b.txt']
+  examples = sentence_pairs.pairs(files, tokenizer, 24, kind=kind, copies=8)
+  assert examples.kind == kind
+  assert (np.bincount(examples.labels) > 0.35 * len(examples)).all()
+  names = {i: word for word, i in tokenizer.vocab.items()}
+  document = {}
+  for number, path in enumerate(files):
+    words = path.read_text().lower().split()
+    document |= dict.fromkeys((w for w in words if w[0] == 'n'), number)
+  seen = set()
+  for row, label in enumerate(examples.labels):
+    low, high = examples.bounds[row : row + 2]
+    sides = [
+      [
+        names[int(i)]
+        for i, side in zip(examples.ids[low:high], examples.type_ids[low:high])
+        if side == which and names[int(i)][0] == 'n'
+      ]
+      for which in (0, 1)
+    ]
+    if not all(sides):
+      continue
+    one, two = (document[side[0]] for side in sides)
+    seen.add((label, one == two))
+    if kind == 'sentence_order' and high - low < 24:
+      first, second = sides if not label else sides[::-1]
+      assert int(second[0][1:]) - int(first[-1][1:]) == 1
+  # Another document's where it doesn't follow, and only there.
+  other = kind == 'sentence_order'
+  assert seen == {(0, True), (1, other)}
+
+
 def test_a_corpus_too_small_for_pairs_is_refused(corpus, tmp_path):
   _, tokenizer = corpus
   (tmp_path / 'one.txt').write_text('n1 x\n')

@@ -13,7 +13,13 @@ from glue_jax.data.tasks import (
   polish,
   superglue,
 )
-from glue_jax.data.tasks.task import CORPUS_KINDS, KINDS, STEMS, Task
+from glue_jax.data.tasks.task import (
+  CORPUS_KINDS,
+  KINDS,
+  PAIR_KINDS,
+  STEMS,
+  Task,
+)
 from glue_jax.metrics import names as metric_names
 from glue_jax.metrics import sequence
 
@@ -40,7 +46,7 @@ _OWN_METRICS = {
   'token_classification': ('macro_f1', 'micro_f1', 'accuracy'),
   'multiple_choice': ('accuracy',),
   'language_modeling': ('perplexity',),
-  'sentence_structure': ('perplexity', 'structure_accuracy'),
+  **dict.fromkeys(PAIR_KINDS, ('perplexity', 'structure_accuracy')),
 }
 
 
@@ -52,6 +58,8 @@ def num_outputs(task: Task) -> int:
     'multiple_choice': 1,
     'language_modeling': 0,
     'sentence_structure': 3,
+    'next_sentence': 2,
+    'sentence_order': 2,
   }
   return fixed.get(task.kind, len(task.labels))
 

@@ -17,9 +17,13 @@ KINDS = (
   'multiple_choice',
   'language_modeling',
   'sentence_structure',
+  'next_sentence',
+  'sentence_order',
 )
+# Kinds of pairs that are cut from running text, see data/sentence_pairs.py.
+PAIR_KINDS = ('sentence_structure', 'next_sentence', 'sentence_order')
 # Kinds that learn from running text instead of rows.
-CORPUS_KINDS = ('language_modeling', 'sentence_structure')
+CORPUS_KINDS = ('language_modeling', *PAIR_KINDS)
 
 # File names without extension of the usual splits.
 STEMS = {
