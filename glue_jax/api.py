@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from glue_jax.data import hub
+from glue_jax.data.readers import gguf
 from glue_jax.data.tasks.task import Task
 from glue_jax.evaluation import decisions, evaluate
 from glue_jax.evaluation.predictions import class_names, named
@@ -81,8 +82,8 @@ def load(
 
   Args:
     source: the workdir of a run, its folder `model/`, or a folder of Hugging
-      Face or `sentence-transformers`, or the name of one on the hub. An encoder
-      without a head only embeds.
+      Face or `sentence-transformers`, or the name of one on the hub, or a GGUF
+      file. A model without a head only embeds.
     stage, seed: which of several that the workdir has.
     checkpoint: of a run, 'last' or 'best'; None = what its config selects.
     batch_size: rows of a batch; None = the run's own, or 64.
@@ -93,7 +94,7 @@ def load(
     FileNotFoundError: a file of the folder is missing.
   """
   path = pathlib.Path(hub.folder(source)).expanduser()
-  if not path.is_dir():
+  if not (path.is_dir() or gguf.find(path)):
     raise FileNotFoundError(
       f'{source} is no folder; expected the workdir of a run or a model folder'
     )

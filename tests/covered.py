@@ -30,6 +30,7 @@ COVERED = {
     'what weights are made of',
   ),
   'data/readers/conll': ('data/readers/polish_test', _LOADED),
+  'data/readers/gguf_blocks': ('data/readers/gguf_test', 'values of a file'),
   'data/readers/files': ('data/load_test', _LOADED),
   'data/readers/superglue': ('data/readers/superglue_test', _LOADED),
   'data/readers/texts': ('data/corpora_test', 'a corpus is its files'),

@@ -22,6 +22,7 @@ import numpy as np
 from absl import logging
 
 from glue_jax.data import tokenizer_files
+from glue_jax.data.readers import gguf
 
 _NAME = re.compile(r'\w[\w.-]*(/\w[\w.-]*)?(@[^@\s]+)?', re.ASCII)
 _TOKENIZERS = ('*.json', *tokenizer_files.FILES)
@@ -35,7 +36,8 @@ def is_name(source: str | os.PathLike) -> bool:
   """Whether a source is asked of the hub: no path, and no folder here."""
   text = os.fspath(source)
   there = bool(text) and pathlib.Path(text).exists()
-  return not there and bool(_NAME.fullmatch(text))
+  file = text.endswith(gguf.SUFFIX)
+  return not (there or file) and bool(_NAME.fullmatch(text))
 
 
 def split(name: str) -> tuple[str, str | None]:

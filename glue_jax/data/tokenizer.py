@@ -6,6 +6,7 @@ import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers as hf
@@ -23,6 +24,8 @@ class Tokenizer:
     backend: the `tokenizers` object.
     source: folder that it was read from; its files are copied by `save`.
     tokens: {role: token}; None: the usual ones, of which none may be missing.
+    settings: further entries of tokenizer_config.json, where `source` has no
+      such file.
 
   Attributes:
     tokens, ids: {role: token}, {role: id} of those of pad, unk, cls, sep and
@@ -37,11 +40,13 @@ class Tokenizer:
     backend: hf.Tokenizer,
     source: pathlib.Path | None = None,
     tokens: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
   ):
     backend.no_padding()
     backend.no_truncation()
     self.backend = backend
     self.source = source
+    self.settings = dict(settings or {})
     usual = tokenizer_files.usual_tokens
     self.tokens = dict(usual(backend) if tokens is None else tokens)
     self.ids = {r: backend.token_to_id(t) for r, t in self.tokens.items()}
@@ -207,7 +212,9 @@ class Tokenizer:
 
   def save(self, folder: str | os.PathLike) -> None:
     """Writes the tokenizer as a Hugging Face folder holds it."""
-    tokenizer_files.write(folder, self.backend, self.tokens, self.source)
+    tokenizer_files.write(
+      folder, self.backend, self.tokens, self.source, self.settings
+    )
 
 
 def _minus_one(value: int | None) -> int:

@@ -57,6 +57,7 @@ def write(
   backend: hf.Tokenizer,
   tokens: Mapping[str, str],
   source: pathlib.Path | None,
+  further: Mapping[str, Any],
 ) -> None:
   """Writes a tokenizer as a Hugging Face folder holds it.
 
@@ -65,6 +66,7 @@ def write(
     backend: what is written.
     tokens: {role: token}, see `Tokenizer`.
     source: folder that it was read from, whose files are copied.
+    further: entries of tokenizer_config.json, where there is none to copy.
   """
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +79,7 @@ def write(
     return
   settings: dict[str, Any] = {'tokenizer_class': 'PreTrainedTokenizerFast'}
   settings |= {f'{role}_token': token for role, token in tokens.items()}
+  settings |= further
   bert = isinstance(backend.normalizer, hf.normalizers.BertNormalizer)
   if isinstance(backend.model, hf.models.WordPiece) and bert:
     settings |= {

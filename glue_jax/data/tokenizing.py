@@ -6,14 +6,18 @@ refused by name.
 
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import tokenizers as hf
 
 from glue_jax.data import hub
+from glue_jax.data.readers import gguf
 from glue_jax.data.tokenizer import Tokenizer
 from glue_jax.data.tokenizer_files import FILES, ROLES, TOKENIZER
 from glue_jax.data.tokenizers import agreement
 from glue_jax.data.tokenizers import build as build_lib
+from glue_jax.data.tokenizers import gguf as of_gguf
 from glue_jax.data.tokenizers import settings as settings_lib
 from glue_jax.data.tokenizers.families import BERT, FAMILIES, ROBERTA, Family
 from glue_jax.data.tokenizers.settings import Settings
@@ -25,7 +29,8 @@ def get_tokenizer(path_or_name: str | os.PathLike) -> Tokenizer:
   Args:
     path_or_name: folder with tokenizer.json, or the vocabulary files of a
       class that is built here (tokenizers/families.py); the workdir of a run,
-      which has one in its folder model/; or a name of the hub, see hub.py.
+      which has one in its folder model/; a GGUF file; or a name of the hub, see
+      hub.py.
 
   Raises:
     FileNotFoundError: no such folder, nor a name that the hub gives.
@@ -33,7 +38,7 @@ def get_tokenizer(path_or_name: str | os.PathLike) -> Tokenizer:
       here.
   """
   folder = pathlib.Path(hub.folder(path_or_name, weights=False))
-  if not folder.is_dir():
+  if not (folder.is_dir() or gguf.find(folder)):
     raise FileNotFoundError(
       f'tokenizer {str(path_or_name)!r} is no folder; expected one with '
       f'{TOKENIZER} or vocab.txt, or a name of the hub'
@@ -46,12 +51,20 @@ def get_tokenizer(path_or_name: str | os.PathLike) -> Tokenizer:
 def read(folder: pathlib.Path) -> Tokenizer:
   """Reads tokenizer.json, or builds what the class of the folder describes.
 
+  Args:
+    folder: a folder, or a GGUF file.
+
   Raises:
     ValueError: the folder has no tokenizer, or one that isn't done here.
   """
-  settings = settings_lib.read(folder)
+  settings = read_settings(folder)
   family = _family(folder, settings)
-  if (folder / TOKENIZER).is_file():
+  options: Mapping[str, Any] = {}
+  file = gguf.find(folder)
+  if file:
+    backend, options = of_gguf.backend(file), settings.options
+    build_lib.finish(backend, file, settings, family)
+  elif (folder / TOKENIZER).is_file():
     backend = _from_json(folder, settings, family)
   elif family is None:
     raise ValueError(_unknown(folder, settings))
@@ -64,7 +77,18 @@ def read(folder: pathlib.Path) -> Tokenizer:
         'data.tokenizer another folder, or a name of the hub'
       )
     backend = build_lib.build(family, folder, settings)
-  return Tokenizer(backend, folder, _roles(backend, folder, settings, family))
+  roles = _roles(backend, folder, settings, family)
+  return Tokenizer(backend, folder, roles, options)
+
+
+def read_settings(folder: pathlib.Path) -> Settings:
+  """Returns what a folder or a GGUF file says of its tokenizer.
+
+  Raises:
+    ValueError: see `settings.read`, and `settings` of tokenizers/gguf.py.
+  """
+  file = gguf.find(folder)
+  return of_gguf.settings(file) if file else settings_lib.read(folder)
 
 
 def _from_json(

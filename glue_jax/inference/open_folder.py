@@ -21,7 +21,6 @@ from glue_jax.data import pipeline, tokenizing
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks import by_name
 from glue_jax.data.tasks.task import Task
-from glue_jax.data.tokenizers import settings
 from glue_jax.devices import sharding
 from glue_jax.evaluation import decisions
 from glue_jax.inference.run import Run
@@ -189,7 +188,7 @@ def widened(task: Task, width: int) -> Task:
 
 def _longest(folder: pathlib.Path, config: Any) -> int:
   """The longest text in tokens, by the folder's word and its positions."""
-  options = settings.read(saved_model.find(folder)).options
+  options = tokenizing.read_settings(saved_model.find(folder)).options
   said = options.get('model_max_length')
   rows = config.max_positions and config.max_positions - config.position_offset
   return min(x for x in (said, rows, LONGEST) if x)

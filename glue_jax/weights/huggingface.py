@@ -1,5 +1,7 @@
 """Hugging Face folders: config.json, model.safetensors, tokenizer files.
 
+Wherever one is read, a GGUF file, or a folder with one, is too (gguf.py).
+
 Names and shapes are compared before any value is read: a folder either fits as
 a whole or is refused with a list of the tensors that are missing (-), not
 expected (+) or of another shape or type (!). Pickle files are never opened.
@@ -29,12 +31,15 @@ from absl import logging
 
 from glue_jax import tree
 from glue_jax.data import tokenizer_files
+from glue_jax.data.readers import gguf
 from glue_jax.data.tokenizers import settings
+from glue_jax.layers.kinds import WORDS
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import model as models
 from glue_jax.models import names
 from glue_jax.models.model import Model
 from glue_jax.reporting.files import replace_text, whole
+from glue_jax.weights import gguf as of_gguf
 from glue_jax.weights.huggingface_tensors import (
   WEIGHTS,
   check,
@@ -52,7 +57,7 @@ _PROBLEMS = {
   'single_label_classification': 'classification',
   'multi_label_classification': 'multilabel',
 }
-_HEADLESS = ('encoder', 'mlm', 'sentence_structure')
+_HEADLESS = ('encoder', *WORDS)
 _OF_ATTENTION = ('num_heads', 'num_kv_heads', 'head_dim', 'attention_dropout')
 # Keys that only some heads of a family obey ('': of every one): what is done
 # here. Other heads load whatever they say.
@@ -86,15 +91,19 @@ def read_hf_config(
 
 
 def read_config(folder: str | os.PathLike) -> dict[str, Any]:
-  """Reads a folder's config.json as it stands there.
+  """Reads a folder's config.json as it stands there; of a GGUF file, its like.
 
   Raises:
     FileNotFoundError, ValueError: there is none; it holds no JSON object.
   """
+  file = gguf.find(folder)
+  if file:
+    return of_gguf.config(file)
   path = Path(folder) / CONFIG
   if not path.is_file():
     raise FileNotFoundError(
-      f'{path} not found; expected a folder with config.json and {WEIGHTS}'
+      f'{path} not found; expected a folder with config.json and {WEIGHTS}, or '
+      'a GGUF file'
     )
   return settings.load(path)
 

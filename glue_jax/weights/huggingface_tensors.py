@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import safetensors
 
-from glue_jax.data.readers import json_text
+from glue_jax.data.readers import gguf, json_text
 from glue_jax.models import names
 from glue_jax.models.names import Target
+from glue_jax.weights import gguf as of_gguf
 
 WEIGHTS = 'model.safetensors'
 INDEX = WEIGHTS + '.index.json'
@@ -42,7 +43,13 @@ def weight_files(folder: Path) -> list[Path]:
 
   Raises:
     FileNotFoundError: there are none, or only pickles.
+    ValueError: the weights are a GGUF file.
   """
+  if gguf.find(folder):
+    raise ValueError(
+      f'{folder}: a GGUF file has no tensors as they are computed with; give a '
+      'folder of safetensors'
+    )
   if (folder / WEIGHTS).is_file():
     return [folder / WEIGHTS]
   if (folder / INDEX).is_file():
@@ -70,6 +77,12 @@ def open_tensors(
 ) -> dict[str, Tensor]:
   """Returns {canonical name: tensor} of a folder's weights, values unread."""
   tensors = {}
+  found = gguf.find(folder)
+  if found:
+    for name, stored in of_gguf.tensors(found).items():
+      tensor = Tensor(stored, name, stored.tensor.shape, 'F32')
+      tensors[names.canonical(name, model)] = tensor
+    return tensors
   for path in weight_files(folder):
     try:
       file = files.enter_context(safetensors.safe_open(path, 'numpy'))

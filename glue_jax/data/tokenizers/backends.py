@@ -67,7 +67,7 @@ def byte_level(vocab: str, merges: str, o: Options) -> hf.Tokenizer:
   return backend
 
 
-_QWEN2 = (
+QWEN2 = (
   r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
   r' ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'
 )
@@ -78,7 +78,7 @@ def qwen2(vocab: str, merges: str, o: Options) -> hf.Tokenizer:
   backend = byte_level(vocab, merges, {**o, 'normalize': True})
   backend.pre_tokenizer = pre_tokenizers.Sequence(
     [
-      pre_tokenizers.Split(hf.Regex(_QWEN2), behavior='isolated'),
+      pre_tokenizers.Split(hf.Regex(QWEN2), behavior='isolated'),
       pre_tokenizers.ByteLevel(
         add_prefix_space=bool(o['add_prefix_space']), use_regex=False
       ),
