@@ -120,6 +120,7 @@ COVERED = {
   'models/llama': ('models/decoders_test', _LIBRARY),
   'models/mpt': ('models/decoders_test', _LIBRARY),
   'models/qwen*': ('models/decoders_test', _LIBRARY),
+  'models/t5': ('models/seq2seq_test', _LIBRARY),
   'models/albert': ('models/encoders_test', _LIBRARY),
   'models/deberta_v2': ('models/encoders_test', _LIBRARY),
   'models/distilbert': ('models/encoders_test', _LIBRARY),

@@ -14,7 +14,9 @@ class Numbers(Protocol):
 
   Attributes:
     dtype: type of the computation.
-    init_range: standard deviation of fresh kernels.
+    init_range, init: of fresh kernels, see `spread`.
+    hidden_size, intermediate_size, num_heads, head_width: sizes that some of
+      them depend on.
   """
 
   @property
@@ -22,6 +24,21 @@ class Numbers(Protocol):
 
   @property
   def init_range(self) -> float: ...
+
+  @property
+  def init(self) -> str: ...
+
+  @property
+  def hidden_size(self) -> int: ...
+
+  @property
+  def intermediate_size(self) -> int: ...
+
+  @property
+  def num_heads(self) -> int: ...
+
+  @property
+  def head_width(self) -> int: ...
 
 
 class Product(nn.Module):
@@ -36,13 +53,37 @@ class Product(nn.Module):
 
 def dense(config: Numbers, features: int, **kwargs: Any) -> nn.Dense:
   """A dense layer with the encoder's initialiser and computation type."""
+  std = spread(config, kwargs.get('name', ''))
   return nn.Dense(
     features,
     dtype=jnp.dtype(config.dtype),
-    kernel_init=nn.initializers.normal(config.init_range),
+    kernel_init=nn.initializers.normal(std),
     dot_general_cls=functools.partial(Product, name='product'),
     **kwargs,
   )
+
+
+def spread(config: Numbers, name: str) -> float:
+  """Returns the standard deviation of a fresh kernel or table.
+
+  With `init='fan_in'` it is `init_range` times that of T5's official code
+  (Raffel et al. 2020, arXiv 1910.10683; not confirmed in the paper), which
+  makes up for scores that aren't scaled.
+
+  Args:
+    config: sizes.
+    name: of the module.
+  """
+  if config.init == 'normal':
+    return config.init_range
+  sums = {
+    'word': 1,
+    'words': 1,
+    'query': config.hidden_size * config.head_width,
+    'attn_out': config.num_heads * config.head_width,
+    'ffn_out': config.intermediate_size,
+  }
+  return config.init_range * sums.get(name, config.hidden_size) ** -0.5
 
 
 def uniform(bound: float) -> Callable[..., jax.Array]:

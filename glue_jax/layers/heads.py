@@ -46,6 +46,7 @@ class Sentence(nn.Module):
       'gelu' in ELECTRA); None has no such layer.
     first_dropout: whether dropout comes before that layer as well.
     norm: whether a norm comes after it (ModernBERT).
+    hidden_bias: whether that layer has a bias where the stack has none (T5).
     squeeze: gives (B,) instead of (B, C), for one real-valued output.
     use_bias: of the output layer.
   """
@@ -55,6 +56,7 @@ class Sentence(nn.Module):
   hidden: str | None = None
   first_dropout: bool = True
   norm: bool = False
+  hidden_bias: bool = False
   squeeze: bool = False
   use_bias: bool = True
 
@@ -68,7 +70,8 @@ class Sentence(nn.Module):
     if self.hidden:
       if self.first_dropout:
         x = Dropout(head_rate(c))(x, train)
-      x = transform(c, self.hidden, self.norm)(x)
+      bias = c.use_bias or self.hidden_bias
+      x = transform(c, self.hidden, self.norm, use_bias=bias)(x)
     x = Dropout(head_rate(c))(x, train)
     out = dense(c, self.num_outputs, name='out', use_bias=self.use_bias)
     logits = out(x).astype(jnp.float32)
@@ -146,21 +149,20 @@ class CausalLM(nn.Module):
   Without `tied` they have a matrix of their own, `words/kernel`.
 
   Attributes:
-    scaled: whether states meet the tied table times D^-0.5 (T5).
     offset: whether a constant of the weights is added (BART).
   """
 
   config: EncoderConfig
   num_outputs: int
-  scaled: bool = False
   offset: bool = False
 
   @nn.compact
   def __call__(self, outputs: Outputs, attend: Attend, train: bool) -> Outputs:
     del train
     c, x = self.config, outputs['last_hidden']
+    x = x if c.output_scale == 1 else x * c.output_scale
     if c.tied:
-      logits = attend(x * c.hidden_size**-0.5 if self.scaled else x)
+      logits = attend(x)
     else:
       logits = dense(c, c.vocab_size, name='words', use_bias=False)(x)
       logits = logits.astype(jnp.float32)
@@ -190,7 +192,11 @@ class SentenceStructure(nn.Module):
 
 
 def transform(
-  config: EncoderConfig, act: str, norm: bool, width: int | None = None
+  config: EncoderConfig,
+  act: str,
+  norm: bool,
+  width: int | None = None,
+  use_bias: bool | None = None,
 ) -> Callable[[jax.Array], jax.Array]:
   """Returns dense, activation and, if asked for, norm: leaves dense/, ln/.
 
@@ -199,9 +205,11 @@ def transform(
     act: a key of `activations.ACTIVATIONS`.
     norm: whether there is one, `config.norm`.
     width: of the result; None means `hidden_size`.
+    use_bias: of the dense layer; None means the config's.
   """
   c = config
-  layer = dense(c, width or c.hidden_size, name='dense', use_bias=c.use_bias)
+  bias = c.use_bias if use_bias is None else use_bias
+  layer = dense(c, width or c.hidden_size, name='dense', use_bias=bias)
   last = None
   if norm:
     last = spec.part('norm', c.norm)(c.layer_norm_eps, c.dtype, name='ln')

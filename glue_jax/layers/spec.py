@@ -9,11 +9,12 @@ import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from glue_jax.config.ranges import (
   Count,
   Dtype,
+  OneOf,
   Positive,
   Rate,
   Whole,
@@ -61,6 +62,8 @@ class EncoderConfig:
     final_dropout: rate after `final_norm` (T5).
     head_dropout: rate inside the heads; None means `dropout`.
     init_range: standard deviation of fresh matrices and tables.
+    init: 'normal', or 'fan_in' for T5's, where `init_range` is a factor of
+      what layers/dense.py gives each of them.
     mixer: file of glue_jax/layers/mixers, or one for each layer.
     ffn: file of glue_jax/layers/ffn, or one for each layer; '' leaves it out,
       and its norm.
@@ -91,6 +94,7 @@ class EncoderConfig:
     shared_layers: whether all layers are one and the same (ALBERT).
     mixer_norm: whether a block of norms before the sublayers has the mixer's.
     final_norm: a norm after the last block.
+    output_scale: factor of the states that the head over the vocabulary reads.
     tied: whether the head over the vocabulary uses the word table.
     per_layer: ((field, (value of layer 0, ...)), ...) for what differs.
     decoder: ((field, value), ...) for what differs in the decoder of an
@@ -122,6 +126,7 @@ class EncoderConfig:
   final_dropout: Rate = 0.0
   head_dropout: Rate | None = None
   init_range: Positive = 0.02
+  init: Annotated[str, OneOf(('normal', 'fan_in'))] = 'normal'
   mixer: str | tuple[str, ...] = 'attention'
   ffn: str | tuple[str, ...] = 'feedforward'
   block: str = 'post'
@@ -146,6 +151,7 @@ class EncoderConfig:
   shared_layers: bool = False
   mixer_norm: bool = True
   final_norm: bool = False
+  output_scale: Positive = 1.0
   tied: bool = True
   per_layer: tuple[tuple[str, tuple[Any, ...]], ...] = ()
   decoder: tuple[tuple[str, Any], ...] = ()

@@ -100,17 +100,13 @@ HEAD_NAMES = {
   'regression': _CLASSES,
   'span': {'head/out': 'qa_outputs'},
 }
-_WORDS = 'model.shared.weight'
-TIED = {
-  'lm_head.weight': _WORDS,
-  'model.encoder.embed_tokens.weight': _WORDS,
-  'model.decoder.embed_tokens.weight': _WORDS,
+COPIES = {
+  'encoder.embed_tokens.weight': 'shared.weight',
+  'decoder.embed_tokens.weight': 'shared.weight',
 }
+TIED = {'lm_head.weight': 'model.shared.weight'}
 OTHER_HEADS = ('lm_head',)
-BUFFERS = (
-  r'final_logits_bias',
-  r'(encoder|decoder)\.embed_tokens\.weight',
-)
+BUFFERS = (r'final_logits_bias',)
 
 _CLASSIFIER = 'BartForSequenceClassification'
 ARCHITECTURES = {

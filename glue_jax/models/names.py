@@ -1,6 +1,7 @@
 """Names of parameters in Hugging Face files, from the tables of a family.
 
-NAMES and HEAD_NAMES of a family give {our module: theirs}. A name with
+NAMES and HEAD_NAMES of a family give {our module: theirs}; `names(config)` does
+where that depends on the sizes. A name with
 `[k/n]` at its end is the k-th of n equal parts of a tensor: query, key and
 value are one there in some families. Kernels are transposed there, but for
 those that match AS_STORED.
@@ -75,7 +76,8 @@ def targets(model: Any, shapes: Mapping[str, Any]) -> dict[str, Target]:
   """
   tables = model.tables
   start = prefix(model)
-  table = {ours: start + theirs for ours, theirs in tables.NAMES.items()}
+  own = getattr(tables, 'names', lambda _: tables.NAMES)(model.config)
+  table = {ours: start + theirs for ours, theirs in own.items()}
   table |= tables.HEAD_NAMES.get(model.kind, {})
   as_stored = getattr(tables, 'AS_STORED', ())
   places, nameless = {}, []
@@ -137,7 +139,8 @@ def prefix(model: Any) -> str:
   if model.kind == 'encoder':
     return ''
   own = getattr(model.tables, 'PREFIXES', {})
-  return own.get(model.kind, model.tables.PREFIX) + '.'
+  start = own.get(model.kind, model.tables.PREFIX)
+  return start and f'{start}.'
 
 
 def canonical(name: str, model: Any) -> str:
@@ -147,7 +150,7 @@ def canonical(name: str, model: Any) -> str:
   tables = model.tables
   starts = {tables.PREFIX, *getattr(tables, 'PREFIXES', {}).values()}
   for start in sorted(starts):
-    if name.startswith(start + '.'):
+    if start and name.startswith(start + '.'):
       return prefix(model) + name.removeprefix(start + '.')
   tops = {theirs.partition('.')[0] for theirs in tables.NAMES.values()}
   if name.partition('.')[0] in tops:
@@ -157,9 +160,16 @@ def canonical(name: str, model: Any) -> str:
 
 def originals(model: Any) -> dict[str, str]:
   """Returns {copy: original} of tied tensors that a file may hold twice."""
-  if model.kind not in WORDS or not model.config.tied:
-    return {}
-  return dict(model.tables.TIED)
+  start = prefix(model)
+  copies = {start + a: start + b for a, b in _copies(model.tables).items()}
+  if model.kind in WORDS and model.config.tied:
+    copies |= model.tables.TIED
+  return copies
+
+
+def _copies(tables):
+  """What a stack's file may hold twice, without the prefix."""
+  return getattr(tables, 'COPIES', {})
 
 
 def tolerated(name: str, model: Any) -> bool:
@@ -178,7 +188,8 @@ def _tolerated(model: Any) -> set[str]:
   pooler = tables.NAMES.get('pooler/dense', 'pooler.dense')
   modules |= {*tables.OTHER_HEADS, prefix(model) + pooler}
   names = {f'{m}.{leaf}' for m in modules for leaf in ('weight', 'bias')}
-  return names | set(tables.TIED) | {prefix(model) + b for b in BUFFERS}
+  stack = {prefix(model) + b for b in (*BUFFERS, *_copies(tables))}
+  return names | set(tables.TIED) | stack
 
 
 def foreign_head(model: Any, architectures: Iterable[str]) -> bool:

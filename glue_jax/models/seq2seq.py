@@ -12,14 +12,14 @@ which gets the input once more, one position later (Lewis et al. 2020, arXiv
 from glue_jax.layers import heads
 from glue_jax.layers.heads import HeadSpec
 
-_HIDDEN = ('hidden', 'tanh')
+_HIDDEN = (('hidden', 'tanh'), ('hidden_bias', True))
 HEADS: dict[str, HeadSpec] = {
   'encoder': HeadSpec(None),
   'seq2seq_lm': HeadSpec(heads.CausalLM),
-  'classification': HeadSpec(heads.Sentence, True, (_HIDDEN,)),
-  'regression': HeadSpec(heads.Sentence, True, (_HIDDEN, ('squeeze', True))),
+  'classification': HeadSpec(heads.Sentence, True, _HIDDEN),
+  'regression': HeadSpec(heads.Sentence, True, (*_HIDDEN, ('squeeze', True))),
   'multiple_choice': HeadSpec(
-    heads.Sentence, True, (_HIDDEN, ('squeeze', True))
+    heads.Sentence, True, (*_HIDDEN, ('squeeze', True))
   ),
   'span': HeadSpec(heads.Span),
 }

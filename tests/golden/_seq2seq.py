@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glue_jax.models import bart
+from glue_jax.models import bart, t5
 from glue_jax.models.model import Model
 from glue_jax.objectives.task import cross_entropy
 from tests.golden import _library_names
@@ -30,6 +30,12 @@ def of_bart(a: dict[str, np.ndarray]) -> Rows:
     'grad/final_logits_bias': np.zeros_like(offset),
   }
   return _rows(a, model)
+
+
+def of_t5(a: dict[str, np.ndarray]) -> Rows:
+  """Rows of a file of T5's, 1.0 or 1.1."""
+  config = t5.config_from_hf(json.loads(str(a['config'])))
+  return _rows(a, Model(config, 't5', 'seq2seq_lm', 0))
 
 
 def _rows(a, model):

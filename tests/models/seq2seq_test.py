@@ -1,5 +1,7 @@
 """Encoder-decoders against `transformers`: heads, padding, folders, sizes."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -7,10 +9,11 @@ import safetensors.numpy
 import torch
 import transformers
 
+from glue_jax import tree
 from glue_jax.layers import spec
-from glue_jax.layers.embeddings import normed
+from glue_jax.layers.embeddings import normed, words
 from glue_jax.layers.poolers import end_token
-from glue_jax.models import bart, stack
+from glue_jax.models import bart, stack, t5
 from glue_jax.models import model as models
 from glue_jax.weights import huggingface
 from tests import quick
@@ -21,10 +24,21 @@ BART = dict(
   encoder_attention_heads=3, decoder_attention_heads=2, encoder_ffn_dim=40,
   decoder_ffn_dim=36, max_position_embeddings=20,
 )  # fmt: skip
+T5 = dict(
+  vocab_size=53, d_model=24, d_kv=6, d_ff=40, num_layers=2,
+  num_decoder_layers=1, num_heads=3, relative_attention_num_buckets=8,
+  relative_attention_max_distance=9, decoder_start_token_id=0,
+)  # fmt: skip
 # {what is shown: (class, arguments of its config)}.
 CASES = {
   'bart': ('Bart', BART),
   'bart, scaled': ('Bart', BART | dict(scale_embedding=True)),
+  't5 1.0': ('T5', T5),
+  't5 1.1': (
+    'T5',
+    T5 | dict(feed_forward_proj='gated-gelu', tie_word_embeddings=False),
+  ),
+  't5, silu': ('T5', T5 | dict(feed_forward_proj='gated-silu')),
 }
 HEADS = {
   'encoder': ('Model', 0),
@@ -44,10 +58,22 @@ def theirs(case, kind='seq2seq_lm'):
   config = getattr(transformers, f'{name}Config')(**arguments | more)
   torch.manual_seed(0)
   model = getattr(transformers, name + suffix)(config)
+  if (case, kind) == ('t5 1.1', 'seq2seq_lm'):
+    # The library ties it, but for files that hold two of them.
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
   with torch.no_grad():
     for tensor in (*model.parameters(), *model.buffers()):
       tensor.add_(0.2 * torch.randn_like(tensor))
   return model.eval()
+
+
+def untied(peer, folder):
+  """Says of a head of its own what files of 1.1 do."""
+  head = getattr(peer, 'lm_head', None)
+  if head is not None and head.weight is not peer.get_input_embeddings().weight:
+    path = folder / 'config.json'
+    said = json.loads(path.read_text()) | {'tie_word_embeddings': False}
+    path.write_text(json.dumps(said))
 
 
 def batch(config):
@@ -84,6 +110,10 @@ def compared(kind):
 SHOWN = [
   *(('bart', kind) for kind in HEADS),
   ('bart, scaled', 'seq2seq_lm'),
+  *(('t5 1.0', kind) for kind in HEADS),
+  ('t5 1.1', 'seq2seq_lm'),
+  ('t5 1.1', 'classification'),
+  ('t5, silu', 'seq2seq_lm'),
 ]
 
 
@@ -91,6 +121,7 @@ SHOWN = [
 def test_outputs_are_the_librarys_and_folders_come_back(case, kind, tmp_path):
   peer = theirs(case, kind)
   peer.save_pretrained(tmp_path / 'theirs')
+  untied(peer, tmp_path / 'theirs')
   model, params = opened(tmp_path / 'theirs', kind, HEADS[kind][1])
   given = batch(peer.config)
   if kind in ('seq2seq_lm', 'encoder'):
@@ -118,6 +149,24 @@ def test_outputs_are_the_librarys_and_folders_come_back(case, kind, tmp_path):
   assert torch.allclose(their_outputs(again, given)[0], found[0], atol=1e-5)
 
 
+def test_padding_on_either_side_of_t5_changes_nothing(tmp_path):
+  peer = theirs('t5 1.0')
+  peer.save_pretrained(tmp_path)
+  model, params = opened(tmp_path, 'seq2seq_lm')
+  right = batch(peer.config) | {'decoder_input_ids': np.full((3, 2), 5)}
+  turned = {
+    key: np.stack([np.roll(x, -n) for x, n in zip(right[key], LENGTHS)])
+    for key in ('input_ids', 'attention_mask')
+  }
+  assert not turned['attention_mask'][1:, 0].any()
+  run = quick.jit(model.apply)
+  a, b = (
+    run({'params': params}, given)['logits']
+    for given in (right, right | turned)
+  )
+  np.testing.assert_allclose(a, b, atol=1e-5)
+
+
 def test_encoding_once_is_the_whole_model():
   """What generation does: `encode`, then `decode` as often as wanted."""
   model = models.build('bart', 'tiny', kind='language_modeling', num_layers=1)
@@ -142,6 +191,7 @@ def test_shifted_ids_have_no_negative_ones():
 
 MADE_OF = {
   bart: {'embeddings': normed.Embeddings, 'pooler': end_token.Pooler},
+  t5: {'embeddings': words.Embeddings, 'pooler': end_token.Pooler},
 }
 
 
@@ -161,6 +211,16 @@ def test_a_folders_config_names_the_parts(family):
 PUBLISHED = {
   ('bart', 'base'): 139_420_416,
   ('bart', 'large'): 406_291_456,
+  ('t5', 'small'): 60_506_624,
+  ('t5', 'base'): 222_903_552,
+  ('t5', 'large'): 737_668_096,
+  ('t5', '3b'): 2_851_598_336,
+  ('t5', '11b'): 11_307_321_344,
+  ('t5', 'v1_1_small'): 76_961_152,
+  ('t5', 'v1_1_base'): 247_577_856,
+  ('t5', 'v1_1_large'): 783_150_080,
+  ('t5', 'v1_1_xl'): 2_849_757_184,
+  ('t5', 'v1_1_xxl'): 11_135_332_352,
 }
 
 
@@ -175,9 +235,30 @@ def size(family, preset, layers):
   """Parameters with so many layers in each stack."""
   config = models.build(family, preset).config
   own = dict(config.decoder) | {'num_layers': layers}
-  model = models.build(family, preset, num_layers=layers, decoder=own)
-  leaves = models.shapes(model).values()
-  return sum(int(np.prod(leaf.shape)) for leaf in leaves)
+  model = models.build(
+    family, preset, kind='seq2seq_lm', num_layers=layers, decoder=own
+  )
+  leaves = models.shapes(model)
+  leaves.pop('head/offset', None)  # BART's constant is none of them
+  return sum(int(np.prod(leaf.shape)) for leaf in leaves.values())
+
+
+def test_fresh_weights_of_t5_have_its_spread():
+  model = models.build('t5', 'tiny', kind='seq2seq_lm', num_layers=1)
+  batch = models.example_batch(model)
+  drawn = tree.flatten(model.init(jax.random.key(0), batch)['params'])
+  config = model.config
+  for name, variance in {
+    'encoder/embeddings/word/embedding': 1,
+    'head/words/kernel': 1,
+    'encoder/layer_0/mixer/query/kernel': 1 / 64 / 16,
+    'decoder/layer_0/cross/key/kernel': 1 / 64,
+    'decoder/layer_0/mixer/attn_out/kernel': 1 / 64,
+    'encoder/layer_0/ffn/ffn_out/kernel': 1 / 128,
+    'encoder/positions/embedding': 1 / 64,
+  }.items():
+    assert np.var(drawn[name]) == pytest.approx(variance, rel=0.2), name
+  assert config.of_decoder.causal and not config.causal
 
 
 def test_what_the_decoder_differs_in_is_a_field():

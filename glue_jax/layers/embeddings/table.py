@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers.dense import spread
+
 
 class Table(nn.Module):
   """A lookup table with an optional padding row.
@@ -23,7 +25,7 @@ class Table(nn.Module):
     self.embedding = self.param('embedding', self._init)
 
   def _init(self, rng: jax.Array) -> jax.Array:
-    init = nn.initializers.normal(self.config.init_range)
+    init = nn.initializers.normal(spread(self.config, self.name or ''))
     table = init(rng, (self.rows, self.width))
     return table if self.pad_id is None else table.at[self.pad_id].set(0)
 

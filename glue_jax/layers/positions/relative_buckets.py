@@ -12,6 +12,7 @@ import numpy as np
 
 from glue_jax.config.ranges import Count
 from glue_jax.layers.context import BatchContext
+from glue_jax.layers.dense import spread
 from glue_jax.layers.spec import EncoderConfig
 
 
@@ -35,7 +36,7 @@ class Positions(nn.Module):
     c = self.config
     table = self.param(
       'embedding',
-      nn.initializers.normal(c.init_range),
+      nn.initializers.normal(spread(c, 'positions')),
       (self.buckets, c.num_heads),
     )
     ahead = context.key_positions[:, None, :] - context.positions[:, :, None]
