@@ -20,6 +20,7 @@ COVERED = {
   'data/bundle': ('data/pipeline_test', 'what the pipeline makes'),
   'data/cache': ('data/pipeline_test', 'a second run reads what it wrote'),
   'data/encoded': ('data/tokenizing_test', 'what a tokenizer returns'),
+  'data/made_up': ('probes/plan_test', 'data of runs that are only planned'),
   'data/tokenizer': ('data/tokenizing_test', 'what a folder is read as'),
   'data/tokenizer_files': ('data/tokenizing_test', 'read and written'),
   'data/tokenizers/*': ('data/tokenizers/families_test', _FOLDERS),

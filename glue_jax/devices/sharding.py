@@ -199,7 +199,14 @@ def like_params(opt_state: Any, specs: tree.Tree, mesh: Mesh) -> Any:
 def put_state(
   state: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh
 ) -> Any:
-  """Places a TrainState: parameters by rule, the rest like parameters.
+  """Places a TrainState: parameters by rule, the rest like parameters."""
+  return put(state, state_specs(state, rules, mesh))
+
+
+def state_specs(
+  state: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh
+) -> Any:
+  """Returns the sharding of every leaf of a TrainState, see `put_state`.
 
   Frozen trees are named by their key, then their leaves' names.
   """
@@ -207,15 +214,23 @@ def put_state(
   others = {k: v for k, v in state.frozen.items() if k != 'params'}
   frozen = param_specs(others, rules, mesh)
   frozen['params'] = param_specs(state.frozen['params'], rules, mesh)
-  return put(
-    state,
-    state.replace(
-      step=replicated(mesh),
-      params=specs,
-      frozen=frozen,
-      opt_state=like_params(state.opt_state, specs, mesh),
-      extra=like_params(state.extra, specs, mesh),
+  return state.replace(
+    step=replicated(mesh),
+    params=specs,
+    frozen=frozen,
+    opt_state=like_params(state.opt_state, specs, mesh),
+    extra=like_params(state.extra, specs, mesh),
+  )
+
+
+def placed(shapes: Any, shardings: Any) -> Any:
+  """Returns shapes that say where their arrays would be."""
+  return jax.tree.map(
+    lambda x, sharding: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=sharding
     ),
+    shapes,
+    shardings,
   )
 
 

@@ -1,7 +1,7 @@
 """What a training step of a config would hold in memory, without running it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -31,7 +31,19 @@ def of_step(config: Any) -> dict[str, int]:
     ValueError: whatever part of the config doesn't fit; see `begin.build`.
   """
   state, batch, step = first_step(config)
-  buffers = _buffers(step.lower())
+  buffers = compiled(step.lower()).memory_analysis()
+  return figures(state, batch, buffers)
+
+
+def figures(
+  state: TrainState, batch: Mapping[str, Any], buffers: Any
+) -> dict[str, int]:
+  """Returns the bytes of `of_step`.
+
+  Args:
+    state, batch: arrays, or shapes that say where they would be.
+    buffers: of the compiled step.
+  """
   parameters = on_one_device(state.all_params())
   optimizer = on_one_device(state.optimizer_state())
   whole = on_one_device(state)
@@ -94,7 +106,7 @@ def later_step(
       run.call('before_epoch')  # that of its epoch has not been called
     run.prepare()
     program = run.traced(examples.batch(np.arange(rows), length))
-    buffers = _buffers(program.lower())
+    buffers = compiled(program.lower()).memory_analysis()
   state = run.host.state
   return {
     'temporary_mb': buffers.temp_size_in_bytes / 1e6,
@@ -111,14 +123,15 @@ def temporary(fn: Callable, *args: Any, **kwargs: Any) -> int:
     *args: its arguments, abstract or not.
     **kwargs: of `jax.jit`.
   """
-  return _buffers(jax.jit(fn, **kwargs).lower(*args)).temp_size_in_bytes
+  program = compiled(jax.jit(fn, **kwargs).lower(*args))
+  return program.memory_analysis().temp_size_in_bytes
 
 
-def _buffers(program: jax.stages.Lowered) -> Any:
-  """Returns the compiler's buffers, in bytes.
+def compiled(program: jax.stages.Lowered) -> jax.stages.Compiled:
+  """Compiles a program that will not be run.
 
-  On a CPU it compiles without LLVM's optimizations, which come after the
-  assignment of memory.
+  On a CPU without LLVM's optimizations, which come after the assignment of
+  memory.
   """
   options = cpu.compiler_options()
   if options is not None:
@@ -126,4 +139,4 @@ def _buffers(program: jax.stages.Lowered) -> Any:
       'xla_backend_optimization_level': 0,
       'xla_llvm_disable_expensive_passes': True,
     }
-  return program.compile(compiler_options=options).memory_analysis()
+  return program.compile(compiler_options=options)

@@ -19,6 +19,7 @@ import optax
 from absl import logging
 from jax.sharding import Mesh
 
+from glue_jax import tree
 from glue_jax.data import hub, label_counts, pipeline
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks.task import Task
@@ -40,6 +41,7 @@ from glue_jax.training import (
   schema,
   session,
 )
+from glue_jax.training.learning import Leaves
 from glue_jax.training.parts import Parts
 from glue_jax.training.sections import Network, Sections
 from glue_jax.training.state import TrainState
@@ -137,6 +139,7 @@ def begin(
   hooks: tuple[Hook, ...] = (),
   commits: dict[str, str] | None = None,
   bundle: DataBundle | None = None,
+  abstract: bool = False,
   **data: Any,
 ) -> Training:
   """Returns a run before its first step.
@@ -145,7 +148,7 @@ def begin(
     config: completed config without stages.
     seed: of initialisation, dropout and data order.
     total: steps of the run, whatever the config says.
-    load, kept, commits, bundle: see `build`.
+    load, kept, commits, bundle, abstract: see `build`.
     hooks: own ones, called after the methods'.
     **data: overrides of the config's data section.
 
@@ -160,12 +163,14 @@ def begin(
     kept=kept,
     commits=commits,
     bundle=bundle,
+    abstract=abstract,
     **data,
   )
   key = jax.random.key(seed)
+  first = session.abstract_state if abstract else session.initial_state
   with sharding.enter(parts.mesh):
     tx, rate = session.make_optimizer(parts)
-    state = session.initial_state(parts, tx, key)
+    state = first(parts, tx, key)
   schedule = sections.train
   programs = Programs(
     lambda variant: make_step(
@@ -218,6 +223,7 @@ def build(
   kept: inputs.Inputs | None = None,
   commits: dict[str, str] | None = None,
   bundle: DataBundle | None = None,
+  abstract: bool = False,
   **data: Any,
 ) -> Parts:
   """Builds the parts.
@@ -233,6 +239,8 @@ def build(
     commits: {name of the hub: commit that it stands for}; names that it lacks
       are looked up, and added.
     bundle: data that an earlier beginning of this run has read.
+    abstract: make no parameters, only their shapes and places: of a model that
+      would not fit here.
     **data: overrides of the config's data section.
 
   Raises:
@@ -264,8 +272,12 @@ def build(
       notes += (note,) if note else ()
     for text in notes:
       logging.warning('%s', text)
-    params = build_params.initial_params(network, saved, plain, rng, batch)
-    params, leaves = compose.add_leaves(rng, params, plain, methods, batch)
+
+    def make(rng):
+      params = build_params.initial_params(network, saved, plain, rng, batch)
+      return compose.add_leaves(rng, params, plain, methods, batch)
+
+    params, leaves = _shapes(make, rng) if abstract else make(rng)
     composed = compose.compose(methods, leaves)
     taken: dict[str, Any] = {}
     if network.adapter and load:
@@ -276,7 +288,8 @@ def build(
     rules = companions.rules(plain.model.rules, composed.companions)
     specs = sharding.param_specs(params, rules, mesh)
     build_params.check_expert_axis(specs, mesh)
-    params = sharding.put(params, specs)
+    place = sharding.placed if abstract else sharding.put
+    params = place(params, specs)
   return Parts(
     sections=sections,
     mesh=mesh,
@@ -305,6 +318,18 @@ def _made(
     for part in (sections.objective, *sections.methods)
   )
   return objective, [m for m in (objective.method, *methods) if m]
+
+
+def _shapes(make: Callable, rng: jax.Array) -> tuple[tree.Tree, Leaves]:
+  """What `make` would return, with shapes in place of parameters."""
+  found: list[Leaves] = []
+
+  def params(rng):
+    made, leaves = make(rng)
+    found.append(leaves)
+    return made
+
+  return jax.eval_shape(params, rng), found[0]
 
 
 def _commits(

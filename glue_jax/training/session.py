@@ -4,6 +4,7 @@ These are the pieces of the loop in train.py that evaluation, prediction and
 export of a finished run use as well.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,6 +68,17 @@ def initial_state(parts: Parts, tx: Any, key: jax.Array) -> TrainState:
     extra=extras,
   )
   return sharding.put_state(state, parts.rules, parts.mesh)
+
+
+def abstract_state(parts: Parts, tx: Any, key: jax.Array) -> TrainState:
+  """Returns what `initial_state` would be, as shapes and their places."""
+
+  def make(params, key):
+    return initial_state(dataclasses.replace(parts, params=params), tx, key)
+
+  shapes = jax.eval_shape(make, parts.params, key)
+  specs = sharding.state_specs(shapes, parts.rules, parts.mesh)
+  return sharding.placed(shapes, specs)
 
 
 def relabel(parts: Parts, host: Host, tx: Any) -> TrainState:
