@@ -19,7 +19,6 @@ import optax
 from absl import logging
 from jax.sharding import Mesh
 
-from glue_jax import tree
 from glue_jax.data import hub, label_counts, pipeline
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks.task import Task
@@ -41,7 +40,6 @@ from glue_jax.training import (
   schema,
   session,
 )
-from glue_jax.training.learning import Leaves
 from glue_jax.training.parts import Parts
 from glue_jax.training.sections import Network, Sections
 from glue_jax.training.state import TrainState
@@ -277,7 +275,7 @@ def build(
       params = build_params.initial_params(network, saved, plain, rng, batch)
       return compose.add_leaves(rng, params, plain, methods, batch)
 
-    params, leaves = _shapes(make, rng) if abstract else make(rng)
+    params, leaves = build_params.abstract(make, rng) if abstract else make(rng)
     composed = compose.compose(methods, leaves)
     taken: dict[str, Any] = {}
     if network.adapter and load:
@@ -318,18 +316,6 @@ def _made(
     for part in (sections.objective, *sections.methods)
   )
   return objective, [m for m in (objective.method, *methods) if m]
-
-
-def _shapes(make: Callable, rng: jax.Array) -> tuple[tree.Tree, Leaves]:
-  """What `make` would return, with shapes in place of parameters."""
-  found: list[Leaves] = []
-
-  def params(rng):
-    made, leaves = make(rng)
-    found.append(leaves)
-    return made
-
-  return jax.eval_shape(params, rng), found[0]
 
 
 def _commits(

@@ -1,6 +1,6 @@
 """The parameters that a config starts from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -46,6 +46,25 @@ def initial_params(
     logging.info('fresh from the seed: %s', ', '.join(sorted(missing)))
   drawn = initial.draw(apply.init, missing, rng, batch)
   return tree.unflatten({n: taken.get(n, drawn.get(n)) for n in expected})
+
+
+def abstract(
+  make: Callable[[jax.Array], tuple[tree.Tree, Any]], rng: jax.Array
+) -> tuple[tree.Tree, Any]:
+  """Returns what `make(rng)` would, with shapes in place of parameters.
+
+  Args:
+    make: rng -> (params, anything else), of which params alone are arrays.
+    rng: typed key.
+  """
+  found = []
+
+  def params(rng):
+    made, other = make(rng)
+    found.append(other)
+    return made
+
+  return jax.eval_shape(params, rng), found[0]
 
 
 def _taken(network, saved, expected) -> dict[str, Any]:
