@@ -284,10 +284,7 @@ def build(
         network, plain, saved, params, given, composed, leaves, bundle.task
       )
     rules = companions.rules(plain.model.rules, composed.companions)
-    specs = sharding.param_specs(params, rules, mesh)
-    build_params.check_expert_axis(specs, mesh)
-    place = sharding.placed if abstract else sharding.put
-    params = place(params, specs)
+    params = build_params.place(params, rules, mesh)
   return Parts(
     sections=sections,
     mesh=mesh,

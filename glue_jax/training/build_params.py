@@ -1,6 +1,6 @@
 """The parameters that a config starts from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from glue_jax import tree
 from glue_jax.data import label_names
 from glue_jax.data.tasks.task import Task
+from glue_jax.devices import sharding
 from glue_jax.models import initial
 from glue_jax.plugs import Apply
 from glue_jax.training.sections import Network
@@ -117,6 +118,22 @@ def head_by_name(
 
 def _is_fresh(network: Network, name: str) -> bool:
   return any(tree.matches(pattern, name) for pattern in network.fresh)
+
+
+def place(
+  params: tree.Tree, rules: Sequence[tuple[str, tuple]], mesh: Mesh
+) -> tree.Tree:
+  """Puts parameters where they stay; shapes are told where that would be.
+
+  Raises:
+    ValueError: see `check_expert_axis`.
+  """
+  specs = sharding.param_specs(params, rules, mesh)
+  check_expert_axis(specs, mesh)
+  shapes = any(
+    isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params)
+  )
+  return (sharding.placed if shapes else sharding.put)(params, specs)
 
 
 def check_expert_axis(specs: tree.Tree, mesh: Mesh) -> None:
