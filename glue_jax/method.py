@@ -54,6 +54,25 @@ class Companion:
 
 
 @dataclasses.dataclass(frozen=True)
+class Phase:
+  """One of several updates that a step makes in turn.
+
+  Attributes:
+    loss: `(apply, params, batch, rng) -> (loss, metrics, carry)`; as `Loss`,
+      and carry is {name: (B, ...) array} for the batches of later phases, where
+      it stands in for fields of its names. No gradient flows through it.
+    learns: patterns of the leaves that the phase moves, if they learn at all.
+      Its optimizer sees their gradients only, so it clips them apart.
+    repeat: how many updates in a row, each from the whole batch; the carry is
+      the last one's.
+  """
+
+  loss: Callable[..., tuple[jax.Array, dict[str, Any], dict[str, Any]]]
+  learns: tuple[str, ...] = ('.*',)
+  repeat: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
 class Objective:
   """What is minimised, and what is predicted.
 
@@ -64,12 +83,17 @@ class Objective:
     facts: JSON values for the run's record, that no config states.
     method: what it brings along (a teacher, a generator, plugs, leaves),
       composed before the config's methods; None = nothing.
+    phases: {name: phase}, in order; what a step does in place of one update by
+      the gradient of `loss`, which then is what probes measure. Each has an
+      optimizer of its own, `config.optimizer` with the changes of
+      `config.optimizer.phases[name]`.
   """
 
   loss: Loss
   predict: Callable[[Apply, tree.Tree, Mapping], dict[str, jax.Array]]
   facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   method: 'Method | None' = None
+  phases: Mapping[str, Phase] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ def main(cases: str, out: str, *process: str) -> None:
   if process:
     jax.distributed.initialize(process[0], 2, int(process[1]))
   from glue_jax.training import train
+  from tests import small_users
   from tests.conftest import tiny_config
 
   for name, case in json.loads(cases).items():
@@ -27,7 +28,8 @@ def main(cases: str, out: str, *process: str) -> None:
     try:
       if stop:
         _stop_after(train, stop)
-      train.train(config, workdir, 0, allow_config_change=True)
+      with small_users.named():
+        train.train(config, workdir, 0, allow_config_change=True)
     except train.Interrupted:
       assert stop, name
   print('done', len(os.listdir(out)))

@@ -66,6 +66,13 @@ def run(cases, out, devices):
   finish(start(cases, str(out), devices))
 
 
+def two_processes(cases, out):
+  with socket.socket() as probe:
+    probe.bind(('localhost', 0))
+    address = f'localhost:{probe.getsockname()[1]}'
+  finish(*(start(cases, str(out), 2, address, str(i)) for i in range(2)))
+
+
 def outcome(workdir):
   metrics = [json.loads(x) for x in (workdir / 'metrics.jsonl').open()]
   params = safetensors.numpy.load_file(workdir / 'model/params.safetensors')
@@ -102,11 +109,7 @@ def test_eight_devices_give_the_result_of_one(one, tmp_path):
 
 
 def test_two_processes_give_the_result_of_one(one, tmp_path):
-  with socket.socket() as probe:
-    probe.bind(('localhost', 0))
-    address = f'localhost:{probe.getsockname()[1]}'
-  cases = {'two': case(data=2, fsdp=2)}
-  finish(*(start(cases, str(tmp_path), 2, address, str(i)) for i in range(2)))
+  two_processes({'two': case(data=2, fsdp=2)}, tmp_path)
   assert_equal(tmp_path / 'two', one / 'bert')
 
 

@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = dict(
   model=dict(),  # glue_jax.training.sections.Network: its sizes, its weights
   objective=dict(name='task'),  # glue_jax/objectives/<name>.py
   methods=(),  # ((name, kwargs), ...): glue_jax/methods/<name>.py
-  optimizer=dict(),  # glue_jax.optim.build.make
+  optimizer=dict(),  # glue_jax.optim.build.make; `phases`: training/phases.py
   train=dict(),  # glue_jax.training.sections.Schedule
   mesh=dict(),  # glue_jax.devices.sharding.make_mesh
   hooks=(),  # glue_jax.training.own_hooks: own code between steps

@@ -212,7 +212,8 @@ def state_specs(
   """
   specs = param_specs(state.params, rules, mesh)
   others = {k: v for k, v in state.frozen.items() if k != 'params'}
-  frozen = param_specs(others, rules, mesh)
+  # A tree without leaves has its place too.
+  frozen = {key: {} for key in others} | param_specs(others, rules, mesh)
   frozen['params'] = param_specs(state.frozen['params'], rules, mesh)
   return state.replace(
     step=replicated(mesh),

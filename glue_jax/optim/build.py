@@ -63,6 +63,7 @@ def make(
   total_steps: Count,
   names: Iterable[str],
   leaf_states: bool = False,
+  updates: Count = 1,
   name: Annotated[str, OneOf(CORES)] = 'adamw',
   lr: NonNegative = 5e-5,
   schedule: schedules.Shape = 'linear',
@@ -79,10 +80,11 @@ def make(
   """Makes the optimizer.
 
   Args:
-    total_steps: updates of the whole run.
+    total_steps: of the run.
     names: all leaf names of the model, to check the groups' patterns.
     leaf_states: give the core a state for each leaf, see
       optim/per_leaf_count.py.
+    updates: in a row that a step makes, all with that step's rate.
     name: a key of `CORES`.
     lr, schedule, warmup, final, power: see `schedules.make`.
     weight_decay: decoupled (except `COUPLED`); not applied to `NO_DECAY`.
@@ -142,7 +144,13 @@ def make(
     return group(leaf).get('lr', 1.0) * depth[leaf]
 
   parts += _by_value(_scale, factor, names, neutral=1.0)
-  parts.append(optax.scale_by_learning_rate(rate))
+
+  def of_update(count):
+    return rate(count // updates)
+
+  parts.append(
+    optax.scale_by_learning_rate(rate if updates == 1 else of_update)
+  )
   return optax.chain(*parts), rate
 
 

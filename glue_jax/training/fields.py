@@ -34,6 +34,11 @@ def annotation(config: Mapping[str, Any], keys: Sequence[str]) -> Any:
     reader = _reader(config, section)
   except ValueError:  # a name that doesn't exist, which the check refuses
     return Any
+  if section == 'optimizer' and rest[0] == 'phases':
+    inside = Mapping[str, Mapping[str, Any]]
+    if len(rest) > 2:
+      return annotation(config, ('optimizer', *rest[2:]))
+    return _inside(inside, rest[1:])
   if section == 'optimizer' and rest[0] == 'args' and len(rest) == 2:
     core = optim.CORES.get(config['optimizer'].get('name', 'adamw'))
     return _argument(core, rest[1]) if core else Any

@@ -33,7 +33,7 @@ READERS: dict[str, tuple[Callable, tuple[str, ...]]] = {
     pipeline.build,
     ('task', 'seed', 'process_index', 'process_count'),
   ),
-  'optimizer': (optim.make, ('total_steps', 'names', 'leaf_states')),
+  'optimizer': (optim.make, ('total_steps', 'names', 'leaf_states', 'updates')),
   'train': (Schedule, ()),
   'mesh': (sharding.make_mesh, ('devices',)),
 }
@@ -97,8 +97,7 @@ def bind(config: Any, total: int | None = None) -> Sections:
     train |= {'steps': total, 'epochs': None, 'minutes': None}
   objective = dict(full['objective'])
   name = objective.pop('name', 'task')
-  optimizer = bind_section('optimizer', full)
-  optim.make_core(optimizer.get('name', 'adamw'), optimizer.get('args') or {})
+  optimizer, phases = _optimizers(full)
   return Sections(
     task=bind_section('task', full),
     data=bind_section('data', full),
@@ -111,7 +110,26 @@ def bind(config: Any, total: int | None = None) -> Sections:
     optimizer=optimizer,
     train=Schedule(**train),
     mesh=bind_section('mesh', full),
+    phases=phases,
   )
+
+
+def _optimizers(
+  full: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+  """Checks the optimizer's section, and as each phase of a step has it."""
+  common = dict(full['optimizer'])
+  phases = common.pop('phases', {})
+  hint = Mapping[str, Mapping[str, Any]]
+  ranges.check(phases, hint, 'config.optimizer.phases')
+  reader, given = READERS['optimizer']
+  places = {'optimizer': {}} | {
+    f'optimizer.phases.{name}': changes for name, changes in phases.items()
+  }
+  for where, changes in places.items():
+    section = config_lib.bind(reader, common | changes, where, *given)
+    optim.make_core(section.get('name', 'adamw'), section.get('args') or {})
+  return common, phases
 
 
 def bind_section(name: str, config: Any) -> dict[str, Any]:

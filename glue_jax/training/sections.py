@@ -120,6 +120,7 @@ class Sections:
     model: which network, from where.
     objective, methods: what makes them.
     train: how long, how often.
+    phases: {phase of the objective: changes of `optimizer` for it}.
   """
 
   task: Mapping[str, Any]
@@ -130,3 +131,6 @@ class Sections:
   optimizer: Mapping[str, Any]
   train: Schedule
   mesh: Mapping[str, Any]
+  phases: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+    default_factory=dict
+  )

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import optax
 from absl import logging
 
 from glue_jax import tree
@@ -19,21 +18,30 @@ from glue_jax.evaluation.selection import Criterion
 from glue_jax.method import Host
 from glue_jax.optim import build as optim
 from glue_jax.plugs import Apply
-from glue_jax.training import checkpoint
+from glue_jax.training import checkpoint, phases
 from glue_jax.training.parts import Parts
 from glue_jax.training.state import TrainState, parked, resplit, split
 
 
-def make_optimizer(
-  parts: Parts,
-) -> tuple[optax.GradientTransformation, Callable]:
-  """Returns (transformation, schedule), wrapped by the method."""
-  tx, rate = optim.make(
-    total_steps=parts.total_steps,
-    names=tree.flatten(parts.params),
-    leaf_states=parts.method.revisits,
-    **parts.sections.optimizer,
-  )
+def make_optimizer(parts: Parts) -> tuple[Any, Callable]:
+  """Returns (transformation, schedule), wrapped by the method.
+
+  Of an objective with phases (`phases.Optimizers`, the first one's schedule).
+  """
+  names = tree.flatten(parts.params)
+
+  def make(**changes):
+    return optim.make(
+      total_steps=parts.total_steps,
+      names=names,
+      leaf_states=parts.method.revisits,
+      **parts.sections.optimizer | changes,
+    )
+
+  objective, settings = parts.objective, parts.sections.phases
+  if objective.phases or settings:
+    return phases.optimizers(objective, settings, parts.method, names, make)
+  tx, rate = make()
   wrap = parts.method.wrap_tx
   return (wrap(tx) if wrap else tx), rate
 

@@ -6,7 +6,7 @@ import collections
 import functools
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,17 +17,37 @@ from glue_jax.devices import cpu
 from glue_jax.method import Method, Objective
 from glue_jax.optim import density
 from glue_jax.plugs import Apply
+from glue_jax.training import phases
+from glue_jax.training.gradients import gradients, mean
 from glue_jax.training.state import TrainState
 
 # Names of the uses of a step's key, so that adding one never shifts another.
 USES = {'prepare': 0, 'reparam': 1, 'loss': 2}
 
 
+class Update(NamedTuple):
+  """What one update gives.
+
+  Attributes:
+    params, opt_state: of the leaves that it moves.
+    metrics, carry: see `gradients.Gradients`.
+    norm: of the gradient, ().
+    finite: whether loss, gradient and update are, ().
+  """
+
+  params: tree.Tree
+  opt_state: Any
+  metrics: dict[str, tuple[Any, Any]]
+  carry: dict[str, Any]
+  norm: jax.Array
+  finite: jax.Array
+
+
 def make_step(
   apply: Apply,
   objective: Objective,
   method: Method,
-  tx: optax.GradientTransformation,
+  tx: Any,
   *,
   accumulate: int = 1,
   nonfinite: str = 'stop',
@@ -36,17 +56,19 @@ def make_step(
 
   Args:
     apply: the model with all plugs and the variant of this program.
-    objective: what is minimised.
+    objective: what is minimised, in one update or in phases.
     method: the composed method.
-    tx: optimizer for the leaves that learn.
-    accumulate: micro-batches a step; the gradient is that of the whole batch
+    tx: optimizer for the leaves that learn; `phases.Optimizers` for phases.
+    accumulate: micro-batches an update; the gradient is that of the whole batch
       (weighted by the count of each micro-batch's loss).
     nonfinite: 'skip' keeps the old state when loss, gradient or update isn't
       finite.
 
   The state is passed without its frozen trees, so that it can be donated while
   they stay where they are. Metrics are {name: (sum, count)} plus 'grad_norm'
-  and 'finite', both () arrays.
+  and 'finite', both () arrays. Those of several phases are called
+  `<phase>/<name>`, 'loss' is then the sum of their means, and 'grad_norm' the
+  largest of all updates.
   """
   wrapped = objective.loss
   if method.wrap_loss:
@@ -61,42 +83,57 @@ def make_step(
       batch = method.prepare(bound, params, batch, rngs['prepare'])
       batch = jax.lax.stop_gradient(batch)
 
-    def loss(params, batch, rng):
-      params = tree.merge(params, frozen['params'])
-      if method.reparam:
-        params = method.reparam(params, state.step, rngs['reparam'])
-      return wrapped(bound, params, batch, rng)
+    def update(loss, tx, params, held, opt_state, batch, rng) -> Update:
+      """One update of `params`; `held` are the leaves of other phases."""
 
-    statistics = density.wanted(state.opt_state)
-    grads, metrics = _gradients(
-      loss, state.params, batch, rngs['loss'], accumulate, statistics
+      def of(params, batch, rng):
+        params = tree.merge(params, held, frozen['params'])
+        if method.reparam:
+          params = method.reparam(params, state.step, rngs['reparam'])
+        total, metrics, *carry = loss(bound, params, batch, rng)
+        return total, metrics, carry[0] if carry else {}
+
+      statistics = density.wanted(opt_state)
+      found = gradients(of, params, batch, rng, accumulate, statistics)
+      new, opt_state, updates = _apply(tx, params, opt_state, found)
+      norm = optax.tree.norm(found.of['loss'])
+      # An optimizer may fail by itself: a decomposition that doesn't converge.
+      total = norm + found.metrics['loss'][0] + optax.tree.sum(updates)
+      return Update(
+        new, opt_state, found.metrics, found.carry, norm, jnp.isfinite(total)
+      )
+
+    if objective.phases:
+      done = _in_turn(update, tx, objective.phases, state, batch, rngs['loss'])
+    else:
+      done = update(
+        wrapped, tx, state.params, {}, state.opt_state, batch, rngs['loss']
+      )
+    extra = state.extra
+    if method.update_extra:
+      whole = tree.merge(done.params, frozen['params'])
+      extra = method.update_extra(extra, whole, done.metrics)
+    new = state.replace(
+      params=done.params, opt_state=done.opt_state, extra=extra
     )
-    new, updates = _update(method, tx, state, frozen, grads, metrics)
-    norm = optax.tree.norm(grads['loss'])
-    # An optimizer may fail by itself: a decomposition that doesn't converge.
-    finite = jnp.isfinite(norm + metrics['loss'][0] + optax.tree.sum(updates))
     if nonfinite == 'skip':
-      new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+      new = jax.tree.map(lambda a, b: jnp.where(done.finite, a, b), new, state)
     new = new.replace(step=state.step + 1)
-    return new, metrics | {'grad_norm': norm, 'finite': finite}
+    metrics = done.metrics | {'grad_norm': done.norm, 'finite': done.finite}
+    return new, metrics
 
   return step
 
 
-def _update(method, tx, state, frozen, grads, metrics):
-  grads = dict(grads)
+def _apply(tx, params, opt_state, found):
+  """Returns new parameters, the optimizer's state, and what was added."""
+  grads = dict(found.of)
   main, more = grads.pop('loss'), {}
   if grads:
-    more['statistics'] = {name: _mean(metrics, name) for name in grads}
+    more['statistics'] = {name: mean(found.metrics, name) for name in grads}
     more['pullback'] = functools.partial(_weighted_sum, grads)
-  updates, opt_state = tx.update(main, state.opt_state, state.params, **more)
-  params = optax.apply_updates(state.params, updates)
-  extra = state.extra
-  if method.update_extra:
-    whole = tree.merge(params, frozen['params'])
-    extra = method.update_extra(extra, whole, metrics)
-  new = state.replace(params=params, opt_state=opt_state, extra=extra)
-  return new, updates
+  updates, opt_state = tx.update(main, opt_state, params, **more)
+  return optax.apply_updates(params, updates), opt_state, updates
 
 
 def _weighted_sum(grads, weights):
@@ -104,87 +141,55 @@ def _weighted_sum(grads, weights):
   return jax.tree.map(lambda *leaves: sum(leaves), *parts)
 
 
-def _mean(metrics, name):
-  total, count = metrics[name]
-  return total / jnp.where(count > 0, count, 1)
-
-
-def _gradients(loss, params, batch, rng, accumulate, statistics):
-  """Gradients of means over the whole batch.
-
-  Returns:
-    {'loss': of the loss, and each statistic's}, and the metrics. Statistics
-    are metrics whose gradient the optimizer wants.
-  """
-  if accumulate == 1:
-    return _of_one(loss, params, batch, rng, statistics)
-
-  def micro(total, item):
-    index, part = item
-    grads, metrics = _of_one(
-      loss, params, part, jax.random.fold_in(rng, index), statistics
+def _in_turn(update, tx, by_name, state, batch, rng) -> Update:
+  """The updates of all phases, as one."""
+  params, opt_state, done = state.params, {}, {}
+  for i, (name, phase) in enumerate(by_name.items()):
+    learning, held = phases.moved(phase, params)
+    done[name] = one = _repeated(
+      functools.partial(update, phase.loss, tx.by_phase[name]),
+      phase.repeat,
+      (learning, held, state.opt_state[name], batch),
+      jax.random.fold_in(rng, i),
     )
-    # A mean's gradient times its count is the gradient of the sum.
-    sums = {name: _scaled(g, metrics[name][1]) for name, g in grads.items()}
-    return jax.tree.map(jnp.add, total, (sums, metrics)), None
+    params = tree.merge(one.params, held)
+    opt_state[name] = one.opt_state
+    batch = {**batch, **jax.lax.stop_gradient(one.carry)}
+  metrics = _named(done) if len(done) > 1 else one.metrics
+  norms = jnp.stack([one.norm for one in done.values()])
+  finite = jnp.stack([one.finite for one in done.values()])
+  return Update(params, opt_state, metrics, {}, norms.max(), finite.all())
 
-  parts = jax.tree.map(lambda x: _micro_batches(x, accumulate), batch)
-  first = jax.tree.map(lambda x: x[0], parts)
-  shapes = jax.eval_shape(
-    lambda b: _of_one(loss, params, b, rng, statistics), first
+
+def _repeated(update, repeat, given, rng) -> Update:
+  """Updates in a row as one: sums of their metrics, the last one's carry."""
+  params, held, opt_state, batch = given
+  if repeat == 1:
+    return update(params, held, opt_state, batch, rng)
+
+  def again(moved, index):
+    one = update(
+      moved[0], held, moved[1], batch, jax.random.fold_in(rng, index)
+    )
+    return one[:2], one[2:]
+
+  (params, opt_state), (metrics, carry, norm, finite) = jax.lax.scan(
+    again, (params, opt_state), jnp.arange(repeat)
   )
-  zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-  (grads, metrics), _ = jax.lax.scan(
-    micro, zeros, (jnp.arange(accumulate), parts)
-  )
-  counts = {name: metrics[name][1] for name in grads}
-  counts = {name: jnp.where(n > 0, n, 1) for name, n in counts.items()}
-  means = {
-    name: jax.tree.map(lambda x, c=counts[name]: x / c, g)
-    for name, g in grads.items()
+  metrics = jax.tree.map(lambda x: x.sum(0), metrics)
+  carry = jax.tree.map(lambda x: x[-1], carry)
+  return Update(params, opt_state, metrics, carry, norm.max(), finite.all())
+
+
+def _named(done: dict[str, Update]) -> dict[str, tuple[Any, Any]]:
+  """The metrics of several phases under their names, and their loss."""
+  named = {
+    f'{phase}/{name}': value
+    for phase, one in done.items()
+    for name, value in one.metrics.items()
   }
-  return means, metrics
-
-
-def _scaled(grads, factor):
-  return jax.tree.map(lambda g: g * factor, grads)
-
-
-def _of_one(loss, params, batch, rng, statistics):
-  """As `_gradients`, of one batch; all of them from one pass forward."""
-  if not statistics:
-    grads, metrics = jax.grad(loss, has_aux=True)(params, batch, rng)
-    return {'loss': grads}, metrics
-
-  def values(params):
-    total, metrics = loss(params, batch, rng)
-    missing = [name for name in statistics if name not in metrics]
-    if missing:
-      raise ValueError(
-        f'config.optimizer adds the gradient of {missing}, which no method '
-        f'logs; the loss has {sorted(metrics)}. optimizer.density wants a '
-        "method that measures it: methods=(..., ('deft', dict(weight=0.0)))"
-      )
-    means = {name: _mean(metrics, name) for name in statistics}
-    return {'loss': total} | means, metrics
-
-  losses, pullback, metrics = jax.vjp(values, params, has_aux=True)
-  zeros = jax.tree.map(jnp.zeros_like, losses)
-
-  def gradient_of(name):
-    return pullback(zeros | {name: jnp.ones_like(losses[name])})[0]
-
-  return {name: gradient_of(name) for name in losses}, metrics
-
-
-def _micro_batches(x, parts):
-  # Strided, so that every device holds rows of every micro-batch.
-  rows = x.shape[0]
-  if rows % parts:
-    raise ValueError(
-      f'config.train.accumulate={parts} does not divide the batch of {rows}'
-    )
-  return x.reshape(rows // parts, parts, *x.shape[1:]).swapaxes(0, 1)
+  total = sum(mean(one.metrics, 'loss') for one in done.values())
+  return named | {'loss': (total, jnp.ones(()))}
 
 
 class Programs:
