@@ -8,7 +8,7 @@ import tokenizers as hf
 from glue_jax.data import batching
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.examples import Examples
-from glue_jax.data.tasks.task import CORPUS_KINDS, Task
+from glue_jax.data.tasks.task import CORPUS_KINDS, PAIR_KINDS, Task
 from glue_jax.data.tokenizer import Tokenizer
 
 _ROLES = ('pad', 'unk', 'cls', 'sep', 'mask')
@@ -68,7 +68,7 @@ def _examples(
     fields['labels'] = zeros
   if task.kind in (*CORPUS_KINDS, 'token_classification'):
     fields['word_ids'] = np.tile(np.arange(length, dtype=np.int32), rows)
-  if segments or task.kind == 'sentence_structure':
+  if segments or task.kind in PAIR_KINDS:
     fields['segment_ids'] = np.zeros(tokens, np.int32)
   return Examples(
     kind=task.kind,

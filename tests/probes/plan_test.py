@@ -13,6 +13,13 @@ from glue_jax.probes import plan
 from glue_jax.training import begin
 from tests.conftest import run_on_devices, tiny_config
 
+# Of kinds that aren't learnt from labels.
+OBJECTIVES = {
+  'language_modeling': 'mlm',
+  'sentence_structure': 'mlm_sso',
+  'next_sentence': 'mlm_pairs',
+  'sentence_order': 'mlm_pairs',
+}
 SCRIPT = """
 import dataclasses, json
 from glue_jax.config import config
@@ -55,14 +62,12 @@ def test_every_kind_of_task_is_planned(kind):
     task['columns'] = ('a', 'b', 'c')
   if kind in ('classification', 'multilabel', 'token_classification'):
     task['labels'] = ('x', 'y', 'z')
-  changes = {}
-  if kind == 'language_modeling':
-    changes['objective'] = dict(name='mlm')
-  elif kind == 'sentence_structure':
-    changes['objective'] = dict(name='mlm_sso')
   model = dict(preset='tiny', num_layers=1, vocab_size=50)
   if kind == 'sentence_structure':
     model['name'] = 'ponet'
+  changes = {}
+  if kind in OBJECTIVES:
+    changes['objective'] = dict(name=OBJECTIVES[kind])
   config = tiny_config(task=task, model=model, **changes)
   run = plan.abstract(config)
   with sharding.enter(run.parts.mesh):
