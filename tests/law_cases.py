@@ -9,6 +9,10 @@ from glue_jax.training.begin import begin
 TOTAL = 4
 
 
+def _logits(outputs):
+  return outputs['logits' if 'logits' in outputs else 'pooled']
+
+
 class Case:
   """A tiny run of a config; a program of each kind is compiled once."""
 
@@ -17,7 +21,7 @@ class Case:
     self.run = begin(config, 0, total=TOTAL)
     self.parts = self.run.parts
     self._logits = {
-      id(apply): jax.jit(lambda p, b, apply=apply: apply(p, b)['logits'])
+      id(apply): jax.jit(lambda p, b, apply=apply: _logits(apply(p, b)))
       for apply in (self.parts.apply, self.parts.plain)
     }
 

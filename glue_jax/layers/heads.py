@@ -100,6 +100,21 @@ class Token(nn.Module):
     return {'logits': logits.astype(jnp.float32)}
 
 
+class ReplacedTokens(nn.Module):
+  """Logits of every token that it isn't the original one: (B, L)."""
+
+  config: EncoderConfig
+  num_outputs: int = 1
+
+  @nn.compact
+  def __call__(self, outputs: Outputs, attend: Attend, train: bool) -> Outputs:
+    del attend, train
+    c = self.config
+    x = transform(c, c.activation, False)(outputs['last_hidden'])
+    logits = dense(c, 1, name='out')(x)[..., 0]
+    return {'logits': logits.astype(jnp.float32)}
+
+
 class Span(nn.Module):
   """Start and end logits of every token: two of (B, L).
 

@@ -6,9 +6,10 @@ exact GELU on [CLS].
 
 Use it: to tune the published weights, which are strong for their size.
 Costs: as BERT.
-Not with: pre-training as published: no objective here detects replaced tokens.
-  Its generator's masked language model is here; the head for sentence
-  structure, which reads a pooler, is not.
+Not with: pairs of texts in pre-training: the head for them reads a pooler.
+
+Pre-training is objectives/rtd.py: the head 'replaced_tokens' is the
+discriminator's, 'mlm' the generator's.
 """
 
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ HEADS = {
   'token_classification': HeadSpec(heads.Token),
   'span': HeadSpec(heads.Span),
   'mlm': HeadSpec(heads.MaskedLM, options=(('activation', 'gelu'),)),
+  'replaced_tokens': HeadSpec(heads.ReplacedTokens),
 }
 
 NAMES = {
@@ -65,6 +67,10 @@ HEAD_NAMES = bert.with_structure(
       'head/ln': 'generator_predictions.LayerNorm',
       'head': 'generator_lm_head',
     },
+    'replaced_tokens': {
+      'head/dense': 'discriminator_predictions.dense',
+      'head/out': 'discriminator_predictions.dense_prediction',
+    },
   }
 )
 
@@ -72,7 +78,7 @@ TIED = {
   'generator_lm_head.weight': 'electra.embeddings.word_embeddings.weight',
 }
 
-# Pre-training heads that files may hold and no kind of ours uses.
+# Pre-training heads that files may hold beside those of a kind of ours.
 OTHER_HEADS = (
   'discriminator_predictions.dense',
   'discriminator_predictions.dense_prediction',
@@ -81,7 +87,7 @@ OTHER_HEADS = (
 ARCHITECTURES = {
   kind: name.replace('Bert', 'Electra')
   for kind, name in bert.ARCHITECTURES.items()
-}
+} | {'replaced_tokens': 'ElectraForPreTraining'}
 
 MODEL_TYPE = 'electra'
 FIELDS = bert.FIELDS | {'embedding_size': 'embedding_size'}

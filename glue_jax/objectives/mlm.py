@@ -109,13 +109,24 @@ def masker(
       whole_word=whole_word,
       shares=shares,
     )
-    labels = batch['labels']
-    order = jnp.argsort(labels < 0, axis=-1, stable=True)
-    positions = order[:, : _most(rate, labels.shape[-1])]
-    labels = jnp.take_along_axis(labels, positions, axis=-1)
-    return batch | {'positions': positions, 'labels': labels}
+    return at_chosen(batch, most(rate, batch['labels'].shape[-1]))
 
   return masked
+
+
+def at_chosen(batch: Batch, most: int) -> dict[str, jax.Array]:
+  """Returns the batch with positions and labels (B, K) of the chosen tokens.
+
+  Args:
+    batch: labels (B, L), negative where nothing was chosen.
+    most: K; no row has more of them. The chosen ones come first and in order,
+      then others, whose labels are negative.
+  """
+  labels = batch['labels']
+  order = jnp.argsort(labels < 0, axis=-1, stable=True)
+  positions = order[:, :most]
+  labels = jnp.take_along_axis(labels, positions, axis=-1)
+  return {**batch, 'positions': positions, 'labels': labels}
 
 
 def score(
@@ -177,12 +188,9 @@ def mask_tokens(
 def _choose(rng, words, rate, whole_word):
   """Returns (B, L) bool: tokens to predict."""
   candidate = words >= 0
-  before = jnp.pad(words, ((0, 0), (1, 0)), constant_values=-2)[:, :-1]
-  most = _most(rate, words.shape[-1])
   starts = jnp.ones_like(candidate)
   if whole_word:
-    starts = words != before
-    starts |= candidate & (_sizes(starts) > most)
+    starts = unit_starts(words, most(rate, words.shape[-1]))
   # A number from 0 for each run of tokens that are chosen together.
   unit = jnp.cumsum(starts, -1) - 1
   luck = jax.random.uniform(rng, words.shape)
@@ -196,6 +204,18 @@ def _choose(rng, words, rate, whole_word):
   return candidate & (fits | (earlier == 0))
 
 
+def unit_starts(words: jax.Array, most: int) -> jax.Array:
+  """Returns where a word begins, (B, L) bool; long ones begin at each token.
+
+  Args:
+    words: word_ids (B, L), -1 where nothing may be chosen.
+    most: tokens of the longest word that is taken as a whole.
+  """
+  before = jnp.pad(words, ((0, 0), (1, 0)), constant_values=-2)[:, :-1]
+  starts = words != before
+  return starts | ((words >= 0) & (_sizes(starts) > most))
+
+
 def _sizes(starts):
   """How many tokens each token's run has: (B, L) int, from bool."""
   length = starts.shape[-1]
@@ -207,6 +227,6 @@ def _sizes(starts):
   return jax.lax.cummin(behind, axis=1, reverse=True) - first
 
 
-def _most(rate, length):
-  """The most tokens that are chosen of a row."""
+def most(rate: float, length: int) -> int:
+  """Returns the most tokens that are chosen of a row."""
   return max(1, math.ceil(rate * length))

@@ -17,7 +17,8 @@ def make_model(
   Args:
     network: the config's section.
     sizes: those of its weights; without weights they are not looked at.
-    bundle: fixes the head, and the vocabulary of a preset.
+    bundle: fixes the head, unless the section names one, and the vocabulary of
+      a preset.
 
   Raises:
     ValueError: sizes are given that come from the weights, the tokenizer is a
@@ -40,7 +41,7 @@ def make_model(
     special = (bundle.tokenizer.cls_id, bundle.tokenizer.sep_id)
     given.setdefault('special_ids', special)
   module = models.build(
-    kind=bundle.task.kind,
+    kind=network.head or bundle.task.kind,
     num_outputs=by_name.num_outputs(bundle.task),
     **given,
   )

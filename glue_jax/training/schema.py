@@ -166,12 +166,13 @@ def _network(full: Mapping[str, Any]) -> Network:
   weights = sizes.pop('weights', None) or None
   adapter = sizes.pop('adapter', None) or None
   fresh, cast = sizes.pop('fresh', ()), sizes.pop('cast', False)
-  grow = sizes.pop('grow_positions', None)
+  kind, grow = (sizes.pop(key, None) for key in ('head', 'grow_positions'))
   start = dict(
     weights=weights,
     adapter=adapter,
     fresh=fresh,
     cast=cast,
+    head=kind,
     grow_positions=grow,
   )
   ranges.check_arguments(Network, start, 'config.model')
@@ -180,7 +181,7 @@ def _network(full: Mapping[str, Any]) -> Network:
   if unknown:
     raise ValueError(
       f'config.model: nothing reads {sorted(unknown)}; known keys are name, '
-      f'preset, weights, adapter, fresh, cast, grow_positions, '
+      f'preset, weights, adapter, fresh, cast, head, grow_positions, '
       f'{", ".join(sorted(fields))}'
     )
   _check_growth(grow, weights, sizes)
@@ -199,7 +200,7 @@ def _network(full: Mapping[str, Any]) -> Network:
     config_lib.module('models', sizes['name'], 'model.name')
     config_lib.bind(models.build, sizes, 'model')
   _check_fields(sizes)
-  return Network(weights, adapter, tuple(fresh), cast, grow, sizes)
+  return Network(weights, adapter, tuple(fresh), cast, kind, grow, sizes)
 
 
 def _no_data(full: Mapping[str, Any]) -> str:

@@ -82,6 +82,8 @@ class Network:
       the head if its labels are the task's; None = from the seed.
     fresh: patterns of leaves that start from the seed all the same.
     cast: take weights of another precision; see `huggingface.load_hf`.
+    head: kind of head, where it isn't that of the task's kind: a key of the
+      family's HEADS, as 'replaced_tokens' or 'encoder'.
     grow_positions: positions that the weights' table is grown to, for longer
       inputs than they were trained on; see weights/positions.py.
     sizes: arguments of `model.build`: name, preset, fields of the encoder's
@@ -92,6 +94,7 @@ class Network:
   adapter: str | None
   fresh: tuple[str, ...]
   cast: bool
+  head: str | None
   grow_positions: Count | None
   sizes: Mapping[str, Any]
 

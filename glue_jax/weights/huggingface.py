@@ -57,7 +57,7 @@ _PROBLEMS = {
   'single_label_classification': 'classification',
   'multi_label_classification': 'multilabel',
 }
-_HEADLESS = ('encoder', *WORDS)
+_HEADLESS = ('encoder', *WORDS, 'replaced_tokens')
 _OF_ATTENTION = ('num_heads', 'num_kv_heads', 'head_dim', 'attention_dropout')
 # Keys that only some heads of a family obey ('': of every one): what is done
 # here. Other heads load whatever they say.

@@ -20,6 +20,7 @@ from glue_jax.objectives import mlm
 from glue_jax.objectives.task import cross_entropy
 from tests.golden import (
   _baseline_optimizers,
+  _electra,
   _kinds,
   _library_names,
   _seq2seq,
@@ -27,7 +28,6 @@ from tests.golden import (
 
 # What only such a file has: the system, which isn't built yet.
 NOT_BUILT = {
-  'config/generator': "ELECTRA's step",
   'input/noise_mask': "T5's span corruption",
   'input/anchor': 'SimCSE',
 }
@@ -47,6 +47,7 @@ def compare(arrays: dict[str, np.ndarray], folder: Path) -> Rows:
       'param/bert.pooler.dense.weight': _bert,
       'param/lm_head.bias': _roberta,
       'output/lamb/w0': _baseline_optimizers.compare,
+      'config/generator': _electra.compare,
       'buffer/final_logits_bias': _seq2seq.of_bart,
       'param/shared.weight': _seq2seq.of_t5,
     },
