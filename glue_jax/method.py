@@ -87,6 +87,9 @@ class Objective:
       the gradient of `loss`, which then is what probes measure. Each has an
       optimizer of its own, `config.optimizer` with the changes of
       `config.optimizer.phases[name]`.
+    terms: {metric: weight}: parts of the loss that are the mean of a metric
+      with another count than the loss's, so that they too add up over
+      micro-batches. Not of phases.
   """
 
   loss: Loss
@@ -94,6 +97,7 @@ class Objective:
   facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   method: 'Method | None' = None
   phases: Mapping[str, Phase] = dataclasses.field(default_factory=dict)
+  terms: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,7 +34,6 @@ FACTS = Facts(
     task=dict(name='corpus', kind='next_sentence'),
     data=dict(files='CORPUS'),
   ),
-  unequal="the pair's loss has a mean of its own, the rows",
 )
 
 
@@ -124,4 +123,4 @@ def of_masked(masked: Callable, pair_weight: float) -> Objective:
       'structure_count': order[2],
     }
 
-  return Objective(loss, predict)
+  return Objective(loss, predict, terms={'structure_loss': pair_weight})

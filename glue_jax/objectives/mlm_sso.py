@@ -20,7 +20,6 @@ FACTS = Facts(
     task=dict(name='corpus', kind='sentence_structure'),
     data=dict(files='CORPUS'),
   ),
-  unequal="the pair's loss has a mean of its own, the rows",
 )
 
 

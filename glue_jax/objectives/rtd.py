@@ -16,7 +16,7 @@ and the norm behind them; the projection from their width is each one's own.
 Use it: to pre-train where compute is short: every token teaches.
 Costs: beside the discriminator, which is a masked LM without the logits over
   the vocabulary, the generator: at a quarter of the width a sixteenth of its
-  matrices. Accumulated micro-batches weigh L_G by their real tokens.
+  matrices.
 Not with: another head than 'replaced_tokens', or a tokenizer without [MASK].
   The generator is dropped from the finished model unless it is kept; without it
   the run's model can be tuned, but not be evaluated on this objective.
@@ -44,7 +44,6 @@ FACTS = Facts(
     data=dict(files='CORPUS'),
     model=dict(name='electra', head='replaced_tokens', embedding_size=12),
   ),
-  unequal='both networks have a mean of their own',
 )
 
 GENERATOR = 'generator'
@@ -138,7 +137,8 @@ def make(
     companions={GENERATOR: beside},
     surgery=lambda _, params: tied(params),
   )
-  return Objective(loss, predict, method=brought)
+  own_means = {'generator_loss': generator_weight}
+  return Objective(loss, predict, method=brought, terms=own_means)
 
 
 def generator_config(config: EncoderConfig, share: float) -> EncoderConfig:

@@ -31,6 +31,7 @@ def gradients(
   rng: jax.Array,
   accumulate: int,
   statistics: Sequence[str],
+  terms: Mapping[str, float],
 ) -> Gradients:
   """Returns the gradients with respect to `params`.
 
@@ -41,6 +42,7 @@ def gradients(
     rng: of the loss; each micro-batch folds its number in.
     accumulate: micro-batches.
     statistics: metrics whose gradient the optimizer wants, too.
+    terms: see `method.Objective`.
 
   Raises:
     ValueError: the micro-batches don't divide the batch, a statistic isn't
@@ -48,6 +50,9 @@ def gradients(
   """
   if accumulate == 1:
     return _of_one(loss, params, batch, rng, statistics)
+  parts = jax.tree.map(lambda x: _micro_batches(x, accumulate), batch)
+  if terms:
+    loss = _joined(loss, terms, _counts(loss, params, parts, rng, terms))
 
   def micro(total, item):
     index, part = item
@@ -60,7 +65,6 @@ def gradients(
     }
     return jax.tree.map(jnp.add, total, (sums, found.metrics)), found.carry
 
-  parts = jax.tree.map(lambda x: _micro_batches(x, accumulate), batch)
   first = jax.tree.map(lambda x: x[0], parts)
   shapes = jax.eval_shape(
     lambda b: _of_one(loss, params, b, rng, statistics), first
@@ -122,6 +126,36 @@ def _of_one(loss, params, batch, rng, statistics) -> Gradients:
     return pullback(zeros | {name: jnp.ones_like(losses[name])})[0]
 
   return Gradients({name: gradient_of(name) for name in losses}, *others)
+
+
+def _counts(loss, params, parts, rng, terms) -> dict[str, jax.Array]:
+  """Counts of the whole batch that means are taken over.
+
+  They don't depend on what the networks say, so the compiler leaves those out.
+  """
+
+  def count(index, part):
+    _, metrics, _ = loss(params, part, jax.random.fold_in(rng, index))
+    return {name: metrics[name][1] for name in {**terms, 'loss': 1.0}}
+
+  indices = jnp.arange(len(jax.tree.leaves(parts)[0]))
+  every = jax.lax.map(lambda item: count(*item), (indices, parts))
+  return jax.tree.map(lambda x: jnp.maximum(x.sum(0), 1), every)
+
+
+def _joined(loss, terms, counts):
+  """The loss of a micro-batch, whose terms have the whole batch's counts."""
+
+  def joined(params, part, rng):
+    total, metrics, carry = loss(params, part, rng)
+    # What comes out is going to be weighted by the count of the loss.
+    back = counts['loss'] / jnp.maximum(metrics['loss'][1], 1)
+    for name, weight in terms.items():
+      own = metrics[name][0] / counts[name] * back
+      total += weight * (own - mean(metrics, name))
+    return total, metrics, carry
+
+  return joined
 
 
 def _micro_batches(x, parts):

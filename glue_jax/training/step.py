@@ -94,7 +94,9 @@ def make_step(
         return total, metrics, carry[0] if carry else {}
 
       statistics = density.wanted(opt_state)
-      found = gradients(of, params, batch, rng, accumulate, statistics)
+      found = gradients(
+        of, params, batch, rng, accumulate, statistics, objective.terms
+      )
       new, opt_state, updates = _apply(tx, params, opt_state, found)
       norm = optax.tree.norm(found.of['loss'])
       # An optimizer may fail by itself: a decomposition that doesn't converge.

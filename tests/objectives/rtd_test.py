@@ -1,0 +1,106 @@
+"""Replaced tokens: what is masked, what counts as replaced, what is refused."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glue_jax.models import model as models
+from glue_jax.objectives import rtd
+
+LENGTH, MASK = 40, 1
+
+
+def batch(rows=64):
+  """Rows of full and half length, a special token at both ends."""
+  lengths = np.where(np.arange(rows) % 2, LENGTH, LENGTH // 2)[:, None]
+  place = np.arange(LENGTH)
+  inner = (place > 0) & (place < lengths - 1)
+  return {
+    'input_ids': jnp.where(inner, 7, jnp.where(place < lengths, 2, 0)),
+    'attention_mask': jnp.asarray(place < lengths, jnp.int32),
+    'word_ids': jnp.where(inner, place, -1),
+  }
+
+
+def test_masks_keep_to_the_budget_and_to_words():
+  given = batch()
+  out = rtd.masks(jax.random.key(0), given, 0.15, 0.85, MASK)
+  assert out['positions'].shape == (64, 6)
+  chosen = np.zeros((64, LENGTH), bool)
+  rows = np.arange(64)[:, None]
+  chosen[rows, out['positions']] = out['labels'] >= 0
+  assert not chosen[np.asarray(given['word_ids']) < 0].any()
+  # 6 and 3 draws, of which some fall together.
+  count = chosen.sum(-1)
+  assert count[::2].max() == 3 and count[1::2].max() == 6 and count.min() >= 1
+  assert count[1::2].mean() == pytest.approx(6 - 6 * 5 / 2 / 38, abs=0.25)
+  ids = np.asarray(out['input_ids'])
+  assert (ids[~chosen] == np.asarray(given['input_ids'])[~chosen]).all()
+  assert 0.75 < (ids[chosen] == MASK).mean() < 0.94
+  assert (np.asarray(out['labels'])[np.asarray(out['labels']) >= 0] == 7).all()
+
+
+def test_a_sample_equal_to_the_original_is_no_replacement():
+  given = batch(2) | {'weight': jnp.array([1.0, 0.0])}
+  masked = {
+    'positions': jnp.array([[3, 5, 8], [3, 5, 8]]),
+    'labels': jnp.array([[7, 7, -100], [7, -100, -100]]),
+  }
+  guess = jnp.array([[9, 7, 9], [9, 9, 9]])
+  seen, replaced = rtd.corrupt(given, masked, guess)
+  expected = np.zeros((2, LENGTH))
+  expected[:, 3] = 1
+  np.testing.assert_array_equal(replaced, expected)
+  assert seen['input_ids'][:, 3].tolist() == [9, 9]
+  assert (seen['input_ids'] != given['input_ids']).sum() == 2
+  # Of the first row's 20 real tokens; the second fills up the batch.
+  losses, right, count = rtd.score(jnp.zeros((2, LENGTH)), replaced, given)
+  assert count.tolist() == [20, 0] and right.tolist() == [19, 0]
+  np.testing.assert_allclose(losses, [20 * np.log(2), 0], rtol=1e-6)
+
+
+def test_samples_follow_the_softmax_without_a_gradient():
+  logits = jnp.broadcast_to(jnp.log(jnp.array([0.1, 0.6, 0.3])), (500, 8, 3))
+  noise = jax.random.uniform(jax.random.key(0), logits.shape)
+  drawn = np.asarray(rtd.sample(logits, noise))
+  shares = np.bincount(drawn.ravel()) / drawn.size
+  np.testing.assert_allclose(shares, [0.1, 0.6, 0.3], atol=0.03)
+  cold = np.asarray(rtd.sample(logits, noise, 1e-3))
+  assert (cold == 1).all()
+
+
+def context(**changes):
+  model = models.build(
+    'electra', 'tiny', kind='replaced_tokens', vocab_size=9, hidden_size=24
+  )
+  tokenizer = SimpleNamespace(mask_id=MASK, vocab_size=9)
+  return SimpleNamespace(**dict(model=model, tokenizer=tokenizer) | changes)
+
+
+def test_the_generator_is_the_published_one():
+  base = models.family('electra').PRESETS['base']
+  small = rtd.generator_config(base, 1 / 3)
+  assert (small.hidden_size, small.num_heads, small.num_layers) == (256, 4, 12)
+  assert (small.intermediate_size, small.embedding_size) == (1024, 768)
+
+
+@pytest.mark.parametrize(
+  'changes, arguments, message',
+  [
+    (dict(model=SimpleNamespace(kind='mlm')), {}, "model.head='replaced_tok"),
+    (dict(tokenizer=SimpleNamespace(mask_id=None)), {}, r'\[MASK\]'),
+    ({}, dict(generator_size=0.01), 'leaves nothing'),
+  ],
+)
+def test_what_cannot_be_is_refused(changes, arguments, message):
+  with pytest.raises(ValueError, match=message):
+    rtd.make(context(**changes), **arguments)
+
+
+def test_a_model_without_its_generator_is_not_evaluated():
+  objective = rtd.make(context())
+  with pytest.raises(ValueError, match='keep_generator=True'):
+    objective.predict(None, {'encoder': {}}, batch())
