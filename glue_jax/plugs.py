@@ -7,6 +7,7 @@ nothing of interceptors and would silently return the plain model.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax import tree
+from glue_jax.layers import cache as cache_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,13 +124,98 @@ class Apply:
       `{'<module path>/<name>': value}`.
     """
     rngs = {'dropout': rng} if train and rng is not None else {}
+    return self._run({'params': params}, batch, train, rngs)[0]
+
+  def _run(self, variables, batch, train=False, rngs=None, changes=()):
     with nn.intercept_methods(self._interceptor(train)):
       outputs, state = self.model.apply(
-        {'params': params}, batch, train=train, rngs=rngs, mutable=['captured']
+        variables, batch, train=train, rngs=rngs, mutable=['captured', *changes]
       )
     if 'captured' in state:
       outputs = dict(outputs, captured=tree.flatten(state['captured']))
-    return outputs
+    return outputs, state
+
+  def init_cache(
+    self, params: tree.Tree, batch: Mapping[str, Any], length: int
+  ) -> tree.Tree:
+    """Returns an empty cache for `decode`; nothing is computed.
+
+    Args:
+      params: the whole parameter tree.
+      batch: input_ids (B, L), those that come first or, of an encoder-decoder,
+        the encoder's.
+      length: how many tokens of a row there is room for, padding included.
+
+    Returns:
+      the tree of zeros that glue_jax/layers/cache.py describes.
+
+    Raises:
+      ValueError: the model has no decoder or a mixer that keeps no cache, the
+        first tokens are more than `length`, or that is more than its positions.
+    """
+    rows, first = jnp.shape(batch['input_ids'])
+    field = decoded_field(self.model)
+    if field == 'input_ids' and first > length:
+      raise ValueError(
+        f'a cache of length {length} is too short for inputs of length {first}'
+      )
+    ids = jax.ShapeDtypeStruct((rows, length), jnp.int32)
+    # The fields that `decode` takes first, and with them all of its room.
+    like = {k: v for k, v in batch.items() if k != 'positions'} | {field: ids}
+    like[field.replace('input_ids', 'attention_mask')] = ids
+    run = functools.partial(self._run, changes=(cache_lib.NAME,))
+    _, state = jax.eval_shape(run, {'params': params}, like)
+    found = tree.flatten(state.get(cache_lib.NAME, {}))
+    layers = {n for n in found if n.endswith('/mixer/keys')}
+    c = self.model.config
+    count = (c.of_decoder if field != 'input_ids' else c).num_layers
+    if len(layers) != count:
+      raise ValueError(
+        f'model.name={self.model.family!r}: {len(layers)} of {count} layers '
+        "keep a cache; writing texts needs model.mixer='attention' and "
+        'layers of their own in the decoder'
+      )
+    return jax.tree.map(
+      lambda x: jnp.zeros(x.shape, x.dtype), state[cache_lib.NAME]
+    )
+
+  def decode(
+    self, params: tree.Tree, cache: tree.Tree, batch: Mapping[str, Any]
+  ) -> tuple[dict[str, Any], tree.Tree]:
+    """Runs the model on the next tokens, which see those in the cache.
+
+    Plugs act as in a call, and only on these tokens.
+
+    Args:
+      params: the whole parameter tree.
+      cache: of `init_cache` or the call before.
+      batch: input_ids and attention_mask (B, L) of the next tokens, which must
+        fit in: XLA would write them over the last ones. Of an encoder-decoder
+        the first time the encoder's fields and decoder_input_ids, then these
+        alone.
+
+    Returns:
+      (outputs of these tokens, the cache with them).
+
+    Raises:
+      ValueError: there are more of them than room in the cache.
+    """
+    ids = batch[decoded_field(self.model)]
+    tokens = cache['decoder']['tokens']
+    room, taken = tokens['mask'].shape[1], 0
+    if not isinstance(tokens['taken'], jax.core.Tracer):
+      taken = int(tokens['taken'])
+    if taken + ids.shape[1] > room:
+      raise ValueError(
+        f'the cache has room for {room} tokens and holds {taken}; '
+        f'{ids.shape[1]} more do not fit: make it longer (init_cache)'
+      )
+    outputs, state = self._run(
+      {'params': params, cache_lib.NAME: cache},
+      batch,
+      changes=(cache_lib.NAME,),
+    )
+    return outputs, state[cache_lib.NAME]
 
   def init(self, rng: jax.Array, batch: Mapping[str, Any]) -> tree.Tree:
     """Returns fresh parameters, those of the plugs included."""
@@ -187,6 +274,20 @@ class Apply:
       return call(*args, **kwargs)
 
     return intercept
+
+
+def decoded_field(model: nn.Module) -> str:
+  """Returns the field of the batch whose tokens a decoder writes.
+
+  Raises:
+    ValueError: the model has no decoder.
+  """
+  if model.shape == 'encoder':
+    raise ValueError(
+      f'model.name={model.family!r} is an encoder and writes no text; take a '
+      'decoder (llama, qwen2, ...) or an encoder-decoder (bart, t5)'
+    )
+  return 'input_ids' if model.shape == 'decoder' else 'decoder_input_ids'
 
 
 class Recorder:

@@ -26,6 +26,7 @@ ORDER = (
   ('layers',),
   ('models',),
   ('plugs', 'method'),
+  ('generation',),
   ('optim',),
   ('reporting',),
   ('data',),

@@ -36,6 +36,8 @@ class BatchContext(flax.struct.PyTreeNode):
       `memory_bias` (B, 1, 1, M). Read by the cross-attention of decoders.
     segment_ids: (B, L) int, equal ones make a segment; None where the batch has
       none. Read by PoNet.
+    cache_start: (), how many positions of the cache are taken; None where none
+      is kept (layers/cache.py). Read by the attention mixers.
     queries: how many of the first positions the block gives, None for all. Set
       by the stack `first_token` for the last block; read by the block and its
       mixer.
@@ -54,5 +56,6 @@ class BatchContext(flax.struct.PyTreeNode):
   relative: jax.Array | None = None
   memory: jax.Array | None = None
   memory_bias: jax.Array | None = None
+  cache_start: jax.Array | None = None
   queries: int | None = flax.struct.field(pytree_node=False, default=None)
   count_padding: bool = flax.struct.field(pytree_node=False, default=False)

@@ -107,6 +107,8 @@ class Model(nn.Module):
       encoder-decoder last_hidden and hidden_states are the decoder's, (B, T,
       D); the encoder's have `encoder_` before their names.
     """
+    if self.shape == 'seq2seq' and 'input_ids' not in batch:
+      return self.decode(batch, None, train)  # the cache has the encoder's part
     outputs = self.encode(batch, train)
     if self.shape == 'seq2seq':
       return self.decode(batch, outputs['last_hidden'], train) | {
@@ -138,7 +140,7 @@ class Model(nn.Module):
   def decode(
     self,
     batch: Mapping[str, jax.Array],
-    memory: jax.Array,
+    memory: jax.Array | None,
     train: bool = False,
   ) -> dict[str, Any]:
     """Runs an encoder-decoder's decoder and the head.
@@ -148,13 +150,14 @@ class Model(nn.Module):
         decoder_input_ids (B, T) (default: the input_ids one position later,
         after `start_id`) and their decoder_attention_mask (default: all real,
         for nothing real comes after padding).
-      memory: (B, L, D), the encoder's states.
+      memory: (B, L, D), the encoder's states; None where a cache has their
+        keys, and then the batch is that of the decoder alone.
       train: turns dropout on.
 
     Returns:
       see `__call__`.
     """
-    ids, mask = self._input(batch)
+    ids, mask = (None, None) if memory is None else self._input(batch)
     given = batch.get('decoder_input_ids')
     given = stack_lib.shifted(ids, self.config) if given is None else given
     real = batch.get('decoder_attention_mask')

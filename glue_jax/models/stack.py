@@ -22,7 +22,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from glue_jax.layers import spec
+from glue_jax.layers import cache, spec
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dropout import Dropout
 from glue_jax.layers.spec import EncoderConfig
@@ -164,8 +164,13 @@ class Decoder(Stack):
   """A token attends to itself and earlier ones.
 
   Positions count real tokens only, so that padding changes nothing, on either
-  side.
+  side. Where the collection `cache` may change, the tokens come after those
+  that it has (layers/cache.py).
   """
+
+  def setup(self):
+    super().setup()
+    self.tokens = cache.Tokens()
 
   def __call__(
     self,
@@ -181,24 +186,30 @@ class Decoder(Stack):
       input_ids: (B, L) int32.
       attention_mask: (B, L), 1 = real token; padding on either side.
       train: turns dropout on.
-      memory: (B, M, D), an encoder's states, where the blocks attend across.
-      memory_mask: (B, M), 1 = real token.
+      memory: (B, M, D), an encoder's states, where the blocks attend across;
+        not once the cache has their keys.
+      memory_mask: (B, M), 1 = real token; None as `memory`.
 
     Returns:
       see `Stack.run`.
     """
     mask = attention_mask != 0
     length = input_ids.shape[1]
-    earlier = jnp.tril(jnp.ones((length, length), bool))
-    places = real_positions(mask)
+    seen, start, first = mask, None, 0
+    if cache.kept(self):
+      seen, start, memory_mask = self.tokens(mask, memory_mask)
+      first = start
+    earlier = jnp.arange(seen.shape[1]) <= first + jnp.arange(length)[:, None]
+    places = real_positions(seen)
     context = BatchContext(
       mask=mask,
-      bias=excluded(mask[:, None, None, :] & earlier),
+      bias=excluded(seen[:, None, None, :] & earlier),
       input_ids=input_ids,
-      positions=places,
+      positions=jax.lax.dynamic_slice_in_dim(places, first, length, 1),
       key_positions=places,
+      cache_start=start,
     )
-    if memory is not None:
+    if self.cross:
       bias = excluded(memory_mask != 0)[:, None, None, :]
       context = context.replace(memory=memory, memory_bias=bias)
     return self.run(input_ids, context, train)

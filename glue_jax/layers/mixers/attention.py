@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from glue_jax.layers import cache
 from glue_jax.layers.barrier import apart
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
@@ -132,7 +133,8 @@ class Mixer(nn.Module):
     Args:
       x: hidden states (B, L, D).
       context: `bias` is read, `queries` (how many of the first positions are
-        computed), `rotary` and, across, `memory` and `memory_bias`.
+        computed), `rotary`, `cache_start` and, across, `memory` (without it,
+        the cached keys and values of one) and `memory_bias`.
       train: turns dropout on.
 
     Returns:
@@ -145,15 +147,12 @@ class Mixer(nn.Module):
     """
     c = self.config
     asking = x[:, : context.queries]
-    asked = context.memory if self.cross else x
     query = self._heads('query', asking, c.num_heads)
-    key = self._heads('key', asked, self._groups())
-    value = self._heads('value', asked, self._groups())
     if context.rotary is not None and not self.cross:
       turns = rotary.frequencies(c, c.head_width)
-      places = context.rotary
-      query = rotary.rotate(query, places[:, : context.queries], turns)
-      key = rotary.rotate(key, places, turns)
+      places = context.rotary[:, : context.queries]
+      query = rotary.rotate(query, places, turns)
+    key, value = self._asked(x, context)
     if c.attention_scale is not None:
       query = query * (c.attention_scale * c.head_width**0.5)
     repeats = c.num_heads // self._groups()
@@ -164,6 +163,21 @@ class Mixer(nn.Module):
     out = out.reshape(*asking.shape[:2], -1)
     out = dense(c, c.hidden_size, name='attn_out', use_bias=c.use_bias)(out)
     return Dropout(c.dropout)(out, train)
+
+  def _asked(self, x, context):
+    """Keys and values (B, M, groups, K), the cached ones before the new."""
+    c, start = self.config, context.cache_start
+    if self.cross and context.memory is None:
+      return cache.read(self)
+    asked = context.memory if self.cross else x
+    key = self._heads('key', asked, self._groups())
+    value = self._heads('value', asked, self._groups())
+    if context.rotary is not None and not self.cross:
+      turns = rotary.frequencies(c, c.head_width)
+      key = rotary.rotate(key, context.rotary, turns)
+    if start is None:
+      return key, value
+    return cache.extended(self, key, value, 0 if self.cross else start)
 
   def _groups(self):
     c = self.config
