@@ -1,12 +1,13 @@
-"""Fine-tuning a pretrained encoder on a GLUE task.
+"""Fine-tuning pretrained weights on a GLUE task.
 
 Command:  python -m launch.train --config=configs/glue.py:rte
             --config.data.data_dir=DIR --config.model.weights=WEIGHTS
             --workdir=runs/rte
 DIR holds the tasks' folders (RTE/train.tsv ...) and may come from
-GLUE_JAX_DATA; WEIGHTS is a Hugging Face folder with its tokenizer, for example
-that of all-MiniLM-L6-v2, or a name of the hub, which is fetched
-(google-bert/bert-base-uncased); it may come from GLUE_JAX_WEIGHTS.
+GLUE_JAX_DATA; WEIGHTS is a Hugging Face folder with its tokenizer, of any
+family of glue_jax/models: an encoder (all-MiniLM-L6-v2), a decoder or an
+encoder-decoder; or a name of the hub, which is fetched
+(google-bert/bert-base-uncased). It may come from GLUE_JAX_WEIGHTS.
 
 Recipe: AdamW 5e-5, linear decay after 10 % warm-up, batch 32, length 128,
 dropout 0.1, gradient norm 1, few epochs (a laptop's budget; BERT's paper uses
@@ -45,8 +46,8 @@ def get_config(task: str = 'rte') -> ml_collections.ConfigDict:
         train_limit=20_000 if task == 'sst2' else None,
         cache_dir='~/.cache/glue_jax/examples',
       ),
-      # A sentence's class is read off the first token.
-      model=dict(weights=weights, stack='first_token'),
+      # Where a sentence's class is read off one token, no other is computed.
+      model=dict(weights=weights, stack='as_read'),
       optimizer=dict(lr=5e-5, warmup=0.1, weight_decay=0.01, clip_norm=1.0),
       train=dict(epochs=EPOCHS.get(task, 3)),
       seeds=(0, 1, 2),

@@ -87,6 +87,10 @@ COVERED = {
   'layers/poolers/*': ('models/encoders_test', _LIBRARY),
   'layers/positions/relative_*': ('models/encoders_test', _LIBRARY),
   'layers/positions/*': ('models/decoders_test', _LIBRARY),
+  'layers/stacks/as_read': (
+    'layers/stacks/first_token_test',
+    'it chooses that one where it serves',
+  ),
   'layers/stacks/*': ('models/model_test', 'a stack is of a model'),
   'layers/stacks/first_token': (
     'layers/stacks/first_token_test',
@@ -122,6 +126,7 @@ COVERED = {
   'models/gpt2': ('models/decoders_test', _LIBRARY),
   'models/llama': ('models/decoders_test', _LIBRARY),
   'models/mpt': ('models/decoders_test', _LIBRARY),
+  'models/opt': ('models/decoders_test', _LIBRARY),
   'models/qwen*': ('models/decoders_test', _LIBRARY),
   'models/t5': ('models/seq2seq_test', _LIBRARY),
   'models/albert': ('models/encoders_test', _LIBRARY),

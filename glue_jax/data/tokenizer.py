@@ -28,8 +28,8 @@ class Tokenizer:
       such file.
 
   Attributes:
-    tokens, ids: {role: token}, {role: id} of those of pad, unk, cls, sep and
-      mask that there are; an encoder's tokenizer has all.
+    tokens, ids: {role: token}, {role: id} of those of pad, unk, cls, sep, mask
+      and eos that there are; an encoder's tokenizer has the first five.
 
   Raises:
     ValueError: a usual token is missing.
@@ -76,6 +76,21 @@ class Tokenizer:
   @property
   def sep_id(self) -> int:
     return self._id('sep')
+
+  @property
+  def end_id(self) -> int:
+    """Id of the token that ends a text.
+
+    Raises:
+      ValueError: it has none.
+    """
+    end = self.ids.get('eos', self.ids.get('sep'))
+    if end is None:
+      raise ValueError(
+        f'tokenizer {self.source or ""} has no token that ends a text; name it '
+        f'in tokenizer_config.json (eos_token)'
+      )
+    return end
 
   @property
   def unk_id(self) -> int | None:

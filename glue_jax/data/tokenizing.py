@@ -161,7 +161,7 @@ def _roles(
   """
   options = family.values(settings.options, settings.tokens) if family else {}
   tokens = {}
-  for role, names in ROLES.items():
+  for role, names in (*ROLES.items(), ('eos', ())):
     usual = names if family is None or family.encoder else ()
     named = (settings.token(role), options.get(f'{role}_token'))
     known = [
@@ -171,12 +171,11 @@ def _roles(
     ]
     if known:
       tokens[role] = known[0]
-    elif family is not None and family.encoder:
+    elif family is not None and family.encoder and names:
       raise ValueError(
         f'tokenizer {folder} has no {role} token; expected one of '
         f'{usual} or an entry in tokenizer_config.json'
       )
-  end = options.get('eos_token') or settings.token('eos')
-  if 'pad' not in tokens and end and backend.token_to_id(end) is not None:
-    tokens['pad'] = end
+  if 'eos' in tokens:
+    tokens.setdefault('pad', tokens['eos'])
   return tokens

@@ -77,6 +77,8 @@ class EncoderConfig:
       the family's head reads one.
     projection: a dense layer after the embeddings' LayerNorm (FNet); also
       there when `embedding_size` differs from `hidden_size`.
+    project_back: whether the states after the last block are projected to
+      `embedding_size` (OPT 350M).
     position_table: whether the embeddings add a table of positions.
     embedding_scale: factor of the word embeddings.
     causal: whether a token attends to itself and earlier ones only.
@@ -136,6 +138,7 @@ class EncoderConfig:
   positions: str = ''
   pooler: str = 'tanh'
   projection: bool = False
+  project_back: bool = False
   position_table: bool = True
   embedding_scale: Positive = 1.0
   causal: bool = False

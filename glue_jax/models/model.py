@@ -254,8 +254,16 @@ def build(
   if config.position_offset and 'pad_id' in overrides:
     # Positions start after the one that padding has.
     overrides.setdefault('position_offset', overrides['pad_id'] + 1)
+  if config.start_id is not None:
+    # The decoder begins with the token that stands there in the preset.
+    role = 'pad_id' if config.start_id == config.pad_id else 'end_id'
+    if role in overrides:
+      overrides.setdefault('start_id', overrides[role])
   config = dataclasses.replace(config, **overrides)
   stack = spec.part('stack', config.stack)
+  if hasattr(stack, 'choose'):
+    config = dataclasses.replace(config, stack=stack.choose(config, kind))
+    stack = spec.part('stack', config.stack)
   kinds = getattr(stack, 'kinds', (kind,))
   if kind not in kinds:
     raise ValueError(

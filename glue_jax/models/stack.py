@@ -12,7 +12,7 @@ Parameter names:
   layer_{i}/cross/..., as mixer/, where there are two stacks
   layer_{i}/{ln_attn,ln_cross,ln_ffn}/{scale,bias}
   layer_{i}/ffn/{ffn_in,ffn_gate,ffn_out}/{kernel,bias}
-  final_norm/{scale,bias}
+  final_norm/{scale,bias}, projection/kernel
 A block has one more place, layer_{i}/beside, for plugs of a stack that runs it.
 """
 
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from glue_jax.layers import cache, spec
 from glue_jax.layers.context import BatchContext
+from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
 from glue_jax.layers.spec import EncoderConfig
 
@@ -83,6 +84,9 @@ class Stack(nn.Module):
     if c.final_norm:
       self.final_norm = spec.part('norm', c.norm)(c.layer_norm_eps, c.dtype)
       self.final_drop = Dropout(c.final_dropout)
+    if c.project_back:
+      width = c.embedding_size or c.hidden_size
+      self.projection = dense(c, width, use_bias=False)
 
   def _block(self, config, mixer, ffn):
     block = spec.part('block', config.block)
@@ -103,8 +107,8 @@ class Stack(nn.Module):
 
     Returns:
       last_hidden (B, L, D) and hidden_states, a tuple of N + 1 of (B, L, D),
-      the last of them after `final_norm`; values at padded positions carry no
-      meaning.
+      the last of them after `final_norm` and what follows; values at padded
+      positions carry no meaning.
     """
     x = self.embeddings(input_ids, context, train)
     x = nn.with_logical_constraint(x, ('batch', 'length', 'embed'))
@@ -114,7 +118,9 @@ class Stack(nn.Module):
     last, states = run(self.layer, x, context, train)
     if self.config.final_norm:
       last = self.final_drop(self.final_norm(last), train)
-      states = (*states[:-1], last)
+    if self.config.project_back:
+      last = self.projection(last)
+    states = (*states[:-1], last)
     return {'last_hidden': last, 'hidden_states': states}
 
   def attend(self, x: jax.Array) -> jax.Array:

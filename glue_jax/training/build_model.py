@@ -21,8 +21,9 @@ def make_model(
       a preset.
 
   Raises:
-    ValueError: sizes are given that come from the weights, the tokenizer is a
-      decoder's, or it has more tokens than the model has rows.
+    ValueError: sizes are given that come from the weights, the tokenizer lacks
+      a token that the family reads, or it has more tokens than the model has
+      rows.
   """
   given = dict(network.sizes)
   if network.weights:
@@ -36,15 +37,14 @@ def make_model(
     # A name given is that of another family of the same sizes.
     given = {**sizes, **given}
   else:
-    given.setdefault('vocab_size', bundle.tokenizer.vocab_size)
-    given.setdefault('pad_id', bundle.tokenizer.pad_id)
-    special = (bundle.tokenizer.cls_id, bundle.tokenizer.sep_id)
-    given.setdefault('special_ids', special)
+    given = _of_tokenizer(given['name'], bundle.tokenizer) | given
   module = models.build(
     kind=network.head or bundle.task.kind,
     num_outputs=by_name.num_outputs(bundle.task),
     **given,
   )
+  if module.shape == 'seq2seq':
+    _check_end(module, bundle.tokenizer)
   rows = module.config.vocab_size
   if bundle.tokenizer.vocab_size > rows:
     without = sorted(t for t, i in bundle.tokenizer.vocab.items() if i >= rows)
@@ -55,3 +55,30 @@ def make_model(
       'training out of added_tokens.json and tokenizer_config.json'
     )
   return module
+
+
+def _of_tokenizer(name: str, tokenizer: Any) -> dict[str, Any]:
+  """What a family's fresh model is given of the tokenizer."""
+  shape = getattr(models.family(name), 'SHAPE', 'encoder')
+  given = {'vocab_size': tokenizer.vocab_size, 'pad_id': tokenizer.pad_id}
+  if shape == 'encoder':
+    return given | {'special_ids': (tokenizer.cls_id, tokenizer.sep_id)}
+  return given | ({'end_id': tokenizer.end_id} if shape == 'seq2seq' else {})
+
+
+def _check_end(module: Any, tokenizer: Any) -> None:
+  """Refuses texts without the end token that an encoder-decoder reads.
+
+  Raises:
+    ValueError: the tokenizer puts none at the end of a text, or another one.
+  """
+  end = module.config.end_id
+  last = tokenizer.encode(['a'], max_length=64).ids[-1]
+  if end != last:
+    names = {i: token for token, i in tokenizer.vocab.items()}
+    raise ValueError(
+      f'{module.family} reads the end of a text off token {end} '
+      f'({names.get(end)!r}), but the tokenizer ends it with {last} '
+      f'({names.get(last)!r}); give the tokenizer of the weights, with its end '
+      'token in the template of tokenizer.json'
+    )

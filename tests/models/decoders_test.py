@@ -1,6 +1,7 @@
 """Decoders against `transformers`: logits, padding, folders byte for byte."""
 
 import dataclasses
+import itertools
 import json
 
 import jax
@@ -18,7 +19,7 @@ from glue_jax.layers.ffn import gated
 from glue_jax.layers.norms import layer, rms, scale_only
 from glue_jax.layers.poolers import last_token
 from glue_jax.layers.positions import alibi, rotary
-from glue_jax.models import gpt2, llama, mpt, qwen2, qwen3
+from glue_jax.models import gpt2, llama, mpt, opt, qwen2, qwen3
 from glue_jax.models import model as models
 from glue_jax.weights import huggingface
 from tests import quick
@@ -37,6 +38,7 @@ GPT = dict(
   n_embd=24, n_layer=2, n_head=4, vocab_size=53, n_positions=40,
   pad_token_id=0, bos_token_id=1, eos_token_id=2,
 )  # fmt: skip
+OPT = SMALL | dict(ffn_dim=40, word_embed_proj_dim=24, eos_token_id=2)
 MPT = dict(
   d_model=24, n_layers=2, n_heads=6, vocab_size=53, max_seq_len=40,
   pad_token_id=0,
@@ -63,6 +65,11 @@ CASES = {
   'gpt2': ('GPT2', GPT),
   'gpt2, inner': ('GPT2', GPT | dict(n_inner=20)),
   'mpt': ('Mpt', MPT),
+  'opt': ('OPT', OPT),
+  'opt 350m': (
+    'OPT',
+    OPT | dict(word_embed_proj_dim=10, do_layer_norm_before=False),
+  ),
 }
 LENGTHS = (9, 5, 1)
 HEADS = {
@@ -87,6 +94,7 @@ _ROTARY = _SHARED | {
 MADE_OF = {
   gpt2: _SHARED | {'norm': layer.Norm},
   llama: _ROTARY,
+  opt: {'embeddings': words.Embeddings, 'pooler': last_token.Pooler},
   mpt: _SHARED | {'norm': scale_only.Norm, 'positions': alibi.Positions},
   qwen2: _ROTARY,
   qwen3: _ROTARY,
@@ -171,8 +179,16 @@ def test_logits_are_the_librarys_with_padding_on_either_side(
     )
 
 
-@pytest.mark.parametrize('kind', HEADS)
-@pytest.mark.parametrize('case', ['llama', 'qwen3', 'gpt2', 'mpt'])
+@pytest.mark.parametrize(
+  ('case', 'kind'),
+  [
+    *itertools.product(['llama', 'qwen3', 'gpt2', 'mpt'], HEADS),
+    ('opt', 'encoder'),
+    ('opt 350m', 'causal_lm'),
+    ('opt 350m', 'classification'),
+    ('opt', 'span'),
+  ],
+)
 def test_a_folder_comes_back_byte_for_byte(case, kind, tmp_path):
   """Every head of the library: read, equal outputs, written, equal files."""
   peer = theirs(case, kind)
@@ -236,6 +252,8 @@ def test_padding_on_the_left_changes_nothing(case, tmp_path):
     ('llama', {'hidden_act': 'swiglu'}, "hidden_act='swiglu'"),
     ('gpt2', {'scale_attn_by_inverse_layer_idx': True}, 'inverse_layer'),
     ('gpt2', {'embd_pdrop': 0.3}, 'embd_pdrop=0.3'),
+    ('opt', {'enable_bias': False}, 'enable_bias=False'),
+    ('opt', {'_remove_final_layer_norm': True}, '_remove_final_layer_norm'),
     ('mpt', {'expansion_ratio': 2}, 'expansion_ratio=2'),
     ('mpt', {'attn_config': {'clip_qkv': 6}}, 'attn_config.clip_qkv=6'),
     ('mpt', {'attn_config': {'alibi': False}}, 'attn_config.alibi=False'),
@@ -266,6 +284,11 @@ PUBLISHED = {
   ('gpt2', 'small'): 124_439_808,
   ('gpt2', 'xl'): 1_557_611_200,
   ('mpt', '7b'): 6_649_286_656,
+  ('opt', '125m'): 125_239_296,
+  ('opt', '350m'): 331_196_416,
+  ('opt', '1.3b'): 1_315_758_080,
+  ('opt', '6.7b'): 6_658_473_984,
+  ('opt', '30b'): 29_974_540_288,
 }
 
 

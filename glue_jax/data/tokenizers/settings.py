@@ -31,6 +31,7 @@ BY_MODEL = {
   'gpt_neox': 'GPTNeoXTokenizer',
   'llama': 'LlamaTokenizer',
   'mobilebert': 'BertTokenizer',
+  'opt': 'GPT2Tokenizer',
   'qwen2': 'Qwen2Tokenizer',
   'roberta': 'RobertaTokenizer',
   't5': 'T5Tokenizer',

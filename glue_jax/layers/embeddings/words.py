@@ -9,12 +9,13 @@ import flax.linen as nn
 import jax
 
 from glue_jax.layers.context import BatchContext
+from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
 from glue_jax.layers.embeddings.table import Table
 
 
 class Embeddings(nn.Module):
-  """dropout(scale * word + position).
+  """dropout(scale * word + position), words projected where narrower (OPT).
 
   The position table is there with `position_table`; its rows are those of
   `context.positions`, `position_offset` further on.
@@ -29,8 +30,11 @@ class Embeddings(nn.Module):
 
   def setup(self):
     c = self.config
+    width = c.embedding_size or c.hidden_size
+    if width != c.hidden_size:
+      self.projection = dense(c, c.hidden_size, use_bias=False)
     if self.shared is None:
-      self.word = Table(c, c.vocab_size, c.hidden_size)
+      self.word = Table(c, c.vocab_size, width)
     else:
       self.word = self.shared
     if c.position_table:
@@ -45,6 +49,8 @@ class Embeddings(nn.Module):
     x = self.word(input_ids)
     if c.embedding_scale != 1:
       x = x * c.embedding_scale
+    if x.shape[-1] != c.hidden_size:
+      x = self.projection(x)
     if c.position_table:
       x += self.position(context.positions + c.position_offset)
     return self.drop(x.astype(c.dtype), train)

@@ -42,13 +42,27 @@ def stack(
   return x, tuple(states)
 
 
+# Kinds of head that read nothing but the first token, and parts that can give
+# it alone.
+KINDS = ('classification', 'multiple_choice', 'regression')
+POOLERS = ('first_token', 'tanh')
+MIXERS = ('attention', 'disentangled')
+
+
+def serves(config: EncoderConfig, kind: str) -> bool:
+  """Whether a model of this config and head can run on this stack."""
+  able = set(config.names('mixer')[-1:]) <= {*MIXERS}
+  fitting = config.pooler in POOLERS and not config.causal
+  return kind in KINDS and fitting and able
+
+
 def check(config: EncoderConfig) -> None:
   """Refuses models whose heads read other tokens.
 
   Raises:
     ValueError: the pooler does, or the first token has seen no other one.
   """
-  if config.causal or config.pooler not in ('first_token', 'tanh'):
+  if config.causal or config.pooler not in POOLERS:
     raise ValueError(
       f"model.stack='first_token' computes the first token alone, which the "
       f'head does not read (model.pooler={config.pooler!r}); give '
@@ -56,7 +70,6 @@ def check(config: EncoderConfig) -> None:
     )
 
 
-# Kinds of head that read nothing but the first token.
-stack.kinds = ('classification', 'multiple_choice', 'regression')
+stack.kinds = KINDS
 # Run by `model.build`: what doesn't fit is refused before anything is made.
 stack.check = check

@@ -63,6 +63,20 @@ def test_heads_that_read_more_are_refused():
     model('first_token', kind='span')
 
 
+@pytest.mark.parametrize(
+  ('changes', 'chosen'),
+  [
+    ({}, 'first_token'),
+    ({'kind': 'span'}, 'plain'),
+    ({'pooler': 'mean'}, 'plain'),
+    ({'mixer': 'fourier'}, 'plain'),
+    ({'causal': True}, 'plain'),
+  ],
+)
+def test_a_recipe_may_leave_the_stack_to_what_is_read(changes, chosen):
+  assert model('as_read', **changes).config.stack == chosen
+
+
 def test_mixers_that_cannot_are_refused():
   module = model('first_token', mixer='identity')
   with pytest.raises(ValueError, match="'identity' gave .*3, 8, 16.*3, 1, 16"):

@@ -1,0 +1,21 @@
+"""The stack that a head needs: `first_token` where that is all it reads.
+
+For recipes that take any weights; `models.model.build` puts the name of the
+chosen one into the config.
+"""
+
+from glue_jax.layers.spec import EncoderConfig
+from glue_jax.layers.stacks import first_token, plain
+
+
+def stack(*args):
+  """Runs all blocks, which serves every head; see `plain`."""
+  return plain.stack(*args)
+
+
+def choose(config: EncoderConfig, kind: str) -> str:
+  """Returns the name of the stack for a kind of head."""
+  return 'first_token' if first_token.serves(config, kind) else 'plain'
+
+
+stack.choose = choose
