@@ -7,6 +7,7 @@ of those that learn are compared.
 
 import dataclasses
 import json
+from unittest import mock
 
 import jax
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from glue_jax import tree
 from glue_jax.config import config
 from glue_jax.devices import sharding
+from glue_jax.models import initial
+from glue_jax.plugs import Apply
 from glue_jax.training import begin, build_data, compose, learning, schema
 from glue_jax.weights import source
 from tests import laws_test
@@ -88,6 +91,32 @@ class Bench:
       if method.turns:
         learns |= method.turns(leaves.seen_by(method.name)) & flat.keys()
     return Joined(methods, params, leaves, learns)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def traced_once():
+  """What a method has and draws is traced once, not for each of its pairs."""
+  shapes, draw, seen = Apply.shapes, initial.draw, {}
+
+  def shapes_once(apply, batch):
+    key = apply.model, apply.plugs
+    if key not in seen:
+      seen[key] = shapes(apply, batch)
+    return seen[key]
+
+  def draw_once(init, names, rng, batch):
+    apply = init.__self__
+    drawn = jax.random.key_data(rng).tobytes()
+    key = apply.model, apply.plugs, frozenset(names), drawn
+    if key not in seen:
+      seen[key] = draw(init, names, rng, batch)
+    return dict(seen[key])
+
+  with (
+    mock.patch.object(Apply, 'shapes', shapes_once),
+    mock.patch.object(initial, 'draw', draw_once),
+  ):
+    yield
 
 
 @pytest.fixture(scope='module')
