@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Workers of one test run, and child processes, share compiled programs.
@@ -18,11 +19,13 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.01')
 # Compiles small programs in a third of the time; jaxlib 0.11 knows the first no
 # more. A program in one part is a fifth cheaper to compile than in many.
 if importlib.metadata.version('jaxlib') < '0.11':
-  os.environ['XLA_FLAGS'] = ' '.join([
-    os.environ.get('XLA_FLAGS', ''),
-    '--xla_cpu_use_fusion_emitters=false',
-    '--xla_cpu_parallel_codegen_split_count=1',
-  ])
+  os.environ['XLA_FLAGS'] = ' '.join(
+    [
+      os.environ.get('XLA_FLAGS', ''),
+      '--xla_cpu_use_fusion_emitters=false',
+      '--xla_cpu_parallel_codegen_split_count=1',
+    ]
+  )
 
 # Child processes compile as tests/quick.py does.
 os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
@@ -51,11 +54,38 @@ def quick_compiler(request):
   jax.config.update('jax_disable_most_optimizations', False)
 
 
+@pytest.fixture(scope='module', autouse=True)
+def quick_figures(request):
+  """Draws figures but doesn't render them, a tenth of the time of a tiny run.
+
+  Modules that look at the pictures say `RENDERS = True`; commands that run in
+  processes of their own render in any case.
+  """
+  if getattr(request.module, 'RENDERS', False):
+    yield
+    return
+  from glue_jax.reporting import files, plots
+
+  def save(figure, png, title, note=''):
+    del figure, title, note
+    with files.whole(png) as part:
+      part.write_bytes(b'not rendered')
+
+  with mock.patch.object(plots, 'save_figure', save):
+    yield
+
+
 def on_devices(devices):
-  """The environment of a child process with so many CPU devices."""
+  """The environment of a child process with so many CPU devices.
+
+  A device that waits for the others holds a thread. XLA's pool has a thread a
+  device; with so few, all may wait in one collective of a program while what
+  leads to another stands in the queue. NPROC sets the size of the pool.
+  """
   flags = os.environ.get('XLA_FLAGS', '')
   flags += f' --xla_force_host_platform_device_count={devices}'
-  return dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu')
+  threads = str(4 * devices)
+  return dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS='cpu', NPROC=threads)
 
 
 def run_on_devices(script, devices=8):

@@ -9,6 +9,8 @@ from launch import select_data
 from tests.commands import run_command
 from tests.data.selection.corpora import write_corpora
 
+RENDERS = True
+
 
 def command(folder, *arguments):
   names = 'raw0.txt', 'raw1.txt.gz', 'raw2.txt'

@@ -21,6 +21,8 @@ from glue_jax.weights import saved_model
 from tests.commands import run_command
 from tests.conftest import tiny_config
 
+RENDERS = True
+
 ROWS = merge_tasks.Rows(select=30, statistics=20, report=40, batch=8)
 
 

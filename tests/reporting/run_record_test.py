@@ -11,6 +11,8 @@ from glue_jax.export import model_card
 from glue_jax.reporting import files as files_lib
 from glue_jax.reporting import plots, run_record, tables, writers
 
+RENDERS = True
+
 PNG = b'\x89PNG\r\n\x1a\n'
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from glue_jax.leaderboard.ranking import ranking, score_table
 
+RENDERS = True
+
 CSV = """system,rte,mrpc,loss,Average
 good,0.9,0.8,0.1,0.6
 fair,0.7,0.7,0.2,0.5333
