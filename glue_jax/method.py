@@ -152,8 +152,10 @@ class Host:
 
   Attributes:
     train_data: the training batches; `set_order(epoch, order)` hands over a
-      new order of the examples. None outside training.
-    steps_per_epoch, total_steps: of the run.
+      new order of the examples, which may make the epoch shorter or longer.
+      None outside training.
+    steps_per_epoch, total_steps: of the run as it was planned; schedules keep
+      to them, and the run ends with its last epoch.
     state: the TrainState (to be read).
     step: finished steps.
     epoch: epoch of the next step.

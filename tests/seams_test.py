@@ -4,6 +4,8 @@ One run enters all of them: a kill, other devices, other processes and parts of
 a batch must not change it.
 """
 
+import json
+
 import pytest
 
 from glue_jax.training import train
@@ -17,9 +19,20 @@ CHANGES = dict(
   data=dict(train_limit=56, eval_limit=30),
   objective=dict(name='in_turn', repeat=2),
   optimizer=dict(lr=1e-3, phases=dict(head=dict(lr=2e-3, clip_norm=None))),
-  train=dict(epochs=2, log_every=2, eval_every=3),
+  train=dict(epochs=3, log_every=3),
+  methods=[['ripening', {}]],
 )  # fmt: skip
 FILES = ('metrics.jsonl', 'model/params.safetensors', 'result.json')
+
+
+def test_a_run_ends_with_its_epochs(one):
+  """Of 24, 80 and 56 rows in batches of 16; planned were 3 x 4 steps."""
+  lines = [json.loads(x) for x in (one / 'metrics.jsonl').open()]
+  evaluated = [x['step'] for x in lines if 'validation/loss' in x]
+  assert evaluated == [2, 7, 11]
+  # The rate goes on to 0 at the planned end, whatever the run's.
+  rates = {x['step']: x['lr'] for x in lines if 'lr' in x}
+  assert rates[11] == pytest.approx(rates[9] / 2)
 
 
 def test_stopped_in_the_middle_and_gone_on_is_the_same_bytes(

@@ -4,8 +4,9 @@ An epoch is a permutation drawn from (seed, epoch), cut into chunks of CHUNK
 batches; a chunk is sorted by length and cut into batches, and the batches of
 the epoch are shuffled. So a batch is a function of (seed, step) alone: the
 state of training data is the step, and resuming is exact. Every example
-occurs once an epoch; the last batch is filled up with weight-0 rows. All
-processes pad to the bucket of the global batch.
+occurs once an epoch, unless the epoch was given an order of its own; the last
+batch is filled up with weight-0 rows. All processes pad to the bucket of the
+global batch.
 """
 
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from glue_jax.data.examples import Examples
+from glue_jax.data.orders import Orders
 
 Batch = dict[str, np.ndarray]
 
@@ -78,8 +80,8 @@ class TrainBatches(_Cut):
   def __init__(self, *args, seed: int = 0, order=None, **kwargs):
     super().__init__(*args, **kwargs)
     self.seed = seed
-    # Version and orders change together: grain's thread reads both.
-    self._current: tuple[int, dict[int, np.ndarray]] = (0, {})
+    # Replaced as a whole: grain's thread reads it.
+    self._orders = Orders(self.steps_per_epoch)
     self._plans: dict[tuple[int, int], np.ndarray] = {}
     self._served = 0  # steps handed out by an iterator
     for epoch, rows in (order or {}).items():
@@ -87,15 +89,24 @@ class TrainBatches(_Cut):
 
   @property
   def steps_per_epoch(self) -> int:
+    """Of an epoch without an order of its own."""
     return -(-self.num_examples // self.batch_size)
 
-  def _plan(self, epoch: int) -> np.ndarray:
-    """(steps_per_epoch, batch_size) rows of an epoch, -1 in padding rows."""
-    version, orders = self._current
+  def first_step(self, epoch: int) -> int:
+    """The step that an epoch begins with, as the orders are now."""
+    return self._orders.first_step(epoch)
+
+  def epoch_of(self, step: int) -> tuple[int, int, int]:
+    """The epoch of a step, that epoch's first step and number of steps."""
+    return self._orders.epoch_of(step)
+
+  def _plan(self, orders: Orders, epoch: int) -> np.ndarray:
+    """(steps, batch_size) rows of an epoch, -1 in padding rows."""
+    version = orders.version
     plan = self._plans.get((version, epoch))
     if plan is None:
-      if epoch in orders:
-        plan = self._ordered(orders[epoch])
+      if epoch in orders.rows:
+        plan = self._ordered(orders.rows[epoch])
       else:
         plan = self._shuffled(epoch)
       # Reading ahead needs two epochs at a time, no more.
@@ -118,15 +129,15 @@ class TrainBatches(_Cut):
     return plan[rng.permutation(len(plan))]
 
   def _ordered(self, order: np.ndarray) -> np.ndarray:
-    steps, size = self.steps_per_epoch, self.batch_size
-    if len(order) < self.num_examples:
-      order = np.resize(order, self.num_examples)
+    size = self.batch_size
+    steps = -(-len(order) // size)
     return _fill(order, steps * size).reshape(steps, size)
 
   def rows(self, step: int) -> np.ndarray:
     """(B,) examples of the global batch at a step, -1 in padding rows."""
-    epoch, at = divmod(step, self.steps_per_epoch)
-    return self._plan(epoch)[at]
+    orders = self._orders
+    epoch, first, _ = orders.epoch_of(step)
+    return self._plan(orders, epoch)[step - first]
 
   def length(self, step: int) -> int:
     """The bucket of the batch at a step."""
@@ -149,12 +160,13 @@ class TrainBatches(_Cut):
       stop: step after the last one; None goes on for ever.
     """
     step = start
+    self._served = max(self._served, start)
     while stop is None or step < stop:
-      version = self._current[0]
+      version = self._orders.version
       feed = iter(_prefetched(self.batch, step, stop))
       try:
         # A new order makes what was made ahead stale: start over from here.
-        while version == self._current[0] and (stop is None or step < stop):
+        while version == self._orders.version and (stop is None or step < stop):
           batch = next(feed)
           step += 1
           self._served = max(self._served, step)
@@ -162,36 +174,43 @@ class TrainBatches(_Cut):
       finally:
         feed.close()
 
-  def set_order(self, epoch: int, rows: np.ndarray) -> None:
+  def set_order(
+    self, epoch: int, rows: np.ndarray, cycle: bool = False
+  ) -> None:
     """Gives one epoch an own order (a curriculum).
 
-    Batches are cut from `rows` as they stand, without sorting by length. An
-    epoch keeps its number of steps: fewer rows are repeated in a cycle.
+    Batches are cut from `rows` as they stand, without sorting by length. The
+    epoch has as many steps as they fill, so it may be shorter or longer than
+    the others; later epochs move with it.
 
     Args:
       epoch: an epoch of which no batch was handed out yet.
-      rows: example numbers, at most as many as there are examples.
+      rows: example numbers; any may be left out or occur several times.
+      cycle: fewer rows than there are examples are repeated in a cycle, so that
+        the epoch keeps its number of steps.
 
     Raises:
       ValueError: the epoch has begun, or a row does not exist.
     """
-    rows = np.asarray(rows, np.int64)
-    if epoch * self.steps_per_epoch < self._served:
+    rows, orders = np.asarray(rows, np.int64), self._orders
+    first = orders.first_step(epoch)
+    if first < self._served:
       raise ValueError(
-        f'epoch {epoch} has begun (step {self._served} of '
-        f'{self.steps_per_epoch} an epoch); an order can be set for later '
-        f'epochs only'
+        f'epoch {epoch} has begun (it has the steps from {first} on, of '
+        f'{self._served} the batches were handed out); an order can be set for '
+        'later epochs only'
       )
-    inside = rows.ndim == 1 and 0 < len(rows) <= self.num_examples
+    inside = rows.ndim == 1 and len(rows) > 0
     if not inside or rows.min() < 0 or rows.max() >= self.num_examples:
       raise ValueError(
-        f'an order holds 1 to {self.num_examples} numbers of examples from 0 '
-        f'to {self.num_examples - 1}; found shape {rows.shape}'
+        f'an order holds one or more numbers of examples, each from 0 to '
+        f'{self.num_examples - 1}; found shape {rows.shape}'
       )
-    current = self._served // self.steps_per_epoch
-    version, orders = self._current
-    kept = {e: o for e, o in orders.items() if e >= current}
-    self._current = (version + 1, {**kept, epoch: rows})
+    if cycle and len(rows) < self.num_examples:
+      rows = np.resize(rows, self.num_examples)
+    current, _, _ = orders.epoch_of(self._served)
+    steps = -(-len(rows) // self.batch_size)
+    self._orders = orders.given(epoch, rows, steps, current)
 
   def state(self) -> dict:
     """What a checkpoint keeps, as JSON values (the step is kept elsewhere)."""
@@ -199,7 +218,8 @@ class TrainBatches(_Cut):
       'seed': self.seed,
       'batch_size': self.batch_size,
       'num_examples': self.num_examples,
-      'orders': {str(e): o.tolist() for e, o in self._current[1].items()},
+      'orders': {str(e): o.tolist() for e, o in self._orders.rows.items()},
+      'steps': {str(e): n for e, n in self._orders.steps.items()},
     }
 
   def restore(self, state: dict) -> None:
@@ -216,9 +236,13 @@ class TrainBatches(_Cut):
           f'{mine[name]}: the order of the examples would change'
         )
     self._served = 0
-    self._current = (self._current[0] + 1, {})
-    for epoch, rows in state['orders'].items():
-      self.set_order(int(epoch), np.asarray(rows))
+    rows = {int(e): np.asarray(o) for e, o in state['orders'].items()}
+    if 'steps' not in state:  # as written when every order was repeated
+      rows = {e: np.resize(o, self.num_examples) for e, o in rows.items()}
+    steps = {int(e): n for e, n in state.get('steps', {}).items()}
+    self._orders = Orders(
+      self.steps_per_epoch, self._orders.version + 1, rows, steps
+    )
 
 
 def _prefetched(make, start: int, stop: int | None):

@@ -27,7 +27,14 @@ from glue_jax.devices import sharding
 from glue_jax.inference.run import Run
 from glue_jax.method import Host
 from glue_jax.models import model as models
-from glue_jax.training import begin, inputs, schema, session
+from glue_jax.training import (
+  begin,
+  first_state,
+  inputs,
+  learning,
+  schema,
+  session,
+)
 from glue_jax.training.parts import Parts
 from glue_jax.weights import bundle_folder, head, huggingface, positions
 from glue_jax.weights import source as source_lib
@@ -379,8 +386,8 @@ def _state(parts, bundle, host):
   """The run's state, without an optimizer."""
   key = jax.random.key(bundle.record['seed'])
   tx = optax.identity()
-  host.state = session.initial_state(parts, tx, key)
-  state = session.relabel(parts, host, tx)
+  host.state = first_state.initial_state(parts, tx, key)
+  state = learning.relabel(host, parts.method, tx, parts.rules, parts.mesh)
   extra = {n: jax.numpy.asarray(x) for n, x in bundle.extra.items()}
   state = state.replace(
     step=jax.numpy.int32(host.step), extra=tree.unflatten(extra)

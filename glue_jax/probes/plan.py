@@ -18,8 +18,8 @@ from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import model as models
 from glue_jax.probes import collectives, step_memory
 from glue_jax.training import begin, schema
-from glue_jax.training.begin import Training
 from glue_jax.training.sections import Network
+from glue_jax.training.training import Training
 from glue_jax.weights import source
 
 

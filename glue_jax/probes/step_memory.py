@@ -9,8 +9,9 @@ import numpy as np
 
 from glue_jax import tree
 from glue_jax.devices import cpu, sharding
-from glue_jax.training.begin import Training, begin
+from glue_jax.training.begin import begin
 from glue_jax.training.state import TrainState
+from glue_jax.training.training import Training
 
 
 def of_step(config: Any) -> dict[str, int]:

@@ -27,7 +27,7 @@ class LiveTable:
   """
 
   def __init__(self, total: int, width: int = 80):
-    self._total, self._width = total, width
+    self.total, self._width = total, width
     self._metrics: list[str] = []
     self._shown: list[str] | None = None
     self._split = len('validation')
@@ -57,7 +57,7 @@ class LiveTable:
       names = {name: name for name in shown}
       header = self._line(STEP, SPLIT, names, RATE, LEFT)
       lines.append(f'{header}  (+{more} more)' if more else header)
-    done = f'{step:,}/{self._total:,}'
+    done = f'{step:,}/{self.total:,}'
     for split, values in splits.items():
       numbers = {name: number(values.get(name)) for name in shown}
       lines.append(self._line(done, split, numbers, rate, left))
@@ -91,7 +91,7 @@ class LiveTable:
     left: str,
   ) -> str:
     """A line; `numbers` are the cells by metric."""
-    most = 2 * len(f'{self._total:,}') + 1
+    most = 2 * len(f'{self.total:,}') + 1
     cells = ''.join(f'{c:>{_columns(name)}}' for name, c in numbers.items())
     return (
       f'{step:>{most}}  {split:<{self._split}}{cells}  {rate:>7}  {left:>6}'

@@ -184,6 +184,12 @@ class Progress:
       unit='step',
     )
 
+  def ends(self, total: int) -> None:
+    """Says that the run has so many steps now."""
+    self._total = self._table.total = total
+    if self._bar is not None:
+      self._bar.total = total
+
   def update(
     self, step: int, values: Mapping[str, float] | None = None
   ) -> None:

@@ -10,12 +10,11 @@ every part.
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from absl import logging
 from jax.sharding import Mesh
 
@@ -25,7 +24,7 @@ from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
 from glue_jax.evaluation import selection
 from glue_jax.evaluation.selection import Criterion
-from glue_jax.method import Context, Hook, Host, Method, Objective
+from glue_jax.method import Context, Hook, Method, Objective
 from glue_jax.plugs import Apply
 from glue_jax.training import (
   build_adapter,
@@ -34,6 +33,7 @@ from glue_jax.training import (
   build_params,
   companions,
   compose,
+  first_state,
   inputs,
   learning,
   patience,
@@ -42,89 +42,9 @@ from glue_jax.training import (
 )
 from glue_jax.training.parts import Parts
 from glue_jax.training.sections import Network, Sections
-from glue_jax.training.state import TrainState
 from glue_jax.training.step import Programs, make_step
+from glue_jax.training.training import Training
 from glue_jax.weights import source
-
-
-@dataclasses.dataclass
-class Training:
-  """A run that is being trained.
-
-  Attributes:
-    parts: all that its config names.
-    tx: the optimizer, wrapped by the methods.
-    rate: step -> learning rate.
-    key: of the run, typed; each step folds its number in.
-    programs: the compiled steps.
-    hooks: the methods' and the run's own, in order.
-    host: state, step and all else that changes; what hooks see.
-    best: what the best checkpoint is chosen by; None of a run that is opened
-      without its training data.
-  """
-
-  parts: Parts
-  tx: optax.GradientTransformation
-  rate: Callable[[int], Any]
-  key: jax.Array
-  programs: Programs
-  hooks: tuple[Hook, ...]
-  host: Host
-  best: Criterion | None = None
-
-  def call(self, moment: str) -> None:
-    """Calls every hook of that moment ('before_epoch', ...)."""
-    for hook in self.hooks:
-      if getattr(hook, moment):
-        getattr(hook, moment)(self.host)
-
-  def prepare(self) -> None:
-    """Makes ready for the next step: its hooks, then what learns in it."""
-    host = self.host
-    host.epoch, place = divmod(host.step, host.steps_per_epoch)
-    if place == 0:
-      self.call('before_epoch')
-    self.call('before_step')
-    host.state = session.relabel(self.parts, host, self.tx)
-
-  def step(self, rows: Mapping[str, Any]) -> dict[str, Any]:
-    """Takes the next step; returns its metrics, still on the device.
-
-    Args:
-      rows: this process's rows of the batch.
-    """
-    host = self.host
-    batch = sharding.put_batch(rows, self.parts.mesh)
-    host.state, metrics = self.programs(
-      host.variant, host.state, batch, self.key
-    )
-    host.step += 1
-    return metrics
-
-  def traced(self, rows: Mapping[str, Any]) -> jax.stages.Traced:
-    """Returns the program of the next step; nothing is compiled or run.
-
-    Args:
-      rows: this process's rows of the batch.
-    """
-    batch = sharding.put_batch(rows, self.parts.mesh)
-    host = self.host
-    return self.programs.traced(host.variant, host.state, batch, self.key)
-
-  def afresh(self, step: int = 0) -> 'Training':
-    """Returns the run as it begins, with a state of its own.
-
-    The programs are shared. Steps use up their state, so take none of the run
-    itself if it shall begin several times.
-
-    Args:
-      step: finished steps, for what depends on their number alone.
-    """
-    with sharding.enter(self.parts.mesh):
-      state = session.initial_state(self.parts, self.tx, self.key)
-      host = _host(self.parts, jax.tree.map(jnp.copy, state))
-    host.step, host.epoch = step, step // host.steps_per_epoch
-    return dataclasses.replace(self, host=host)
 
 
 def begin(
@@ -165,10 +85,12 @@ def begin(
     **data,
   )
   key = jax.random.key(seed)
-  first = session.abstract_state if abstract else session.initial_state
+  make = first_state.initial_state
+  if abstract:
+    make = first_state.abstract_state
   with sharding.enter(parts.mesh):
-    tx, rate = session.make_optimizer(parts)
-    state = first(parts, tx, key)
+    tx, rate = first_state.make_optimizer(parts)
+    state = make(parts, tx, key)
   schedule = sections.train
   programs = Programs(
     lambda variant: make_step(
@@ -187,8 +109,15 @@ def begin(
     if waits:
       called += (patience.hook(schedule.patience, waits),)
   called += hooks
-  host = _host(parts, state)
-  return Training(parts, tx, rate, key, programs, called, host, best)
+
+  def new_host():
+    with sharding.enter(parts.mesh):
+      fresh = first_state.initial_state(parts, tx, key)
+      # Leaves that need no move are the parts' own; steps use theirs up.
+      return session.make_host(parts, jax.tree.map(jnp.copy, fresh))
+
+  host = session.make_host(parts, state)
+  return Training(parts, tx, rate, key, programs, called, host, new_host, best)
 
 
 def _criteria(parts: Parts) -> tuple[Criterion, Criterion | None]:
@@ -203,14 +132,6 @@ def _criteria(parts: Parts) -> tuple[Criterion, Criterion | None]:
     return best, None
   waits = selection.of_patience(bundle.task, splits, schedule.patience, best)
   return best, waits
-
-
-def _host(parts: Parts, state: TrainState) -> Host:
-  data = parts.bundle.train
-  per_epoch = data.steps_per_epoch if data else 1
-  host = Host(data, per_epoch, parts.total_steps, state)
-  host.evaluate = lambda: session.evaluate_splits(parts, host)[0]
-  return host
 
 
 def build(

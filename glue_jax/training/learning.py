@@ -12,8 +12,12 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from jax.sharding import Mesh
+
 from glue_jax import tree
-from glue_jax.method import Method
+from glue_jax.devices import sharding
+from glue_jax.method import Host, Method
+from glue_jax.training.state import TrainState, resplit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +71,29 @@ def joined(methods: Sequence[Method], leaves: Leaves) -> Callable:
     return trained.keys() & set(names) - held
 
   return learns
+
+
+def relabel(
+  host: Host, method: Method, tx: Any, rules: Sequence, mesh: Mesh
+) -> TrainState:
+  """Moves leaves between learning and frozen if the variant changed.
+
+  Args:
+    host: of the run; notes the variant that its state is split by.
+    method: the composed one.
+    tx: the optimizer.
+    rules, mesh: where leaves lie.
+
+  Returns:
+    the state.
+  """
+  chosen = tuple(sorted(host.variant.items()))
+  if chosen == host.labelled:
+    return host.state
+  host.labelled = chosen
+  names = tree.flatten(host.state.all_params())
+  learning = method.learns(names, host.variant)
+  return sharding.put_state(resplit(host.state, learning, tx), rules, mesh)
 
 
 def sizes(

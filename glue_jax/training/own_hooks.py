@@ -18,7 +18,8 @@ hook may
   strings, numbers, booleans and None. They are saved with every checkpoint, and
   there again when the run goes on; what a hook keeps elsewhere is not;
 - set `host.stop`: the run ends after this step, and is finished;
-- call `host.train_data.set_order(epoch, order)` and `host.evaluate()`;
+- call `host.train_data.set_order(epoch, order)`, where the order may leave
+  examples out or repeat them, and `host.evaluate()`;
 - set `host.variant[<its name>]`, a string, number or boolean that methods read.
 Nothing else of it may be set. On several hosts all must do the same.
 

@@ -69,6 +69,19 @@ class Schedule:
     # As it is written: 0.1 of 30 steps is 3, though the float is above 0.1.
     return math.ceil(fractions.Fraction(str(self.epochs)) * steps_per_epoch)
 
+  def end(self, total: int, first_step: Callable[[int], int]) -> int:
+    """Returns the step that ends the run, whatever lengths its epochs have.
+
+    Args:
+      total: steps that it was planned with.
+      first_step: epoch -> the step that it begins with.
+    """
+    if not self.epochs:
+      return total
+    whole, part = divmod(fractions.Fraction(str(self.epochs)), 1)
+    first, after = first_step(int(whole)), first_step(int(whole) + 1)
+    return first + math.ceil(part * (after - first))
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:

@@ -1,10 +1,9 @@
-"""The state of a run: begun, restored, relabelled, saved, evaluated.
+"""The state of a run: restored, saved, evaluated.
 
 These are the pieces of the loop in train.py that evaluation, prediction and
 export of a finished run use as well.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,89 +15,19 @@ from glue_jax.devices import cpu, sharding
 from glue_jax.evaluation import evaluate
 from glue_jax.evaluation.selection import Criterion
 from glue_jax.method import Host
-from glue_jax.optim import build as optim
 from glue_jax.plugs import Apply
-from glue_jax.training import checkpoint, phases
+from glue_jax.training import checkpoint, learning
 from glue_jax.training.parts import Parts
-from glue_jax.training.state import TrainState, parked, resplit, split
+from glue_jax.training.state import TrainState
 
 
-def make_optimizer(parts: Parts) -> tuple[Any, Callable]:
-  """Returns (transformation, schedule), wrapped by the method.
-
-  Of an objective with phases (`phases.Optimizers`, the first one's schedule).
-  """
-  names = tree.flatten(parts.params)
-
-  def make(**changes):
-    return optim.make(
-      total_steps=parts.total_steps,
-      names=names,
-      leaf_states=parts.method.revisits,
-      **parts.sections.optimizer | changes,
-    )
-
-  objective, settings = parts.objective, parts.sections.phases
-  if objective.phases or settings:
-    return phases.optimizers(objective, settings, parts.method, names, make)
-  tx, rate = make()
-  wrap = parts.method.wrap_tx
-  return (wrap(tx) if wrap else tx), rate
-
-
-def initial_state(parts: Parts, tx: Any, key: jax.Array) -> TrainState:
-  """Returns the state before the first step, in place on the mesh."""
-  method = parts.method
-  learning = method.learns(tree.flatten(parts.params), {})
-  params, frozen = split(parts.params, learning)
-  extras = {}
-  if method.init_extra:
-    extras = method.init_extra(jax.random.fold_in(key, 1), parts.params)
-  others = {}
-  if method.init_frozen:
-    others = method.init_frozen(jax.random.fold_in(key, 2))
-    taken = others.keys() & {'params', 'opt_state'}
-    if taken:
-      raise ValueError(f'{method.name}: init_frozen may not use {taken}')
-  if method.revisits:
-    others['opt_state'] = parked(tx, params, parts.params)
-  # Made where they stay: a state may be too large for one device.
-  specs = sharding.like_params(
-    jax.eval_shape(tx.init, params),
-    sharding.param_specs(params, parts.rules, parts.mesh),
-    parts.mesh,
-  )
-  state = TrainState(
-    step=jax.numpy.zeros((), jax.numpy.int32),
-    params=params,
-    frozen={'params': frozen} | others,
-    opt_state=jax.jit(tx.init, out_shardings=specs)(params),
-    extra=extras,
-  )
-  return sharding.put_state(state, parts.rules, parts.mesh)
-
-
-def abstract_state(parts: Parts, tx: Any, key: jax.Array) -> TrainState:
-  """Returns what `initial_state` would be, as shapes and their places."""
-
-  def make(params, key):
-    return initial_state(dataclasses.replace(parts, params=params), tx, key)
-
-  shapes = jax.eval_shape(make, parts.params, key)
-  specs = sharding.state_specs(shapes, parts.rules, parts.mesh)
-  return sharding.placed(shapes, specs)
-
-
-def relabel(parts: Parts, host: Host, tx: Any) -> TrainState:
-  """Moves leaves between learning and frozen if the variant changed."""
-  chosen = tuple(sorted(host.variant.items()))
-  if chosen == host.labelled:
-    return host.state
-  host.labelled = chosen
-  names = tree.flatten(host.state.all_params())
-  learning = parts.method.learns(names, host.variant)
-  state = resplit(host.state, learning, tx)
-  return sharding.put_state(state, parts.rules, parts.mesh)
+def make_host(parts: Parts, state: TrainState) -> Host:
+  """Returns what hooks see of a run before its first step."""
+  data = parts.bundle.train
+  per_epoch = data.steps_per_epoch if data else 1
+  host = Host(data, per_epoch, parts.total_steps, state)
+  host.evaluate = lambda: evaluate_splits(parts, host)[0]
+  return host
 
 
 def restore(
@@ -136,7 +65,7 @@ def restore_step(
   host.stop = record.get('stop', ended)
   if host.train_data is not None:
     host.train_data.restore(record['data'])
-  state = relabel(parts, host, tx)
+  state = learning.relabel(host, parts.method, tx, parts.rules, parts.mesh)
   like = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
   )

@@ -31,11 +31,12 @@ from glue_jax.training import (
   own_hooks,
   session,
 )
-from glue_jax.training.begin import Training, begin
+from glue_jax.training.begin import begin
 from glue_jax.training.budget import Budget
 from glue_jax.training.monitor import Clock, Monitor, Signals
 from glue_jax.training.parts import Parts
 from glue_jax.training.profile import Profile, Window
+from glue_jax.training.training import Training
 from glue_jax.weights import saved_model
 
 
@@ -95,7 +96,7 @@ def train(
     config, seed, total=length, hooks=hooks, commits=commits, bundle=bundle
   )
   parts, host, schedule = run.parts, run.host, run.parts.sections.train
-  data, total = parts.train_data(), parts.total_steps
+  data = parts.train_data()
   inputs.check(workdir, parts.bundle, allow_config_change)
 
   with (
@@ -106,7 +107,7 @@ def train(
     # Restore.
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', schedule.keep)
     kept = session.restore(saved, parts, run.tx, host)
-    best, start = kept.get('best', {}), host.step
+    best, start, total = kept.get('best', {}), host.step, run.end()
     trained_by.goes_on(start, total, host.stop)
     monitor = Monitor(schedule.nonfinite == 'stop', kept.get('monitor', {}))
     told = about(config, workdir, seed, part_of)
@@ -118,11 +119,13 @@ def train(
     clock = Clock(started)
 
     # Loop.
-    eval_every = schedule.eval_every or host.steps_per_epoch
+    eval_every = schedule.eval_every
     save_every = schedule.save_every or eval_every
-    batches = iter(data.iterate(host.step, total))
+    batches = iter(data.iterate(host.step))
     while host.step < total and not host.stop:
       run.prepare()
+      total = run.end()  # hooks give epochs other lengths
+      bar.ends(total)
       rows = next(batches)
       with trace.step(host.step + 1):
         metrics = run.step(rows)
@@ -137,7 +140,7 @@ def train(
         trained_by.write(part_of)
         budget.write()
 
-      due = host.step % eval_every == 0
+      due = _due(eval_every, host)
       host.stop |= budget.over(host.step, schedule.log_every, due)
       ends = host.stop or host.step == total
       if host.step % schedule.log_every == 0 or ends:
@@ -161,7 +164,7 @@ def train(
         ends |= host.stop
         best = session.save_best(saved, run.best, host, best, monitor.state())
         clock.pause()
-      if host.step % save_every == 0 or ends or stop:
+      if _due(save_every, host) or ends or stop:
         monitor.check()
         kept = session.notes(host, best, monitor.state())
         saved.save('last', host.step, host.state, kept)
@@ -205,6 +208,13 @@ def train(
   if jax.process_index() == 0:
     replace_text(workdir / begun.DONE, json.dumps({'step': host.step}) + '\n')
   return result
+
+
+def _due(every: int | None, host: Host) -> bool:
+  """Whether a step is one of every so many; None: the last of its epoch."""
+  if every:
+    return host.step % every == 0
+  return host.train_data.epoch_of(host.step)[1] == host.step
 
 
 def about(

@@ -111,8 +111,41 @@ def test_own_order_while_prefetching():
     np.testing.assert_array_equal(got[step], plain.batch(step)['idx'])
 
 
-def test_short_order_is_repeated():
-  batches = train(count=20, order={0: np.array([3, 1, 4])})
+def test_an_order_gives_its_epoch_its_length():
+  """Of 20 rows in batches of 8: epochs of 3, 1, 5 and again 3 steps."""
+  short, long = np.array([3, 1, 4]), np.arange(40) % 20
+  batches = train(count=20, order={1: short, 2: long})
+  places = [batches.epoch_of(step) for step in range(15)]
+  assert places == (
+    [(0, 0, 3)] * 3 + [(1, 3, 1)] + [(2, 4, 5)] * 5
+    + [(3, 9, 3)] * 3 + [(4, 12, 3)] * 3
+  )  # fmt: skip
+  assert [batches.first_step(epoch) for epoch in range(5)] == [0, 3, 4, 9, 12]
+  np.testing.assert_array_equal(batches.rows(3), [3, 1, 4] + [-1] * 5)
+  rows = np.concatenate([batches.rows(step) for step in range(4, 9)])
+  np.testing.assert_array_equal(rows, long)
+  # The other epochs have the rows that they would have had: 9 steps before the
+  # fourth one either way.
+  plain = train(count=20)
+  for step in (0, 1, 2, 9, 10, 11):
+    np.testing.assert_array_equal(batches.rows(step), plain.rows(step))
+
+
+def test_a_new_length_reaches_what_was_made_ahead():
+  batches = train(count=24)
+  feed = batches.iterate()
+  got = [next(feed)['idx'] for _ in range(2)]
+  batches.set_order(1, np.arange(4))
+  got += [next(feed)['idx'] for _ in range(4)]
+  np.testing.assert_array_equal(got[3], [0, 1, 2, 3] + [-1] * 4)
+  np.testing.assert_array_equal(got[4], train(count=24).batch(6)['idx'])
+  with pytest.raises(ValueError, match='epoch 1 has begun .* steps from 3 on'):
+    batches.set_order(1, np.arange(24))
+
+
+def test_a_cycle_keeps_the_number_of_steps():
+  batches = train(count=20)
+  batches.set_order(0, np.array([3, 1, 4]), cycle=True)
   rows = np.concatenate([batches.rows(step) for step in range(3)])
   np.testing.assert_array_equal(rows[:20], np.resize([3, 1, 4], 20))
   assert (rows[20:] == -1).all()
@@ -120,8 +153,8 @@ def test_short_order_is_repeated():
 
 def test_order_errors():
   batches = train(count=24)
-  for bad in ([], [24], [-1], np.zeros(25), [[1]]):
-    with pytest.raises(ValueError, match='1 to 24 numbers'):
+  for bad in ([], [24], [-1], [[1]]):
+    with pytest.raises(ValueError, match='numbers .* from 0 to 23; found'):
       batches.set_order(0, bad)
   feed = batches.iterate()
   next(feed)
@@ -130,12 +163,25 @@ def test_order_errors():
 
 
 def test_state_is_json_and_restores():
-  batches = train(count=24, order={2: np.arange(24)})
+  batches = train(count=24, order={1: np.arange(9), 2: np.arange(24)})
   state = json.loads(json.dumps(batches.state()))
   other = train(count=24)
   other.restore(state)
   for step in range(12):
     equal(other.batch(step), batches.batch(step))
+    assert other.epoch_of(step) == batches.epoch_of(step)
+  # An epoch that is over is known by its length alone.
+  next(other.iterate(6))
+  other.set_order(3, np.arange(2))
+  assert sorted(other.state()['orders']) == ['2', '3']
+  assert other.state()['steps'] == {'1': 2, '3': 1}
+  # As written when every order was repeated to the epoch's length.
+  del state['steps']
+  other.restore(state)
+  np.testing.assert_array_equal(
+    np.concatenate([other.rows(step) for step in (3, 4, 5)]),
+    np.resize(np.arange(9), 24),
+  )
   for wrong in (dict(count=23), dict(seed=9), dict(batch_size=4)):
     with pytest.raises(ValueError, match='the checkpoint was written with'):
       train(**{'count': 24, **wrong}).restore(state)

@@ -15,7 +15,7 @@ from glue_jax.devices import sharding
 from glue_jax.export import bundle, peft_folder
 from glue_jax.inference.run import Run
 from glue_jax.method import Host
-from glue_jax.training import begin, schema, session
+from glue_jax.training import begin, first_state, schema
 from glue_jax.weights import bundle_folder, saved_model
 from tests import hub_server
 from tests.conftest import tiny_config
@@ -55,7 +55,9 @@ def opened(backbone, methods, adapter=None):
   data = dict(train_split='', eval_splits=())
   parts = begin.build(schema.bind(config, 1), 3, **data)
   with sharding.enter(parts.mesh):
-    state = session.initial_state(parts, optax.identity(), jax.random.key(0))
+    state = first_state.initial_state(
+      parts, optax.identity(), jax.random.key(0)
+    )
     moved = jax.tree.map(lambda x: x * 1.25 + 0.01, state.params)
     state = state.replace(params=moved, step=jax.numpy.int32(5))
   host = Host(None, 1, 1, state, step=5)

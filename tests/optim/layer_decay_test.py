@@ -9,7 +9,7 @@ from glue_jax import tree
 from glue_jax.models import model as models
 from glue_jax.optim import build
 from glue_jax.optim.layer_decay import factors
-from glue_jax.training import begin, schema, session
+from glue_jax.training import begin, first_state, schema
 from tests.conftest import tiny_config
 
 ARGS = {name: dict(rank=2) for name in ('galore', 'natural_galore')}
@@ -93,7 +93,7 @@ def test_a_methods_leaves_have_the_factor_of_their_place():
       ),
     )
     parts = begin.build(schema.bind(config, 4), 0)
-    tx, _ = session.make_optimizer(parts)
+    tx, _ = first_state.make_optimizer(parts)
     return updates(tx, jax.tree.map(jnp.ones_like, parts.params), 1)[0]
 
   plain, decayed = made(), made(layer_decay=0.5)

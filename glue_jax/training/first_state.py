@@ -1,0 +1,80 @@
+"""What a run starts with: its optimizer, and its state by what learns."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from glue_jax import tree
+from glue_jax.devices import sharding
+from glue_jax.optim import build as optim
+from glue_jax.training import phases
+from glue_jax.training.parts import Parts
+from glue_jax.training.state import TrainState, parked, split
+
+
+def make_optimizer(parts: Parts) -> tuple[Any, Callable]:
+  """Returns (transformation, schedule), wrapped by the method.
+
+  Of an objective with phases (`phases.Optimizers`, the first one's schedule).
+  """
+  names = tree.flatten(parts.params)
+
+  def make(**changes):
+    return optim.make(
+      total_steps=parts.total_steps,
+      names=names,
+      leaf_states=parts.method.revisits,
+      **parts.sections.optimizer | changes,
+    )
+
+  objective, settings = parts.objective, parts.sections.phases
+  if objective.phases or settings:
+    return phases.optimizers(objective, settings, parts.method, names, make)
+  tx, rate = make()
+  wrap = parts.method.wrap_tx
+  return (wrap(tx) if wrap else tx), rate
+
+
+def initial_state(parts: Parts, tx: Any, key: jax.Array) -> TrainState:
+  """Returns the state before the first step, in place on the mesh."""
+  method = parts.method
+  learning = method.learns(tree.flatten(parts.params), {})
+  params, frozen = split(parts.params, learning)
+  extras = {}
+  if method.init_extra:
+    extras = method.init_extra(jax.random.fold_in(key, 1), parts.params)
+  others = {}
+  if method.init_frozen:
+    others = method.init_frozen(jax.random.fold_in(key, 2))
+    taken = others.keys() & {'params', 'opt_state'}
+    if taken:
+      raise ValueError(f'{method.name}: init_frozen may not use {taken}')
+  if method.revisits:
+    others['opt_state'] = parked(tx, params, parts.params)
+  # Made where they stay: a state may be too large for one device.
+  specs = sharding.like_params(
+    jax.eval_shape(tx.init, params),
+    sharding.param_specs(params, parts.rules, parts.mesh),
+    parts.mesh,
+  )
+  state = TrainState(
+    step=jax.numpy.zeros((), jax.numpy.int32),
+    params=params,
+    frozen={'params': frozen} | others,
+    opt_state=jax.jit(tx.init, out_shardings=specs)(params),
+    extra=extras,
+  )
+  return sharding.put_state(state, parts.rules, parts.mesh)
+
+
+def abstract_state(parts: Parts, tx: Any, key: jax.Array) -> TrainState:
+  """Returns what `initial_state` would be, as shapes and their places."""
+
+  def make(params, key):
+    return initial_state(dataclasses.replace(parts, params=params), tx, key)
+
+  shapes = jax.eval_shape(make, parts.params, key)
+  specs = sharding.state_specs(shapes, parts.rules, parts.mesh)
+  return sharding.placed(shapes, specs)
