@@ -5,13 +5,40 @@ example `encoder/layer_0/mixer/query/kernel`. Patterns are regular expressions
 that must match the whole name.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 Tree = Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Unread:
+  """A leaf whose value is read where it is used, and is in no memory before.
+
+  Attributes:
+    shape, dtype: of the value.
+    read: () -> the value; each call reads anew.
+  """
+
+  shape: tuple[int, ...]
+  dtype: np.dtype
+  read: Callable[[], Any]
+
+  def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    del copy  # what was just read is nobody else's
+    return np.asarray(self.read(), dtype)
+
+
+def read(tree: Tree) -> Tree:
+  """Returns the tree with the values of its unread leaves."""
+  return map_named(
+    lambda _, x: np.asarray(x) if isinstance(x, Unread) else x, tree
+  )
 
 
 def flatten(tree: Tree, prefix: str = '') -> dict[str, Any]:

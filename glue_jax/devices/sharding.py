@@ -242,14 +242,19 @@ def gather(value: Any, mesh: Mesh) -> Any:
 
 
 def put(value: Any, shardings: Any) -> Any:
-  """Places a host-side tree; every process holds the same values."""
-  if jax.process_count() == 1:
-    return jax.device_put(value, shardings)
-  return jax.tree.map(_put_global, value, shardings)
+  """Places a host-side tree; every process holds the same values.
+
+  Leaf by leaf, so that of unread ones (`tree.Unread`) only one is on the host.
+  """
+  return jax.tree.map(_put, value, shardings)
 
 
-def _put_global(x, sharding):
-  if isinstance(x, jax.Array) and not x.is_fully_addressable:
+def _put(x, sharding):
+  if isinstance(x, tree.Unread):
+    # Waits, or the next ones are read while this one is under way.
+    return jax.block_until_ready(_put(np.asarray(x), sharding))
+  global_array = isinstance(x, jax.Array) and not x.is_fully_addressable
+  if jax.process_count() == 1 or global_array:
     return jax.device_put(x, sharding)
   host = np.asarray(x)
   return jax.make_array_from_callback(host.shape, sharding, lambda i: host[i])

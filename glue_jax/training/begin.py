@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from absl import logging
 from jax.sharding import Mesh
 
+from glue_jax import tree
 from glue_jax.data import hub, label_counts, pipeline
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks.task import Task
@@ -201,8 +202,9 @@ def build(
     taken: dict[str, Any] = {}
     if network.adapter and load:
       given = {part.name: part.arguments for part in sections.methods}
+      whole = tree.read(params)
       params, taken = build_adapter.start_from(
-        network, plain, saved, params, given, composed, leaves, bundle.task
+        network, plain, saved, whole, given, composed, leaves, bundle.task
       )
     rules = companions.rules(plain.model.rules, composed.companions)
     params = build_params.place(params, rules, mesh)
@@ -270,6 +272,7 @@ def _weights(network: Network, model: Any, task: Task) -> tuple[Any, str]:
     new_head=any(p.startswith('head/') for p in network.fresh),
     cast=network.cast,
     grow_positions=network.grow_positions,
+    unread=not network.adapter,
   )
   found = source.read_head(network.weights)
   return build_params.head_by_name(network, saved, found, model.kind, task)

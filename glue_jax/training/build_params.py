@@ -1,9 +1,11 @@
 """The parameters that a config starts from."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from absl import logging
 from jax.sharding import Mesh
 
@@ -26,7 +28,9 @@ def initial_params(
 ) -> tree.Tree:
   """Returns the parameters to start from.
 
-  Leaves that the weights have are taken from there. Only a head or pooler may
+  Their values are read or drawn where they are placed (`tree.Unread`), so that
+  the host never holds all of them. Leaves that the weights have are taken from
+  there. Only a head or pooler may
   be missing there and start afresh; what the `fresh` patterns match does so in
   any case (a head of another number of classes).
 
@@ -45,7 +49,10 @@ def initial_params(
   missing = expected.keys() - taken.keys()
   if saved is not None and missing:
     logging.info('fresh from the seed: %s', ', '.join(sorted(missing)))
-  drawn = initial.draw(apply.init, missing, rng, batch)
+  # Recomputing changes no draw, but hides them.
+  config = dataclasses.replace(apply.model.config, remat=False)
+  plain = apply.replace(model=apply.model.clone(config=config))
+  drawn = initial.draw(plain.init, missing, rng, batch, unread=True)
   return tree.unflatten({n: taken.get(n, drawn.get(n)) for n in expected})
 
 
@@ -63,7 +70,7 @@ def abstract(
   def params(rng):
     made, other = make(rng)
     found.append(other)
-    return made
+    return tree.map_named(lambda _, x: jnp.zeros(x.shape, x.dtype), made)
 
   return jax.eval_shape(params, rng), found[0]
 

@@ -122,7 +122,7 @@ def _add(key, params, apply, method, leaves, batch) -> tree.Tree:
     leaves.owners.update(dict.fromkeys(own, method.name))
   if method.surgery:
     before = tree.flatten(params).keys()
-    params = method.surgery(jax.random.fold_in(key, 1), params)
+    params = method.surgery(jax.random.fold_in(key, 1), tree.read(params))
     after = tree.flatten(params).keys()
     leaves.owners.update(dict.fromkeys(after - before, method.name))
     gone = leaves.model & before - after

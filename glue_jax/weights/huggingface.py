@@ -191,6 +191,7 @@ def load_hf(
   model: Model,
   new_head: bool = False,
   cast: bool = False,
+  unread: bool = False,
 ) -> tuple[tree.Tree, list[str]]:
   """Reads a folder's weights.
 
@@ -199,6 +200,8 @@ def load_hf(
     model: what the weights are for.
     new_head: leave the folder's head out even where it would fit.
     cast: accept float16, bfloat16 and float64 tensors.
+    unread: leave the values in the files (`tree.Unread`), but for the head's:
+      of a folder that is larger than memory.
 
   Returns:
     params: nested dict of float32 arrays, without the missing ones.
@@ -213,7 +216,8 @@ def load_hf(
   folder = Path(folder)
   raw = read_hf_config(folder)[2]
   _check_head(folder, raw, model)
-  wanted = names.targets(model, models.shapes(model))
+  shapes = models.shapes(model)
+  wanted = names.targets(model, shapes)
   # Several tasks call their head `classifier`; another task's isn't ours.
   foreign = names.foreign_head(model, raw.get('architectures') or ())
   with contextlib.ExitStack() as files:
@@ -223,8 +227,8 @@ def load_hf(
     left_out = check(folder, used, tensors, cast, model)
     params = {}
     for name, target in used.items():
-      value = tensors[target.name].read().astype(np.float32, copy=False)
-      params[name] = np.ascontiguousarray(target.ours(value))
+      later = unread and not name.startswith('head/')
+      params[name] = tensors[target.name].parameter(target, shapes[name], later)
   logging.info('%s: %d tensors read', folder, len(params))
   if left_out:
     logging.info('%s: left out %s', folder, ', '.join(left_out))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import safetensors
 
+from glue_jax import tree
 from glue_jax.data.readers import gguf, json_text
 from glue_jax.models import names
 from glue_jax.models.names import Target
@@ -27,15 +28,46 @@ CASTABLE = ('F16', 'BF16', 'F64')
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-  """A tensor in an open file, its value unread."""
+  """A tensor in an open file, its value unread.
+
+  Attributes:
+    file: has `get_tensor(name)`.
+    name, shape, dtype: of the tensor.
+    path: of a file that has to be opened again once it is closed.
+  """
 
   file: Any
   name: str
   shape: tuple[int, ...]
   dtype: str
+  path: Path | None = None
 
   def read(self) -> np.ndarray:
     return self.file.get_tensor(self.name)
+
+  def parameter(self, target: Target, like: Any, later: bool) -> Any:
+    """Returns our float32 parameter of it, of the shape of `like`.
+
+    Args:
+      target: its place here.
+      like: has the parameter's shape.
+      later: read it where it is used (`tree.Unread`), from the file that is
+        closed by then.
+    """
+
+    def ours(value):
+      value = value.astype(np.float32, copy=False)
+      return np.ascontiguousarray(target.ours(value))
+
+    def read():
+      if self.path is None:
+        return ours(self.read())
+      with safetensors.safe_open(self.path, 'numpy') as file:
+        return ours(file.get_tensor(self.name))
+
+    if later:
+      return tree.Unread(like.shape, np.dtype(np.float32), read)
+    return ours(self.read())
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -94,7 +126,9 @@ def open_tensors(
     for name in file.keys():  # noqa: SIM118 - not a mapping
       info = file.get_slice(name)
       shape, dtype = tuple(info.get_shape()), info.get_dtype()
-      tensors[names.canonical(name, model)] = Tensor(file, name, shape, dtype)
+      tensors[names.canonical(name, model)] = Tensor(
+        file, name, shape, dtype, path
+      )
   return tensors
 
 

@@ -7,6 +7,7 @@ Face form, for those that have one, is made by `launch.export`.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -99,8 +100,14 @@ def read_record(source: str | os.PathLike) -> dict[str, Any] | None:
   return record | {'config': models.EncoderConfig(**fields)}
 
 
-def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
+def load(
+  source: str | os.PathLike, unread: bool = False
+) -> tuple[Any, tree.Tree]:
   """Returns (Model, params) of a folder written by `save`.
+
+  Args:
+    source: the folder, or a workdir.
+    unread: see `load_whole`.
 
   Raises:
     ValueError: see `load_whole`; or the model isn't complete without the
@@ -113,7 +120,7 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
       f'merged, {record["unmerged"][:4]} ...; evaluate or go on in the workdir '
       'itself, or export it with launch.export --format=stablehlo'
     )
-  record, params = load_whole(source)
+  record, params = load_whole(source, unread)
   module = models.build(
     record['family'],
     kind=record['kind'],
@@ -123,8 +130,14 @@ def load(source: str | os.PathLike) -> tuple[Any, tree.Tree]:
   return module, params
 
 
-def load_whole(source: str | os.PathLike) -> tuple[dict[str, Any], tree.Tree]:
+def load_whole(
+  source: str | os.PathLike, unread: bool = False
+) -> tuple[dict[str, Any], tree.Tree]:
   """Returns (model.json, params with the leaves of methods) of a folder.
+
+  Args:
+    source: the folder, or a workdir.
+    unread: leave the values in the files (`tree.Unread`), but for the head's.
 
   Raises:
     ValueError: no folder that `save` has finished, or a file is damaged.
@@ -135,11 +148,32 @@ def load_whole(source: str | os.PathLike) -> tuple[dict[str, Any], tree.Tree]:
       f'{source} holds no finished model: expected {MODEL} there or in its '
       'folder model/'
     )
-  flat = {}
+  flat: dict[str, Any] = {}
   for file in (PARAMS, *([UNMERGED] if record['unmerged'] else [])):
     path = find(source) / file
     try:
-      flat |= safetensors.numpy.load_file(path)
+      flat |= _leaves(path, unread)
     except (OSError, safetensors.SafetensorError) as error:
       raise ValueError(f'{path} cannot be read: {error}') from error
   return record, tree.unflatten(flat)
+
+
+def _leaves(path: pathlib.Path, unread: bool) -> dict[str, Any]:
+  if not unread:
+    return dict(safetensors.numpy.load_file(path))
+
+  def read(name):
+    with safetensors.safe_open(path, 'numpy') as file:
+      return file.get_tensor(name)
+
+  leaves = {}
+  with safetensors.safe_open(path, 'numpy') as file:
+    for name in file.keys():  # noqa: SIM118 - not a mapping
+      part = file.get_slice(name)
+      if name.startswith('head/') or part.get_dtype() != 'F32':
+        leaves[name] = file.get_tensor(name)
+        continue
+      later = functools.partial(read, name)
+      shape = tuple(part.get_shape())
+      leaves[name] = tree.Unread(shape, np.dtype(np.float32), later)
+  return leaves

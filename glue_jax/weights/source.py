@@ -55,6 +55,7 @@ def read_params(
   new_head: bool,
   cast: bool,
   grow_positions: int | None = None,
+  unread: bool = False,
 ) -> tree.Tree:
   """Returns the tree of a source, see `read_sizes`.
 
@@ -63,16 +64,19 @@ def read_params(
     module: the `Model` that the tree is for.
     new_head, cast: see `huggingface.load_hf`.
     grow_positions: as `read_sizes` was given.
+    unread: leave values in their files, see `huggingface.load_hf`.
   """
   source = hub.folder(source)
   if grow_positions:
+    grown = module.config
     rows = read_sizes(source)['config'].max_positions
     config = dataclasses.replace(module.config, max_positions=rows)
-    params = read_params(source, module.clone(config=config), new_head, cast)
-    return positions.grow(params, module.config)
+    module = module.clone(config=config)
+    params = read_params(source, module, new_head, cast, unread=unread)
+    return positions.grow(params, grown)
   if saved_model.read_record(source):
-    return saved_model.load(source)[1]
-  return huggingface.load_hf(source, module, new_head, cast)[0]
+    return saved_model.load(source, unread)[1]
+  return huggingface.load_hf(source, module, new_head, cast, unread)[0]
 
 
 def read_head(source: str) -> head.Head:
