@@ -39,6 +39,7 @@ COVERED = {
   'data/selection/beam_files': ('data/selection/beam_test', _SELECTION),
   'data/selection/*': ('data/selection/local_test', _SELECTION),
   'data/sentence_pairs': ('data/segments_test', 'pairs carry segments'),
+  'data/sentence_rows': ('objectives/simcse_test', 'what SimCSE reads'),
   'data/table': ('data/load_test', _LOADED),
   'data/tasks/lepiszcze': ('data/readers/polish_test', _LOADED),
   'data/tasks/own_file': ('data/tasks/own_file_test', 'read by its name'),

@@ -61,16 +61,16 @@ sys.exit(golden.__main__.main(['--dir', {str(tmp_path)!r}, {SLUG!r}]))
 
 
 def test_every_file_is_compared_or_named(tmp_path, capsys):
-  home = tmp_path / 'pretraining-baselines'
+  home = tmp_path / 'ppo-nlu'
   home.mkdir()
   (tmp_path / 'no-module').mkdir()
-  arrays = {'input/anchor': 0, 'output/unsup_loss': 0}
-  np.savez(home / 'simcse_2.npz', **arrays)
+  arrays = {'ref_logprobs': 0, 'loss': 0}
+  np.savez(home / 'step_2.npz', **arrays)
   np.savez(tmp_path / 'no-module' / 'a.npz', **arrays)
   assert run(tmp_path, home.name) == 1  # nothing was compared
   assert capsys.readouterr().out == (
     f'{home.name}: compared 0 of 1 files; '
-    'not built: 1 files: simcse_2.npz (SimCSE)\n'
+    'not built: 1 files: step_2.npz (reinforcement learning (PPO))\n'
   )
   np.savez(home / 'other.npz', x=0)
   assert run(tmp_path) == 1

@@ -24,8 +24,9 @@ _PER_ROW = ('idx', 'labels', 'starts', 'ends', 'example')
 class Examples:
   """Ragged token arrays; sequence i is ids[bounds[i]:bounds[i + 1]].
 
-  A multiple-choice example is `num_choices` sequences in a row; otherwise a
-  sequence is an example. n is the number of examples, T of tokens.
+  An example of multiple choice, or of sentences, is `num_choices` sequences in
+  a row; otherwise a sequence is an example. n is the number of examples, T of
+  tokens.
 
   Attributes:
     kind: the task's kind.
@@ -134,7 +135,7 @@ class Examples:
     steps = np.arange(length)
     mask = steps < sizes[..., None]
     at = np.where(mask, starts[..., None] + steps, 0)
-    if self.kind != 'multiple_choice':
+    if self.kind not in ('multiple_choice', 'sentences'):
       mask, at = mask[:, 0], at[:, 0]
 
     def padded(flat: np.ndarray, fill: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from glue_jax.data import (
   features,
   load,
   sentence_pairs,
+  sentence_rows,
   tokenizing,
   validate,
   wordpiece,
@@ -121,13 +122,10 @@ def build(
     for split, table in tables.items()
   }
   for split, paths in files_of.items():
-    if task.kind in PAIR_KINDS:
-      blocks = sentence_pairs.pairs(
-        paths, tokenizer, max_length, kind=task.kind,
-        copies=copies, sentences=sentences, seed=data_seed, cache_dir=cache_dir,
-      )  # fmt: skip
-    else:
-      blocks = corpora.blocks(paths, tokenizer, max_length, cache_dir=cache_dir)
+    blocks = _blocks(
+      task, paths, tokenizer, max_length, cache_dir,
+      copies=copies, sentences=sentences, seed=data_seed,
+    )  # fmt: skip
     kept = _limit(len(blocks), limits[split], data_seed)
     examples[split] = blocks if kept is None else _renumbered(blocks, kept)
   notes = _notes(task, tables, examples, max_length, train_split)
@@ -222,6 +220,18 @@ def _corpus(split, data_dir, files):
     )
   root = data_dir or os.environ.get(load.VARIABLE, '')
   return texts.find([os.path.join(root, files[split])])
+
+
+def _blocks(task, paths, tokenizer, max_length, cache_dir, **cuts) -> Examples:
+  """What is learnt from running text; `cuts` are of pairs alone."""
+  given: Any = (paths, tokenizer, max_length)
+  if task.kind in PAIR_KINDS:
+    return sentence_pairs.pairs(
+      *given, kind=task.kind, cache_dir=cache_dir, **cuts
+    )
+  if task.kind == 'sentences':
+    return sentence_rows.rows(*given, cache_dir=cache_dir)
+  return corpora.blocks(*given, cache_dir=cache_dir)
 
 
 def _limit(count: int, limit: int | None, seed: int) -> np.ndarray | None:

@@ -34,6 +34,7 @@ _SERVED = {
   'multilabel': 'classification',
   'next_sentence': 'sentence_structure',
   'sentence_order': 'sentence_structure',
+  'sentences': 'encoder',
 }
 
 

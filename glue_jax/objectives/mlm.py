@@ -88,16 +88,8 @@ def masker(
   Raises:
     ValueError: as `make`.
   """
-  if sum(shares) > 1:
-    raise ValueError(
-      f'config.objective mask_share={shares[0]}, random_share={shares[1]}: '
-      'expected parts of 1'
-    )
+  check_masks(ctx, shares)
   mask_id, vocab_size = ctx.tokenizer.mask_id, ctx.tokenizer.vocab_size
-  if mask_id is None:
-    raise ValueError(
-      'masked language modelling needs a tokenizer with a [MASK] token'
-    )
 
   def masked(batch, rng):
     batch = mask_tokens(
@@ -112,6 +104,23 @@ def masker(
     return at_chosen(batch, most(rate, batch['labels'].shape[-1]))
 
   return masked
+
+
+def check_masks(ctx: Context, shares: tuple[float, float]) -> None:
+  """Refuses shares of masks and tokenizers that cannot be.
+
+  Raises:
+    ValueError: the shares aren't parts of 1, or there is no [MASK] token.
+  """
+  if sum(shares) > 1:
+    raise ValueError(
+      f'config.objective mask_share={shares[0]}, random_share={shares[1]}: '
+      'expected parts of 1'
+    )
+  if ctx.tokenizer.mask_id is None:
+    raise ValueError(
+      'masked language modelling needs a tokenizer with a [MASK] token'
+    )
 
 
 def at_chosen(batch: Batch, most: int) -> dict[str, jax.Array]:

@@ -53,7 +53,16 @@ def files(tmp_path_factory):
     ]
     (folder / f'{document}.txt').write_text('\n'.join(lines) + '\n')
   one = str(folder)
-  return {'CORPUS': dict(train=one, validation=one)}
+  lines = (folder / 'a.txt').read_text().splitlines()
+  triples = tmp_path_factory.mktemp('rows') / 'rows.txt'
+  triples.write_text(
+    ''.join('\t'.join(lines[i : i + 3]) + '\n' for i in range(90))
+  )
+  rows = str(triples)
+  return {
+    'CORPUS': dict(train=one, validation=one),
+    'TRIPLES': dict(train=rows, validation=rows),
+  }
 
 
 def changes(case, files):

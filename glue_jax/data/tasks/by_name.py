@@ -47,6 +47,7 @@ _OWN_METRICS = {
   'multiple_choice': ('accuracy',),
   'language_modeling': ('perplexity',),
   **dict.fromkeys(PAIR_KINDS, ('perplexity', 'structure_accuracy')),
+  'sentences': ('loss',),
 }
 
 

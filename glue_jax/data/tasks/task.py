@@ -19,11 +19,12 @@ KINDS = (
   'sentence_structure',
   'next_sentence',
   'sentence_order',
+  'sentences',
 )
 # Kinds of pairs that are cut from running text, see data/sentence_pairs.py.
 PAIR_KINDS = ('sentence_structure', 'next_sentence', 'sentence_order')
 # Kinds that learn from running text instead of rows.
-CORPUS_KINDS = ('language_modeling', *PAIR_KINDS)
+CORPUS_KINDS = ('language_modeling', *PAIR_KINDS, 'sentences')
 
 # File names without extension of the usual splits.
 STEMS = {
