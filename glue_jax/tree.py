@@ -41,6 +41,20 @@ def read(tree: Tree) -> Tree:
   )
 
 
+def unread(tree: Tree, values: Tree, changed: Tree) -> Tree:
+  """Returns a tree whose leaves are unread again where they are as they were.
+
+  Args:
+    tree: some leaves of it unread.
+    values: `read(tree)`.
+    changed: made of `values`; a leaf that is still the same array is `tree`'s.
+  """
+  was, source = flatten(values), flatten(tree)
+  return map_named(
+    lambda name, x: source[name] if x is was.get(name) else x, changed
+  )
+
+
 def flatten(tree: Tree, prefix: str = '') -> dict[str, Any]:
   """Returns {name: leaf} of a nested dict, in the dict's own order.
 

@@ -38,6 +38,12 @@ def weighted(**mesh):
   return {'changes': made['changes'] | {'objective': weights}}
 
 
+def adapted(**mesh):
+  """Frozen leaves, split over processes, are kept beside the checkpoints."""
+  made = case(**mesh)
+  return {'changes': made['changes'] | {'methods': [['lora', {'rank': 2}]]}}
+
+
 def start(cases, out, devices, *process):
   return subprocess.Popen(
     [
@@ -93,7 +99,7 @@ def one(tmp_path_factory):
   """The same runs on one device."""
   out = tmp_path_factory.mktemp('one')
   cases = {name: case(name) for name in FAMILIES}
-  run(cases | {'weighted': weighted()}, out, 1)
+  run(cases | {'weighted': weighted(), 'lora': adapted()}, out, 1)
   return out
 
 
@@ -109,8 +115,15 @@ def test_eight_devices_give_the_result_of_one(one, tmp_path):
 
 
 def test_two_processes_give_the_result_of_one(one, tmp_path):
-  two_processes({'two': case(data=2, fsdp=2)}, tmp_path)
+  cases = {'two': case(data=2, fsdp=2), 'lora': adapted(data=1, fsdp=4)}
+  two_processes(cases, tmp_path)
   assert_equal(tmp_path / 'two', one / 'bert')
+  assert_equal(tmp_path / 'lora', one / 'lora')
+  ours, theirs = (
+    {path.name for path in (folder / 'lora/checkpoints/frozen').iterdir()}
+    for folder in (tmp_path, one)
+  )
+  assert ours == theirs
 
 
 def test_a_checkpoint_of_four_devices_goes_on_with_one_and_eight(one, tmp_path):

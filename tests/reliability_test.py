@@ -13,6 +13,7 @@ import pytest
 from glue_jax import tree
 from glue_jax.training import checkpoint, runs
 from glue_jax.training.monitor import NonFinite
+from glue_jax.training.state import TrainState
 from glue_jax.training.train import train
 from glue_jax.weights import saved_model
 from tests import kill
@@ -129,7 +130,9 @@ def test_a_full_disk_is_named_and_earlier_checkpoints_stay_whole(small_disk):
   with pytest.raises(checkpoint.CheckpointError, match='could not write') as e:
     for step in range(1, 20):
       # Noise, which no compression shrinks.
-      saved.save('last', step, {'x': rng.random(20_000, np.float32)}, {})
+      noise = {'x': rng.random(20_000, np.float32)}
+      state = TrainState(np.int32(step), noise, {'params': {}}, (), {})
+      saved.save('last', step, state, {})
   whole = saved.steps()
   assert whole and f'whole checkpoints there: {whole}' in str(e.value)
   again = checkpoint.Checkpoints(small_disk, keep=20)

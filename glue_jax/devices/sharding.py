@@ -241,6 +241,14 @@ def gather(value: Any, mesh: Mesh) -> Any:
   return jax.tree.map(np.asarray, whole)
 
 
+def whole(leaf: jax.Array) -> np.ndarray:
+  """Returns one array on the host, whole on every process."""
+  if not leaf.is_fully_addressable:
+    spec = replicated(leaf.sharding.mesh)
+    leaf = jax.jit(lambda x: x, out_shardings=spec)(leaf)
+  return np.asarray(leaf)
+
+
 def put(value: Any, shardings: Any) -> Any:
   """Places a host-side tree; every process holds the same values.
 

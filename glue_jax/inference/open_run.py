@@ -2,18 +2,26 @@
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import logging
 
+from glue_jax import tree
 from glue_jax.config import config as config_lib
+from glue_jax.data import hub
 from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
 from glue_jax.evaluation import decisions
 from glue_jax.inference.run import Run
-from glue_jax.training import checkpoint, inputs, session
-from glue_jax.training.begin import begin
+from glue_jax.training import (
+  checkpoint,
+  inputs,
+  schema,
+  session,
+)
+from glue_jax.training.begin import begin, reader_of
+from glue_jax.training.parts import Parts
 from glue_jax.weights import run_folder, saved_model
 
 
@@ -62,6 +70,7 @@ def load_run(
   data = {'train_split': '', 'eval_splits': ()} | data
   run = begin(config, seed, total=1, load=False, kept=own, **data)
   parts, host = run.parts, run.host
+  parts.readers = (_backbone(begun, parts, own), _exported(model))
   with sharding.enter(parts.mesh):
     saved = checkpoint.Checkpoints(workdir / 'checkpoints', create=False)
     if which not in checkpoint.KINDS:
@@ -89,6 +98,22 @@ def load_run(
     workdir=workdir,
     decisions=_decisions(model, parts.bundle.task, step),
   )
+
+
+def _backbone(
+  config: Any, parts: Parts, own: inputs.Inputs | None
+) -> Callable[[], Mapping[str, Any]]:
+  """Reads what the run was begun from, whatever it is opened with."""
+  network = schema.bind(config).model
+  kept = dict(own.others.get('commits', {})) if own else {}
+  names = hub.Commits(kept, kept)
+  model, task = parts.plain.model, parts.bundle.task
+  return reader_of(network, names, model, task)
+
+
+def _exported(model: pathlib.Path) -> Callable[[], Mapping[str, Any]]:
+  """Reads the finished model; what was merged is another leaf there."""
+  return lambda: tree.flatten(saved_model.load_whole(model)[1])
 
 
 def _decisions(

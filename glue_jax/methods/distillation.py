@@ -1,12 +1,12 @@
 """Logit distillation from a frozen teacher. Hinton et al. 2015, 1503.02531.
 
-Parts: objectives/distill.py. The teacher's tree is kept in the state's frozen
+Parts: objectives/distill.py. The teacher's tree is one of the state's frozen
 trees. It reads the same token ids, and its logits stand for the same labels:
 `Context.load` matches its head by label names and refuses other tokens.
 
 Use it: to make a smaller model of one that is tuned already.
-Costs: the teacher's forward pass a step; its parameters in memory and in every
-  checkpoint.
+Costs: the teacher's forward pass a step; its parameters in memory. Checkpoints
+  name its folder and hold none of it, so it must stay as it is.
 Not with: a teacher with another vocabulary, or tasks without sentence logits
   (spans, tokens).
 """

@@ -5,8 +5,8 @@ compress/moebert.py, objectives/distill.py. The importance file is written by
 `python -m launch.probe importance`; the gate's losses are the method `comet`'s.
 
 Use it: to make sparse experts of a model that is tuned already.
-Costs: the teacher's forward pass a step; its parameters in memory and in every
-  checkpoint; a pass for the importance before.
+Costs: the teacher's forward pass a step; its parameters in memory. Checkpoints
+  name its folder and hold none of it; a pass for the importance before.
 Not with: a teacher of another width, depth or vocabulary, tasks that label
   tokens.
 """

@@ -10,7 +10,7 @@ every part.
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -23,9 +23,7 @@ from glue_jax.data import hub, label_counts, pipeline
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
-from glue_jax.evaluation import selection
-from glue_jax.evaluation.selection import Criterion
-from glue_jax.method import Context, Hook, Method, Objective
+from glue_jax.method import Context, Hook
 from glue_jax.plugs import Apply
 from glue_jax.training import (
   build_adapter,
@@ -35,6 +33,7 @@ from glue_jax.training import (
   companions,
   compose,
   first_state,
+  frozen,
   inputs,
   learning,
   patience,
@@ -106,7 +105,7 @@ def begin(
   )
   called, best = parts.method.hooks, None
   if parts.bundle.train:
-    best, waits = _criteria(parts)
+    best, waits = patience.criteria(parts)
     if waits:
       called += (patience.hook(schedule.patience, waits),)
   called += hooks
@@ -119,20 +118,6 @@ def begin(
 
   host = session.make_host(parts, state)
   return Training(parts, tx, rate, key, programs, called, host, new_host, best)
-
-
-def _criteria(parts: Parts) -> tuple[Criterion, Criterion | None]:
-  """What the best checkpoint is chosen by, and what patience waits for."""
-  bundle, schedule = parts.bundle, parts.sections.train
-  tables = bundle.tables
-  splits = [s for s in bundle.evals if s not in tables or tables[s].labelled]
-  best = selection.of_best(
-    bundle.task, splits, schedule.select_metric, schedule.select_direction
-  )
-  if not schedule.patience:
-    return best, None
-  waits = selection.of_patience(bundle.task, splits, schedule.patience, best)
-  return best, waits
 
 
 def build(
@@ -175,17 +160,14 @@ def build(
   data['tokenizer'] = _tokenizer(sections, data, names)
   bundle = bundle or build_data.make_data(sections, task, mesh, seed, **data)
   with sharding.enter(mesh):
-    sizes = kept.sizes if kept else {}
-    if network.weights and not kept:
-      sizes = source.read_sizes(network.weights, network.grow_positions)
+    sizes = _sizes(network, kept)
     plain = Apply(build_model.make_model(network, sizes, bundle))
     plain.model.config.check_lengths(bundle.buckets)
     build_data.check_ids(bundle, plain.model.config)
     others = source.Others(bundle, kept.others if kept else {}, names)
     context = make_context(sections, bundle, plain, others)
-    objective, methods = _made(sections, context)
-    rng = jax.random.key(seed)
-    batch = build_data.example_batch(bundle)
+    objective, methods = compose.made(sections, context)
+    rng, batch = jax.random.key(seed), build_data.example_batch(bundle)
     saved, notes = None, (*bundle.notes, *others.notes)
     if network.weights and load:
       saved, note = _weights(network, plain.model, task)
@@ -202,11 +184,11 @@ def build(
     taken: dict[str, Any] = {}
     if network.adapter and load:
       given = {part.name: part.arguments for part in sections.methods}
-      whole = tree.read(params)
       params, taken = build_adapter.start_from(
-        network, plain, saved, whole, given, composed, leaves, bundle.task
+        network, plain, saved, params, given, composed, leaves, bundle.task
       )
     rules = companions.rules(plain.model.rules, composed.companions)
+    origins = _origins(network, saved, params, composed, others)
     params = build_params.place(params, rules, mesh)
   return Parts(
     sections=sections,
@@ -224,18 +206,45 @@ def build(
     adapter=taken,
     notes=notes,
     others=others.records,
+    origins=origins,
+    readers=(reader_of(network, names, plain.model, task),),
+    opened=not load,
   )
 
 
-def _made(
-  sections: Sections, context: Context
-) -> tuple[Objective, list[Method]]:
-  """The objective, and all methods: its own stands before the config's."""
-  objective, *methods = (
-    part.make(context, **part.arguments)
-    for part in (sections.objective, *sections.methods)
-  )
-  return objective, [m for m in (objective.method, *methods) if m]
+def _origins(network, saved, params, method, others) -> dict[str, str]:
+  """{place: folder} of the leaves that are still as they were read."""
+  trees = {n: c.weights for n, c in method.companions.items() if not c.learns}
+  read = others.read | ({network.weights: saved} if saved else {})
+  return frozen.origins({'params': params} | trees, read)
+
+
+def _sizes(network: Network, kept: inputs.Inputs | None) -> Mapping[str, Any]:
+  """Arguments of `model.build` that the weights fix."""
+  if kept or not network.weights:
+    return kept.sizes if kept else {}
+  return source.read_sizes(network.weights, network.grow_positions)
+
+
+def reader_of(
+  network: Network, names: hub.Commits, model: Any, task: Task
+) -> Callable[[], dict[str, Any]]:
+  """Returns () -> {name: array} of the leaves of `model.weights`.
+
+  Args:
+    network: the config's section.
+    names: what names of the hub stand for.
+    model: the `Model` that they are for.
+    task: whose labels the rows of a head get the order of.
+  """
+
+  def leaves():
+    if not network.weights:
+      return {}
+    saved, _ = _weights(_fetched(network, names), model, task)
+    return tree.flatten(saved)
+
+  return leaves
 
 
 def _commits(

@@ -5,6 +5,8 @@ manifest with every file's size and SHA-256 is written beside it: a step without
 its manifest was not finished, one that disagrees with it was damaged. Both are
 passed over with a warning, and the step before is used; the run itself moves
 them to `corrupt/`. Who only reads leaves them: the run may be writing there.
+
+Frozen leaves stand beside the steps or in their source, see frozen.py.
 """
 
 import hashlib
@@ -12,7 +14,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +24,8 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from glue_jax.reporting.files import whole
+from glue_jax.training import frozen
+from glue_jax.training.state import TrainState
 
 KINDS = ('last', 'best')
 
@@ -34,7 +38,12 @@ class Checkpoints:
   """The checkpoints of one run: `folder/last/<step>`, `folder/best/<step>`."""
 
   def __init__(
-    self, folder: str | os.PathLike, keep: int = 2, create: bool = True
+    self,
+    folder: str | os.PathLike,
+    keep: int = 2,
+    create: bool = True,
+    begun: TrainState | None = None,
+    origins: Mapping[str, str] | None = None,
   ):
     """Opens the folder.
 
@@ -42,6 +51,8 @@ class Checkpoints:
       folder: absolute or relative path.
       keep: how many of `last` are kept; of `best` it is always one.
       create: False opens an existing folder to read.
+      begun: the state before the first step.
+      origins: {place of a frozen leaf: folder that it was read in}.
 
     Raises:
       CheckpointError: the folder can't be made, or isn't there to be read.
@@ -49,6 +60,7 @@ class Checkpoints:
     self.folder, self._ours = pathlib.Path(folder).absolute(), create
     if not create and not self.folder.is_dir():
       raise CheckpointError(f'no checkpoints at {self.folder}')
+    self._frozen = frozen.Frozen(self.folder / frozen.FOLDER, begun, origins)
     self._managers = {}
     for kind, count in zip(KINDS, (keep, 1), strict=True):
       try:
@@ -73,14 +85,14 @@ class Checkpoints:
     return sorted(int(name) for name in names if name.isdigit())
 
   def save(
-    self, kind: str, step: int, state: Any, host: Mapping[str, Any]
+    self, kind: str, step: int, state: TrainState, host: Mapping[str, Any]
   ) -> None:
     """Saves a step; returns when it is on disk and has its manifest.
 
     Args:
       kind: 'last' or 'best'.
       step: number of finished steps; saved already is no error.
-      state: tree of arrays.
+      state: of the run.
       host: JSON values.
 
     Raises:
@@ -90,14 +102,17 @@ class Checkpoints:
     if (path / 'manifest.json').exists():
       return
     before = self.steps(kind)
-    args = ocp.args.Composite(
-      state=ocp.args.StandardSave(state), host=ocp.args.JsonSave(dict(host))
-    )
     try:
+      lean, record = self._frozen.take_out(state)
+      args = ocp.args.Composite(
+        state=ocp.args.StandardSave(lean), host=ocp.args.JsonSave(dict(host))
+      )
       self._managers[kind].save(step, args=args, force=True)
       self._managers[kind].wait_until_finished()
       if jax.process_index() == 0:
+        (path / frozen.FILE).write_text(json.dumps(record))
         _write_manifest(path)
+        self._frozen.sweep(self._records())
     # Storage errors reach Python as any of these, by the layer they arise in.
     except (OSError, ValueError, RuntimeError) as error:
       if jax.process_index() == 0:
@@ -118,7 +133,7 @@ class Checkpoints:
     newest = None
     if jax.process_index() == 0:
       for step in reversed(self.steps(kind)):
-        problem = _check_manifest(self.folder / kind / str(step))
+        problem = self._problem(self.folder / kind / str(step))
         if problem is None:
           newest = step
           break
@@ -145,20 +160,39 @@ class Checkpoints:
     args = ocp.args.Composite(host=ocp.args.JsonRestore())
     return self._managers[kind].restore(step, args=args)['host']
 
-  def state(self, kind: str, step: int, like: Any) -> Any:
+  def state(
+    self,
+    kind: str,
+    step: int,
+    begun: TrainState,
+    readers: Sequence[frozen.Reader] = (),
+    opened: bool = False,
+  ) -> TrainState:
     """Returns the state of a step.
 
     Args:
       kind, step: which.
-      like: tree of jax.ShapeDtypeStruct with shardings; any number of devices,
-        whatever the number it was saved on.
+      begun: the state as this start has made it, in place; on any number of
+        devices, whatever the number it was saved on.
+      readers, opened: of frozen leaves, see `Frozen.put_back`.
 
     Raises:
-      CheckpointError: the saved tree has another structure.
+      CheckpointError: the saved tree has another structure, or its frozen
+        leaves are gone.
     """
-    args = ocp.args.Composite(state=ocp.args.StandardRestore(like))
     try:
-      return self._managers[kind].restore(step, args=args)['state']
+      record = frozen.read(self.folder / kind / str(step))
+      like = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+        frozen.without(begun, record),
+      )
+      args = ocp.args.Composite(state=ocp.args.StandardRestore(like))
+      state = self._managers[kind].restore(step, args=args)['state']
+      return self._frozen.put_back(state, record, begun, readers, opened)
+    except frozen.Changed as error:
+      raise CheckpointError(
+        f'checkpoint {self.folder / kind / str(step)}: {error}'
+      ) from error
     except (ValueError, KeyError) as error:
       said = str(error).strip().partition('\n')[0]
       raise CheckpointError(
@@ -173,6 +207,15 @@ class Checkpoints:
   def close(self) -> None:
     for manager in self._managers.values():
       manager.close()
+
+  def _problem(self, path):
+    """Returns what is wrong with a saved step, or None."""
+    return _check_manifest(path) or self._frozen.problem(frozen.read(path))
+
+  def _records(self):
+    """Records of all steps that there are."""
+    for path in self.folder.glob(f'*/*/{frozen.FILE}'):
+      yield json.loads(path.read_text())
 
   def _move_aside(self, kind, step):
     aside = self.folder / 'corrupt' / f'{kind}-{step}'

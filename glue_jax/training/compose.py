@@ -6,11 +6,30 @@ from typing import Any
 import jax
 
 from glue_jax import tree
-from glue_jax.method import Method
+from glue_jax.method import Context, Method, Objective
 from glue_jax.models import initial
 from glue_jax.plugs import Apply
 from glue_jax.training import companions, learning
 from glue_jax.training.learning import Leaves
+from glue_jax.training.sections import Sections
+
+
+def made(
+  sections: Sections, context: Context
+) -> tuple[Objective, list[Method]]:
+  """Returns the objective, and all methods of a run.
+
+  What the objective brings along stands before the config's methods.
+
+  Args:
+    sections: the config, bound.
+    context: what they may look at.
+  """
+  objective, *methods = (
+    part.make(context, **part.arguments)
+    for part in (sections.objective, *sections.methods)
+  )
+  return objective, [m for m in (objective.method, *methods) if m]
 
 
 def compose(methods: Sequence[Method], leaves: Leaves | None = None) -> Method:
@@ -122,7 +141,9 @@ def _add(key, params, apply, method, leaves, batch) -> tree.Tree:
     leaves.owners.update(dict.fromkeys(own, method.name))
   if method.surgery:
     before = tree.flatten(params).keys()
-    params = method.surgery(jax.random.fold_in(key, 1), tree.read(params))
+    values = tree.read(params)
+    changed = method.surgery(jax.random.fold_in(key, 1), values)
+    params = tree.unread(params, values, changed)
     after = tree.flatten(params).keys()
     leaves.owners.update(dict.fromkeys(after - before, method.name))
     gone = leaves.model & before - after

@@ -1,7 +1,8 @@
 """What a run was given, kept in its folder: `inputs.json` and the tokenizer.
 
 A run predicts, is evaluated and exported from its folder alone, finished or
-not, wherever the task's file, the data and the weights have gone. What its
+not, wherever the task's file, the data and the weights have gone; one with a
+frozen backbone (an adapter) needs that where it lay, see frozen.py. What its
 labels and ids mean is written down once, at its start; a run that goes on must
 still mean the same.
 """

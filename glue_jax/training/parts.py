@@ -1,6 +1,7 @@
 """All that a config names, built: what the loop and its helpers are given."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jax.sharding import Mesh
@@ -30,6 +31,9 @@ class Parts:
     adapter: what was taken of `model.adapter`; {} without one.
     notes: what a person should know of the data and the weights.
     others: `Others.records` of what the methods read.
+    origins: {place of a leaf: folder that it was read in}, see frozen.py.
+    readers: each reads the model's leaves in the folder that they came from.
+    opened: nothing was read there: a checkpoint replaces all parameters.
     programs: compiled predictions by variant.
   """
 
@@ -48,6 +52,9 @@ class Parts:
   adapter: dict[str, Any] = dataclasses.field(default_factory=dict)
   notes: tuple[str, ...] = ()
   others: dict[str, Any] = dataclasses.field(default_factory=dict)
+  origins: dict[str, str] = dataclasses.field(default_factory=dict)
+  readers: tuple[Callable[[], Mapping[str, Any]], ...] = ()
+  opened: bool = False
   programs: dict = dataclasses.field(default_factory=dict)
 
   def train_data(self) -> Any:

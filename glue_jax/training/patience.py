@@ -1,7 +1,26 @@
 """Early stopping: a hook that ends a run that gets no better."""
 
+from glue_jax.evaluation import selection
 from glue_jax.evaluation.selection import Criterion
 from glue_jax.method import Hook, Host
+from glue_jax.training.parts import Parts
+
+
+def criteria(parts: Parts) -> tuple[Criterion, Criterion | None]:
+  """Returns what the best checkpoint is chosen by, and what patience waits for.
+
+  The latter is None where the run doesn't wait.
+  """
+  bundle, schedule = parts.bundle, parts.sections.train
+  tables = bundle.tables
+  splits = [s for s in bundle.evals if s not in tables or tables[s].labelled]
+  best = selection.of_best(
+    bundle.task, splits, schedule.select_metric, schedule.select_direction
+  )
+  if not schedule.patience:
+    return best, None
+  waits = selection.of_patience(bundle.task, splits, schedule.patience, best)
+  return best, waits
 
 
 def hook(patience: int, criterion: Criterion) -> Hook:

@@ -66,10 +66,7 @@ def restore_step(
   if host.train_data is not None:
     host.train_data.restore(record['data'])
   state = learning.relabel(host, parts.method, tx, parts.rules, parts.mesh)
-  like = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
-  )
-  host.state = saved.state(kind, step, like)
+  host.state = saved.state(kind, step, state, parts.readers, parts.opened)
   return record
 
 

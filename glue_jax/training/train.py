@@ -105,7 +105,12 @@ def train(
     contextlib.ExitStack() as opened,
   ):
     # Restore.
-    saved = checkpoint.Checkpoints(workdir / 'checkpoints', schedule.keep)
+    saved = checkpoint.Checkpoints(
+      workdir / 'checkpoints',
+      schedule.keep,
+      begun=host.state,
+      origins=parts.origins,
+    )
     kept = session.restore(saved, parts, run.tx, host)
     best, start, total = kept.get('best', {}), host.step, run.end()
     trained_by.goes_on(start, total, host.stop)

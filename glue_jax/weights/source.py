@@ -211,6 +211,7 @@ class Others:
     records: {'models', 'tuned', 'arrays': {source: what it is}, 'commits':
       {name of the hub: commit that was read}}, JSON-able.
     notes: what a person should know of them.
+    read: {source: the tree that was read there}, of `model`.
   """
 
   bundle: DataBundle
@@ -220,6 +221,7 @@ class Others:
     default_factory=lambda: {kind: {} for kind in _KINDS}
   )
   notes: list[str] = dataclasses.field(default_factory=list)
+  read: dict[str, tree.Tree] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     self.records['commits'] = self.names.used
@@ -241,6 +243,7 @@ class Others:
       self.bundle.tokenizer.vocab,
     )
     self.notes += notes
+    self.read[name] = params
     module = apply.model
     self.records['models'][name] = {
       'family': module.family,

@@ -32,7 +32,7 @@ def test_a_run_that_ended_early_is_known_by_its_checkpoint(run, changes, stop):
   record = {k: v for k, v in session.notes(host, {}, {}).items() if k != 'stop'}
   saved = types.SimpleNamespace(
     host=lambda kind, step: record | changes,
-    state=lambda kind, step, like: host.state,
+    state=lambda *_: host.state,
   )
   with sharding.enter(run.parts.mesh):
     session.restore_step(saved, 'last', 8, run.parts, run.tx, host)
