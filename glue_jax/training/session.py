@@ -4,6 +4,7 @@ These are the pieces of the loop in train.py that evaluation, prediction and
 export of a finished run use as well.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -227,9 +228,24 @@ def truncated(parts: Parts, state: TrainState, rank: int) -> TrainState:
   return state.replace(params=pick(state.params), frozen=frozen)
 
 
-def exported(parts: Parts, state: TrainState) -> tree.Tree:
-  """Returns the plain model's tree (merged, ...) on every host."""
+def exported(
+  parts: Parts, state: TrainState, unread: bool = False
+) -> tree.Tree:
+  """Returns the plain model's tree (merged, ...) on every host.
+
+  Args:
+    parts, state: of the run.
+    unread: gather each leaf where it is used (`tree.Unread`), on all processes
+      in the same order: of a model that is larger than a host's memory.
+  """
   _, params = bound(parts, state, {})
   if parts.method.export:
     params = parts.method.export(params)
-  return sharding.gather(params, parts.mesh)
+  if not unread:
+    return sharding.gather(params, parts.mesh)
+
+  def later(_, leaf):
+    read = functools.partial(sharding.gather, leaf, parts.mesh)
+    return tree.Unread(leaf.shape, leaf.dtype, read)
+
+  return tree.map_named(later, params)

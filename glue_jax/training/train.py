@@ -278,19 +278,22 @@ def export(
     'rows': notes.row_counts(parts.bundle.tables),
     'notes': [*parts.notes, *flat],
   } | ({'selected': chosen} if chosen else {})
-  params = session.exported(parts, host.state)
+  params = session.exported(parts, host.state, unread=True)
+  plain, rest = tree.partition(params, lambda name: name in parts.names)
+  unmerged = tree.flatten(rest)
   run_record.write_run(config, workdir, task, result, predictions, facts)
   if jax.process_index() == 0:
-    plain, rest = tree.partition(params, lambda name: name in parts.names)
     with whole_folder(workdir / 'model') as part:
       parts.bundle.tokenizer.save(part)
       saved_model.save(
         part,
         parts.plain.model,
         plain,
-        tree.flatten(rest),
+        unmerged,
         task.labels,
         vocabulary.digest(parts.bundle.tokenizer.vocab),
       )
     replace_text(workdir / 'result.json', json.dumps(result, indent=2) + '\n')
+  else:
+    saved_model.read_along(plain, unmerged)
   return result

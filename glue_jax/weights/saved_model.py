@@ -21,7 +21,7 @@ import safetensors.numpy
 from glue_jax import tree
 from glue_jax.models import model as models
 from glue_jax.reporting import files
-from glue_jax.weights import run_folder
+from glue_jax.weights import run_folder, safetensors_file
 
 MODEL, PARAMS = 'model.json', 'params.safetensors'
 UNMERGED = 'unmerged.safetensors'
@@ -40,7 +40,8 @@ def save(
   Args:
     folder: made if missing.
     module: a `Model`.
-    params: its tree, on the host or fully addressable.
+    params: its tree, on the host, fully addressable or unread; of an unread
+      leaf only one is on the host at a time.
     unmerged: {name: leaf} of a method (an adapter) that the plain module
       doesn't have; without the method the model isn't complete.
     labels: names of the classes in the order of the head's rows, () for a head
@@ -55,9 +56,8 @@ def save(
     (PARAMS, tree.flatten(params)),
     *([(UNMERGED, unmerged)] if unmerged else []),
   ):
-    flat = {n: np.ascontiguousarray(np.asarray(x)) for n, x in leaves.items()}
     with files.whole(folder / file) as part:
-      safetensors.numpy.save_file(flat, part)
+      safetensors_file.write(part, leaves)
   record = {
     'family': module.family,
     'kind': module.kind,
@@ -68,6 +68,20 @@ def save(
     'config': dataclasses.asdict(module.config),
   }
   files.replace_text(folder / MODEL, json.dumps(record, indent=2) + '\n')
+
+
+def read_along(params: tree.Tree, unmerged: Mapping[str, Any]) -> None:
+  """Reads what `save` reads, in its order, and keeps nothing.
+
+  Where reading a leaf gathers it from the devices of several processes, all of
+  them must read it; one of them saves.
+
+  Args:
+    params, unmerged: as they are given to `save`.
+  """
+  for leaves in (tree.flatten(params), unmerged):
+    for name in safetensors_file.order(leaves):
+      np.asarray(leaves[name])
 
 
 def find(source: str | os.PathLike) -> pathlib.Path:
