@@ -164,7 +164,7 @@ class CausalLM(nn.Module):
   Without `tied` they have a matrix of their own, `words/kernel`.
 
   Attributes:
-    offset: whether a constant of the weights is added (BART).
+    offset: whether a constant of the weights is added, `bias` (BART).
   """
 
   config: EncoderConfig
@@ -183,8 +183,8 @@ class CausalLM(nn.Module):
       logits = logits.astype(jnp.float32)
     if self.offset:
       zeros = nn.initializers.zeros
-      offset = self.param('offset', zeros, (1, c.vocab_size))
-      logits += jax.lax.stop_gradient(offset)
+      bias = self.param('bias', zeros, (1, c.vocab_size))
+      logits += jax.lax.stop_gradient(bias)
     return {
       'logits': nn.with_logical_constraint(logits, ('batch', 'length', 'vocab'))
     }

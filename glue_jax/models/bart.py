@@ -16,7 +16,7 @@ from typing import Any
 
 from glue_jax.layers import heads
 from glue_jax.layers.heads import HeadSpec
-from glue_jax.layers.spec import EncoderConfig, freeze
+from glue_jax.layers.spec import EncoderConfig
 from glue_jax.models import library, seq2seq
 
 SHAPE = 'seq2seq'
@@ -53,8 +53,6 @@ def _sized(layers: int, width: int, num_heads: int, **sizes: Any):
     start_id=2,
     end_id=2,
   )
-  own = {name: given[name] for name in _OF_DECODER}
-  given['decoder'] = freeze(own)
   return EncoderConfig(**(_SHARED | given | sizes))
 
 
@@ -95,7 +93,7 @@ _CLASSES = {
   'head/out': 'classification_head.out_proj',
 }
 HEAD_NAMES = {
-  'seq2seq_lm': {'head/offset': 'final_logits_bias'},
+  'seq2seq_lm': {'head/bias': 'final_logits_bias'},
   'classification': _CLASSES,
   'regression': _CLASSES,
   'span': {'head/out': 'qa_outputs'},
@@ -172,7 +170,9 @@ def config_from_hf(config: Mapping[str, Any]) -> EncoderConfig:
     config, FIELDS, DEFAULTS, 'activation_function'
   )
   fields['max_positions'] += _OFFSET
-  fields['decoder'] = freeze(library.given(config, _OF_DECODER, DEFAULTS))
+  fields['decoder'] = library.apart(
+    fields, library.given(config, _OF_DECODER, DEFAULTS)
+  )
   if config.get('scale_embedding'):
     fields['embedding_scale'] = fields['hidden_size'] ** 0.5
   return EncoderConfig(**(_SHARED | fields))

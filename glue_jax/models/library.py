@@ -73,6 +73,13 @@ def given(
   return {ours: whole[theirs] for ours, theirs in fields.items()}
 
 
+def apart(
+  fields: Mapping[str, Any], decoder: Mapping[str, Any]
+) -> tuple[tuple[str, Any], ...]:
+  """Returns `EncoderConfig.decoder`: what differs from both stacks' fields."""
+  return freeze({k: v for k, v in decoder.items() if v != fields[k]})
+
+
 def activation_from_hf(name: str, key: str) -> str:
   """Returns our name of an activation.
 

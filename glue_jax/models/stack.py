@@ -53,7 +53,6 @@ RULES = (
   (r'.*/conv/bias', (None,)),
   (r'.*/words/kernel', ('fsdp', 'tensor')),
   (r'.*/(projection|dense|out)/kernel', ('fsdp', None)),
-  (r'head/offset', (None, 'tensor')),
 )
 
 

@@ -59,7 +59,6 @@ def _sized(
     init_range=1.0,
     head_dropout=0.0,
     output_scale=width**-0.5,
-    decoder=(('num_layers', layers),),
     options=_buckets(32, 128),
     **dict.fromkeys(_RATES, 0.1),
   )
@@ -220,7 +219,7 @@ def config_from_hf(config: Mapping[str, Any]) -> EncoderConfig:
     fields['output_scale'] = fields['hidden_size'] ** -0.5
   return EncoderConfig(
     **_SHARED | fields,
-    decoder=(('num_layers', layers),),
+    decoder=library.apart(fields, {'num_layers': layers}),
     options=_buckets(
       config.get('relative_attention_num_buckets', 32),
       config.get('relative_attention_max_distance', 128),

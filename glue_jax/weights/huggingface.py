@@ -379,6 +379,11 @@ def differences(
     ours, theirs = getattr(a, field.name), getattr(b, field.name)
     if field.name in ('mixer', 'ffn'):
       ours, theirs = a.names(field.name), b.names(field.name)
+    if field.name == 'decoder':
+      ours, theirs = (
+        sorted((k, v) for k, v in x.decoder if v != getattr(x, k))
+        for x in (a, b)
+      )
     if field.name == 'embedding_size':
       ours, theirs = ours or a.hidden_size, theirs or b.hidden_size
     if field.name == 'num_kv_heads':

@@ -10,6 +10,7 @@ import numpy as np
 
 from glue_jax.models import bart, t5
 from glue_jax.models.model import Model
+from glue_jax.objectives import span_corruption
 from glue_jax.objectives.task import cross_entropy
 from tests.golden import _library_names
 
@@ -36,6 +37,26 @@ def of_t5(a: dict[str, np.ndarray]) -> Rows:
   """Rows of a file of T5's, 1.0 or 1.1."""
   config = t5.config_from_hf(json.loads(str(a['config'])))
   return _rows(a, Model(config, 't5', 'seq2seq_lm', 0))
+
+
+def of_span_corruption(a: dict[str, np.ndarray]) -> Rows:
+  """Rows of T5's corruption, from tokens and noise that are given."""
+  tokens, noise = a['input/tokens'], a['input/noise_mask']
+  wanted = {k: a[f'output/{k}'] for k in ('encoder_input', 'decoder_target')}
+  config = t5.PRESETS['small']
+  ids, _, labels = span_corruption.corrupt(
+    jnp.asarray(tokens),
+    jnp.full(len(tokens), tokens.shape[1]),
+    jnp.asarray(noise) == 1,
+    int(a['input/vocab_size']) - 1,
+    config,
+    tuple(x.shape[1] for x in wanted.values()),
+  )
+  found = ids, jnp.where(labels < 0, config.pad_id, labels)
+  return [
+    (f'output/{name}', ours, theirs, 0.0, 0.0)
+    for (name, theirs), ours in zip(wanted.items(), found)
+  ]
 
 
 def _rows(a, model):

@@ -233,13 +233,9 @@ def test_published_sizes(family, preset):
 
 def size(family, preset, layers):
   """Parameters with so many layers in each stack."""
-  config = models.build(family, preset).config
-  own = dict(config.decoder) | {'num_layers': layers}
-  model = models.build(
-    family, preset, kind='seq2seq_lm', num_layers=layers, decoder=own
-  )
+  model = models.build(family, preset, kind='seq2seq_lm', num_layers=layers)
   leaves = models.shapes(model)
-  leaves.pop('head/offset', None)  # BART's constant is none of them
+  leaves.pop('head/bias', None)  # BART's constant is none of them
   return sum(int(np.prod(leaf.shape)) for leaf in leaves.values())
 
 
@@ -262,5 +258,8 @@ def test_fresh_weights_of_t5_have_its_spread():
 
 
 def test_what_the_decoder_differs_in_is_a_field():
+  config = models.build('bart', 'tiny', decoder={'num_layers': 3}).config
+  assert (config.num_layers, config.of_decoder.num_layers) == (2, 3)
+  assert config.of_decoder.num_heads == config.num_heads
   with pytest.raises(ValueError, match=r"model.decoder: nothing reads \['dep"):
     models.build('bart', 'tiny', decoder={'depth': 3})
