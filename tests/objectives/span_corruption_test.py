@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from glue_jax.models import model as models
-from glue_jax.objectives import seq2seq_lm, span_corruption
+from glue_jax.objectives import span_corruption
 from tests import quick
 
 CONFIG = models.build('t5', 'small').config
@@ -95,10 +95,3 @@ def test_too_few_sentinels_are_refused():
   rows = {'input_ids': jnp.ones((1, 60), int), 'word_ids': jnp.ones((1, 60))}
   with pytest.raises(ValueError, match='3 spans .* there are 1 sentinels'):
     span_corruption.make(ctx).predict(None, None, rows)
-
-
-def test_a_decoder_is_refused():
-  model = types.SimpleNamespace(kind='causal_lm', family='llama')
-  ctx = types.SimpleNamespace(model=model)
-  with pytest.raises(ValueError, match="'llama' with the head 'causal_lm'"):
-    seq2seq_lm.make(ctx)
