@@ -166,6 +166,15 @@ class Host:
     stop: the run ends after this step, though it is not the last one. Saved.
     labelled: the variant that the state is split by.
     evaluate: () -> {split: {metric: value}}, on the current parameters.
+    predict: (split) -> its `Predictions`, on the parameters that are evaluated;
+      of the training split, too.
+    program: (name, fn) -> a function of this process's batch and whatever else
+      `fn` takes: `fn(apply, params, batch, ...) -> {name: (B, ...) array}` on
+      the parameters as they train, compiled once for a name and variant (the
+      newest few are kept). It returns this process's rows, as numpy.
+    key: () -> typed key for the next step, apart from those that are used in
+      it.
+    tokenizer: of the run.
   """
 
   train_data: Any
@@ -180,6 +189,10 @@ class Host:
   stop: bool = False
   labelled: tuple = ()
   evaluate: Callable[[], dict] = dict
+  predict: Callable[[str], Any] | None = None
+  program: Callable[[str, Callable], Callable] | None = None
+  key: Callable[[], jax.Array] | None = None
+  tokenizer: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +233,9 @@ class Method:
     init_extra: (rng, params) -> {name: tree}; read as `apply.extra[name]`.
     init_frozen: (rng) -> {name: tree}; read as `apply.frozen[name]`.
     hooks: host code between steps.
+    collect: (host, batch) -> batch, before each step, on this process's rows in
+      numpy: what is sampled, decoded, scored. A function of the state, the
+      step and the host's `key()`, as nothing of it is saved.
     prepare: (apply, params, batch, rng) -> batch, inside the step, before the
       gradient; no gradient flows through it.
     reparam: (params, step, rng) -> params, inside the step, differentiated
@@ -248,6 +264,7 @@ class Method:
   init_extra: Callable | None = None
   init_frozen: Callable | None = None
   hooks: tuple[Hook, ...] = ()
+  collect: Callable | None = None
   prepare: Callable | None = None
   reparam: Callable | None = None
   wrap_loss: Callable[[Loss], Loss] | None = None

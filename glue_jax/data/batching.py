@@ -152,6 +152,12 @@ class TrainBatches(_Cut):
     """This process's slice of the global batch at a step (from 0)."""
     return self.local(self.rows(step))
 
+  def once(self) -> 'EvalBatches':
+    """The same rows once through, in batches of the same size, to predict."""
+    return EvalBatches(
+      self.examples, self.batch_size, self.buckets, *self.process
+    )
+
   def iterate(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
     """Batches from step `start` on, made ahead by grain in a thread.
 

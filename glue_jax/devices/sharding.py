@@ -151,6 +151,14 @@ def put_batch(
   }
 
 
+def local_rows(value: jax.Array) -> np.ndarray:
+  """Returns this process's rows of a global array that is split by rows."""
+  if value.is_fully_addressable:
+    return np.asarray(value)
+  parts = {s.index[0].start or 0: s.data for s in value.addressable_shards}
+  return np.concatenate([np.asarray(parts[at]) for at in sorted(parts)])
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
   """The same whole value on every device."""
   return NamedSharding(mesh, P())

@@ -114,9 +114,9 @@ def begin(
     with sharding.enter(parts.mesh):
       fresh = first_state.initial_state(parts, tx, key)
       # Leaves that need no move are the parts' own; steps use theirs up.
-      return session.make_host(parts, jax.tree.map(jnp.copy, fresh))
+      return session.make_host(parts, jax.tree.map(jnp.copy, fresh), key)
 
-  host = session.make_host(parts, state)
+  host = session.make_host(parts, state, key)
   return Training(parts, tx, rate, key, programs, called, host, new_host, best)
 
 

@@ -68,6 +68,7 @@ def compose(methods: Sequence[Method], leaves: Leaves | None = None) -> Method:
     init_extra=_join(methods, 'init_extra'),
     update_extra=_chain(methods, 'update_extra'),
     evaluates=_chain(methods, 'evaluates'),
+    collect=_collect(methods),
     prepare=_prepare(methods),
     hooks=tuple(hook for m in methods for hook in m.hooks),
     truncate=_chain(methods, 'truncate'),
@@ -162,6 +163,19 @@ def _chain(methods, field) -> Callable | None:
     return value
 
   return chained
+
+
+def _collect(methods) -> Callable | None:
+  fns = [m.collect for m in methods if m.collect]
+  if not fns:
+    return None
+
+  def collect(host, batch):
+    for fn in fns:
+      batch = fn(host, batch)
+    return batch
+
+  return collect
 
 
 def _prepare(methods) -> Callable | None:

@@ -38,6 +38,7 @@ from glue_jax.method import Hook, Host
 # What the loop alone sets.
 _READ = ('train_data', 'steps_per_epoch', 'total_steps', 'state')
 _READ += ('step', 'epoch', 'metrics', 'labelled', 'evaluate')
+_READ += ('predict', 'program', 'key', 'tokenizer')
 
 
 class HookError(RuntimeError):

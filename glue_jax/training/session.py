@@ -14,20 +14,35 @@ from absl import logging
 from glue_jax import tree
 from glue_jax.devices import cpu, sharding
 from glue_jax.evaluation import evaluate
+from glue_jax.evaluation.predictions import Predictions
 from glue_jax.evaluation.selection import Criterion
 from glue_jax.method import Host
 from glue_jax.plugs import Apply
 from glue_jax.training import checkpoint, learning
 from glue_jax.training.parts import Parts
 from glue_jax.training.state import TrainState
+from glue_jax.training.step import USES
+
+KEPT = 16  # compiled predictions and programs of hooks; the newest stay
 
 
-def make_host(parts: Parts, state: TrainState) -> Host:
-  """Returns what hooks see of a run before its first step."""
-  data = parts.bundle.train
-  per_epoch = data.steps_per_epoch if data else 1
-  host = Host(data, per_epoch, parts.total_steps, state)
+def make_host(parts: Parts, state: TrainState, key: jax.Array) -> Host:
+  """Returns what hooks see of a run before its first step.
+
+  Args:
+    parts, state: of the run.
+    key: of the run.
+  """
+  bundle = parts.bundle
+  per_epoch = bundle.train.steps_per_epoch if bundle.train else 1
+  host = Host(bundle.train, per_epoch, parts.total_steps, state)
+  host.tokenizer = bundle.tokenizer
   host.evaluate = lambda: evaluate_splits(parts, host)[0]
+  host.predict = lambda split: predict_split(parts, host, split)
+  host.program = lambda name, fn: program(parts, host, name, fn)
+  host.key = lambda: jax.random.fold_in(
+    jax.random.fold_in(key, host.step), USES['collect']
+  )
   return host
 
 
@@ -129,17 +144,36 @@ def save_best(
 
 def predict_fn(parts: Parts, state: TrainState, variant: Any) -> Callable:
   """Returns batch -> outputs with the parameters of the state, compiled."""
-
-  def predict(state, batch):
-    apply, params = bound(parts, state, variant)
-    return parts.objective.predict(apply, params, batch)
-
   state = settled(parts, state)
-  key = tuple(sorted(variant.items()))
-  compiled = jax.jit(predict, compiler_options=cpu.compiler_options())
-  program = parts.programs.setdefault(key, compiled)
-  lean = state.replace(opt_state=())
-  return lambda batch: program(lean, sharding.put_batch(batch, parts.mesh))
+  return _compiled(
+    parts, state, variant, '', parts.objective.predict, out_shardings=None
+  )
+
+
+def program(parts: Parts, host: Host, name: str, fn: Callable) -> Callable:
+  """Returns (batch, ...) -> this process's rows, see `Host.program`."""
+  state = host.state.replace(opt_state=())
+  rows = sharding.batch_sharding(parts.mesh)
+  run = _compiled(parts, state, host.variant, name, fn, out_shardings=rows)
+  return lambda *given: jax.tree.map(sharding.local_rows, run(*given))
+
+
+def _compiled(parts, state, variant, name, fn, out_shardings) -> Callable:
+  """(local batch, ...) -> `fn(apply, params, batch, ...)`, compiled once."""
+
+  def call(state, *given):
+    return fn(*bound(parts, state, variant), *given)
+
+  lean, key = state.replace(opt_state=()), (name, *sorted(variant.items()))
+  program = parts.programs.pop(key, None) or jax.jit(
+    call, out_shardings=out_shardings, compiler_options=cpu.compiler_options()
+  )
+  parts.programs[key] = program
+  if len(parts.programs) > KEPT:
+    del parts.programs[next(iter(parts.programs))]
+  return lambda batch, *given: program(
+    lean, sharding.put_batch(batch, parts.mesh), *given
+  )
 
 
 def settled(parts: Parts, state: TrainState) -> TrainState:
@@ -201,6 +235,28 @@ def evaluate_splits(parts: Parts, host: Host) -> tuple[dict, dict]:
     if predicted is not None:
       predictions[name] = predicted
   return metrics, predictions
+
+
+def predict_split(parts: Parts, host: Host, split: str) -> Predictions:
+  """Returns the predictions of a split, that of training included.
+
+  Raises:
+    ValueError: the run has no such split of labelled texts.
+  """
+  bundle = parts.bundle
+  every = dict(bundle.evals)
+  if bundle.train:
+    named = parts.sections.data.get('train_split') or bundle.task.train_split
+    every.setdefault(named, bundle.train.once())
+  if split not in every or split not in bundle.tables:
+    there = sorted(every.keys() & bundle.tables.keys())
+    raise ValueError(
+      f'there is no split {split!r} to predict; there are {there}'
+    )
+  predict = predict_fn(parts, host.state, host.variant)
+  return evaluate.predict(
+    predict, every[split], bundle.task, bundle.tables[split]
+  )
 
 
 def truncated(parts: Parts, state: TrainState, rank: int) -> TrainState:

@@ -22,7 +22,8 @@ from glue_jax.training.gradients import gradients, mean
 from glue_jax.training.state import TrainState
 
 # Names of the uses of a step's key, so that adding one never shifts another.
-USES = {'prepare': 0, 'reparam': 1, 'loss': 2}
+USES = {'prepare': 0, 'reparam': 1, 'loss': 2, 'collect': 3}
+INSIDE = ('prepare', 'reparam', 'loss')  # of the step's program
 
 
 class Update(NamedTuple):
@@ -76,7 +77,7 @@ def make_step(
 
   def step(state, frozen, batch, key):
     rng = jax.random.fold_in(key, state.step)
-    rngs = {use: jax.random.fold_in(rng, i) for use, i in USES.items()}
+    rngs = {use: jax.random.fold_in(rng, USES[use]) for use in INSIDE}
     bound = apply.replace(frozen=frozen, extra=state.extra, step=state.step)
     if method.prepare:
       params = tree.merge(state.params, frozen['params'])

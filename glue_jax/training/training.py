@@ -65,13 +65,18 @@ class Training:
     Args:
       rows: this process's rows of the batch.
     """
-    host = self.host
-    batch = sharding.put_batch(rows, self.parts.mesh)
+    host, batch = self.host, self._collected(rows)
     host.state, metrics = self.programs(
       host.variant, host.state, batch, self.key
     )
     host.step += 1
     return metrics
+
+  def _collected(self, rows: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """The next step's batch, with what methods collect for it."""
+    collect = self.parts.method.collect
+    batch = collect(self.host, rows) if collect else rows
+    return sharding.put_batch(batch, self.parts.mesh)
 
   def end(self) -> int:
     """Returns the step that ends the run, as its epochs' lengths are now."""
@@ -85,8 +90,7 @@ class Training:
     Args:
       rows: this process's rows of the batch.
     """
-    batch = sharding.put_batch(rows, self.parts.mesh)
-    host = self.host
+    host, batch = self.host, self._collected(rows)
     return self.programs.traced(host.variant, host.state, batch, self.key)
 
   def afresh(self, step: int = 0) -> 'Training':
