@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from glue_jax import tree
 from glue_jax.layers import cache as cache_lib
+from glue_jax.models import initial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +230,7 @@ class Apply:
     Raises:
       ValueError: a pattern matches no module; the message lists the model's.
     """
-    return self._traced(batch)[1]
+    return self._traced(jax.random.key(0), batch)[1]
 
   def shapes(self, batch: Mapping[str, Any]) -> tree.Tree:
     """Returns shapes and types of `init`'s leaves; nothing is computed.
@@ -237,9 +238,17 @@ class Apply:
     Raises:
       ValueError: a plug's pattern matches no module.
     """
-    return self._traced(batch)[0]
+    return tree.unflatten(self.traced(jax.random.key(0), batch).shapes)
 
-  def _traced(self, batch):
+  def traced(self, rng: jax.Array, batch: Mapping[str, Any]) -> initial.Traced:
+    """Returns `init` with its leaves' shapes; nothing is computed.
+
+    Raises:
+      ValueError: a plug's pattern matches no module.
+    """
+    return self._traced(rng, batch)[0]
+
+  def _traced(self, rng, batch):
     seen: list[str] = []
 
     def record(next_fn, args, kwargs, context):
@@ -251,7 +260,7 @@ class Apply:
       with nn.intercept_methods(record):
         return self.init(rng, batch)
 
-    shapes = jax.eval_shape(run, jax.random.key(0), batch)
+    traced = initial.trace(run, rng, batch)
     paths = [path for path in dict.fromkeys(seen) if path]
     touched = {}
     for plug in self.plugs:
@@ -259,7 +268,7 @@ class Apply:
       if not hits:
         raise ValueError(_missing(plug.pattern, paths))
       touched[plug.pattern] = sorted(hits)
-    return shapes, touched
+    return traced, touched
 
   def _interceptor(self, train: bool) -> Callable[..., Any]:
     def intercept(next_fn, args, kwargs, context):

@@ -15,7 +15,6 @@ import pytest
 from glue_jax import tree
 from glue_jax.config import config
 from glue_jax.devices import sharding
-from glue_jax.models import initial
 from glue_jax.plugs import Apply
 from glue_jax.training import begin, build_data, compose, learning, schema
 from glue_jax.weights import source
@@ -95,27 +94,17 @@ class Bench:
 
 @pytest.fixture(scope='module', autouse=True)
 def traced_once():
-  """What a method has and draws is traced once, not for each of its pairs."""
-  shapes, draw, seen = Apply.shapes, initial.draw, {}
+  """A method alone is traced once, not for each of its pairs."""
+  traced, seen = Apply.traced, {}
 
-  def shapes_once(apply, batch):
-    key = apply.model, apply.plugs
+  def once(apply, rng, batch):
+    drawn = jax.random.key_data(rng).tobytes()
+    key = apply.model, apply.plugs, drawn
     if key not in seen:
-      seen[key] = shapes(apply, batch)
+      seen[key] = traced(apply, rng, batch)
     return seen[key]
 
-  def draw_once(init, names, rng, batch):
-    apply = init.__self__
-    drawn = jax.random.key_data(rng).tobytes()
-    key = apply.model, apply.plugs, frozenset(names), drawn
-    if key not in seen:
-      seen[key] = draw(init, names, rng, batch)
-    return dict(seen[key])
-
-  with (
-    mock.patch.object(Apply, 'shapes', shapes_once),
-    mock.patch.object(initial, 'draw', draw_once),
-  ):
+  with mock.patch.object(Apply, 'traced', once):
     yield
 
 

@@ -6,6 +6,7 @@ are asked for run one after another, and each is a program that all leaves of
 that shape share, of this model and of any other.
 """
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -19,50 +20,70 @@ from glue_jax import tree
 _WHOLE = ('checkpoint', 'scan', 'while')
 
 
-def draw(
-  init: Callable[..., tree.Tree],
-  names: Collection[str],
-  rng: jax.Array,
-  batch: Mapping[str, Any],
-  unread: bool = False,
-) -> dict[str, Any]:
-  """Returns some leaves of what a model's `init` gives.
+@dataclasses.dataclass(frozen=True)
+class Traced:
+  """What a model's `init` computes from a key.
+
+  Attributes:
+    shapes: {name of a leaf: its shape and type}.
+    closed: the program of all leaves, in the order of their names.
+    rng: the typed key.
+  """
+
+  shapes: dict[str, jax.ShapeDtypeStruct]
+  closed: core.ClosedJaxpr
+  rng: jax.Array
+
+  def draw(
+    self, names: Collection[str], unread: bool = False
+  ) -> dict[str, Any]:
+    """Returns some leaves.
+
+    Args:
+      names: of the leaves; what only others need is not computed.
+      unread: draw each leaf where it is used (`tree.Unread`): of a model that
+        is larger than memory.
+    """
+    names, jaxpr = sorted(names), self.closed.jaxpr
+    leaves = dict(zip(sorted(self.shapes), jaxpr.outvars))
+    wanted = [leaves[name] for name in names]
+    steps = _needed(jaxpr.eqns, wanted)
+    # In some programs a draw can't be told from what is computed with it.
+    if not unread or any(step.primitive.name in _WHOLE for step in steps):
+      return dict(zip(names, self._run(steps, wanted)))
+
+    def later(var):
+      def read():
+        return np.asarray(self._run(_needed(steps, [var]), [var])[0])
+
+      return tree.Unread(var.aval.shape, var.aval.dtype, read)
+
+    return {name: later(leaves[name]) for name in names}
+
+  def _run(self, steps, wanted):
+    jaxpr = self.closed.jaxpr.replace(
+      eqns=steps, outvars=wanted, debug_info=None
+    )
+    run = core.jaxpr_as_fun(self.closed.replace(jaxpr=jaxpr))
+    if any(step.primitive.name in _WHOLE for step in steps):
+      run = jax.jit(run)
+    return run(self.rng)
+
+
+def trace(
+  init: Callable[..., tree.Tree], rng: jax.Array, batch: Mapping[str, Any]
+) -> Traced:
+  """Traces a model's `init`; nothing is computed.
 
   Args:
     init: (rng, batch) -> tree.
-    names: of the leaves; what only others need is not computed.
     rng: typed key.
     batch: an example batch (shapes are read, values aren't).
-    unread: draw each leaf where it is used (`tree.Unread`): of a model that is
-      larger than memory.
   """
-  names = sorted(names)
-
-  def wanted(rng):
-    flat = tree.flatten(init(rng, batch))
-    return {name: flat[name] for name in names}
-
-  closed = jax.make_jaxpr(wanted)(rng)
-  steps = _needed(closed.jaxpr.eqns, closed.jaxpr.outvars)
-  # In some programs a draw can't be told from what is computed with it.
-  if not unread or any(step.primitive.name in _WHOLE for step in steps):
-    return dict(zip(names, _run(closed, steps, closed.jaxpr.outvars, rng)))
-
-  def later(var):
-    def read():
-      return np.asarray(_run(closed, _needed(steps, [var]), [var], rng)[0])
-
-    return tree.Unread(var.aval.shape, var.aval.dtype, read)
-
-  return {name: later(v) for name, v in zip(names, closed.jaxpr.outvars)}
-
-
-def _run(closed, steps, outvars, rng):
-  jaxpr = closed.jaxpr.replace(eqns=steps, outvars=outvars, debug_info=None)
-  run = core.jaxpr_as_fun(closed.replace(jaxpr=jaxpr))
-  if any(step.primitive.name in _WHOLE for step in steps):
-    run = jax.jit(run)
-  return run(rng)
+  closed, shapes = jax.make_jaxpr(
+    lambda rng: tree.flatten(init(rng, batch)), return_shape=True
+  )(rng)
+  return Traced(shapes, closed, rng)
 
 
 def _needed(steps, outvars):

@@ -44,15 +44,16 @@ def initial_params(
   Raises:
     ValueError: the weights lack other leaves, or have other shapes.
   """
-  expected = tree.flatten(jax.eval_shape(apply.init, rng, batch))
+  # Recomputing changes no draw, but hides them.
+  config = dataclasses.replace(apply.model.config, remat=False)
+  plain = apply.replace(model=apply.model.clone(config=config))
+  fresh = initial.trace(plain.init, rng, batch)
+  expected = fresh.shapes
   taken = {} if saved is None else _taken(network, saved, expected)
   missing = expected.keys() - taken.keys()
   if saved is not None and missing:
     logging.info('fresh from the seed: %s', ', '.join(sorted(missing)))
-  # Recomputing changes no draw, but hides them.
-  config = dataclasses.replace(apply.model.config, remat=False)
-  plain = apply.replace(model=apply.model.clone(config=config))
-  drawn = initial.draw(plain.init, missing, rng, batch, unread=True)
+  drawn = fresh.draw(missing, unread=True)
   return tree.unflatten({n: taken.get(n, drawn.get(n)) for n in expected})
 
 

@@ -65,10 +65,8 @@ def add(
     weights = companion.weights
     if weights is None:
       key = jax.random.fold_in(rng, i)
-      drawn = initial.draw(
-        companion.apply.init, list(tree.flatten(shapes)), key, batch
-      )
-      weights = tree.unflatten(drawn)
+      fresh = initial.trace(companion.apply.init, key, batch)
+      weights = tree.unflatten(fresh.draw(fresh.shapes))
     params = {**params, name: weights}
   return params
 

@@ -122,8 +122,8 @@ def add_leaves(
 def _add(key, params, apply, method, leaves, batch) -> tree.Tree:
   """Adds one method's leaves to the tree and to the record."""
   if method.plugs:
-    alone = apply.replace(plugs=method.plugs)
-    own = tree.flatten(alone.shapes(batch)).keys() - leaves.model
+    alone = apply.replace(plugs=method.plugs).traced(key, batch)
+    own = alone.shapes.keys() - leaves.model
     taken = own & tree.flatten(params).keys()
     if taken:
       holder = {n: leaves.owners.get(n, 'the model') for n in sorted(taken)}
@@ -131,8 +131,9 @@ def _add(key, params, apply, method, leaves, batch) -> tree.Tree:
         f'adds leaves that are there already: {holder}; use one of the '
         'methods, or other targets'
       )
-    fresh = initial.draw(apply.init, own, key, batch)
-    params = tree.merge(params, tree.unflatten(fresh))
+    beside = apply.plugs != method.plugs  # those of earlier methods
+    traced = initial.trace(apply.init, key, batch) if beside else alone
+    params = tree.merge(params, tree.unflatten(traced.draw(own)))
     leaves.owners.update(dict.fromkeys(own, method.name))
   if method.companions:
     before = tree.flatten(params).keys()

@@ -31,8 +31,12 @@ def test_the_same_leaves_and_nothing_else(family, changes):
   plugs = lora.plugs((target,), 2, 1.0)
   apply, key = Apply(model, plugs), jax.random.key(3)
   whole = tree.flatten(jit(apply.init)(key, BATCH))
+  traced = initial.trace(apply.init, key, BATCH)
+  assert {n: x.shape for n, x in traced.shapes.items()} == {
+    n: x.shape for n, x in whole.items()
+  }
   for names in (set(whole), {n for n in whole if n.endswith('lora_a')}):
-    leaves = initial.draw(apply.init, names, key, BATCH)
+    leaves = traced.draw(names)
     assert leaves.keys() == names
     for name, value in leaves.items():
       np.testing.assert_allclose(value, whole[name], rtol=1e-6, err_msg=name)
@@ -48,7 +52,8 @@ def test_what_only_other_leaves_need_is_not_computed():
     return {'one': jax.random.normal(rng, (2,)), 'other': other}
 
   key, batch = jax.random.key(0), {'x': np.float32(1)}
-  (one,) = initial.draw(init, {'one'}, key, batch).values()
+  traced = initial.trace(init, key, batch)
+  (one,) = traced.draw({'one'}).values()
   np.testing.assert_array_equal(one, jax.random.normal(key, (2,)))
   with pytest.raises(Exception, match='computed'):
-    initial.draw(init, {'other'}, key, batch)
+    traced.draw({'other'})
