@@ -18,7 +18,6 @@ import jax.numpy as jnp
 
 from glue_jax import tree
 from glue_jax.layers import cache as cache_lib
-from glue_jax.models import initial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,13 +223,14 @@ class Apply:
       variables = self.model.init({'params': rng}, batch, train=False)
     return nn.unbox(variables['params'])
 
-  def touched(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Returns {pattern: module paths it sits on}; nothing is computed.
+  def init_checked(self, rng: jax.Array, batch: Mapping[str, Any]) -> tree.Tree:
+    """Returns what `init` does.
 
     Raises:
-      ValueError: a pattern matches no module; the message lists the model's.
+      ValueError: a plug's pattern matches no module; the message lists the
+        model's.
     """
-    return self._traced(jax.random.key(0), batch)[1]
+    return self._recorded(rng, batch)[0]
 
   def shapes(self, batch: Mapping[str, Any]) -> tree.Tree:
     """Returns shapes and types of `init`'s leaves; nothing is computed.
@@ -238,17 +238,26 @@ class Apply:
     Raises:
       ValueError: a plug's pattern matches no module.
     """
-    return tree.unflatten(self.traced(jax.random.key(0), batch).shapes)
+    return jax.eval_shape(self.init_checked, jax.random.key(0), batch)
 
-  def traced(self, rng: jax.Array, batch: Mapping[str, Any]) -> initial.Traced:
-    """Returns `init` with its leaves' shapes; nothing is computed.
+  def touched(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Returns {pattern: module paths it sits on}; nothing is computed.
 
     Raises:
       ValueError: a plug's pattern matches no module.
     """
-    return self._traced(rng, batch)[0]
+    found: dict[str, list[str]] = {}
 
-  def _traced(self, rng, batch):
+    def run(rng, batch):
+      leaves, touched = self._recorded(rng, batch)
+      found.update(touched)
+      return leaves
+
+    jax.eval_shape(run, jax.random.key(0), batch)
+    return found
+
+  def _recorded(self, rng, batch):
+    """What `init` gives, and {pattern: module paths it sits on}."""
     seen: list[str] = []
 
     def record(next_fn, args, kwargs, context):
@@ -256,11 +265,8 @@ class Apply:
         seen.append('/'.join(context.module.path))
       return next_fn(*args, **kwargs)
 
-    def run(rng, batch):
-      with nn.intercept_methods(record):
-        return self.init(rng, batch)
-
-    traced = initial.trace(run, rng, batch)
+    with nn.intercept_methods(record):
+      leaves = self.init(rng, batch)
     paths = [path for path in dict.fromkeys(seen) if path]
     touched = {}
     for plug in self.plugs:
@@ -268,7 +274,7 @@ class Apply:
       if not hits:
         raise ValueError(_missing(plug.pattern, paths))
       touched[plug.pattern] = sorted(hits)
-    return traced, touched
+    return leaves, touched
 
   def _interceptor(self, train: bool) -> Callable[..., Any]:
     def intercept(next_fn, args, kwargs, context):

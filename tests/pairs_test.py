@@ -15,7 +15,7 @@ import pytest
 from glue_jax import tree
 from glue_jax.config import config
 from glue_jax.devices import sharding
-from glue_jax.plugs import Apply
+from glue_jax.models import initial
 from glue_jax.training import begin, build_data, compose, learning, schema
 from glue_jax.weights import source
 from tests import laws_test
@@ -95,16 +95,16 @@ class Bench:
 @pytest.fixture(scope='module', autouse=True)
 def traced_once():
   """A method alone is traced once, not for each of its pairs."""
-  traced, seen = Apply.traced, {}
+  trace, seen = initial.trace, {}
 
-  def once(apply, rng, batch):
-    drawn = jax.random.key_data(rng).tobytes()
-    key = apply.model, apply.plugs, drawn
+  def once(init, rng, batch):
+    apply, drawn = init.__self__, jax.random.key_data(rng).tobytes()
+    key = init.__name__, apply.model, apply.plugs, drawn
     if key not in seen:
-      seen[key] = traced(apply, rng, batch)
+      seen[key] = trace(init, rng, batch)
     return seen[key]
 
-  with mock.patch.object(Apply, 'traced', once):
+  with mock.patch.object(initial, 'trace', once):
     yield
 
 

@@ -62,7 +62,9 @@ class Traced:
 
   def _run(self, steps, wanted):
     jaxpr = self.closed.jaxpr.replace(
-      eqns=steps, outvars=wanted, debug_info=None
+      eqns=steps,
+      outvars=wanted,
+      debug_info=self.closed.jaxpr.debug_info.with_unknown_names(),
     )
     run = core.jaxpr_as_fun(self.closed.replace(jaxpr=jaxpr))
     if any(step.primitive.name in _WHOLE for step in steps):

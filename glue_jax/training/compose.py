@@ -122,7 +122,8 @@ def add_leaves(
 def _add(key, params, apply, method, leaves, batch) -> tree.Tree:
   """Adds one method's leaves to the tree and to the record."""
   if method.plugs:
-    alone = apply.replace(plugs=method.plugs).traced(key, batch)
+    own_plugs = apply.replace(plugs=method.plugs)
+    alone = initial.trace(own_plugs.init_checked, key, batch)
     own = alone.shapes.keys() - leaves.model
     taken = own & tree.flatten(params).keys()
     if taken:
