@@ -36,9 +36,7 @@ class Unread:
 
 def read(tree: Tree) -> Tree:
   """Returns the tree with the values of its unread leaves."""
-  return map_named(
-    lambda _, x: np.asarray(x) if isinstance(x, Unread) else x, tree
-  )
+  return map_named(lambda _, x: x.read() if isinstance(x, Unread) else x, tree)
 
 
 def unread(tree: Tree, values: Tree, changed: Tree) -> Tree:

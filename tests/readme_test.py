@@ -21,8 +21,12 @@ COMMANDS = [
   if line.strip()
 ]
 PYTHON = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
-# Several systems' recipe, each of which has a row with its own.
-NO_ROW = {'mixers_small'}
+# Several systems' recipe, each of which has a row with its own; and baselines
+# of pre-training, which share the row of configs/pretrain/mlm.py.
+NO_ROW = {
+  'mixers_small',
+  *('albert', 'bert', 'electra', 'roberta', 'simcse', 'spanbert'),
+}
 SETUP = [line for line in COMMANDS if line.startswith('pip install')]
 
 

@@ -8,7 +8,7 @@ import tokenizers as hf
 from glue_jax.data import batching
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.examples import Examples
-from glue_jax.data.tasks.task import CORPUS_KINDS, PAIR_KINDS, Task
+from glue_jax.data.tasks.task import PAIR_KINDS, Task
 from glue_jax.data.tokenizer import Tokenizer
 
 _ROLES = ('pad', 'unk', 'cls', 'sep', 'mask')
@@ -64,9 +64,9 @@ def _examples(
     fields['token_labels'] = np.zeros(tokens, np.int32)
   elif task.kind == 'span':
     fields |= dict(starts=zeros, ends=zeros, example=zeros)
-  elif task.kind != 'language_modeling':
+  elif task.kind not in ('language_modeling', 'sentences'):
     fields['labels'] = zeros
-  if task.kind in (*CORPUS_KINDS, 'token_classification'):
+  if task.kind in ('language_modeling', *PAIR_KINDS, 'token_classification'):
     fields['word_ids'] = np.tile(np.arange(length, dtype=np.int32), rows)
   if segments or task.kind in PAIR_KINDS:
     fields['segment_ids'] = np.zeros(tokens, np.int32)

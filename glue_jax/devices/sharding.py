@@ -269,8 +269,9 @@ def _put(x, sharding):
   if isinstance(x, tree.Unread):
     # Waits, or the next ones are read while this one is under way.
     return jax.block_until_ready(_put(np.asarray(x), sharding))
-  global_array = isinstance(x, jax.Array) and not x.is_fully_addressable
-  if jax.process_count() == 1 or global_array:
+  if jax.process_count() == 1 or (
+    isinstance(x, jax.Array) and not x.is_fully_addressable
+  ):
     return jax.device_put(x, sharding)
   host = np.asarray(x)
   return jax.make_array_from_callback(host.shape, sharding, lambda i: host[i])

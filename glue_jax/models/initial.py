@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 from jax.extend import core
 
 from glue_jax import tree
@@ -54,7 +53,7 @@ class Traced:
 
     def later(var):
       def read():
-        return np.asarray(self._run(_needed(steps, [var]), [var])[0])
+        return self._run(_needed(steps, [var]), [var])[0]
 
       return tree.Unread(var.aval.shape, var.aval.dtype, read)
 

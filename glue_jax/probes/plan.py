@@ -95,4 +95,5 @@ def _sizes(network: Network, task: Task) -> EncoderConfig:
   if network.weights:
     given = source.read_sizes(network.weights, network.grow_positions) | given
   outputs = by_name.num_outputs(task)
-  return models.build(kind=task.kind, num_outputs=outputs, **given).config
+  kind = network.head or task.kind
+  return models.build(kind=kind, num_outputs=outputs, **given).config

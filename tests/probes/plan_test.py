@@ -19,6 +19,7 @@ OBJECTIVES = {
   'sentence_structure': 'mlm_sso',
   'next_sentence': 'mlm_pairs',
   'sentence_order': 'mlm_pairs',
+  'sentences': 'simcse',
 }
 SCRIPT = """
 import dataclasses, json

@@ -1,0 +1,58 @@
+"""Recipes of pre-training at full size, made of shapes alone."""
+
+import pytest
+
+from configs.pretrain import (
+  albert,
+  bert,
+  electra,
+  roberta,
+  simcse,
+  spanbert,
+)
+from glue_jax import tree
+from glue_jax.config import config as config_lib
+from glue_jax.probes import plan
+from glue_jax.training import schema
+from tests.configs import files_test
+
+# (file, argument): published millions of parameters.
+SIZES = {
+  (bert, 'rte'): 110,
+  (bert, 'rte,large'): 336,
+  (roberta, 'rte'): 125,
+  (roberta, 'rte,large'): 355,
+  (spanbert, 'rte,large'): 336,
+  (electra, 'rte'): 14,
+  (electra, 'rte,base'): 110,
+  (electra, 'rte,large'): 335,
+  (albert, 'rte'): 12,
+  (albert, 'rte,large'): 18,
+  (simcse, 'texts'): 110,
+}
+# Beside the model in training: the generator's own leaves, the boundary head.
+BESIDE = ('generator', 'boundary')
+
+
+@pytest.mark.parametrize(
+  'file, argument',
+  SIZES,
+  ids=lambda x: x if isinstance(x, str) else x.__name__.split('.')[-1],
+)
+def test_the_model_has_its_published_size(file, argument):
+  config = files_test.with_weights(config_lib.plain(file.get_config(argument)))
+  (first, *_) = schema.check(config).values()
+  # No batch of its size: rows don't enter.
+  small = dict(data=dict(batch_size=8))
+  if file is simcse:
+    small['model'] = dict(weights=None, name='bert', preset='base')
+  run = plan.abstract(config_lib.complete(config_lib.override(first, small)))
+  params = run.host.state.all_params()
+  model = {n: x for n, x in params.items() if n not in BESIDE}
+  millions = tree.size(model) / 1e6
+  # As it is rounded, or within a hundredth.
+  published = SIZES[file, argument]
+  assert abs(millions - published) <= max(0.5, published / 100), millions
+  assert (set(params) & set(BESIDE)) == {
+    electra: {'generator'}, spanbert: {'boundary'}
+  }.get(file, set())  # fmt: skip
