@@ -232,6 +232,10 @@ class Method:
       longer) their turn, or in a form that can't.
     init_extra: (rng, params) -> {name: tree}; read as `apply.extra[name]`.
     init_frozen: (rng) -> {name: tree}; read as `apply.frozen[name]`.
+    calibrate: (apply, params, batches) -> (params, {name: tree}), once before
+      the first step: leaves of the same names and shapes, and values for trees
+      that `init_extra` has begun. `apply` holds the state as it begins;
+      `batches()` gives those of the first epoch, placed on the devices.
     hooks: host code between steps.
     collect: (host, batch) -> batch, before each step, on this process's rows in
       numpy: what is sampled, decoded, scored. A function of the state, the
@@ -263,6 +267,7 @@ class Method:
   holds: Callable | None = None
   init_extra: Callable | None = None
   init_frozen: Callable | None = None
+  calibrate: Callable | None = None
   hooks: tuple[Hook, ...] = ()
   collect: Callable | None = None
   prepare: Callable | None = None

@@ -20,7 +20,7 @@ CHANGES = dict(
   objective=dict(name='in_turn', repeat=2),
   optimizer=dict(lr=1e-3, phases=dict(head=dict(lr=2e-3, clip_norm=None))),
   train=dict(epochs=3, log_every=3),
-  methods=[['ripening', {}], ['asking', {}]],
+  methods=[['ripening', {}], ['asking', {}], ['counting', {}]],
 )  # fmt: skip
 FILES = ('metrics.jsonl', 'model/params.safetensors', 'result.json')
 

@@ -68,6 +68,7 @@ def compose(methods: Sequence[Method], leaves: Leaves | None = None) -> Method:
     init_extra=_join(methods, 'init_extra'),
     update_extra=_chain(methods, 'update_extra'),
     evaluates=_chain(methods, 'evaluates'),
+    calibrate=_calibrate(methods),
     collect=_collect(methods),
     prepare=_prepare(methods),
     hooks=tuple(hook for m in methods for hook in m.hooks),
@@ -165,6 +166,21 @@ def _chain(methods, field) -> Callable | None:
     return value
 
   return chained
+
+
+def _calibrate(methods) -> Callable | None:
+  fns = [m.calibrate for m in methods if m.calibrate]
+  if not fns:
+    return None
+
+  def calibrate(apply, params, batches):
+    extra = dict(apply.extra)
+    for fn in fns:
+      params, new = fn(apply.replace(extra=extra), params, batches)
+      extra |= new
+    return params, extra
+
+  return calibrate
 
 
 def _collect(methods) -> Callable | None:

@@ -45,6 +45,7 @@ def initial_state(parts: Parts, tx: Any, key: jax.Array) -> TrainState:
   extras = {}
   if method.init_extra:
     extras = method.init_extra(jax.random.fold_in(key, 1), parts.params)
+  extras = extras | parts.extra
   others = {}
   if method.init_frozen:
     others = method.init_frozen(jax.random.fold_in(key, 2))
@@ -78,3 +79,38 @@ def abstract_state(parts: Parts, tx: Any, key: jax.Array) -> TrainState:
   shapes = jax.eval_shape(make, parts.params, key)
   specs = sharding.state_specs(shapes, parts.rules, parts.mesh)
   return sharding.placed(shapes, specs)
+
+
+def calibrate(parts: Parts, begun: TrainState) -> None:
+  """Lets methods set parameters and extra trees by the first epoch's batches.
+
+  Once, where a run begins that no checkpoint replaces. The parts have what
+  comes of it; a state is to be made anew (`initial_state`).
+
+  Args:
+    parts: of the run.
+    begun: its state without it.
+
+  Raises:
+    ValueError: other names or shapes than there were.
+  """
+  method, data = parts.method, parts.train_data()
+  apply = parts.apply.replace(
+    frozen=begun.frozen, extra=begun.extra, step=begun.step
+  )
+
+  def batches():
+    for step in range(data.steps_per_epoch):
+      yield sharding.put_batch(data.batch(step), parts.mesh)
+
+  params, extra = method.calibrate(apply, parts.params, batches)
+  given = {'params': params, 'extra': extra}
+  before = {'params': parts.params, 'extra': begun.extra}
+  problem = tree.diff(before, given)
+  if problem:
+    raise ValueError(
+      f'{method.name}: calibrate gives other leaves than there were; a tree of '
+      f'`extra` begins in init_extra (- missing, + new, ! shape):\n{problem}'
+    )
+  placed = sharding.put(given, jax.tree.map(lambda x: x.sharding, before))
+  parts.params, parts.extra = placed['params'], placed['extra']

@@ -34,6 +34,7 @@ class Parts:
     origins: {place of a leaf: folder that it was read in}, see frozen.py.
     readers: each reads the model's leaves in the folder that they came from.
     opened: nothing was read there: a checkpoint replaces all parameters.
+    extra: values that methods have calibrated, by name.
     programs: compiled predictions by variant.
   """
 
@@ -55,6 +56,7 @@ class Parts:
   origins: dict[str, str] = dataclasses.field(default_factory=dict)
   readers: tuple[Callable[[], Mapping[str, Any]], ...] = ()
   opened: bool = False
+  extra: dict[str, Any] = dataclasses.field(default_factory=dict)
   programs: dict = dataclasses.field(default_factory=dict)
 
   def train_data(self) -> Any:

@@ -27,6 +27,7 @@ from glue_jax.reporting.writers import Progress, Writer
 from glue_jax.training import (
   begun,
   checkpoint,
+  first_state,
   inputs,
   own_hooks,
   session,
@@ -112,6 +113,9 @@ def train(
       origins=parts.origins,
     )
     kept = session.restore(saved, parts, run.tx, host)
+    if parts.method.calibrate and not kept:
+      first_state.calibrate(parts, host.state)
+      host.state = run.new_host().state
     best, start, total = kept.get('best', {}), host.step, run.end()
     trained_by.goes_on(start, total, host.stop)
     monitor = Monitor(schedule.nonfinite == 'stop', kept.get('monitor', {}))
