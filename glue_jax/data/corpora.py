@@ -1,10 +1,11 @@
-"""Plain text files to blocks of tokens, for masked language modeling.
+"""Plain text files to blocks of tokens, for objectives of plain text.
 
 Lines of a file run on, and a block is cut every block_length - 2 tokens and
 put between [CLS] and [SEP] (Liu et al. 2019, arXiv 1907.11692, FULL-SENTENCES:
 blocks are full, and documents are divided by a separator). A file ends with
 [SEP], so a block that holds the end of one file and the start of the next has
-the separator between them.
+the separator between them. Of a tokenizer without [CLS], a decoder's or T5's,
+blocks are cut from the stream as it is, with the end token between files.
 """
 
 import os
@@ -52,21 +53,22 @@ def _blocks(files, tokenizer, block_length) -> Examples:
   begins = np.concatenate([begins for _, begins in parts])
   # The separator after the very last file is the block's own.
   ids, begins = ids[:-1], begins[:-1]
-  room = block_length - 2
+  edges = 2 if 'cls' in tokenizer.ids else 0
+  room = block_length - edges
   count = -(-len(ids) // room)
   sizes = np.full(count, room)
   sizes[-1] = len(ids) - room * (count - 1)
-  bounds = np.concatenate([[0], np.cumsum(sizes + 2)]).astype(np.int64)
-  out = np.full(bounds[-1], tokenizer.cls_id, np.int32)
+  bounds = np.concatenate([[0], np.cumsum(sizes + edges)]).astype(np.int64)
+  out = np.full(bounds[-1], tokenizer.ids.get('cls', 0), np.int32)
   words = np.full(bounds[-1], -1, np.int32)
-  at = np.arange(len(ids)) + 2 * (np.arange(len(ids)) // room) + 1
+  block = np.arange(len(ids)) // room
+  at = np.arange(len(ids)) + edges * block + edges // 2
+  out[bounds[1:] - 1] = _separator(tokenizer)
   out[at] = ids
-  out[bounds[1:] - 1] = tokenizer.sep_id
   # Words are counted from the start of the block that they are cut by.
   number = np.cumsum(begins)
-  block = np.arange(len(ids)) // room
   words[at] = number - number[block * room]
-  words[at[ids == tokenizer.sep_id]] = -1
+  words[at[ids == _separator(tokenizer)]] = -1
   return Examples(
     kind='language_modeling',
     pad_id=tokenizer.pad_id,
@@ -89,6 +91,10 @@ def _stream(path, tokenizer) -> tuple[np.ndarray, np.ndarray]:
   new = word != np.concatenate([[-1], word[:-1]])
   ids, begins = encoded.ids[real], new[real]
   return (
-    np.append(ids, np.int32(tokenizer.sep_id)),
+    np.append(ids, np.int32(_separator(tokenizer))),
     np.append(begins, True),
   )
+
+
+def _separator(tokenizer):
+  return tokenizer.sep_id if 'cls' in tokenizer.ids else tokenizer.end_id

@@ -68,7 +68,8 @@ def spread(config: Numbers, name: str) -> float:
 
   With `init='fan_in'` it is `init_range` times that of T5's official code
   (Raffel et al. 2020, arXiv 1910.10683; not confirmed in the paper), which
-  makes up for scores that aren't scaled.
+  makes up for scores that aren't scaled. A head of its own is as any layer of
+  D inputs; `transformers` draws it from N(0, 1).
 
   Args:
     config: sizes.
@@ -78,7 +79,6 @@ def spread(config: Numbers, name: str) -> float:
     return config.init_range
   sums = {
     'word': 1,
-    'words': 1,
     'query': config.hidden_size * config.head_width,
     'attn_out': config.num_heads * config.head_width,
     'ffn_out': config.intermediate_size,

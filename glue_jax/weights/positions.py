@@ -8,6 +8,7 @@ does it.
 """
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy as np
 from glue_jax import tree
 from glue_jax.layers.spec import EncoderConfig
 
-TABLE = 'encoder/embeddings/position/embedding'
+# The tables of a model: one for each of its stacks.
+_TABLE = re.compile(r'(encoder|decoder)/embeddings/position/embedding')
 
 
 def grown_config(config: EncoderConfig, positions: int) -> EncoderConfig:
@@ -44,16 +46,16 @@ def grown_config(config: EncoderConfig, positions: int) -> EncoderConfig:
 
 
 def grow(params: tree.Tree, config: EncoderConfig) -> tree.Tree:
-  """Returns the tree with its position table repeated up to `max_positions`.
+  """Returns the tree with its position tables repeated up to `max_positions`.
 
   Args:
-    params: of the weights; the table is (P, E).
+    params: of the weights; a table is (P, E).
     config: from `grown_config`. Rows below `position_offset` stand for no
       position and are kept as they are.
   """
   flat: dict[str, Any] = dict(tree.flatten(params))
-  table = np.asarray(flat[TABLE])
-  kept, trained = np.split(table, [config.position_offset])
-  place = np.arange(config.max_positions - len(kept)) % len(trained)
-  flat[TABLE] = np.concatenate([kept, trained[place]])
+  for name in filter(_TABLE.fullmatch, flat):
+    kept, trained = np.split(np.asarray(flat[name]), [config.position_offset])
+    place = np.arange(config.max_positions - len(kept)) % len(trained)
+    flat[name] = np.concatenate([kept, trained[place]])
   return tree.unflatten(flat)

@@ -7,6 +7,7 @@ import pytest
 
 from glue_jax.data import corpora, wordpiece
 from glue_jax.data.readers import texts
+from glue_jax.data.tokenizer import Tokenizer
 
 
 @pytest.fixture
@@ -32,6 +33,19 @@ def test_find(folder):
   (folder / 'empty').mkdir()
   with pytest.raises(FileNotFoundError, match='empty: expected a text file'):
     texts.find([folder / 'empty'])
+
+
+def test_blocks_without_first_token_are_the_stream(folder, tokenizer):
+  """Of a decoder's tokenizer, with the end token between files."""
+  tokens = {'eos': '[SEP]', 'pad': '[PAD]', 'unk': '[UNK]'}
+  bare = Tokenizer(tokenizer.backend, tokens=tokens)
+  examples = corpora.blocks([folder], bare, 11)
+  whole = corpora.blocks([folder], tokenizer, 10_000)
+  assert set(examples.lengths[:-1]) == {11}
+  np.testing.assert_array_equal(examples.ids, whole.ids[1:-1])
+  ends = examples.ids == tokenizer.sep_id
+  assert ends.sum() == 1
+  np.testing.assert_array_equal(examples.word_ids < 0, ends)
 
 
 def test_blocks_hold_every_token_once(folder, tokenizer):

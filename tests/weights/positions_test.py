@@ -18,13 +18,15 @@ from glue_jax.training import runs, schema
 from glue_jax.weights import huggingface, positions, saved_model, source
 from tests.conftest import tiny_config
 
+TABLE = 'encoder/embeddings/position/embedding'
 SHORT, LONG = 24, 56
 SPLITS = {'train': 'train', 'validation': 'valid'}
 
 
 def test_rows_are_repeated_and_those_of_no_position_stay():
   table = np.arange(14.0).reshape(7, 2)
-  params = tree.unflatten({positions.TABLE: table, 'encoder/a': table})
+  later = TABLE.replace('encoder', 'decoder')
+  params = tree.unflatten({TABLE: table, later: table, 'encoder/a': table})
   for offset, expected in (
     (0, [0, 1, 2, 3, 4, 5, 6, 0, 1, 2]),
     (2, [0, 1, 2, 3, 4, 5, 6, 2, 3, 4, 5, 6]),
@@ -33,7 +35,8 @@ def test_rows_are_repeated_and_those_of_no_position_stay():
     grown = positions.grown_config(config, 10)
     assert grown.max_positions == 10 + offset
     flat = tree.flatten(positions.grow(params, grown))
-    np.testing.assert_array_equal(flat[positions.TABLE], table[expected])
+    for name in (TABLE, later):
+      np.testing.assert_array_equal(flat[name], table[expected])
     np.testing.assert_array_equal(flat['encoder/a'], table)
   assert positions.grown_config(config, 5) == config
 
@@ -127,8 +130,8 @@ def test_a_run_at_a_greater_length_keeps_its_size_wherever_it_goes(
   trained = tree.flatten(saved_model.load(stages / 'pretrain')[1])
   module, params = saved_model.load(stages / 'finetune')
   assert module.config.max_positions == LONG
-  table = tree.flatten(params)[positions.TABLE]
-  repeated = trained[positions.TABLE][np.arange(LONG) % SHORT]
+  table = tree.flatten(params)[TABLE]
+  repeated = trained[TABLE][np.arange(LONG) % SHORT]
   np.testing.assert_array_equal(table, repeated)
 
   run = open_run.load_run(stages / 'finetune')
@@ -159,7 +162,7 @@ def test_a_run_at_a_greater_length_keeps_its_size_wherever_it_goes(
   grown = source.read_params(
     str(tmp_path / 'old'), run.model, True, False, grow_positions=LONG
   )
-  np.testing.assert_array_equal(tree.flatten(grown)[positions.TABLE], table)
+  np.testing.assert_array_equal(tree.flatten(grown)[TABLE], table)
 
 
 def _logits(ids, run):
