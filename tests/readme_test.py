@@ -25,7 +25,7 @@ PYTHON = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 # of pre-training, which share the row of configs/pretrain/mlm.py.
 NO_ROW = {
   'mixers_small',
-  *('albert', 'bert', 'electra', 'roberta', 'simcse', 'spanbert'),
+  *('albert', 'bert', 'denoise', 'electra', 'roberta', 'simcse', 'spanbert'),
 }
 SETUP = [line for line in COMMANDS if line.startswith('pip install')]
 
