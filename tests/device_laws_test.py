@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from glue_jax.training import checkpoint
 from tests.conftest import ROOT, on_devices
 
 # A usual learning rate: Adam turns the last bit of a vanishing gradient into a
@@ -124,6 +125,18 @@ def test_two_processes_give_the_result_of_one(one, tmp_path):
     for folder in (tmp_path, one)
   )
   assert ours == theirs
+  # Each process has written, and answers for, a part of every checkpoint.
+  folder = tmp_path / 'two/checkpoints'
+  saved = checkpoint.Checkpoints(folder, create=False)
+  newest = saved.newest()
+  first, second = (
+    json.loads((folder / f'last/{newest}' / name).read_text())
+    for name in ('manifest.json', 'manifest.1.json')
+  )
+  assert first.pop('processes') == 2 and not first.keys() & second.keys()
+  assert second and all('ocdbt.process_1/' in name for name in second)
+  (folder / f'last/{newest}/manifest.1.json').unlink()
+  assert saved.newest() != newest
 
 
 def test_a_checkpoint_of_four_devices_goes_on_with_one_and_eight(one, tmp_path):

@@ -1,20 +1,24 @@
 """Checkpoints: saved whole, verified before use, `best` and `last` apart.
 
-Orbax writes a step into a temporary folder and renames it. After that a
-manifest with every file's size and SHA-256 is written beside it: a step without
-its manifest was not finished, one that disagrees with it was damaged. Both are
-passed over with a warning, and the step before is used; the run itself moves
-them to `corrupt/`. Who only reads leaves them: the run may be writing there.
+Orbax writes a step into a temporary folder and renames it, every process its
+own part, while training goes on. After that each process writes a manifest of
+its files' sizes and SHA-256: a step that lacks one was not finished, one that
+disagrees with it was damaged. Both are passed over with a warning, and the step
+before is used; the run itself moves them to `corrupt/`. Who only reads leaves
+them: the run may be writing there.
 
 Frozen leaves stand beside the steps or in their source, see frozen.py.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -28,6 +32,8 @@ from glue_jax.training import frozen
 from glue_jax.training.state import TrainState
 
 KINDS = ('last', 'best')
+MANIFEST = 'manifest.json'
+_PROCESSES = 'processes'  # a key of it that is no file
 
 
 class CheckpointError(RuntimeError):
@@ -61,6 +67,9 @@ class Checkpoints:
     if not create and not self.folder.is_dir():
       raise CheckpointError(f'no checkpoints at {self.folder}')
     self._frozen = frozen.Frozen(self.folder / frozen.FOLDER, begun, origins)
+    self._worker = futures.ThreadPoolExecutor(1)  # ends saves, in order
+    self._under_way: dict[str, futures.Future] = {}
+    self._unswept: list[frozen.Record] = []
     self._managers = {}
     for kind, count in zip(KINDS, (keep, 1), strict=True):
       try:
@@ -68,7 +77,7 @@ class Checkpoints:
           self.folder / kind,
           options=ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.LatestN(count),
-            enable_async_checkpointing=False,
+            enable_async_checkpointing=create,
             create=create,
           ),
         )
@@ -87,7 +96,7 @@ class Checkpoints:
   def save(
     self, kind: str, step: int, state: TrainState, host: Mapping[str, Any]
   ) -> None:
-    """Saves a step; returns when it is on disk and has its manifest.
+    """Begins to save a step; the state may be used up when it returns.
 
     Args:
       kind: 'last' or 'best'.
@@ -96,40 +105,71 @@ class Checkpoints:
       host: JSON values.
 
     Raises:
-      CheckpointError: it could not be written; earlier ones are untouched.
+      CheckpointError: it, or one before it, could not be written; those that
+        are whole are untouched.
     """
     path = self.folder / kind / str(step)
-    if (path / 'manifest.json').exists():
+    # Processes agree on what they wait for: one save at a time.
+    self.wait(None if jax.process_count() > 1 else kind)
+    if (path / MANIFEST).exists():
       return
-    before = self.steps(kind)
-    try:
+    with self._told(path):
       lean, record = self._frozen.take_out(state)
       args = ocp.args.Composite(
         state=ocp.args.StandardSave(lean), host=ocp.args.JsonSave(dict(host))
       )
+      self._unswept.append(record)
       self._managers[kind].save(step, args=args, force=True)
+    self._under_way[kind] = self._worker.submit(self._end, kind, path, record)
+
+  def wait(self, kind: str | None = None) -> None:
+    """Waits until what is being saved is on disk and has its manifests.
+
+    Args:
+      kind: 'last' or 'best'; None = both.
+
+    Raises:
+      CheckpointError: see `save`.
+    """
+    for name in KINDS if kind is None else (kind,):
+      if name in self._under_way:
+        self._under_way.pop(name).result()
+
+  def _end(self, kind, path, record):
+    with self._told(path):
       self._managers[kind].wait_until_finished()
       if jax.process_index() == 0:
         (path / frozen.FILE).write_text(json.dumps(record))
-        _write_manifest(path)
-        self._frozen.sweep(self._records())
+      _write_manifest(path)
+      self._frozen.sweep([*self._records(), *self._unswept])
+      self._unswept.remove(record)
+
+  @contextlib.contextmanager
+  def _told(self, path):
+    """Says what could not be written, and takes the half of it away."""
+    try:
+      yield
     # Storage errors reach Python as any of these, by the layer they arise in.
     except (OSError, ValueError, RuntimeError) as error:
       if jax.process_index() == 0:
         shutil.rmtree(path, ignore_errors=True)
-        for part in path.parent.glob(f'{step}.orbax-checkpoint-tmp*'):
+        for part in path.parent.glob(f'{path.name}.orbax-checkpoint-tmp*'):
           shutil.rmtree(part, ignore_errors=True)
       said = str(error).strip().partition('\n')[0]
       free = shutil.disk_usage(self.folder).free
       raise CheckpointError(
         f'could not write checkpoint {path}, {free:,} bytes are free there: '
         f'{said}; free space or choose another workdir and start again; whole '
-        f'checkpoints there: {before}'
+        f'checkpoints there: {self._whole(path.parent.name)}'
       ) from error
-    _sync('saved')
+
+  def _whole(self, kind):
+    found = ((s, self.folder / kind / str(s)) for s in self.steps(kind))
+    return [step for step, path in found if (path / MANIFEST).exists()]
 
   def newest(self, kind: str = 'last') -> int | None:
     """Returns the newest whole step; the run moves damaged ones aside."""
+    self.wait()
     newest = None
     if jax.process_index() == 0:
       for step in reversed(self.steps(kind)):
@@ -157,6 +197,7 @@ class Checkpoints:
 
   def host(self, kind: str, step: int) -> dict[str, Any]:
     """Returns the JSON values of a step."""
+    self.wait()
     args = ocp.args.Composite(host=ocp.args.JsonRestore())
     return self._managers[kind].restore(step, args=args)['host']
 
@@ -181,6 +222,7 @@ class Checkpoints:
         leaves are gone.
     """
     try:
+      self.wait()
       record = frozen.read(self.folder / kind / str(step))
       like = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
@@ -205,8 +247,13 @@ class Checkpoints:
     return self._managers['last'].reached_preemption(step)
 
   def close(self) -> None:
-    for manager in self._managers.values():
-      manager.close()
+    """Waits for what is being saved; see `save` for what it raises."""
+    try:
+      self.wait()
+    finally:
+      self._worker.shutdown()
+      while self._managers:
+        self._managers.popitem()[1].close()
 
   def _problem(self, path):
     """Returns what is wrong with a saved step, or None."""
@@ -226,21 +273,41 @@ class Checkpoints:
 
 
 def _write_manifest(path: pathlib.Path) -> None:
-  files = {
+  """Writes what this process has written; the first one, how many there are."""
+  index, count = jax.process_index(), jax.process_count()
+  files: dict[str, Any] = {
     str(file.relative_to(path)): [file.stat().st_size, _sha256(file)]
     for file in sorted(path.rglob('*'))
-    if file.is_file()
+    if file.is_file() and _owner(file.relative_to(path)) == index
   }
-  with whole(path / 'manifest.json', sync=True) as part:
+  if index == 0:
+    files[_PROCESSES] = count
+  with whole(path / _manifest(index), sync=True) as part:
     part.write_text(json.dumps(files))
+
+
+def _manifest(index: int) -> str:
+  return MANIFEST if index == 0 else f'manifest.{index}.json'
+
+
+def _owner(file: pathlib.Path) -> int | None:
+  """The process that has written a file; None of the manifests."""
+  if file.name.startswith('manifest') and file.name.endswith('.json'):
+    return None
+  parts = re.findall(r'(?:^|/)ocdbt\.process_(\d+)/', file.as_posix())
+  return int(parts[0]) if parts else 0
 
 
 def _check_manifest(path: pathlib.Path) -> str | None:
   """Returns what is wrong with a saved step, or None."""
-  try:
-    files = json.loads((path / 'manifest.json').read_text())
-  except (OSError, ValueError):
-    return 'no readable manifest: it was not finished'
+  files, index, count = {}, 0, 1
+  while index < count:
+    try:
+      files |= json.loads((path / _manifest(index)).read_text())
+    except (OSError, ValueError):
+      return f'no readable {_manifest(index)}: it was not finished'
+    count = files.pop(_PROCESSES, count)
+    index += 1
   for name, (size, digest) in files.items():
     file = path / name
     if not file.is_file():
@@ -255,8 +322,3 @@ def _check_manifest(path: pathlib.Path) -> str | None:
 def _sha256(file: pathlib.Path) -> str:
   with file.open('rb') as source:
     return hashlib.file_digest(source, 'sha256').hexdigest()
-
-
-def _sync(name: str) -> None:
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(name)

@@ -112,6 +112,7 @@ def train(
       begun=host.state,
       origins=parts.origins,
     )
+    opened.callback(saved.close)
     kept = session.restore(saved, parts, run.tx, host)
     if parts.method.calibrate and not kept:
       first_state.calibrate(parts, host.state)

@@ -40,14 +40,18 @@ def test_a_leaf_without_a_source_is_written_once_while_it_is_used(tmp_path):
   saved = checkpoint.Checkpoints(tmp_path, keep=2)
   first = state(1, a=a, b=half)
   saved.save('last', 1, first, {})
+  saved.wait()
   files = kept(tmp_path)
   assert len(files) == 2
   saved.save('last', 2, first.replace(step=jnp.int32(2)), {})
+  saved.wait()
   assert kept(tmp_path) == files
   # It learns for a while and is frozen again.
   saved.save('last', 3, state(3, a=a + 1, b=half), {})
+  saved.wait()
   assert len(kept(tmp_path)) == 3
   saved.save('last', 4, state(4, a=a + 1, b=half), {})
+  saved.wait()
   assert len(kept(tmp_path)) == 2 and kept(tmp_path) != files
   reader = checkpoint.Checkpoints(tmp_path, create=False)
   back = reader.state('last', 3, state(0, a=0 * a, b=0 * half))
@@ -66,6 +70,7 @@ def test_a_leaf_is_found_where_it_was_read_or_refused(tmp_path):
   origins = {'params/a': '/backbone'}
   saved = checkpoint.Checkpoints(folder, begun=begun, origins=origins)
   saved.save('last', 1, begun, {})
+  saved.wait()
   assert kept(folder) == set()
   record = json.loads((folder / 'last/1/frozen.json').read_text())
   assert record['params/a'][1] == '/backbone'
@@ -81,6 +86,7 @@ def test_a_leaf_is_found_where_it_was_read_or_refused(tmp_path):
     assert 'a in /backbone is gone or another by now' in str(error.value)
   # Once it has learnt it is no longer the source's.
   saved.save('last', 2, other, {})
+  saved.wait()
   assert len(kept(folder)) == 1
 
 
@@ -91,6 +97,7 @@ def test_a_checkpoint_of_before_holds_all_its_leaves(tmp_path, monkeypatch):
     frozen.Frozen, 'take_out', lambda self, state: (state, {})
   )
   saved.save('last', 1, old, {})
+  saved.wait()
   for name in ('frozen.json', 'manifest.json'):
     (tmp_path / 'last/1' / name).unlink()
   checkpoint._write_manifest(tmp_path / 'last/1')
