@@ -7,7 +7,8 @@ joined by these names: the same place in two lists means nothing.
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # Kinds of tasks whose heads have a row for each label.
 KINDS = ('classification', 'multilabel', 'token_classification')
@@ -68,6 +69,28 @@ def match(
   raise ValueError(
     f'{what} has the labels {shown(theirs)}, here are {shown(ours)}'
   )
+
+
+def check_ids(labels: Sequence[str], given: Any, where: str) -> None:
+  """Holds a folder's `label2id` against its `id2label`.
+
+  Args:
+    labels: names of `id2label` in id order.
+    given: `label2id`; None, or placeholders, say nothing.
+    where: the file, for the message.
+
+  Raises:
+    ValueError: a name has another id there.
+  """
+  names = {str(i): name for i, name in enumerate(labels)}
+  back = given if isinstance(given, Mapping) else {}
+  if not back or is_placeholder([str(name) for name in back]):
+    return
+  if {str(i): str(name) for name, i in back.items()} != names:
+    raise ValueError(
+      f'{where}: id2label={names} and label2id={dict(back)} contradict each '
+      'other; write into both what the rows of the head are'
+    )
 
 
 def is_placeholder(names: Sequence[str]) -> bool:

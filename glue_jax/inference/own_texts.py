@@ -7,7 +7,8 @@ file's ending says, or what its first line shows:
   json   an array of such objects; a SQuAD file, for questions
   csv    a header with the task's columns, RFC 4180
   tsv    fields with tabs between them; a header with the task's columns, or
-         none and the columns in the task's order
+         none and the columns in the task's order; under a header in quotes
+         all fields are read as CSV's
   text   one text a line, tabs and all; of several columns as tsv, no header
   parquet, arrow
          tables with the task's columns; a folder or a pattern of such files
@@ -28,6 +29,8 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from absl import logging
+
 from glue_jax.data.readers import (
   arrow,
   formats,
@@ -36,7 +39,7 @@ from glue_jax.data.readers import (
   split_files,
   squad,
 )
-from glue_jax.data.readers.files import Log, decode
+from glue_jax.data.readers.files import Log, decode, in_quotes
 from glue_jax.data.tasks.task import Task
 
 FORMATS = ('jsonl', 'json', 'csv', 'tsv', 'text', *arrow.FORMATS)
@@ -166,7 +169,11 @@ class _Lines:
         yield self._text(raw)
     if any(rest):
       self.waiting = True
-      yield self._text(b''.join(rest))
+      end = b''.join(rest)
+      # Where no line feed ends a line, carriage returns do.
+      lone = self.number == 0 and b'\r' in end.rstrip(b'\r')
+      for raw in end.rstrip(b'\r').split(b'\r') if lone else [end]:
+        yield self._text(raw)
 
   def _text(self, raw: bytes) -> str:
     self.number += 1
@@ -223,7 +230,16 @@ def _by_content(task: Task, name: str, first: str) -> str:
     return 'tsv'
   if ',' in first and _has(task, next(csv.reader([first]), [])):
     return 'csv'
-  return 'tsv' if _has(task, first.split('\t')) else 'text'
+  if not _has(task, [c.strip('"') for c in first.split('\t')]):
+    return 'text'
+  if first in task.columns:
+    logging.warning(
+      '%s: the first line, %r, is the name of the column, so it is taken as '
+      'the header; --input_format=text takes it as a text',
+      name,
+      first,
+    )
+  return 'tsv'
 
 
 def _object(text: str) -> dict | None:
@@ -271,10 +287,13 @@ def _whole(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
     yield from _objects(task, itertools.chain(head, lines), log)
 
 
-def _commas(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
+def _commas(
+  task: Task, lines: Iterator[str], log: Log, delimiter: str = ','
+) -> Iterator[dict]:
   limit = csv.field_size_limit(sys.maxsize)
   try:
-    table = csv.reader((f'{line}\n' for line in lines), strict=True)
+    ended = (f'{line}\n' for line in lines)
+    table = csv.reader(ended, delimiter=delimiter, strict=True)
     pairs = ((table.line_num, fields) for fields in table)
     yield from _table(task, pairs, log)
   except csv.Error as error:
@@ -286,6 +305,8 @@ def _commas(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
 def _tabs(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
   first = next(lines)
   lines = itertools.chain([first], lines)
+  if all(map(in_quotes, first.split('\t'))):
+    return _commas(task, lines, log, '\t')
   if _has(task, first.split('\t')):
     # Under the header of one column a tab is part of the text.
     cut = (lambda line: line.split('\t')) if '\t' in first else (lambda t: [t])

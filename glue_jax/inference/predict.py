@@ -150,10 +150,27 @@ def predict_texts(
     ValueError: see `own_texts.groups`; rows before are answered.
   """
   _has_predictions(run.task)
-  first = 0
+  name, first = own_texts.named(path), 0
+  seen: set[str] = set()
+  twice, where = 0, ''
   for rows in own_texts.groups(path, run.task, style):
-    yield predict_rows(run, rows, own_texts.named(path), first)
+    for number, row in enumerate(rows, first + 1):
+      given = repr(row.get('idx', number - 1))
+      if given in seen:
+        twice += 1
+        where = where or f'row {number} ({given})'
+      if 'idx' in row:
+        seen.add(given)
+    yield predict_rows(run, rows, name, first)
     first += len(rows)
+  if twice:
+    logging.warning(
+      '%s: %d rows have an id that an earlier row has, %s first; their order '
+      'alone tells the predictions apart',
+      name,
+      twice,
+      where,
+    )
 
 
 def _has_predictions(task: Task) -> None:

@@ -15,7 +15,7 @@ _WAY_OUT = "let each model keep its head (--exclude='head/', or '.*classifier')"
 
 def matched(
   first: Any, other: Any, weights: stream.Weights, split: bool
-) -> stream.Weights:
+) -> tuple[stream.Weights, str]:
   """Puts the rows of a model's head in the order of another's labels.
 
   Args:
@@ -24,13 +24,16 @@ def matched(
     weights: its tensors that are merged, in the layout of `first`.
     split: whether each model gets a folder of its own from the merge.
 
+  Returns:
+    (the tensors, a note if the rows were taken by position).
+
   Raises:
     ValueError: heads that tell other labels apart are merged; or the order is
       another, and the merged head would have to suit both folders.
   """
   axes = _axes(first.layout, weights)
   if other is first or not axes:
-    return weights
+    return weights, ''
   kinds = [_kind(source) for source in (first, other)]
   if kinds[0] != kinds[1]:
     raise ValueError(
@@ -38,28 +41,32 @@ def matched(
       f'{kinds[0]}; {_WAY_OUT}'
     )
   if first.layout == 'native' and kinds[0] not in label_names.KINDS:
-    return weights
+    return weights, ''
   ours = first.labels
   if ours is None:
-    logging.warning('%s names no labels; taken by position', first.folder)
-    return weights
+    return weights, _said(f'{first.folder} names no labels; taken by position')
   try:
     match = label_names.match(ours, other.labels, str(other.folder))
   except ValueError as error:
     raise ValueError(f'{error} in {first.folder}; {_WAY_OUT}') from None
-  if match.note:
-    logging.warning('%s', match.note)
+  note = _said(match.note)
   if match.permuted and split:
     raise ValueError(
       f'{other.folder} has its labels in another order than {first.folder}, so '
       f'one merged head suits not both; {_WAY_OUT}'
     )
   if not match.permuted:
-    return weights
+    return weights, note
   tensors = dict(weights.tensors)
   for name, axis in axes.items():
     tensors[name] = stream.in_order(tensors[name], match.order, axis)
-  return stream.Weights(weights.name, weights.where, tensors)
+  return stream.Weights(weights.name, weights.where, tensors), note
+
+
+def _said(note: str) -> str:
+  if note:
+    logging.warning('%s', note)
+  return note
 
 
 def _axes(layout: str, weights: stream.Weights) -> dict[str, int]:

@@ -79,7 +79,7 @@ def write(
       the one merged model.
     group: what was merged.
     merged: the merged tensors.
-    record: what is written into merge.json.
+    record: what is written into merge.json, with the group's notes.
 
   Returns:
     the model folders.
@@ -106,6 +106,7 @@ def write(
       own = {n: t for n, t in stored if n not in tensors}
       place = part / folder.relative_to(out)
       _write_model(place, source, {**tensors, **own})
+    record = {**record, 'notes': list(group.notes)}
     text = json.dumps(record, indent=2) + '\n'
     files.replace_text(part / RECORD, text)
   return folders

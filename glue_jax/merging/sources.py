@@ -197,6 +197,7 @@ class Group:
     sources: where the models come from.
     names: of the merged tensors.
     split: whether there are tensors that each model keeps.
+    notes: what was assumed, for the record of the merge.
   """
 
   base: stream.Weights | None
@@ -204,6 +205,7 @@ class Group:
   sources: tuple[Source, ...]
   names: tuple[str, ...]
   split: bool
+  notes: tuple[str, ...] = ()
 
 
 def open_group(
@@ -251,13 +253,16 @@ def open_group(
   for other in [*sources[1:], *([start] if start else [])]:
     _same_architecture(first, other)
     _same_vocabulary(first, other, merged)
-  models = [s.weights.select(merged) for s in sources]
-  models = [
-    labels.matched(first, s, model, split) for s, model in zip(sources, models)
-  ]
+  models, notes = zip(
+    *(
+      labels.matched(first, s, s.weights.select(merged), split) for s in sources
+    )
+  )
   if start and zero:
-    zero = labels.matched(first, start, zero.select(merged), split)
-  return Group(zero, tuple(models), sources, tuple(merged), split)
+    zero, note = labels.matched(first, start, zero.select(merged), split)
+    notes += (note,)
+  notes = tuple(note for note in dict.fromkeys(notes) if note)
+  return Group(zero, models, sources, tuple(merged), split, notes)
 
 
 def _same_architecture(first: Source, other: Source) -> None:

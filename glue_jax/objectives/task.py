@@ -20,14 +20,14 @@ of evaluations have no weights.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from glue_jax import tree
-from glue_jax.config.ranges import NonNegative, OpenShare, Rate
+from glue_jax.config.ranges import OpenShare, Range, Rate
 from glue_jax.method import Context, Facts, Objective
 from glue_jax.objectives import class_weights as weighting
 from glue_jax.plugs import Apply
@@ -54,6 +54,8 @@ class Terms:
   by_weight: bool = True
 
 
+# Beyond it a row with even odds counts for less than a millionth.
+Gamma = Annotated[float, Range(ge=0, le=20)]
 FACTS = Facts(
   small=dict(label_smoothing=0.1),
   arms={'weighted': dict(class_weights='balanced', focal_gamma=1.0)},
@@ -65,7 +67,7 @@ def make(
   *,
   label_smoothing: Rate = 0.0,
   class_weights: weighting.Weights | None = None,
-  focal_gamma: NonNegative = 0.0,
+  focal_gamma: Gamma = 0.0,
   focal_alpha: OpenShare | None = None,
 ) -> Objective:
   """Returns the objective for `ctx.task.kind`.

@@ -30,7 +30,7 @@ import safetensors.numpy
 from absl import logging
 
 from glue_jax import tree
-from glue_jax.data import tokenizer_files
+from glue_jax.data import label_names, tokenizer_files
 from glue_jax.data.readers import gguf
 from glue_jax.data.tokenizers import settings
 from glue_jax.layers.kinds import WORDS
@@ -123,7 +123,7 @@ def labels_of(
     where: the folder, for the message.
 
   Raises:
-    ValueError: the ids aren't 0, 1, ...
+    ValueError: the ids aren't 0, 1, ..., or `label2id` has others.
   """
   named = raw.get('id2label')
   if not named:
@@ -142,6 +142,7 @@ def labels_of(
       f'{where}/{CONFIG}: id2label gives {twice[0]!r} to several ids; expected '
       'a name of its own for each'
     )
+  label_names.check_ids(labels, raw.get('label2id'), f'{where}/{CONFIG}')
   return labels
 
 

@@ -55,6 +55,25 @@ def test_quotes_are_data_in_tsv(tmp_path):
   assert [row['idx'] for row in table.rows] == [7, 8]
 
 
+def test_a_header_in_quotes_is_that_of_a_quoted_table(tmp_path):
+  cells = HEADER.strip().split('\t')
+  quoted = '\t'.join(f'"{cell}"' for cell in cells)
+  data = quoted + '\n7\t"a\tb"\t"c ""d"""\t"0"\n'
+  (row,) = rte(tmp_path, data).rows
+  assert (row['sentence1'], row['sentence2']) == ('a\tb', 'c "d"')
+  # Under another header they are data, and a note says so.
+  table = rte(tmp_path, HEADER + '7\t"a"\tb\t0\n8\t"c"\td\t1\n')
+  assert [row['sentence1'] for row in table.rows] == ['"a"', '"c"']
+  assert sum('every cell of column' in note for note in table.notes) == 1
+  assert any("'sentence1' is in quotes" in note for note in table.notes)
+
+
+def test_carriage_returns_end_lines_where_nothing_else_does(tmp_path):
+  mac = HEADER.strip() + '\r0\ta\tb\t0\r1\tc\td\t1\r'
+  rows = rte(tmp_path, mac).rows
+  assert [row['sentence2'] for row in rows] == ['b', 'd']
+
+
 def test_only_line_feeds_end_a_line(tmp_path):
   table = rte(tmp_path, HEADER + '0\ta\u2028b\tc\x85d\t0\n1\te\tf\t1\n')
   assert table.rows[0]['sentence1'] == 'a\u2028b'

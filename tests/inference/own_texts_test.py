@@ -57,11 +57,19 @@ def test_ids_are_kept_in_every_format(tmp_path, name, content, style):
     ('[note] {x}\n', ONE, ['[note] {x}']),
     ('a\tb\n\nc\t\n', TWO, ['a|b', '|', 'c|']),
     ('sentence2\tsentence1\nb\ta\n', TWO, ['a|b']),
+    ('"sentence2"\t"sentence1"\n"b"\t"a ""x"""\n', TWO, ['a "x"|b']),
+    ('a\rb\r\rc\r', ONE, ['a', 'b', '', 'c']),
+    ('a\rb\nc\r\n', ONE, ['a\rb', 'c']),
   ],
 )
 def test_one_row_a_line(tmp_path, content, task, rows):
   found = read(tmp_path, content, task)
   assert ['|'.join(row[c] for c in task.columns) for row in found] == rows
+
+
+def test_a_first_line_taken_as_the_header_is_said(tmp_path, caplog):
+  assert read(tmp_path, 'sentence\na\n') == [{'sentence': 'a'}]
+  assert "first line, 'sentence', is the name of the column" in caplog.text
 
 
 def test_an_id_of_zero_is_an_id(tmp_path):

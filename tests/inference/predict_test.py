@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from glue_jax import api
 from glue_jax.data.tasks import by_name
 from glue_jax.evaluation import evaluate
 from glue_jax.inference import open_run, predict
@@ -99,6 +100,30 @@ def test_blank_rows_are_predicted_in_their_place(run, tmp_path, caplog):
     run, [{'sentence': 'x', 'idx': 'a-7'}]
   ).records()
   assert pair['idx'] == 'a-7'
+
+
+def test_ids_that_stand_twice_are_noted(run, tmp_path, caplog):
+  path = tmp_path / 'texts.jsonl'
+  ids = ('a', 3, 'a', None, 3, 'a')
+  lines = [json.dumps({'sentence': 'x', 'id': given}) for given in ids]
+  path.write_text('\n'.join(lines))
+  parts = predict.predict_texts(run, str(path))
+  assert [i for own in parts for i in own.idx] == ['a', 3, 'a', 3, 3, 'a']
+  assert "4 rows have an id that an earlier row has, row 3 ('a')" in caplog.text
+
+
+def test_a_split_is_scored_in_batches_of_the_size_asked_for(
+  workdir, monkeypatch
+):
+  sizes, score = set(), evaluate.evaluate
+
+  def watched(predict_fn, batches, task, table):
+    sizes.update(len(batch['idx']) for batch in batches)
+    return score(predict_fn, batches, task, table)
+
+  monkeypatch.setattr(evaluate, 'evaluate', watched)
+  api.load(workdir, batch_size=40).evaluate()
+  assert sizes == {40}
 
 
 def test_language_modeling_has_no_predictions():

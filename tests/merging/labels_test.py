@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glue_jax.data import label_names
-from glue_jax.merging import average, labels, sources, stream
+from glue_jax.merging import average, labels, merge, sources, stream
 from tests.merging.merge_test import hf, native
 
 NAMES = ('down', 'flat', 'up')
@@ -64,7 +64,19 @@ def test_a_soup_of_turned_heads_is_that_of_straight_ones(tmp_path, layout):
   group = sources.open_group(None, paths)
   first, other = group.sources
   body = group.models[1]
-  assert group.split and labels.matched(first, other, body, True) is body
+  assert group.split and labels.matched(first, other, body, True)[0] is body
+  assert group.notes == ()
+
+
+def test_what_was_taken_by_position_stands_in_the_record(tmp_path):
+  paths = [native(tmp_path / n, i, outputs=3) for i, n in enumerate('ab')]
+  labelled(tmp_path / 'a', NAMES, 'native')
+  labelled(tmp_path / 'b', ('LABEL_0', 'LABEL_1', 'LABEL_2'), 'native')
+  group = sources.open_group(None, paths, exclude=())
+  merge.write(tmp_path / 'out', group, average.average(group.models), {})
+  record = json.loads((tmp_path / 'out' / merge.RECORD).read_text())
+  (note,) = record['notes']
+  assert 'placeholders, so taken by position' in note
 
 
 def test_what_a_merged_head_cannot_suit_is_refused(tmp_path):

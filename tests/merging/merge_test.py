@@ -78,7 +78,10 @@ def test_runs_get_a_folder_each_with_their_own_head(tmp_path):
   assert (folders[0] / 'vocab.txt').read_text() == 'x\ny\n'
   body = safetensors.numpy.load_file(tmp_path / 'out' / 'body.safetensors')
   assert not [name for name in body if name.startswith('head/')]
-  assert json.loads((tmp_path / 'out' / 'merge.json').read_text()) == {'x': 1}
+  assert json.loads((tmp_path / 'out' / 'merge.json').read_text()) == {
+    'x': 1,
+    'notes': [],
+  }
 
 
 def test_the_base_may_be_of_the_other_layout(tmp_path):

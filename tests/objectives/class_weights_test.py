@@ -14,7 +14,7 @@ from glue_jax import tree
 from glue_jax.data.examples import Examples
 from glue_jax.data.label_counts import LabelCounts, count
 from glue_jax.objectives import class_weights, task
-from glue_jax.training import runs
+from glue_jax.training import runs, schema
 from glue_jax.weights import saved_model
 from tests.conftest import tiny_config
 
@@ -179,6 +179,12 @@ def test_the_focal_gradient_is_finite_where_all_is_right(gamma):
 def test_what_a_task_has_no_form_of_is_refused(kind, settings, message):
   with pytest.raises(ValueError, match=message):
     task.make(context(kind), **settings)
+
+
+def test_a_gamma_that_leaves_nothing_is_refused():
+  settings = dict(objective=dict(focal_gamma=500.0))
+  with pytest.raises(ValueError, match=r'focal_gamma=500.*in \[0, 20\]'):
+    schema.check(tiny_config(**settings))
 
 
 def test_balanced_weights_need_training_rows_only_to_train():

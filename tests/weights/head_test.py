@@ -44,6 +44,9 @@ def rows(folder):
 def changed(folder, tmp_path, **values):
   """A copy with other values in its config.json."""
   copy = shutil.copytree(folder, tmp_path / 'copy')
+  if 'id2label' in values and 'label2id' not in values:
+    back = {name: int(i) for i, name in values['id2label'].items()}
+    values['label2id'] = back
   path = copy / 'config.json'
   path.write_text(json.dumps(json.loads(path.read_text()) | values))
   return copy
@@ -75,6 +78,15 @@ def test_other_labels_are_refused_unless_the_head_is_fresh(folder, tmp_path):
   network.fresh = ('head/.*',)
   same, note = matched(network, params, module)
   assert same is params and not note
+
+
+def test_names_that_contradict_each_other_are_refused(folder, tmp_path):
+  turned = {name: i for i, name in enumerate(reversed(THERE))}
+  copy = changed(folder, tmp_path, label2id=turned)
+  with pytest.raises(ValueError) as error:
+    source.read_head(str(copy))
+  assert "id2label={'0': 'contradiction'" in str(error.value)
+  assert "label2id={'neutral': 0" in str(error.value)
 
 
 def test_placeholders_are_taken_by_position_with_a_note(folder, tmp_path):

@@ -5,10 +5,13 @@ later can be named with file and line. How odd bytes are treated:
 
   BOM                 dropped at the start of a file
   CRLF                the carriage return is dropped
+  CR alone            ends lines where no line feed does
   empty file          error
   NUL, invalid UTF-8  error with line and byte
   blank line          error, except at the end of the file
   stray quotes        TSV: data (the GLUE files have no quoting); CSV: error
+  header in quotes    TSV: all its cells are read as those of CSV
+  cells in quotes     TSV, under a header without: data, with a note
   line over 1 MB      kept, with a note
   packed by gzip      unpacked, whatever its ending; a truncated one is an error
 """
@@ -158,7 +161,8 @@ def lines(path: pathlib.Path, log: Log) -> Iterator[tuple[int, str]]:
 
 
 def _split(data: bytes) -> list[bytes]:
-  parts = data.rstrip(b'\r\n').split(b'\n')
+  data = data.rstrip(b'\r\n')
+  parts = data.split(b'\n' if b'\n' in data else b'\r')
   return [part[:-1] if part.endswith(b'\r') else part for part in parts]
 
 
@@ -206,6 +210,9 @@ def read_tsv(
   rows = lines(path, log)
   number, first = next(rows)
   header = first.split('\t')
+  if all(map(in_quotes, header)):
+    yield from read_csv(path, log, needed, '\t')
+    return
   _once(path, number, header, needed)
   pending = []
   if not set(needed) <= set(header):
@@ -213,7 +220,7 @@ def read_tsv(
       raise _header_error(path, number, header, needed, headerless)
     pending = [(number, first)]
     header = list(headerless)
-  empty = True
+  empty, quoted = True, set(needed)
   for number, text in _chain(pending, rows):
     empty = False
     values = text.split('\t')
@@ -223,9 +230,22 @@ def read_tsv(
         f'{len(values)} columns, expected {len(header)} ({", ".join(header)})',
       )
     else:
-      yield number, dict(zip(header, values))
+      record = dict(zip(header, values))
+      quoted = {name for name in quoted if in_quotes(record[name])}
+      yield number, record
   if empty:
     raise ValueError(f'{path}:1: only a header; expected rows after it')
+  for name in sorted(quoted):
+    log.note(
+      1,
+      f'every cell of column {name!r} is in quotes, which are read as part of '
+      'it; put the header in quotes too, and they are those of CSV',
+    )
+
+
+def in_quotes(text: str) -> bool:
+  """Whether a cell begins and ends with a double quote."""
+  return len(text) > 1 and text[0] == text[-1] == '"'
 
 
 def _chain(pending, rows):
@@ -253,7 +273,10 @@ def _header_error(path, number, header, needed, headerless=()):
 
 
 def read_csv(
-  path: pathlib.Path, log: Log, needed: tuple[str, ...]
+  path: pathlib.Path,
+  log: Log,
+  needed: tuple[str, ...],
+  delimiter: str = ',',
 ) -> Iterator[tuple[int, Record]]:
   """Rows of a comma-separated file with double quotes (RFC 4180).
 
@@ -267,7 +290,8 @@ def read_csv(
   text = '\n'.join(kept.get(n, '') for n in range(1, max(kept, default=0) + 1))
   old = csv.field_size_limit(len(text) + 1)
   try:
-    reader = csv.reader(io.StringIO(text, newline=''), strict=True)
+    file = io.StringIO(text, newline='')
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
     header = next(reader)
     if not set(needed) <= set(header):
       raise _header_error(path, 1, header, needed)
