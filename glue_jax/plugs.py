@@ -73,10 +73,12 @@ class Plug:
     fn: `fn(site, next_fn, *args, **kwargs) -> output`; `next_fn` is the
       submodule's own call (or the plug of an earlier method). It may be called
       more than once: the leaves are the same each time.
+    owner: name of the method that it is of; set where methods are composed.
   """
 
   pattern: str
   fn: Callable[..., Any]
+  owner: str = ''
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,6 +105,23 @@ class Apply:
 
   def replace(self, **changes: Any) -> 'Apply':
     return dataclasses.replace(self, **changes)
+
+  def without(self, method: str) -> 'Apply':
+    """Returns the model without the plugs of a method, on the same leaves.
+
+    Of an adapter (`without('lora')`) it is the reference model, bit for bit the
+    base that the run began with, if its leaves are all that learns: what the
+    run trains of the base itself (biases with `also`, a head) is the trained
+    one here too. Of a method that packs the base (`qlora`) there is none.
+
+    Raises:
+      ValueError: no plug is of that method.
+    """
+    left = tuple(plug for plug in self.plugs if plug.owner != method)
+    if len(left) == len(self.plugs):
+      owners = sorted({plug.owner for plug in self.plugs})
+      raise ValueError(f'no plug is of {method!r}; there are those of {owners}')
+    return self.replace(plugs=left)
 
   def __call__(
     self,

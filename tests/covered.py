@@ -25,7 +25,6 @@ COVERED = {
   'data/tokenizer_files': ('data/tokenizing_test', 'read and written'),
   'data/tokenizers/*': ('data/tokenizers/families_test', _FOLDERS),
   'data/wordpiece': ('data/tokenizing_test', 'one way to get a tokenizer'),
-  'data/examples': ('data/batching_test', 'batches are rows of it'),
   'data/orders': ('data/batching_test', 'batches are cut from them'),
   'data/label_counts': (
     'objectives/class_weights_test',

@@ -12,10 +12,11 @@ import os
 import pathlib
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from glue_jax.data.examples import Examples
+from glue_jax.data.examples import COLUMNS, Examples
 from glue_jax.reporting import files
 
 
@@ -52,7 +53,10 @@ def _write(path: pathlib.Path, examples: Examples) -> None:
   arrays, plain = {}, {}
   for field in dataclasses.fields(Examples):
     value = getattr(examples, field.name)
-    (arrays if isinstance(value, np.ndarray) else plain)[field.name] = value
+    if field.name in COLUMNS:
+      arrays |= {f'{field.name}/{name}': x for name, x in value.items()}
+    else:
+      (arrays if isinstance(value, np.ndarray) else plain)[field.name] = value
   text = np.frombuffer(json.dumps(plain).encode(), np.uint8)
   with files.whole(path) as part, part.open('wb') as file:
     np.savez(file, plain=text, **arrays)
@@ -62,4 +66,11 @@ def _read(path: pathlib.Path) -> Examples:
   with np.load(path, allow_pickle=False) as file:
     arrays = {name: file[name] for name in file.files}
   plain = json.loads(arrays.pop('plain').tobytes())
-  return Examples(**plain, **arrays)
+  fields: dict[str, Any] = {}
+  for name, array in arrays.items():
+    field, _, column = name.partition('/')
+    if column:
+      fields.setdefault(field, {})[column] = array
+    else:
+      fields[field] = array
+  return Examples(**plain, **fields)

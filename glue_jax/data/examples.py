@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 IGNORED = -100  # label of tokens that have none
 LOST = -1  # start and end of an answer that is whole in no window
 
+COLUMNS = ('columns', 'token_columns')
 _RAGGED = (
   'ids',
   'type_ids',
@@ -17,6 +19,13 @@ _RAGGED = (
   'token_labels',
   'char_offsets',
 )
+# Of a batch.
+_FIELDS = frozenset(
+  (
+    'input_ids', 'attention_mask', 'token_type_ids', 'weight', 'idx', 'labels',
+    'word_ids', 'segment_ids', 'start_positions', 'end_positions', 'positions',
+  )
+)  # fmt: skip
 _PER_ROW = ('idx', 'labels', 'starts', 'ends', 'example')
 
 
@@ -44,6 +53,10 @@ class Examples:
       the answer is whole in no window of its question (span).
     example: (n,) row of the table that a feature comes from (span).
     char_offsets: (T, 2) characters of the context, -1 elsewhere (span).
+    columns: {name: (n, ...)}, further fields of the examples (a weight, a
+      difficulty); 0 in padding rows.
+    token_columns: {name: (T,)}, further fields of the tokens; 0 at padding.
+    pad: side on which `batch` fills up; 'left' is a decoder's.
     truncated: how many examples lost tokens to max_length.
   """
 
@@ -62,24 +75,48 @@ class Examples:
   ends: np.ndarray | None = None
   example: np.ndarray | None = None
   char_offsets: np.ndarray | None = None
+  columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  token_columns: Mapping[str, np.ndarray] = dataclasses.field(
+    default_factory=dict
+  )
+  pad: str = 'right'
   truncated: int = 0
 
   def __post_init__(self):
     sizes = np.diff(self.bounds).astype(np.int32)
     self._sizes = sizes.reshape(-1, self.num_choices)
     self.lengths = self._sizes.max(axis=1, initial=0)
+    for columns, size in (
+      (self.columns, len(self.idx)),
+      (self.token_columns, len(self.ids)),
+    ):
+      for name, values in columns.items():
+        if name in _FIELDS or name in self.columns.keys() & self.token_columns:
+          raise ValueError(f'a batch has a field {name!r} already')
+        if len(values) != size:
+          raise ValueError(
+            f'column {name!r} has {len(values)} values; expected {size}'
+          )
+    if self.pad not in ('left', 'right'):
+      raise ValueError(f"pad={self.pad!r}: expected 'left' or 'right'")
+    if self.pad == 'left' and self.kind == 'span':
+      raise ValueError('answers in a text are places counted from the left')
 
   def __len__(self) -> int:
     return len(self.idx)
 
   def fingerprint(self) -> str:
-    """Returns a hash of all tokens and labels, in their order."""
+    """Returns a hash of all tokens, labels and columns, in their order."""
     digest = hashlib.sha256(self.kind.encode())
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
-      if isinstance(value, np.ndarray):
-        digest.update(f'{field.name} {value.dtype} {value.shape} '.encode())
-        digest.update(value.tobytes())
+      arrays = {field.name: value}
+      if field.name in COLUMNS:
+        arrays = {f'{field.name}/{n}': value[n] for n in sorted(value)}
+      for name, array in arrays.items():
+        if isinstance(array, np.ndarray):
+          digest.update(f'{name} {array.dtype} {array.shape} '.encode())
+          digest.update(array.tobytes())
     return digest.hexdigest()
 
   def take(self, rows: np.ndarray) -> 'Examples':
@@ -96,6 +133,9 @@ class Examples:
       for name in names:
         if getattr(self, name) is not None:
           changed[name] = getattr(self, name)[at]
+    for name, at in (('columns', rows), ('token_columns', tokens)):
+      columns = getattr(self, name)
+      changed[name] = {key: columns[key][at] for key in columns}
     return dataclasses.replace(self, **changed)
 
   def _sequences(self, rows: np.ndarray) -> np.ndarray:
@@ -115,7 +155,8 @@ class Examples:
       input_ids, attention_mask, token_type_ids (B, L) int32, or (B, C, L)
       with choices; weight (B,) float32; idx (B,) int32; and where there are
       some: labels (B,) or (B, L), word_ids and segment_ids (B, L) with -1 at
-      padding, start_positions and end_positions (B,).
+      padding, start_positions and end_positions (B,); and the columns, those
+      of tokens (B, L).
 
     Raises:
       ValueError: an example is longer than `length`.
@@ -133,7 +174,9 @@ class Examples:
       )
     starts = self.bounds[self._sequences(safe)]
     steps = np.arange(length)
-    mask = steps < sizes[..., None]
+    if self.pad == 'left':
+      steps = steps - (length - sizes[..., None])
+    mask = (steps >= 0) & (steps < sizes[..., None])
     at = np.where(mask, starts[..., None] + steps, 0)
     if self.kind not in ('multiple_choice', 'sentences'):
       mask, at = mask[:, 0], at[:, 0]
@@ -154,7 +197,10 @@ class Examples:
       batch['segment_ids'] = padded(self.segment_ids, -1)
     if self.token_labels is not None:
       batch['labels'] = padded(self.token_labels, IGNORED)
+    for name, values in self.token_columns.items():
+      batch[name] = np.where(mask, values[at], 0).astype(values.dtype)
     rowwise = {
+      **self.columns,
       'labels': self.labels,
       'start_positions': self.starts,
       'end_positions': self.ends,

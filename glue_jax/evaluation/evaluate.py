@@ -30,8 +30,9 @@ def evaluate(
   Args:
     predict_fn: batch -> arrays with one row an example: 'logits', or
       'start_logits' and 'end_logits', or for language modeling 'loss_sum' and
-      'loss_count' (and 'correct') in (B,). Where it was given a global batch,
-      it returns global arrays.
+      'loss_count' (and 'correct') in (B,). Beside them any pair `<name>_sum`,
+      `<name>_count` in (B,): a metric of that name, the sum of all rows over
+      their count. Where it was given a global batch, it returns global arrays.
     batches: an `EvalBatches` (glue_jax/data/batching.py).
     task: the task's record.
     table: the split's rows; None for language modeling.
@@ -41,7 +42,7 @@ def evaluate(
     for language modeling).
 
   Raises:
-    ValueError: the split has no labels.
+    ValueError: the split has no labels, or a sum lacks its count.
     RuntimeError: examples were lost or counted twice.
   """
   if task.kind in CORPUS_KINDS:
@@ -49,7 +50,12 @@ def evaluate(
   if not table.labelled:
     table.labels()  # raises, before any work
   predictions = predict(predict_fn, batches, task, table)
-  return score(predictions, table), predictions
+  metrics = score(predictions, table)
+  own = ratios(predictions.outputs)
+  clash = sorted(own.keys() & metrics.keys())
+  if clash:
+    raise ValueError(f'{task.name} has metrics {clash} of its own; rename them')
+  return metrics | own, predictions
 
 
 def predict(
@@ -74,6 +80,33 @@ def predict(
     if task.kind == 'multilabel':
       predictions.labels = [row['label'] for row in table.rows]
   return predictions
+
+
+def ratios(outputs: Mapping[str, Any]) -> dict[str, float]:
+  """Returns {name: sum / count} of pairs `<name>_sum`, `<name>_count`.
+
+  One that nothing was counted of is left out.
+
+  Args:
+    outputs: arrays with one number a row.
+
+  Raises:
+    ValueError: a sum lacks its count.
+  """
+  values = {}
+  for key in outputs:
+    name = key.removesuffix('_sum')
+    if name == key:
+      continue
+    if f'{name}_count' not in outputs:
+      raise ValueError(f"the prediction {key!r} lacks its '{name}_count'")
+    total, count = (
+      float(np.sum(outputs[f'{name}_{part}'], dtype=np.float64))
+      for part in ('sum', 'count')
+    )
+    if count:
+      values[name] = total / count
+  return values
 
 
 def score(predictions: Predictions, table: Table) -> dict[str, float]:
@@ -159,7 +192,7 @@ def _language_modeling(outputs, task: Task) -> dict[str, float]:
   count = float(np.sum(outputs['loss_count'], dtype=np.float64))
   metrics = {
     'perplexity': scores.perplexity(total, count),
-    'loss': total / count,
+    **ratios(outputs),
   }
   if 'correct' in outputs:
     correct = np.sum(outputs['correct'], dtype=np.float64)

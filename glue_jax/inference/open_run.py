@@ -58,7 +58,8 @@ def load_run(
   own = inputs.read(workdir)
   # The run's own sizes and tokenizer: what it started from may be gone.
   if (model / saved_model.MODEL).is_file():
-    config = config_lib.complete(dict(config, model={'weights': str(model)}))
+    network = {'weights': str(model), 'head': config.model.get('head')}
+    config = config_lib.complete(dict(config, model=network))
   if own or (model / saved_model.MODEL).is_file():
     data = {'tokenizer': str(model)} | data
   # The devices here may be others than those that it was trained on.

@@ -103,7 +103,8 @@ class EncoderConfig:
       encoder-decoder; the other fields are those of both.
     start_id: what the inputs of that decoder begin with.
     end_id: token at the end of a text, where the pooler or a decoder reads it.
-    options: extra arguments of the parts, ((file, ((name, value), ...)), ...).
+    options: extra arguments of the parts, ((file, ((name, value), ...)), ...);
+      `model.options` of a run's config adds to a preset's, see `with_options`.
     dtype: type of the computation; parameters stay float32.
     remat: recompute each block in the backward pass.
   """
@@ -329,6 +330,24 @@ def make(slot: str, file: str, config: EncoderConfig, **given: Any) -> Any:
       f'{sorted(known - {"config"})}'
     )
   return cls(config, **options, **given)
+
+
+def with_options(
+  config: EncoderConfig, options: Mapping[str, Any] | tuple
+) -> dict[str, dict[str, Any]]:
+  """Returns the options of a config with others added, part by part.
+
+  A part's own sizes (DeBERTa's table of distances) stay as the config has them
+  unless they are named themselves.
+
+  Args:
+    config: has options.
+    options: {file: {name: value}}, or as `freeze` returns it.
+  """
+  merged = {file: dict(given) for file, given in config.options}
+  for file, given in dict(options).items():
+    merged[file] = merged.get(file, {}) | dict(given)
+  return merged
 
 
 def freeze(value: Any) -> Any:

@@ -216,7 +216,8 @@ def build(
       'multiple_choice', 'encoder' and heads over the vocabulary.
     config: sizes read from a folder (huggingface.read_hf_config), in place of a
       preset.
-    **overrides: fields of EncoderConfig.
+    **overrides: fields of EncoderConfig. Options of a part are added to those
+      that the sizes have; what isn't named stays.
 
   Returns:
     the unbound module.
@@ -251,6 +252,8 @@ def build(
     num_outputs = num_outputs or 3
   if kind in ('classification', 'token_classification') and num_outputs < 1:
     raise ValueError(f'{kind} needs num_outputs >= 1, found {num_outputs}')
+  if 'options' in overrides:
+    overrides['options'] = spec.with_options(config, overrides['options'])
   overrides = {key: freeze(value) for key, value in overrides.items()}
   if config.position_offset and 'pad_id' in overrides:
     # Positions start after the one that padding has.

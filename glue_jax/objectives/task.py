@@ -29,6 +29,7 @@ import optax
 from glue_jax import tree
 from glue_jax.config.ranges import OpenShare, Range, Rate
 from glue_jax.method import Context, Facts, Objective
+from glue_jax.models import model as models
 from glue_jax.objectives import class_weights as weighting
 from glue_jax.plugs import Apply
 
@@ -93,6 +94,12 @@ def make(
   if kind not in LOSSES:
     raise ValueError(
       f'objective "task" has no loss for kind {kind!r}; it has {sorted(LOSSES)}'
+    )
+  if ctx.model.kind != models.head_kind(ctx.model.family, kind):
+    raise ValueError(
+      f'objective "task" needs the head of {kind}, not model.head='
+      f'{ctx.model.kind!r}; leave model.head out, or name an objective that '
+      'reads no logits of the task'
     )
   _check(ctx.task, label_smoothing, class_weights, focal_gamma, focal_alpha)
   terms = Terms(label_smoothing, focal_gamma)

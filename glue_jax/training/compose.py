@@ -1,5 +1,6 @@
 """Methods become one: their functions joined, their leaves added."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -57,7 +58,11 @@ def compose(methods: Sequence[Method], leaves: Leaves | None = None) -> Method:
 
   return Method(
     name='+'.join(names) or 'full fine-tuning',
-    plugs=tuple(plug for m in methods for plug in m.plugs),
+    plugs=tuple(
+      dataclasses.replace(plug, owner=m.name)
+      for m in methods
+      for plug in m.plugs
+    ),
     companions=beside,
     reparam=_chain(methods, 'reparam'),
     wrap_loss=_chain(methods, 'wrap_loss'),

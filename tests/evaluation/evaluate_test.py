@@ -106,6 +106,24 @@ def test_result_does_not_depend_on_the_batches(batch_size):
   )
 
 
+def test_pairs_of_sums_and_counts_are_metrics():
+  n = 10
+  rows = dict(gate_sum=np.arange(n), gate_count=np.arange(n) % 2)
+  none = dict(idle_sum=np.zeros(n), idle_count=np.zeros(n))
+  batches = make_batches(n, 4, logits=rte_logits(n), **rows, **none)
+  table = make_table(RTE, [0, 1] * 5)
+
+  def measured(**changes):
+    return evaluate.evaluate(lambda b: b | changes, batches, RTE, table)[0]
+
+  assert list(measured()) == ['accuracy', 'loss', 'gate']
+  assert measured()['gate'] == np.arange(n).sum() / 5
+  with pytest.raises(ValueError, match="'x_sum' lacks its 'x_count'"):
+    measured(x_sum=np.zeros(4))
+  with pytest.raises(ValueError, match=r"metrics \['loss'\] of its own"):
+    measured(loss_sum=np.ones(4), loss_count=np.ones(4))
+
+
 def test_lost_and_doubled_examples_are_errors():
   def run(batch):
     return {'logits': batch['logits']}

@@ -6,6 +6,8 @@ import pytest
 
 from glue_jax.layers import activations, spec
 from glue_jax.layers.spec import EncoderConfig
+from glue_jax.models import deberta_v2
+from glue_jax.models import model as models
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,21 @@ def test_an_unread_option_is_an_error():
   config = EncoderConfig(options=spec.freeze({'fourier': {'speed': 3}}))
   with pytest.raises(ValueError, match=r"nothing reads \['speed'\]"):
     spec.make('mixer', 'fourier', config)
+
+
+def test_options_are_added_to_those_of_the_sizes_part_by_part():
+  sizes = deberta_v2.PRESETS['v3_base']
+  given = dict(dict(sizes.options)['disentangled'])
+  module = models.build(
+    'deberta_v2',
+    'v3_base',
+    options={'disentangled': {'share_key': False}, 'fourier': {}},
+  )
+  ours = dict(module.config.options)
+  assert dict(ours['disentangled']) == given | {'share_key': False}
+  assert ours['fourier'] == ()
+  others = dict(sizes.options).keys() - {'disentangled'}
+  assert all(ours[name] == dict(sizes.options)[name] for name in others)
 
 
 def test_one_name_for_each_layer():

@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from glue_jax import tree
 from glue_jax.data.examples import Examples
 from glue_jax.data.label_counts import LabelCounts, count
+from glue_jax.models import model as models
 from glue_jax.objectives import class_weights, task
 from glue_jax.training import runs, schema
 from glue_jax.weights import saved_model
@@ -26,7 +27,8 @@ NAMES = ('a', 'b', 'c')
 
 def context(kind, labels=NAMES, counts=None):
   record = SimpleNamespace(kind=kind, labels=labels)
-  return SimpleNamespace(task=record, label_counts=counts)
+  model = SimpleNamespace(family='bert', kind=models.head_kind('bert', kind))
+  return SimpleNamespace(task=record, model=model, label_counts=counts)
 
 
 def loss(kind, batch, logits=LOGITS, labels=NAMES, counts=None, **settings):

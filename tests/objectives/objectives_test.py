@@ -18,7 +18,8 @@ def fake(outputs):
 
 
 def context(kind):
-  return SimpleNamespace(task=SimpleNamespace(kind=kind))
+  model = SimpleNamespace(family='bert', kind=models.head_kind('bert', kind))
+  return SimpleNamespace(task=SimpleNamespace(kind=kind), model=model)
 
 
 def test_padding_rows_count_for_nothing():

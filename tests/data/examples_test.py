@@ -1,0 +1,94 @@
+"""Further fields of examples and tokens, and padding on the left."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from glue_jax.data import batching, cache
+from glue_jax.data.examples import Examples
+from glue_jax.models import model as models
+from glue_jax.plugs import Apply
+from tests.conftest import jit
+from tests.data.batching_test import BUCKETS, examples
+
+
+@pytest.fixture(scope='module')
+def rows() -> Examples:
+  """Rows whose further fields say which they are."""
+  plain = examples(37, longest=16)
+  return dataclasses.replace(
+    plain,
+    columns={
+      'difficulty': plain.idx / 10,
+      'pair': np.stack([plain.idx] * 2, 1),
+    },
+    token_columns={'noise': plain.ids * 2},
+  )
+
+
+def check(batch):
+  real = batch['weight'] > 0
+  np.testing.assert_allclose(batch['difficulty'][real], batch['idx'][real] / 10)
+  np.testing.assert_array_equal(batch['pair'][real, 1], batch['idx'][real])
+  assert not batch['difficulty'][~real].any() and not batch['pair'][~real].any()
+  np.testing.assert_array_equal(batch['noise'], 2 * batch['input_ids'])
+
+
+def test_columns_follow_their_rows(rows, tmp_path):
+  batches = batching.train_batches(rows, 8, BUCKETS, 1)
+  for step in range(batches.steps_per_epoch):
+    check(batches.batch(step))
+  some = rows.take(np.array([30, 2, 9]))
+  check(some.batch(np.array([2, 0, -1]), 16))
+  key = {'of': 'the rows'}
+  made = cache.cached(lambda: rows, key, tmp_path)
+  read = cache.cached(lambda: pytest.fail('it is kept'), key, tmp_path)
+  assert made.fingerprint() == read.fingerprint()
+  check(read.batch(np.arange(5), 16))
+
+
+def test_columns_are_part_of_what_a_run_was_begun_with(rows):
+  plain = dataclasses.replace(rows, columns={}, token_columns={})
+  assert plain.fingerprint() == examples(37, longest=16).fingerprint()
+  other = dict(rows.columns, difficulty=rows.columns['difficulty'] + 1)
+  changed = dataclasses.replace(rows, columns=other)
+  prints = {x.fingerprint() for x in (plain, rows, changed)}
+  assert len(prints) == 3
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    (dict(columns={'weight': np.ones(37)}), "field 'weight' already"),
+    (dict(columns={'noise': np.ones(37)}), "field 'noise' already"),
+    (dict(columns={'x': np.ones(36)}), "'x' has 36 values; expected 37"),
+    (dict(pad='centre'), "expected 'left' or 'right'"),
+    (dict(kind='span', pad='left'), 'counted from the left'),
+  ],
+)
+def test_fields_that_cannot_be_are_refused(rows, changes, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(rows, **changes)
+
+
+def test_a_decoder_reads_the_same_on_the_left_and_on_the_right(rows):
+  left = dataclasses.replace(rows, pad='left')
+  at = np.array([4, 0, 21])
+  ours, theirs = (x.batch(at, 16) for x in (left, rows))
+  sizes = theirs['attention_mask'].sum(-1)
+  assert len(set(sizes)) > 1
+  for i, size in enumerate(sizes):
+    for name in ('input_ids', 'attention_mask', 'noise'):
+      np.testing.assert_array_equal(
+        ours[name][i, 16 - size :], theirs[name][i, :size]
+      )
+      assert not ours[name][i, : 16 - size].any()
+  module = models.build(
+    'llama', 'tiny', kind='classification', num_outputs=2, vocab_size=99
+  )
+  apply = Apply(module)
+  params = apply.init(jax.random.key(0), theirs)
+  run = jit(lambda batch: apply(params, batch)['logits'])
+  np.testing.assert_allclose(run(ours), run(theirs), atol=1e-5)
