@@ -216,6 +216,8 @@ class Method:
 
   Attributes:
     name: shown in messages and the run record.
+    shape: (config, variant) -> config, wherever the model is called; which
+      network a variant runs, on leaves that the whole model has.
     plugs: wrappers at named places inside the model; their leaves are added.
     companions: {name: a second network}; the leaves of those that learn are
       added under the name, before the surgery.
@@ -256,6 +258,7 @@ class Method:
   """
 
   name: str
+  shape: Callable | None = None
   plugs: tuple[Plug, ...] = ()
   companions: Mapping[str, Companion] = dataclasses.field(default_factory=dict)
   surgery: Callable | None = None

@@ -93,6 +93,9 @@ class Apply:
     extra: what is neither learned by gradient nor frozen.
     variant: static values that hooks chose, {name: hashable}.
     step: number of finished steps, or None outside training.
+    shape: (config, variant) -> config; the sizes of the network that a variant
+      runs, see `method.Method`.
+    whole: the model as it was built, where `model` is its shape in a variant.
   """
 
   model: nn.Module
@@ -102,9 +105,19 @@ class Apply:
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   variant: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   step: Any = None
+  shape: Callable[[Any, Mapping[str, Any]], Any] | None = None
+  whole: nn.Module | None = None
 
   def replace(self, **changes: Any) -> 'Apply':
-    return dataclasses.replace(self, **changes)
+    """Returns it with other fields; of another variant, in that one's shape."""
+    new = dataclasses.replace(self, **changes)
+    if not new.shape or not changes.keys() & {'model', 'variant', 'shape'}:
+      return new
+    whole = changes.get('model') or self.whole or self.model
+    config = new.shape(whole.config, new.variant)
+    return dataclasses.replace(
+      new, model=whole.clone(config=config), whole=whole
+    )
 
   def without(self, method: str) -> 'Apply':
     """Returns the model without the plugs of a method, on the same leaves.

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from glue_jax.method import Method
 from glue_jax.models import model as models
 from glue_jax.peft import adapter, lora
 from glue_jax.plugs import Apply, Plug, Recorder
-from glue_jax.training.compose import add_leaves
+from glue_jax.training.compose import add_leaves, compose
 
 BATCH = {
   'input_ids': np.arange(1, 13, dtype=np.int32).reshape(2, 6),
@@ -77,6 +79,31 @@ def test_plugs_work_inside_jit_and_under_remat(plain, params):
   np.testing.assert_allclose(
     jax.jit(jax.value_and_grad(loss))(params)[0], expected.sum(), atol=1e-5
   )
+
+
+def test_a_variant_runs_the_network_of_its_shape(plain, params):
+  def depth(config, variant):
+    return dataclasses.replace(config, num_layers=variant.get('depth', 2))
+
+  def deeper(config, variant):  # sees what the one before has made
+    return dataclasses.replace(config, num_layers=config.num_layers - 1)
+
+  one = dataclasses.replace(plain.model.config, num_layers=1)
+  expected = Apply(plain.model.clone(config=one))(params, BATCH)['logits']
+  shaped = plain.replace(shape=depth)
+  small = shaped.replace(variant={'depth': 1})
+  np.testing.assert_array_equal(small(params, BATCH)['logits'], expected)
+  # Back from the whole model, and of whatever model is put in its place.
+  whole = plain(params, BATCH)['logits']
+  again = small.replace(variant={}, step=3)
+  np.testing.assert_array_equal(again(params, BATCH)['logits'], whole)
+  assert not np.array_equal(whole, expected)
+  other = plain.model.clone(config=dataclasses.replace(one, dropout=0.5))
+  assert again.replace(model=other).model.config.num_layers == 2
+  assert again.replace(model=other).model.config.dropout == 0.5
+  both = compose([Method('a', shape=depth), Method('b', shape=deeper)])
+  made = plain.replace(shape=both.shape)
+  np.testing.assert_array_equal(made(params, BATCH)['logits'], expected)
 
 
 def test_later_plugs_wrap_earlier_ones(plain, params):

@@ -28,6 +28,8 @@ from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import meft
 
 _LAYER = r'encoder/layer_\d+'
+MEASURES = 'meft_measures'  # key of the variant that measures
+
 # Where each variant has adapters: (module of a block, place).
 ADAPTERS = {
   'meft1': (('ffn', 'parallel'), ('beside', 'alone')),
@@ -94,6 +96,7 @@ def make(
 
   return Method(
     'meft',
+    shape=_measuring,
     plugs=plugs,
     wrap_loss=wrap,
     learns=matching('.*/adapter_.*', 'head/.*'),
@@ -105,7 +108,7 @@ def _measured(loss, every):
     total, metrics = loss(apply, params, batch, rng)
     if apply.step is None:
       return total, metrics
-    probe = apply.replace(model=_probe(apply.model))
+    probe = apply.replace(variant={**apply.variant, MEASURES: True})
     fixed = jax.lax.stop_gradient(params)
 
     def measure():
@@ -121,10 +124,10 @@ def _measured(loss, every):
   return with_error
 
 
-def _probe(model):
-  """The model with a stack that hands out the error."""
-  given = {name: dict(values) for name, values in model.config.options}
+def _measuring(config, variant):
+  """The network with a stack that hands out the error, where it is asked."""
+  if MEASURES not in variant:
+    return config
+  given = {name: dict(values) for name, values in config.options}
   given['reversible'] = given.get('reversible', {}) | {'measure': True}
-  return model.clone(
-    config=dataclasses.replace(model.config, options=freeze(given))
-  )
+  return dataclasses.replace(config, options=freeze(given))

@@ -106,7 +106,9 @@ def unfolded(method: Method) -> Method:
 def beside(plain: Apply, method: Method) -> Apply:
   """Returns the plain model with a composed method's plugs and networks."""
   networks = {n: c.apply for n, c in method.companions.items()}
-  return plain.replace(plugs=method.plugs, companions=networks)
+  return plain.replace(
+    plugs=method.plugs, companions=networks, shape=method.shape
+  )
 
 
 def rules(

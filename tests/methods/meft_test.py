@@ -68,7 +68,7 @@ def test_leaves_of_bert_base(variant):
 def test_the_reconstruction_error_is_logged_every_few_steps():
   ctx = context()
   method = meft.make(ctx, size=2, measure_every=2)
-  apply = Apply(ctx.model, method.plugs)
+  apply = Apply(ctx.model, method.plugs, shape=method.shape)
   params = apply.init(jax.random.key(0), BATCH)
 
   def loss(apply, params, batch, rng):
