@@ -41,6 +41,7 @@ SELECTION_PEER = ['data-selection==1.0.3', 'psutil>=5.9']
 BEAM = ['apache-beam>=2.70']
 LEADERBOARD = ['jinja2>=3.1']
 PARQUET = ['pyarrow>=17']  # Parquet, Arrow, folders of `datasets`
+TEXTS = ['sacrebleu>=2.5']  # BLEU and chrF
 SEARCH = ['optuna>=4.5']
 
 # Loggers; each is 70 MB. MLflow keeps runs in SQLite where no server is named.
@@ -98,6 +99,7 @@ setuptools.setup(
     'notebooks': NOTEBOOKS,
     'parquet': PARQUET,
     'search': SEARCH,
+    'texts': TEXTS,
     'wandb': WANDB,
     'test': [
       *PEER,
@@ -106,6 +108,7 @@ setuptools.setup(
       *NOTEBOOKS,
       *PARQUET,
       *SEARCH,
+      *TEXTS,
       *WANDB,
       *MLFLOW,
       *SELECTION_PEER,

@@ -131,6 +131,7 @@ class Context:
     load_tuned: a workdir's model with the leaves of its methods.
     load_arrays: (path of an .npz) -> {name: array}. Values of all three are
       zeros where a checkpoint is going to replace what is made of them.
+    lengths: padded lengths that batches have.
     label_counts: () -> how often each label is among the training rows; None
       where a run is only opened and none are read.
   """
@@ -144,6 +145,7 @@ class Context:
   load_tuned: Callable[[str], Tuned]
   load_arrays: Callable[[str], dict[str, Any]]
   label_counts: Callable[[], Any] | None = None
+  lengths: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass

@@ -48,7 +48,8 @@ class Examples:
     num_choices: sequences in an example.
     word_ids: (T,) word of each token in its text, -1 for special tokens.
     segment_ids: (T,) segment of each token, from 0 in each sequence.
-    token_labels: (T,) with IGNORED (token classification).
+    token_labels: (T,) with IGNORED (token classification; of prompts with
+      their targets the target's ids).
     starts, ends: (n,) tokens of the answer, 0 ([CLS]) for none, LOST where
       the answer is whole in no window of its question (span).
     example: (n,) row of the table that a feature comes from (span).
@@ -58,6 +59,7 @@ class Examples:
     token_columns: {name: (T,)}, further fields of the tokens; 0 at padding.
     pad: side on which `batch` fills up; 'left' is a decoder's.
     truncated: how many examples lost tokens to max_length.
+    tokenizer: that of the ids, where predictions are written with it.
   """
 
   kind: str
@@ -81,6 +83,7 @@ class Examples:
   )
   pad: str = 'right'
   truncated: int = 0
+  tokenizer: Any = None
 
   def __post_init__(self):
     sizes = np.diff(self.bounds).astype(np.int32)

@@ -10,10 +10,12 @@ import os
 
 import numpy as np
 
+from glue_jax.data import prompts
 from glue_jax.data import segments as segments_lib
 from glue_jax.data.cache import cached
 from glue_jax.data.examples import IGNORED, LOST, Examples
 from glue_jax.data.table import Table
+from glue_jax.data.tasks.task import Prompt
 from glue_jax.data.tokenizer import Tokenizer
 
 _DOC_STRIDE = 128  # of Devlin et al.
@@ -41,6 +43,7 @@ def tokenize(
   *,
   windows: Windows | None = None,
   segments: str | int | None = None,
+  targets: bool = False,
   cache_dir: str | os.PathLike | None = None,
 ) -> Examples:
   """Token arrays of a table.
@@ -51,6 +54,8 @@ def tokenize(
     windows: of span tasks.
     segments: how to cut texts and pairs into segments, see
       glue_jax/data/segments.py; None: not at all.
+    targets: rows that are written have their target after the prompt, to be
+      learned; else they are prompts.
     cache_dir: folder of cached arrays, named by a hash of the rows, the
       tokenizer and the settings. A damaged file is written anew, with a
       warning. None: no cache.
@@ -63,6 +68,8 @@ def tokenize(
   task = table.task
   settings = [_VERSION, max_length, task.kind, task.columns, task.choices]
   settings += [table.labelled, task.labels]
+  if task.form == 'generation':
+    settings += [targets, dataclasses.astuple(task.prompt or Prompt(''))]
   if task.kind == 'span':
     settings += [windows.doc_stride, windows.max_query_length]
   segments_lib.check(segments)
@@ -78,9 +85,14 @@ def tokenize(
   def make() -> Examples:
     if segments is not None:
       return _sentences(table, tokenizer, max_length, windows, segments)
+    if task.form == 'generation':
+      return _written(table, tokenizer, max_length, targets)
     return _MAKERS[task.kind](table, tokenizer, max_length, windows)
 
-  return cached(make, key, cache_dir)
+  found = cached(make, key, cache_dir)
+  if task.form == 'generation':
+    found.tokenizer = tokenizer
+  return found
 
 
 def _texts(table: Table, column: str) -> list[str]:
@@ -115,6 +127,53 @@ def _sentences(
   if segments:
     fields['segment_ids'] = segments_lib.number(encoded, texts, segments)
   return _plain(encoded, table, tokenizer, **fields)
+
+
+def _written(table, tokenizer, max_length, targets) -> Examples:
+  """Prompts, and after them what is to be written and the end token.
+
+  A prompt that is too long loses its end, or where a template is around it,
+  its beginning; a target at most half of `max_length`.
+  """
+  task = table.task
+  asked = [prompts.filled(task, row) for row in table.rows]
+  answers = [np.zeros(0, np.int32)] * len(asked)
+  truncated = 0
+  if targets:
+    answers, truncated = _ended(table, tokenizer, max_length // 2)
+  room = max_length - max(map(len, answers))
+  whole = tokenizer.encode(asked, max_length=room if not task.prompt else 2**30)
+  ids, labels, lengths = [], [], []
+  for low, high, answer in zip(whole.bounds, whole.bounds[1:], answers):
+    prompt = whole.ids[max(low, high - room) : high]
+    truncated += high - low > room
+    ids += [prompt, answer]
+    labels += [np.full(len(prompt), IGNORED), answer]
+    lengths.append(len(prompt) + len(answer))
+  flat = np.concatenate(ids).astype(np.int32)
+  return Examples(
+    kind=task.kind,
+    pad_id=tokenizer.pad_id,
+    ids=flat,
+    type_ids=np.zeros(len(flat), np.int8),
+    bounds=np.concatenate([[0], np.cumsum(lengths)]),
+    idx=np.arange(len(table), dtype=np.int32),
+    token_labels=np.concatenate(labels).astype(np.int32) if targets else None,
+    truncated=int(truncated + whole.truncated),
+  )
+
+
+def _ended(table, tokenizer, most) -> tuple[list[np.ndarray], int]:
+  """Tokens of the targets, each with the end token; how many were cut.
+
+  Raises:
+    ValueError: the split has no labels, or the tokenizer no end token.
+  """
+  table.labels()  # raises where they are hidden
+  texts = [prompts.target(table.task, row) for row in table.rows]
+  found = tokenizer.backend.encode_batch(texts, add_special_tokens=False)
+  ids = [np.array([*e.ids[: most - 1], tokenizer.end_id]) for e in found]
+  return ids, sum(len(e.ids) >= most for e in found)
 
 
 def _choices(table, tokenizer, max_length, _windows) -> Examples:

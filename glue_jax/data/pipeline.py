@@ -13,6 +13,7 @@ from glue_jax.data import (
   corpora,
   features,
   load,
+  prompts,
   sentence_pairs,
   sentence_rows,
   tokenizing,
@@ -135,9 +136,12 @@ def build(
   share: Any = {'process_index': process_index, 'process_count': process_count}
   train = None
   if train_split:
-    train = batching.train_batches(
-      examples[train_split], batch_size, lengths, seed, **share
-    )
+    learned = examples[train_split]
+    if task.form == 'generation':
+      learned = features.tokenize(
+        tables[train_split], tokenizer, max_length, targets=True, **settings
+      )
+    train = batching.train_batches(learned, batch_size, lengths, seed, **share)
   evals = {
     split: batching.eval_batches(
       examples[split], eval_batch_size, lengths, **share
@@ -207,6 +211,9 @@ def table_texts(table: Table | None) -> Iterator[str]:
       "data.tokenizer='train' needs a training split; name a tokenizer folder"
     )
   for row in table.rows:
+    if table.task.form == 'generation':
+      yield prompts.filled(table.task, row) + prompts.target(table.task, row)
+      continue
     for column in table.task.columns:
       value = row[column]
       yield ' '.join(value) if isinstance(value, list) else value

@@ -65,7 +65,8 @@ class Table:
   def labels(self) -> np.ndarray:
     """Labels in row order: (n,) int32 or float32; multilabel (n, C) 0 or 1.
 
-    Token classification gives an object array of lists.
+    Token classification gives an object array of lists, generation one of
+    texts.
 
     Raises:
       ValueError: the labels of this split are hidden.
@@ -77,7 +78,7 @@ class Table:
         f'{[self.task.train_split, *self.task.eval_splits]}'
       )
     values = [row['label'] for row in self.rows]
-    if self.task.kind == 'token_classification':
+    if self.task.kind in ('token_classification', 'generation'):
       out = np.empty(len(values), object)
       out[:] = values
       return out

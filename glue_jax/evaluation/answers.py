@@ -7,7 +7,7 @@ import numpy as np
 
 from glue_jax.data.table import Table
 from glue_jax.data.tasks.task import Task
-from glue_jax.metrics import scores, squad
+from glue_jax.metrics import scores, squad, texts
 
 
 def spans(predictions: Any, table: Table) -> dict[str, float]:
@@ -38,6 +38,27 @@ def spans(predictions: Any, table: Table) -> dict[str, float]:
     for name in ordered
     if not name.endswith('total')
   }
+
+
+def written(predictions: Any, table: Table) -> dict[str, float]:
+  """Scores of written texts, or of the classes that they name.
+
+  What names no class is wrong in every metric; `readable` is the share of the
+  others.
+
+  Args:
+    predictions: `predictions.Predictions`.
+    table: the split's rows.
+  """
+  task, values, labels = predictions.task, predictions.values, table.labels()
+  if task.kind == 'generation':
+    return texts.compute(task.metrics, values, labels)
+  readable = values >= 0
+  # Another class than the right one, whichever metric it is.
+  wrong = (labels + 1) % len(task.labels)
+  values = np.where(readable, values, wrong)
+  found = scores.compute(task.metrics, values, labels, table.groups())
+  return found | {'readable': float(readable.mean())}
 
 
 def candidates(predictions: Any, table: Table) -> dict[str, float]:

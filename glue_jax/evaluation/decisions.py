@@ -229,9 +229,9 @@ def check(task: Task, thresholds: bool | None = None) -> bool:
   Raises:
     ValueError: a task that has no decisions, or no thresholds.
   """
-  if task.kind not in KINDS:
+  if task.form not in KINDS:
     raise ValueError(
-      f'{task.name} is {task.kind}; thresholds and temperature are for tasks '
+      f'{task.name} is {task.form}; thresholds and temperature are for tasks '
       f'of {", ".join(KINDS)}'
     )
   two = task.kind == 'classification' and len(task.labels) == 2

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from glue_jax.data import prompts
 from glue_jax.data.table import Table
 from glue_jax.evaluation import spans
 from glue_jax.evaluation.predictions import Predictions
@@ -24,7 +25,7 @@ def decode(
     examples: the split's `Examples`; read for spans.
     table: the split's rows.
   """
-  _DECODERS[predictions.task.kind](predictions, outputs, examples, table)
+  _DECODERS[predictions.task.form](predictions, outputs, examples, table)
 
 
 def _classes(predictions, outputs, examples, table) -> None:
@@ -78,7 +79,21 @@ def _texts(predictions, outputs, examples, table) -> None:
     predictions.extra['null_odds'] = odds.tolist()
 
 
+def _written(predictions, outputs, examples, table) -> None:
+  """Texts, or the classes that they name; -1 where none can be read."""
+  del table
+  prompt = predictions.task.prompt
+  texts = [examples.tokenizer.decode(row) for row in outputs['tokens']]
+  if predictions.task.kind == 'classification':
+    predictions.values = np.array([prompts.parse(prompt, t) for t in texts])
+    predictions.extra['text'] = texts
+    return
+  # A text that was not closed in time is what there is of it.
+  predictions.values = [prompts.answer(prompt, t) or t.strip() for t in texts]
+
+
 _DECODERS = {
+  'generation': _written,
   'classification': _classes,
   'multilabel': _sets,
   'multiple_choice': _classes,

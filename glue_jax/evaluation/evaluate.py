@@ -114,6 +114,8 @@ def score(predictions: Predictions, table: Table) -> dict[str, float]:
   task = predictions.task
   if task.kind == 'span':
     return answers.spans(predictions, table)
+  if task.form == 'generation':
+    return answers.written(predictions, table)
   values, labels = predictions.values, table.labels()
   if task.kind == 'multilabel':
     return answers.sets(predictions, labels)

@@ -20,8 +20,9 @@ class Predictions:
     task: the task's record.
     split: its name.
     idx: each row's id in the source.
-    values: class ids (n,) int, numbers (n,) float, or a list of n texts or of
-      n lists of tag ids (-1 = the word lies beyond the maximal length).
+    values: class ids (n,) int (-1 = what was written names none), numbers
+      (n,) float, or a list of n texts or of n lists of tag ids (-1 = the word
+      lies beyond the maximal length).
     probabilities: (n, C) for classes and choices, else None.
     labels: gold values as `values`; None for texts and where labels are hidden.
     extra: further fields of the written records, n values each.
@@ -72,4 +73,6 @@ def named(value: Any, names: tuple[str, ...]) -> Any:
     return value
   if isinstance(value, (list, np.ndarray)):
     return [names[tag] if tag >= 0 else None for tag in value]
-  return names[int(value)] if names else float(value)
+  if names:
+    return names[int(value)] if value >= 0 else None
+  return float(value)

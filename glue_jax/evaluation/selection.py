@@ -58,6 +58,9 @@ def measured(task: Task) -> tuple[str, ...]:
   Those of answers also where a split has no such question.
   """
   more: tuple[str, ...] = ('loss',)
+  if task.form == 'generation':
+    more = ('readable',) if task.prompt and task.labels else ()
+    return tuple(dict.fromkeys((*task.metrics, *more)))
   if task.kind == 'language_modeling':
     more = ('perplexity', 'loss', 'accuracy')
   elif task.kind in PAIR_KINDS:

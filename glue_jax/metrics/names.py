@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from glue_jax.metrics import scores, sequence
+from glue_jax.metrics import scores, sequence, texts
 
 _AVERAGED = tuple(
   f'{average}_{part}'
@@ -24,8 +24,8 @@ _V2 = tuple(
 # Less of these is better; of every other metric of a kind, more is.
 _LESS = ('loss', 'perplexity', 'mean_squared_error')
 _MORE = frozenset(
-  (*scores.PLAIN, *scores.GROUPED, *_AVERAGED, *_SETS, *_V2)
-) | {'exact_match', 'exact_accuracy', 'structure_accuracy'}
+  (*scores.PLAIN, *scores.GROUPED, *_AVERAGED, *_SETS, *_V2, *texts.NAMES)
+) | {'readable', 'exact_accuracy', 'structure_accuracy'}
 
 
 def own_name(name: str) -> str:
@@ -55,6 +55,7 @@ def of_kind(kind: str, unanswerable: bool = False) -> tuple[str, ...]:
     return _V2 if unanswerable else ('f1', 'exact_match')
   return {
     'multilabel': (*_SETS, 'exact_accuracy'),
+    'generation': texts.NAMES,
     'regression': ('pearson', 'spearman', 'mean_squared_error'),
     'token_classification': ('accuracy', *_AVERAGED),
   }.get(kind, (*scores.PLAIN, *scores.GROUPED, *_AVERAGED))

@@ -280,8 +280,14 @@ def build(
 
 def head_kind(name: str, kind: str) -> str:
   """Returns the kind of head that serves a kind of task in a family."""
-  if kind == 'language_modeling':
-    return _LANGUAGE[getattr(family(name), 'SHAPE', 'encoder')]
+  shape = getattr(family(name), 'SHAPE', 'encoder')
+  if kind == 'generation' and shape == 'encoder':
+    raise ValueError(
+      f'model.name={name!r} is an encoder and writes no text; take a decoder '
+      '(llama, qwen2, ...) or an encoder-decoder (bart, t5)'
+    )
+  if kind in ('language_modeling', 'generation'):
+    return _LANGUAGE[shape]
   return _SERVED.get(kind, kind)
 
 

@@ -90,10 +90,11 @@ def make(
     ValueError: the kind has no supervised loss here, or not this form of it; a
       name that no label has.
   """
-  kind = ctx.task.kind
+  kind = ctx.task.form
   if kind not in LOSSES:
     raise ValueError(
-      f'objective "task" has no loss for kind {kind!r}; it has {sorted(LOSSES)}'
+      f'objective "task" has no loss for kind {kind!r}; it has '
+      f"{sorted(LOSSES)} (texts: objective.name='generation')"
     )
   if ctx.model.kind != models.head_kind(ctx.model.family, kind):
     raise ValueError(

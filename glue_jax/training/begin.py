@@ -308,6 +308,7 @@ def make_context(
     load_tuned=others.tuned,
     load_arrays=others.arrays,
     label_counts=counts,
+    lengths=tuple(bundle.buckets),
   )
 
 

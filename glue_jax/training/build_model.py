@@ -39,7 +39,7 @@ def make_model(
   else:
     given = _of_tokenizer(given['name'], bundle.tokenizer) | given
   module = models.build(
-    kind=network.head or bundle.task.kind,
+    kind=network.head or bundle.task.form,
     num_outputs=by_name.num_outputs(bundle.task),
     **given,
   )

@@ -117,14 +117,14 @@ def load_model(
     family, config, _ = huggingface.read_hf_config(source)
     module = models.build(
       family,
-      kind=task.kind,
+      kind=task.form,
       num_outputs=by_name.num_outputs(task),
       config=config,
     )
     params, missing = huggingface.load_hf(source, module)
     if missing:
       raise ValueError(f'{source} has no {missing[0]}: it is not fine-tuned')
-  wanted = models.head_kind(module.family, task.kind)
+  wanted = models.head_kind(module.family, task.form)
   outputs = by_name.num_outputs(task)
   if (module.kind, module.num_outputs) != (wanted, outputs):
     raise ValueError(

@@ -223,6 +223,11 @@ def parse_label(task: Task, split: str, value: Any) -> Any:
     return [task.label_id(tag) for tag in tags]
   if task.kind == 'multiple_choice':
     return _choice(task, value)
+  if task.kind == 'generation':
+    fault = values.text_fault(value)
+    if fault:
+      raise ValueError(f'target {fault}')
+    return value
   return task.label_id(value)
 
 
@@ -245,6 +250,8 @@ def _hides(task: Task, value: Any) -> bool:
   a number in the task's range nor the name of a class.
   """
   text = '' if value is None else str(value).strip()
+  if task.kind == 'generation':
+    return not text
   if text in task.labels or text not in ('', '-1', '-1.0'):
     return False
   if text and task.kind == 'regression':

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from glue_jax.config.ranges import Integer, Number, OneOf
+from glue_jax.data import prompts
 from glue_jax.data.tasks import (
   glue,
   humset,
@@ -18,6 +19,7 @@ from glue_jax.data.tasks.task import (
   KINDS,
   PAIR_KINDS,
   STEMS,
+  Prompt,
   Task,
 )
 from glue_jax.metrics import names as metric_names
@@ -45,6 +47,7 @@ _OWN_METRICS = {
   'span': ('f1', 'exact_match'),
   'token_classification': ('macro_f1', 'micro_f1', 'accuracy'),
   'multiple_choice': ('accuracy',),
+  'generation': ('bleu', 'rougeL', 'chrf'),
   'language_modeling': ('perplexity',),
   **dict.fromkeys(PAIR_KINDS, ('perplexity', 'structure_accuracy')),
   'sentences': ('loss',),
@@ -57,12 +60,13 @@ def num_outputs(task: Task) -> int:
     'regression': 1,
     'span': 2,
     'multiple_choice': 1,
+    'generation': 0,
     'language_modeling': 0,
     'sentence_structure': 3,
     'next_sentence': 2,
     'sentence_order': 2,
   }
-  return fixed.get(task.kind, len(task.labels))
+  return fixed.get(task.form, len(task.labels))
 
 
 def get(name: str) -> Task:
@@ -99,6 +103,9 @@ def make(
   given_back: Texts | None = None,
   seq_mode: Annotated[str, OneOf(sequence.MODES)] | None = None,
   unanswerable: bool | None = None,
+  prompt: str | None = None,
+  words: Texts | None = None,
+  closing: str = '',
 ) -> Task:
   """A known task with fields replaced, or a user's own task.
 
@@ -110,6 +117,8 @@ def make(
     group: name of the column there whose rows stay together in folds.
     cuts: {split: {'from', 'fraction', 'seed'}}, or a fold, see task.Cut.
     unanswerable: a span task where some questions have no answer.
+    prompt, words, closing: of `task.Prompt`; the words are the labels where
+      none are given.
     others: as in Task; None keeps the default.
 
   Returns:
@@ -154,6 +163,14 @@ def make(
     task = _own({'name': name, 'stems': STEMS, 'folder': name, **given})
   if task.kind == 'token_classification' and not task.seq_mode:
     task = dataclasses.replace(task, seq_mode=_seq_mode(task))
+  if prompt is not None:
+    said = _names(words) or (task.labels if task.kind != 'generation' else ())
+    task = dataclasses.replace(task, prompt=Prompt(prompt, said, closing))
+  elif words or closing:
+    raise ValueError(
+      f'task {task.name!r}: words={words!r}, closing={closing!r} are of a '
+      'prompt, and there is none; give task.prompt'
+    )
   _check(task)
   return task
 
@@ -239,6 +256,6 @@ def _faults(task: Task) -> list[str | None]:
     task.metrics, task.kind, classes, task.unanswerable
   )
   if not task.seq_mode:
-    return [metrics]
+    return [metrics, prompts.fault(task)]
   tags = sequence.tag_fault(task.labels, task.seq_mode)
   return [metrics, f'labels: {tags}' if tags else None]

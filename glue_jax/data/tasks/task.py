@@ -15,6 +15,7 @@ KINDS = (
   'span',
   'token_classification',
   'multiple_choice',
+  'generation',
   'language_modeling',
   'sentence_structure',
   'next_sentence',
@@ -89,6 +90,21 @@ class Hub:
 
 
 @dataclasses.dataclass(frozen=True)
+class Prompt:
+  """How a row is put to a model that writes, see data/prompts.py.
+
+  Attributes:
+    template: text with the task's columns in braces: 'Review: {sentence}'.
+    words: what is written for each class, in id order; none for texts.
+    closing: ends the answer; what is written after it isn't read.
+  """
+
+  template: str
+  words: tuple[str, ...] = ()
+  closing: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
   """What a task is; nothing about how it is learnt.
 
@@ -130,6 +146,8 @@ class Task:
       training on all of them; such a cut is no longer evaluated.
     seq_mode: how tags make chunks, see glue_jax.metrics.sequence.
     max_length: longest sequence in tokens, where the config names none.
+    prompt: classes are asked for, and read from what a model writes; of texts,
+      what stands around the columns.
   """
 
   name: str
@@ -172,6 +190,12 @@ class Task:
   given_back: tuple[str, ...] = ()
   seq_mode: str = ''
   max_length: int | None = None
+  prompt: Prompt | None = None
+
+  @property
+  def form(self) -> str:
+    """How a model answers: 'generation' where it writes, else the kind."""
+    return 'generation' if self.prompt else self.kind
 
   def label_id(self, value: object) -> int:
     """Class id of a label given by name or by number.
