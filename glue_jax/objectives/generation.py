@@ -11,7 +11,7 @@ Costs: an evaluation writes token by token, max_new_tokens passes at the most.
 Not with: an encoder; tasks without a target text or a prompt.
 
 A target is the text and the end token, for every family; the published BART has
-its targets begin with <s>, which is left out.
+its targets begin with `<s>`, which is left out.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from glue_jax.generation import generate, settings
 from glue_jax.method import Context, Facts, Objective
 from glue_jax.metrics import texts
 from glue_jax.models import stack
-from glue_jax.objectives.task import cross_entropy
+from glue_jax.objectives import seq2seq_lm
 
 FACTS = Facts(
   small=dict(max_new_tokens=4),
@@ -93,11 +93,8 @@ def make(
     labels = given['labels']
     if apply.model.shape == 'decoder':
       logits, labels = logits[:, :-1], labels[:, 1:]
-    wanted = (labels >= 0) * batch['weight'][:, None]
-    labels = jnp.maximum(labels, 0)
-    total = (cross_entropy(logits, labels) * wanted).sum()
-    right = ((jnp.argmax(logits, -1) == labels) * wanted).sum()
-    count = wanted.sum()
+    sums = seq2seq_lm.score(logits, labels, batch['weight'])
+    total, right, count = (x.sum() for x in sums)
     metrics = {'loss': (total, count), 'accuracy': (right, count)}
     return total / jnp.maximum(count, 1), metrics
 
@@ -131,8 +128,8 @@ def parted(
     first position on, and decoder_input_ids: all (B, L).
   """
   target = batch['labels'] >= 0
-  first = jnp.argsort(~target, axis=1, stable=True)
-  labels = jnp.take_along_axis(batch['labels'], first, axis=1)
+  width = target.shape[1]
+  labels = seq2seq_lm.packed(batch['labels'], target, width, IGNORED)
   return dict(batch) | {
     'attention_mask': batch['attention_mask'] * ~target,
     'labels': labels,

@@ -26,7 +26,7 @@ NAMES = ('a', 'b', 'c')
 
 
 def context(kind, labels=NAMES, counts=None):
-  record = SimpleNamespace(kind=kind, labels=labels)
+  record = SimpleNamespace(kind=kind, form=kind, labels=labels)
   model = SimpleNamespace(family='bert', kind=models.head_kind('bert', kind))
   return SimpleNamespace(task=record, model=model, label_counts=counts)
 

@@ -19,7 +19,8 @@ def fake(outputs):
 
 def context(kind):
   model = SimpleNamespace(family='bert', kind=models.head_kind('bert', kind))
-  return SimpleNamespace(task=SimpleNamespace(kind=kind), model=model)
+  task = SimpleNamespace(kind=kind, form=kind)
+  return SimpleNamespace(task=task, model=model)
 
 
 def test_padding_rows_count_for_nothing():
