@@ -75,7 +75,8 @@ def then_tuned(task: str, **stages: Any) -> ml_collections.ConfigDict:
   """Returns stages of pre-training, then configs/glue.py on the last one."""
   last = f'stage:{list(stages)[-1]}'
   tuned = glue.get_config(task).to_dict()
-  tuned['model'] |= dict(weights=last)
+  # A dense layer of the pre-training head may have the name of a new one.
+  tuned['model'] |= dict(weights=last, fresh=('head/.*',))
   tuned['data'] |= dict(tokenizer=last, train_limit=None)
   tuned['seeds'] = (0,)
   return ml_collections.ConfigDict(

@@ -24,6 +24,7 @@ Not with: another head than 'replaced_tokens', or a tokenizer without [MASK].
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,15 @@ SHARED = ('word', 'position', 'token_type', 'ln')
 
 Batch = Mapping[str, jax.Array]
 Sums = tuple[jax.Array, jax.Array, jax.Array]
+
+
+class Draws(NamedTuple):
+  """What masks and samples are drawn by, see `make`."""
+
+  rate: float
+  mask_share: float
+  mask_id: int
+  temperature: float
 
 
 def make(
@@ -93,43 +103,38 @@ def make(
   size = generator_config(ctx.model.config, generator_size)
   generator = models.build(ctx.model.family, kind='mlm', config=size)
 
-  def forward(apply, params, batch, rng, train):
-    mask_rng, noise_rng, *rngs = jax.random.split(rng, 4)
-    if GENERATOR not in params:
-      raise ValueError(
-        'this model has lost its generator, so that nothing replaces tokens; '
-        'to evaluate it later, train with objective.keep_generator=True'
-      )
-    masked = masks(mask_rng, batch, rate, mask_share, mask_id)
-    words = apply.companions[GENERATOR](
-      whole_generator(params), masked, train=train, rng=rngs[0]
-    )['logits']
-    noise = jax.random.uniform(noise_rng, words.shape)
-    guess = sample(words, noise, temperature)
-    seen, replaced = corrupt(batch, masked, guess)
-    logits = apply(params, seen, train=train, rng=rngs[1])['logits']
-    return mlm.score(words, masked), score(logits, replaced, batch), replaced
+  draws = Draws(rate, mask_share, mask_id, temperature)
 
   def loss(apply, params, batch, rng):
-    words, tokens, replaced = forward(apply, params, batch, rng, True)
+    words, tokens, replaced = _forward(apply, params, batch, rng, draws, True)
     total, right, count = (x.sum() for x in words)
     verdicts, seen_right, real = (x.sum() for x in tokens)
     value = generator_weight * total / jnp.maximum(count, 1)
     value += discriminator_weight * verdicts / jnp.maximum(real, 1)
-    kept = replaced * batch['weight'][:, None]
     return value, {
       'loss': (value * real, real),
       'generator_loss': (total, count),
       'generator_accuracy': (right, count),
       'discriminator_loss': (verdicts, real),
       'accuracy': (seen_right, real),
-      'replaced': (kept.sum(), real),
+      'replaced': ((replaced.sum(-1) * batch['weight']).sum(), real),
     }
 
   def predict(apply, params, batch):
     # The same masks and samples at every evaluation.
-    _, tokens, _ = forward(apply, params, batch, jax.random.key(0), False)
-    return dict(zip(('loss_sum', 'correct', 'loss_count'), tokens, strict=True))
+    words, tokens, replaced = _forward(
+      apply, params, batch, jax.random.key(0), draws, False
+    )
+    losses, right, real = tokens
+    return {
+      'loss_sum': losses,
+      'correct': right,
+      'loss_count': real,
+      'generator_loss_sum': words[0],
+      'generator_loss_count': words[2],
+      'replaced_sum': replaced.sum(-1) * batch['weight'],
+      'replaced_count': real,
+    }
 
   beside = Companion(Apply(generator), keep=keep_generator)
   brought = Method(
@@ -139,6 +144,25 @@ def make(
   )
   own_means = {'generator_loss': generator_weight}
   return Objective(loss, predict, method=brought, terms=own_means)
+
+
+def _forward(apply, params, batch, rng, draws: Draws, train: bool):
+  """Sums of the generator and of the discriminator; (B, L) what is replaced."""
+  if GENERATOR not in params:
+    raise ValueError(
+      'this model has lost its generator, so that nothing replaces tokens; '
+      'to evaluate it later, train with objective.keep_generator=True'
+    )
+  mask_rng, noise_rng, *rngs = jax.random.split(rng, 4)
+  masked = masks(mask_rng, batch, draws.rate, draws.mask_share, draws.mask_id)
+  words = apply.companions[GENERATOR](
+    whole_generator(params), masked, train=train, rng=rngs[0]
+  )['logits']
+  noise = jax.random.uniform(noise_rng, words.shape)
+  guess = sample(words, noise, draws.temperature)
+  seen, replaced = corrupt(batch, masked, guess)
+  logits = apply(params, seen, train=train, rng=rngs[1])['logits']
+  return mlm.score(words, masked), score(logits, replaced, batch), replaced
 
 
 def generator_config(config: EncoderConfig, share: float) -> EncoderConfig:

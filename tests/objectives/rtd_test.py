@@ -1,14 +1,21 @@
 """Replaced tokens: what is masked, what counts as replaced, what is refused."""
 
+import json
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import pytest
 
+from configs.pretrain import electra
+from glue_jax.config import config as config_lib
 from glue_jax.models import model as models
 from glue_jax.objectives import rtd
+from glue_jax.training import runs
+from glue_jax.weights import saved_model
+from tests.conftest import tiny_config
 
 LENGTH, MASK = 40, 1
 
@@ -104,3 +111,39 @@ def test_a_model_without_its_generator_is_not_evaluated():
   objective = rtd.make(context())
   with pytest.raises(ValueError, match='keep_generator=True'):
     objective.predict(None, {'encoder': {}}, batch())
+
+
+def test_a_pretrained_discriminator_is_tuned(tmp_path):
+  """Through the loop: two networks, then the model alone on a task."""
+  rng = np.random.default_rng(0)
+  lines = [' '.join(rng.choice(list('abcdefgh'), 14)) for _ in range(64)]
+  (tmp_path / 'text.txt').write_text('\n'.join(lines))
+  text = str(tmp_path / 'text.txt')
+  first = dict(electra.get_config('rte').stages)['pretrain']
+  first = config_lib.override(
+    first,
+    dict(
+      data=dict(
+        files=dict(train=text, validation=text), tokenizer='train',
+        vocab_size=60, max_length=16, buckets=(16,), batch_size=16,
+      ),
+      model=dict(
+        preset='tiny', hidden_size=16, intermediate_size=32, num_layers=1,
+        max_positions=16, dtype='float32',
+      ),
+      optimizer=dict(warmup=1),
+      train=dict(steps=4, eval_every=4),
+    ),
+  )  # fmt: skip
+  tuned = config_lib.plain(tiny_config())
+  del tuned['stages']
+  tuned['model'] = dict(weights='stage:pretrain', fresh=('head/.*',))
+  tuned['data'] |= dict(tokenizer='stage:pretrain')
+  tuned['train'] = dict(steps=2, eval_every=2)
+  stages = [('pretrain', first), ('finetune', tuned)]
+  runs.run(ml_collections.ConfigDict(dict(stages=stages)), tmp_path / 'w')
+  found = json.loads((tmp_path / 'w/pretrain/result.json').read_text())
+  found = found['metrics']['validation']
+  assert 0 < found['replaced'] < 0.2 and found['generator_loss'] > 1
+  module, params = saved_model.load(tmp_path / 'w/finetune')
+  assert module.kind == 'classification' and 'generator' not in params
