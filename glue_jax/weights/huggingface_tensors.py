@@ -180,6 +180,8 @@ def check(
       lines.append(f'+ {name} {tensors[name].shape}')
     elif original and not _equal(tensors[name], original):
       lines.append(f'! {name} differs from {originals[name]}: not tied')
+      if model.kind in ('causal_lm', 'seq2seq_lm'):
+        hints.add('model.tied=False takes the head of its own')
   if lines:
     raise ValueError(
       f'{folder}: the weights do not fit {model.family} ({model.kind}); '

@@ -149,6 +149,17 @@ def test_outputs_are_the_librarys_and_folders_come_back(case, kind, tmp_path):
   assert torch.allclose(their_outputs(again, given)[0], found[0], atol=1e-5)
 
 
+def test_a_head_of_its_own_in_a_folder_that_says_it_is_tied(tmp_path):
+  """As the library's version 5 writes T5 1.1."""
+  theirs('t5 1.1').save_pretrained(tmp_path)
+  with pytest.raises(ValueError, match='not tied\nmodel.tied=False takes'):
+    opened(tmp_path, 'seq2seq_lm')
+  config = huggingface.read_hf_config(tmp_path)[1]
+  model = models.build('t5', kind='seq2seq_lm', config=config, tied=False)
+  params, missing = huggingface.load_hf(tmp_path, model)
+  assert not missing and 'words' in params['head']
+
+
 def test_padding_on_either_side_of_t5_changes_nothing(tmp_path):
   peer = theirs('t5 1.0')
   peer.save_pretrained(tmp_path)

@@ -88,6 +88,14 @@ LLAMA = pieces(
   'tokenizer.model', model_type='bpe', byte_fallback=True, vocab_size=400,
   normalization_rule_name='identity', remove_extra_whitespaces=False,
 )  # fmt: skip
+# As OPT's folders have it.
+OPT = {
+  'add_bos_token': True,
+  'bos_token': '</s>',
+  'eos_token': '</s>',
+  'unk_token': '</s>',
+  'pad_token': '<pad>',
+}
 QWEN2 = functools.partial(bytes_bpe, special=END)
 
 CASES = [
@@ -115,6 +123,7 @@ CASES = [
   ('GPTNeoX', QWEN2, {}),
   ('GPTNeoX', QWEN2, {'add_prefix_space': True, 'add_eos_token': True}),
   ('GPT2', QWEN2, {}),
+  ('GPT2', bytes_bpe, OPT),
 ]
 
 
