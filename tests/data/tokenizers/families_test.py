@@ -88,14 +88,7 @@ LLAMA = pieces(
   'tokenizer.model', model_type='bpe', byte_fallback=True, vocab_size=400,
   normalization_rule_name='identity', remove_extra_whitespaces=False,
 )  # fmt: skip
-# As OPT's folders have it.
-OPT = {
-  'add_bos_token': True,
-  'bos_token': '</s>',
-  'eos_token': '</s>',
-  'unk_token': '</s>',
-  'pad_token': '<pad>',
-}
+OPT = {f'{role}_token': '</s>' for role in ('bos', 'eos', 'unk')}
 QWEN2 = functools.partial(bytes_bpe, special=END)
 
 CASES = [
@@ -123,7 +116,7 @@ CASES = [
   ('GPTNeoX', QWEN2, {}),
   ('GPTNeoX', QWEN2, {'add_prefix_space': True, 'add_eos_token': True}),
   ('GPT2', QWEN2, {}),
-  ('GPT2', bytes_bpe, OPT),
+  ('GPT2', bytes_bpe, OPT | {'add_bos_token': True}),
 ]
 
 
