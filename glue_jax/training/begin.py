@@ -175,10 +175,7 @@ def build(
     for text in notes:
       logging.warning('%s', text)
 
-    def make(rng):
-      params = build_params.initial_params(network, saved, plain, rng, batch)
-      return compose.add_leaves(rng, params, plain, methods, batch)
-
+    make = functools.partial(_all_leaves, network, saved, plain, methods, batch)
     params, leaves = build_params.abstract(make, rng) if abstract else make(rng)
     composed = compose.compose(methods, leaves)
     taken: dict[str, Any] = {}
@@ -210,6 +207,13 @@ def build(
     readers=(reader_of(network, names, plain.model, task),),
     opened=not load,
   )
+
+
+def _all_leaves(network, saved, plain, methods, batch, rng):
+  """The whole tree that a run begins with, and whose its leaves are."""
+  params = build_params.initial_params(network, saved, plain, rng, batch)
+  params, leaves = compose.add_leaves(rng, params, plain, methods, batch)
+  return build_params.carried(network, saved, params, leaves), leaves
 
 
 def _origins(network, saved, params, method, others) -> dict[str, str]:
@@ -282,6 +286,7 @@ def _weights(network: Network, model: Any, task: Task) -> tuple[Any, str]:
     cast=network.cast,
     grow_positions=network.grow_positions,
     unread=not network.adapter,
+    whole=bool(network.carry),
   )
   found = source.read_head(network.weights)
   return build_params.head_by_name(network, saved, found, model.kind, task)

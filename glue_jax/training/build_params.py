@@ -15,6 +15,7 @@ from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
 from glue_jax.models import initial
 from glue_jax.plugs import Apply
+from glue_jax.training.learning import Leaves
 from glue_jax.training.sections import Network
 from glue_jax.weights import head
 
@@ -55,6 +56,48 @@ def initial_params(
     logging.info('fresh from the seed: %s', ', '.join(sorted(missing)))
   drawn = fresh.draw(missing, unread=True)
   return tree.unflatten({n: taken.get(n, drawn.get(n)) for n in expected})
+
+
+def carried(
+  network: Network, saved: tree.Tree | None, params: tree.Tree, leaves: Leaves
+) -> tree.Tree:
+  """Returns the tree with the leaves that `model.carry` takes from the weights.
+
+  What an earlier run's methods left there and isn't named starts as the methods
+  of this run say, or is dropped; the log says which.
+
+  Args:
+    network: the config's section.
+    saved: the tree of its weights, with the leaves of methods; None = they
+      aren't read.
+    params: the whole tree, with the leaves of this run's methods.
+    leaves: whose those are.
+
+  Raises:
+    ValueError: a pattern matches no such leaf there, or one that no method of
+      this run has, or has in another shape.
+  """
+  if saved is None or not network.carry:
+    return params
+  flat, there = tree.flatten(params), tree.flatten(saved)
+  own = {name: x for name, x in there.items() if name not in leaves.model}
+  where = f'config.model.carry: {network.weights}'
+  try:
+    names = sorted(tree.match(network.carry, own))
+  except ValueError as error:
+    raise ValueError(f'{where}: {error}') from None
+  for name in names:
+    if name not in flat:
+      raise ValueError(f'{where} has {name}; no method of this run adds it')
+    if own[name].shape != flat[name].shape:
+      raise ValueError(
+        f'{where} has {name} in the shape {tuple(own[name].shape)}, this run '
+        f'in {tuple(flat[name].shape)}'
+      )
+  left = sorted(own.keys() - set(names))
+  if left:
+    logging.warning('%s has leaves that are not carried: %s', where, left)
+  return tree.unflatten(flat | {name: own[name] for name in names})
 
 
 def abstract(

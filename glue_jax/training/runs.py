@@ -20,7 +20,7 @@ from glue_jax.training import begun, inputs, lock, schema
 from glue_jax.training.profile import Window
 from glue_jax.training.train import train
 
-REFERENCE = 'stage:'
+REFERENCE, EVERY = 'stage:', '/*'
 
 
 def run(
@@ -125,7 +125,7 @@ def _check_followers(stages, workdir) -> None:
   changed: list[str] = []
   for name, config in stages.items():
     parts = list(_parts(config, workdir / name, workdir))
-    begins = {text.removeprefix(REFERENCE) for text in _referring(config)}
+    begins = {_stage(text) for text in _referring(config)}
     begun_here = any(
       (folder / begun.CONFIG).is_file() for _, folder, _ in parts
     )
@@ -148,11 +148,16 @@ def _referring(config) -> list[str]:
 def _references(value: Any, earlier: list[str], stage: str) -> None:
   """Checks that 'stage:<name>' names an earlier stage."""
   for text in _referring(value):
-    if text.removeprefix(REFERENCE) not in earlier:
+    if _stage(text) not in earlier:
       raise ValueError(
         f'config.stages.{stage} refers to {text!r}; earlier stages are '
         f'{earlier}'
       )
+
+
+def _stage(reference: str) -> str:
+  """The stage of 'stage:<name>' or 'stage:<name>/*'."""
+  return reference.removeprefix(REFERENCE).removesuffix(EVERY)
 
 
 def _strings(value):
@@ -165,15 +170,39 @@ def _strings(value):
 
 
 def _resolve(value, root, seed):
-  """Replaces 'stage:<name>' by that stage's model folder (of the same seed)."""
+  """Replaces 'stage:<name>' by that stage's model folder (of the same seed).
+
+  In a list 'stage:<name>/*' stands for those of all its seeds.
+  """
   if isinstance(value, Mapping):
     return {k: _resolve(v, root, seed) for k, v in value.items()}
   if isinstance(value, list):
-    return [_resolve(v, root, seed) for v in value]
+    parts = [_every(v, root) or [_resolve(v, root, seed)] for v in value]
+    return [item for part in parts for item in part]
   if not (isinstance(value, str) and value.startswith(REFERENCE)):
     return value
   if root is None:
     raise ValueError(f'{value!r}: this config has no stages')
-  folder = root / value.removeprefix(REFERENCE)
+  if value.endswith(EVERY):
+    raise ValueError(
+      f'{value!r} stands for the models of all seeds; expected in a list'
+    )
+  folder = root / _stage(value)
   own = folder / f'seed_{seed}'
   return str((own if own.is_dir() else folder) / 'model')
+
+
+def _every(value, root) -> list[str]:
+  """The model folders that 'stage:<name>/*' stands for; [] of anything else."""
+  if not (
+    isinstance(value, str)
+    and value.startswith(REFERENCE)
+    and value.endswith(EVERY)
+    and root
+  ):
+    return []
+  folder = root / _stage(value)
+  done = folder / 'done.json'
+  seeds = json.loads(done.read_text()).get('seeds') if done.is_file() else None
+  names = [f'seed_{seed}' for seed in seeds] if seeds else ['']
+  return [str(folder / name / 'model') for name in names]

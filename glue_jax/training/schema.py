@@ -166,11 +166,13 @@ def _network(full: Mapping[str, Any]) -> Network:
   weights = sizes.pop('weights', None) or None
   adapter = sizes.pop('adapter', None) or None
   fresh, cast = sizes.pop('fresh', ()), sizes.pop('cast', False)
+  carry = sizes.pop('carry', ())
   kind, grow = (sizes.pop(key, None) for key in ('head', 'grow_positions'))
   start = dict(
     weights=weights,
     adapter=adapter,
     fresh=fresh,
+    carry=carry,
     cast=cast,
     head=kind,
     grow_positions=grow,
@@ -181,8 +183,13 @@ def _network(full: Mapping[str, Any]) -> Network:
   if unknown:
     raise ValueError(
       f'config.model: nothing reads {sorted(unknown)}; known keys are name, '
-      f'preset, weights, adapter, fresh, cast, head, grow_positions, '
+      f'preset, weights, adapter, fresh, carry, cast, head, grow_positions, '
       f'{", ".join(sorted(fields))}'
+    )
+  if carry and not weights:
+    raise ValueError(
+      f'config.model.carry={carry!r} takes leaves of a finished run; give its '
+      'folder as model.weights'
     )
   _check_growth(grow, weights, sizes)
   if adapter and not weights:
@@ -200,7 +207,8 @@ def _network(full: Mapping[str, Any]) -> Network:
     config_lib.module('models', sizes['name'], 'model.name')
     config_lib.bind(models.build, sizes, 'model')
   _check_fields(sizes)
-  return Network(weights, adapter, tuple(fresh), cast, kind, grow, sizes)
+  starts = (tuple(fresh), tuple(carry))
+  return Network(weights, adapter, *starts, cast, kind, grow, sizes)
 
 
 def _no_data(full: Mapping[str, Any]) -> str:

@@ -94,6 +94,8 @@ class Network:
     adapter: bundle or folder of `peft` that the methods' leaves come from, and
       the head if its labels are the task's; None = from the seed.
     fresh: patterns of leaves that start from the seed all the same.
+    carry: patterns of the leaves that methods left in the weights' folder and
+      methods of this run begin with (a projection, a generator).
     cast: take weights of another precision; see `huggingface.load_hf`.
     head: kind of head, where it isn't that of the task's kind: a key of the
       family's HEADS, as 'replaced_tokens' or 'encoder'.
@@ -106,6 +108,7 @@ class Network:
   weights: str | None
   adapter: str | None
   fresh: tuple[str, ...]
+  carry: tuple[str, ...]
   cast: bool
   head: str | None
   grow_positions: Count | None

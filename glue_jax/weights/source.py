@@ -56,6 +56,7 @@ def read_params(
   cast: bool,
   grow_positions: int | None = None,
   unread: bool = False,
+  whole: bool = False,
 ) -> tree.Tree:
   """Returns the tree of a source, see `read_sizes`.
 
@@ -65,6 +66,10 @@ def read_params(
     new_head, cast: see `huggingface.load_hf`.
     grow_positions: as `read_sizes` was given.
     unread: leave values in their files, see `huggingface.load_hf`.
+    whole: with the leaves of methods that could not be merged.
+
+  Raises:
+    ValueError: `whole`, and the source has none.
   """
   source = hub.folder(source)
   if grow_positions:
@@ -72,9 +77,18 @@ def read_params(
     rows = read_sizes(source)['config'].max_positions
     config = dataclasses.replace(module.config, max_positions=rows)
     module = module.clone(config=config)
-    params = read_params(source, module, new_head, cast, unread=unread)
+    params = read_params(
+      source, module, new_head, cast, unread=unread, whole=whole
+    )
     return positions.grow(params, grown)
-  if saved_model.read_record(source):
+  record = saved_model.read_record(source)
+  if whole:
+    if not (record and record['unmerged']):
+      raise ValueError(
+        f'{source} has no leaves of a method that are not merged'
+      )
+    return saved_model.load_whole(source, unread)[1]
+  if record:
     return saved_model.load(source, unread)[1]
   return huggingface.load_hf(source, module, new_head, cast, unread)[0]
 
