@@ -74,6 +74,8 @@ def make_step(
   wrapped = objective.loss
   if method.wrap_loss:
     wrapped = method.wrap_loss(wrapped)
+  # Of the one loss; a phase's is the mean of its own metric.
+  terms = {} if objective.phases else objective.terms
 
   def step(state, frozen, batch, key):
     rng = jax.random.fold_in(key, state.step)
@@ -95,9 +97,7 @@ def make_step(
         return total, metrics, carry[0] if carry else {}
 
       statistics = density.wanted(opt_state)
-      found = gradients(
-        of, params, batch, rng, accumulate, statistics, objective.terms
-      )
+      found = gradients(of, params, batch, rng, accumulate, statistics, terms)
       new, opt_state, updates = _apply(tx, params, opt_state, found)
       norm = optax.tree.norm(found.of['loss'])
       # An optimizer may fail by itself: a decomposition that doesn't converge.

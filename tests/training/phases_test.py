@@ -50,7 +50,7 @@ def by_hand(a, b, weight, repeat):
 
 @pytest.mark.parametrize('accumulate, repeat', [(1, 1), (2, 1), (2, 3)])
 def test_each_phase_sees_what_the_one_before_has_moved(accumulate, repeat):
-  objective = Objective(None, None, phases={
+  objective = Objective(None, None, terms={'of the one loss': 1.0}, phases={
     'one': Phase(first, ('first/.*',), repeat),
     'two': Phase(second, ('second/.*',)),
   })  # fmt: skip
@@ -111,7 +111,9 @@ def test_a_carry_has_a_row_an_example():
   with pytest.raises(
     ValueError, match=r'carries whole of shape \(\) .* 2 rows'
   ):
-    gradients.gradients(loss, jnp.float32(1), batch, jax.random.key(0), 2, ())
+    gradients.gradients(
+      loss, jnp.float32(1), batch, jax.random.key(0), 2, (), {}
+    )
 
 
 NAMES = ['first/a', 'second/b']
