@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 
 from glue_jax.training import checkpoint
+from tests import device_cases
 from tests.conftest import ROOT, on_devices
 
 # A usual learning rate: Adam turns the last bit of a vanishing gradient into a
@@ -70,7 +71,11 @@ def finish(*processes):
 
 
 def run(cases, out, devices):
-  finish(start(cases, str(out), devices))
+  """In a process with so many devices; this one has one."""
+  if devices == 1:
+    device_cases.main(json.dumps(cases), str(out))
+  else:
+    finish(start(cases, str(out), devices))
 
 
 def two_processes(cases, out):
@@ -104,15 +109,31 @@ def one(tmp_path_factory):
   return out
 
 
-def test_eight_devices_give_the_result_of_one(one, tmp_path):
+@pytest.fixture(scope='module')
+def four(tmp_path_factory):
+  """A run on four devices that was stopped."""
+  out = tmp_path_factory.mktemp('four')
+  run({'run': dict(case(fsdp=4), stop=2)}, out, 4)
+  assert not (out / 'run/done.json').exists()
+  return out
+
+
+@pytest.fixture(scope='module')
+def eight(four, tmp_path_factory):
+  """Runs on eight devices; one of them goes on with that of four."""
+  out = tmp_path_factory.mktemp('eight')
+  shutil.copytree(four / 'run', out / 'run')
   mesh = dict(data=2, fsdp=2, tensor=2)
   cases = {name: case(name, **mesh) for name in FAMILIES}
   cases |= {'data': case(data=8), 'weighted': weighted(**mesh)}
-  run(cases, tmp_path, 8)
-  for name in FAMILIES:
-    assert_equal(tmp_path / name, one / name)
-  assert_equal(tmp_path / 'data', one / 'bert')
-  assert_equal(tmp_path / 'weighted', one / 'weighted')
+  run(cases | {'run': case(data=4, fsdp=2)}, out, 8)
+  return out
+
+
+def test_eight_devices_give_the_result_of_one(one, eight):
+  for name in (*FAMILIES, 'weighted'):
+    assert_equal(eight / name, one / name)
+  assert_equal(eight / 'data', one / 'bert')
 
 
 def test_two_processes_give_the_result_of_one(one, tmp_path):
@@ -139,11 +160,10 @@ def test_two_processes_give_the_result_of_one(one, tmp_path):
   assert saved.newest() != newest
 
 
-def test_a_checkpoint_of_four_devices_goes_on_with_one_and_eight(one, tmp_path):
-  run({'run': dict(case(fsdp=4), stop=2)}, tmp_path / 'four', 4)
-  assert not (tmp_path / 'four/run/done.json').exists()
-  for devices, mesh in ((1, {}), (8, dict(data=4, fsdp=2))):
-    out = tmp_path / str(devices)
-    shutil.copytree(tmp_path / 'four', out)
-    run({'run': case(**mesh)}, out, devices)
+def test_a_checkpoint_of_four_devices_goes_on_with_one_and_eight(
+  one, four, eight, tmp_path
+):
+  shutil.copytree(four / 'run', tmp_path / 'run')
+  run({'run': case()}, tmp_path, 1)
+  for out in (tmp_path, eight):
     assert_equal(out / 'run', one / 'bert')
