@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from launch import benchmark
-from launch.benchmarks import encoder, glue_peer
+from launch.benchmarks import encoder, generate, glue_peer
 from launch.benchmarks.parts import lengths as _lengths
 from launch.benchmarks.parts import worker as _worker
+from launch.benchmarks.parts import writes_ours, writes_peer
 from launch.cli import programs
 from tests.conftest import ROOT
 
@@ -200,3 +201,12 @@ def test_peer_runs_and_goes_on(tmp_path):
     40,
   )
   assert 0 <= second['accuracy'] <= 1
+
+
+def test_both_sides_write_from_the_same_weights(tmp_path):
+  weights = generate.random_weights(tmp_path, 'tiny')
+  settings = {'weights': str(weights), 'threads': 1}
+  for module in (writes_ours, writes_peer):
+    side = module.Side(settings)
+    assert side.write(rows=2, prompt=4, tokens=3) > 0
+    assert 'cpu' in side.device()

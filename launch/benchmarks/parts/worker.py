@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,12 +71,13 @@ def settings() -> dict[str, Any]:
   return values
 
 
-def serve(side: Any) -> None:
+def serve(side: Any, operations: Sequence[str] = OPERATIONS) -> None:
   """Answers the parent until it closes the pipe.
 
   Args:
-    side: has the methods `OPERATIONS`, which take the arguments that the
-      parent sends and return JSON. 'rss' is added: peak resident memory in MB.
+    side: has methods that take the arguments that the parent sends and return
+      JSON. 'rss' is added: peak resident memory in MB.
+    operations: their names.
   """
   # What libraries print must not get between the answers.
   answers = os.fdopen(os.dup(1), 'w')
@@ -85,7 +86,7 @@ def serve(side: Any) -> None:
   def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-  table = {name: getattr(side, name) for name in OPERATIONS} | {'rss': peak}
+  table = {name: getattr(side, name) for name in operations} | {'rss': peak}
   for line in sys.stdin:
     arguments = json.loads(line)
     result = table[arguments.pop('op')](**arguments)
@@ -96,6 +97,13 @@ def serve(side: Any) -> None:
 def load_batches(paths: list[str]) -> list[dict[str, np.ndarray]]:
   """Reads batches that the parent wrote as .npz."""
   return [dict(np.load(path)) for path in paths]
+
+
+def prompts(rows: int, length: int, vocab_size: int) -> dict[str, np.ndarray]:
+  """Returns random input_ids (rows, length) and an attention_mask of ones."""
+  rng = np.random.default_rng(0)
+  ids = rng.integers(1, vocab_size, (rows, length)).astype(np.int32)
+  return {'input_ids': ids, 'attention_mask': np.ones_like(ids)}
 
 
 def timed(run: Callable[[Any], None], batches: list[Any], repeat: int) -> float:
