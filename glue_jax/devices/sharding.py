@@ -252,8 +252,9 @@ def gather(value: Any, mesh: Mesh) -> Any:
 def whole(leaf: jax.Array) -> np.ndarray:
   """Returns one array on the host, whole on every process."""
   if not leaf.is_fully_addressable:
-    spec = replicated(leaf.sharding.mesh)
-    leaf = jax.jit(lambda x: x, out_shardings=spec)(leaf)
+    placed: Any = leaf.sharding
+    everywhere = replicated(placed.mesh)
+    leaf = jax.jit(lambda x: x, out_shardings=everywhere)(leaf)
   return np.asarray(leaf)
 
 

@@ -244,4 +244,4 @@ def _leaves_of(reader: Reader) -> Mapping[str, Any]:
 
 def _sha256(value: np.ndarray) -> str:
   flat = np.ascontiguousarray(value).reshape(-1)
-  return hashlib.sha256(flat.view(np.uint8)).hexdigest()
+  return hashlib.sha256(flat.view(np.uint8).data).hexdigest()

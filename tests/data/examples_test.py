@@ -6,12 +6,15 @@ import jax
 import numpy as np
 import pytest
 
+from glue_jax import tree
 from glue_jax.data import batching, cache
 from glue_jax.data.examples import Examples
 from glue_jax.models import model as models
 from glue_jax.plugs import Apply
-from tests.conftest import jit
+from tests import small_users
+from tests.conftest import jit, tiny_config
 from tests.data.batching_test import BUCKETS, examples
+from tests.law_cases import Case
 
 
 @pytest.fixture(scope='module')
@@ -56,6 +59,27 @@ def test_columns_are_part_of_what_a_run_was_begun_with(rows):
   changed = dataclasses.replace(rows, columns=other)
   prints = {x.fingerprint() for x in (plain, rows, changed)}
   assert len(prints) == 3
+
+
+def test_a_method_reads_a_column_in_parts_of_a_batch_too():
+  def after_two_steps(difficulty, **changes):
+    with small_users.named():
+      off = dict(dropout=0.0, attention_dropout=0.0, num_layers=1)
+      case = Case('weighed', tiny_config(model=off, **changes))
+    data = case.parts.bundle.train
+    columns = {'difficulty': difficulty[: len(data.examples)]}
+    data.examples = dataclasses.replace(data.examples, columns=columns)
+    return tree.flatten(case.step(case.start(), 2)[0].params)
+
+  used = dict(methods=(('weighed', {}),))
+  difficulty = np.linspace(0.1, 2, 64, dtype=np.float32)
+  whole = after_two_steps(difficulty, **used)
+  parts = after_two_steps(difficulty, **used, train=dict(accumulate=2))
+  plain = after_two_steps(difficulty)
+  for name, value in whole.items():
+    np.testing.assert_allclose(parts[name], value, atol=1e-5, err_msg=name)
+  name = 'encoder/layer_0/ffn/ffn_in/kernel'
+  assert abs(whole[name] - plain[name]).max() > 1e-4
 
 
 @pytest.mark.parametrize(

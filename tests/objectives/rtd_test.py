@@ -11,6 +11,7 @@ import pytest
 
 from configs.pretrain import electra
 from glue_jax.config import config as config_lib
+from glue_jax.inference import open_run
 from glue_jax.models import model as models
 from glue_jax.objectives import rtd
 from glue_jax.training import runs
@@ -145,5 +146,8 @@ def test_a_pretrained_discriminator_is_tuned(tmp_path):
   found = json.loads((tmp_path / 'w/pretrain/result.json').read_text())
   found = found['metrics']['validation']
   assert 0 < found['replaced'] < 0.2 and found['generator_loss'] > 1
+  assert open_run.load_run(tmp_path / 'w/pretrain').model.kind == (
+    'replaced_tokens'
+  )
   module, params = saved_model.load(tmp_path / 'w/finetune')
   assert module.kind == 'classification' and 'generator' not in params
