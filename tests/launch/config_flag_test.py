@@ -75,6 +75,8 @@ def field(config, dotted):
     ('optimizer.weight_decay=1e-2', 0.01),
     ('optimizer.args.rank=8', 8),
     ('optimizer.args.scale=2', 2.0),
+    ('optimizer.phases.head.lr=1', 1.0),
+    ('optimizer.phases.head.clip_norm=None', None),
     ('data.lowercase=False', False),
     ('data.lowercase=true', True),
     ('data.buckets=8', (8,)),

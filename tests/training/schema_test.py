@@ -118,6 +118,11 @@ def test_a_key_that_nothing_reads_is_found_without_building(changes, message):
       r"optimizer: groups\[0\]\[1\]\['lr'\]=-1; expected",
     ),
     (
+      dict(optimizer=dict(phases=dict(head=dict(lr=-1.0)))),
+      'config.optimizer.phases.head: lr=-1.0; expected a number',
+    ),
+    (dict(optimizer=dict(phases=dict(head=1))), r'phases.*=1; expected'),
+    (
       dict(optimizer=dict(name='galore', args=dict(scale=0.0))),
       'optimizer.args: scale=0.0; expected a number above 0',
     ),
