@@ -212,9 +212,8 @@ class EncoderConfig:
   @property
   def of_decoder(self) -> 'EncoderConfig':
     """The config of an encoder-decoder's decoder."""
-    return dataclasses.replace(
-      self, **(dict(causal=True, decoder=()) | dict(self.decoder))
-    )
+    own: dict[str, Any] = {'causal': True, 'decoder': (), **dict(self.decoder)}
+    return dataclasses.replace(self, **own)
 
   def names(self, slot: str) -> tuple[str, ...]:
     """Returns the slot's file for each layer."""

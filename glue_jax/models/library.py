@@ -36,7 +36,7 @@ _ROTARY = {
 
 def fields_from_hf(
   config: Mapping[str, Any],
-  fields: dict[str, str],
+  fields: Mapping[str, str],
   defaults: Mapping[str, Any],
   activation: str,
 ) -> dict[str, Any]:
@@ -51,7 +51,8 @@ def fields_from_hf(
   Raises:
     ValueError: a key is missing, or the activation isn't known.
   """
-  found = given(config, fields | {'activation': activation}, defaults)
+  wanted = {**fields, 'activation': activation}
+  found = given(config, wanted, defaults)
   own = activation_from_hf(found['activation'], activation)
   return found | {'activation': own}
 
