@@ -15,6 +15,21 @@ from glue_jax.data.tasks.task import Prompt, Task
 UNREADABLE = -1
 
 
+def read(section: Mapping[str, Any], labels: tuple[str, ...]) -> Prompt | None:
+  """Returns the prompt of a task file, None where it has none; see `fault`.
+
+  Args:
+    section: its keys `prompt`, `words` and `closing` are read.
+    labels: names of the classes: the words where the file has none.
+  """
+  if not {'prompt', 'words', 'closing'} & section.keys():
+    return None
+  words = section.get('words', labels)
+  words = words if isinstance(words, (list, tuple)) else (words,)
+  closing = str(section.get('closing', ''))
+  return Prompt(str(section.get('prompt', '')), tuple(map(str, words)), closing)
+
+
 def fields(template: str) -> tuple[str, ...]:
   """Returns the columns that a template names.
 

@@ -22,7 +22,7 @@ NEW = 7
 LENGTHS = (6, 3, 1)
 # Two ends, so that some rows of random models do end.
 ENDS = (2, 11)
-CASES = ('llama', 'qwen2, windows', 'qwen3', 'gpt2', 'mpt', 'bart')
+CASES = ('llama', 'qwen2, windows', 'qwen3', 'gpt2', 'mpt', 'bart', 't5 1.0')
 
 
 @functools.cache

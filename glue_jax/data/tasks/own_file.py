@@ -10,6 +10,8 @@
   splits: {train: train, validation: validation, test: test}
   seq_mode: conll              # sequence_labeling only: conll, strict, unit
   unanswerable: true           # span_qa only: some questions have no answer
+  prompt: 'Review: {sentence1}'   # asked of a model that writes the answer
+  words: [bad, good]           # of the classes; closing: '.' ends an answer
   max_length: 512
 
 Only name, dataset, columns and kind are needed (and label_names where there
@@ -38,6 +40,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from glue_jax.config import ranges
+from glue_jax.data import prompts
 from glue_jax.data.readers import split_files
 from glue_jax.data.tasks.task import Cut, Tsv
 from glue_jax.metrics import names as metric_names
@@ -52,6 +55,7 @@ KIND_NAMES = {
   'sequence_labeling': 'token_classification',
   'multiple_choice': 'multiple_choice',
   'span_qa': 'span',
+  'generation': 'generation',
 }
 # {kind: names of its columns, in order}; 'choices' is a list.
 _ROLES = {
@@ -60,11 +64,13 @@ _ROLES = {
   'sequence_labeling': ('tokens',),
   'multiple_choice': ('text', 'choices'),
   'span_qa': ('question', 'context'),
+  'generation': ('text',),
 }
 _CLASSED = ('classification', 'multilabel', 'token_classification')
 _KEYS = (
   *('name', 'dataset', 'columns', 'target', 'label_names', 'kind'),
   *('metric', 'splits', 'seq_mode', 'unanswerable', 'max_length'),
+  *('prompt', 'words', 'closing'),
 )
 _NEEDED = ('name', 'dataset', 'columns', 'kind')
 # Endings that may be left out in `splits`; a whole name may have any.
@@ -214,6 +220,7 @@ def _fields(
   fields['labels'] = _label_names(kind, section.get('label_names', ()))
   fields['label_column'] = str(section.get('target', 'label'))
   fields |= _answers(kind, section.get('unanswerable'))
+  fields['prompt'] = prompts.read(section, fields['labels'])
   fields |= _metrics(
     fields['kind'], section.get('metric'), fields['unanswerable']
   )

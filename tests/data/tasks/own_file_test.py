@@ -7,6 +7,7 @@ import pytest
 
 from glue_jax.data import features, load, wordpiece
 from glue_jax.data.tasks import by_name
+from glue_jax.data.tasks.task import Prompt
 from launch import data as command
 
 BASE = """\
@@ -284,3 +285,23 @@ def test_check_finds_an_empty_split(folder, check):
   text = BASE + 'splits: {train: train, test: more}\n'
   errors, out = check(make(folder, text))
   assert errors == 1 and 'more.jsonl:1: the file is empty' in out
+
+
+def test_a_file_may_ask_by_a_prompt(folder):
+  asked = "prompt: 'so: {text}?'\nclosing: '.'\n"
+  task = make(folder, BASE + asked)
+  assert task.prompt == Prompt('so: {text}?', ('no', 'yes'), '.')
+  written = make(
+    folder,
+    'name: mine\ndataset: jsonl:rows.jsonl\ncolumns: {text: text}\n'
+    'target: label\nkind: generation\nmetric: rouge1\n',
+  )
+  assert load.load(written, 'train').labels()[0] in ('no', 'yes')
+  for text, words in (
+    ('words: [a, b]\n', "prompt='' names no column"),
+    (asked + 'words: a\n', 'must be one for each label'),
+    (asked + 'words: [a, A]\n', 'all different'),
+  ):
+    with pytest.raises(ValueError) as error:
+      make(folder, BASE + text)
+    assert words in str(error.value)
