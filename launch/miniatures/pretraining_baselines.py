@@ -1,6 +1,6 @@
 """Masked language modelling against the entropy that no model can go below.
 
-Lines of 30 words of a Markov chain, written to files: 100 words, each with 4
+Lines of 32 words of a Markov chain, written to files: 100 words, each with 4
 successors of Dirichlet(1) weights. The recipe configs/pretrain/mlm.py at a
 small size, trained by the usual loop: BERT of 2 layers of width 64, single
 tokens, all of them [MASK], AdamW 2e-3 with a decay of 1e-4, 50 steps of warm-up
@@ -41,7 +41,7 @@ from launch.miniatures.parts import verdict
 FLAGS = flags.FLAGS
 WORDS, SUCCESSORS = 100, 4
 # Words of a line; the one that is asked for; the line's tokens.
-LINE, PLACE, LENGTH = 30, 16, 32
+LINE, PLACE, LENGTH = 32, 16, 34
 BATCH, WARMUP, VALID_LINES, TEST_LINES = 32, 50, 512, 4096
 # A syllable each, so that one token each is what the tokenizer learns.
 NAMES = [a + b for a in 'bcdfghjklmnpqrstvwxz' for b in 'aeiou']
