@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
+from glue_jax.layers import paths
 
-_LAYER = r'encoder/layer_(\d+)/ffn/ffn_(in|out)/kernel'
+_LAYER = paths.of('ffn/ffn_(in|out)/kernel')
 _SIDES = ('in', 'out')
-_EXPERTS = r'(encoder/(layer_\d+))/ffn/experts_in/kernel'
+_EXPERTS = rf'({paths.STACK}/(layer_\d+))/ffn/experts_in/kernel'
 
 
 def layer_importance(
@@ -51,16 +52,22 @@ def importance(
     {'layer_{i}': (F,)}.
 
   Raises:
-    ValueError: the model has no dense feed-forward part.
+    ValueError: the model has no dense feed-forward part, or two stacks.
   """
   flat = tree.flatten(params)
   kernels = {n: x for n, x in flat.items() if re.fullmatch(_LAYER, n)}
-  layers = sorted({int(re.fullmatch(_LAYER, n)[1]) for n in kernels})
-  if not layers:
+  places = {paths.split(name) for name in kernels}
+  blocks = {place.number: place.block for place in places}
+  if not blocks or any(name.endswith('/ffn_gate/kernel') for name in flat):
     raise ValueError(
-      'the model has no dense feed-forward part: no parameter '
-      'encoder/layer_*/ffn/ffn_in/kernel'
+      'no dense feed-forward part without a gate: importance is that of its '
+      'neurons'
     )
+  if len({place.stack for place in places}) > 1:
+    raise ValueError(
+      'importance is that of one stack; an encoder-decoder has two'
+    )
+  layers = sorted(blocks)
 
   def of_kernels(kernels, row):
     merged = tree.unflatten(flat | kernels)
@@ -70,7 +77,7 @@ def importance(
     gradients = jax.grad(of_kernels)(kernels, row)
     new = {}
     for i in layers:
-      first, last = (f'encoder/layer_{i}/ffn/ffn_{s}/kernel' for s in _SIDES)
+      first, last = (f'{blocks[i]}/ffn/ffn_{s}/kernel' for s in _SIDES)
       scores = layer_importance(
         kernels[first], gradients[first], kernels[last], gradients[last]
       )
@@ -78,7 +85,7 @@ def importance(
     return new, None
 
   def width(i):
-    return kernels[f'encoder/layer_{i}/ffn/ffn_in/kernel'].shape[1]
+    return kernels[f'{blocks[i]}/ffn/ffn_in/kernel'].shape[1]
 
   zeros = {f'layer_{i}': jnp.zeros(width(i)) for i in layers}
   return jax.lax.scan(one, zeros, dict(batch))[0]

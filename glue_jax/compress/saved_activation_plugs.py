@@ -12,6 +12,7 @@ import jax
 
 from glue_jax.compress import saved_activations
 from glue_jax.kernels import mesh_axes
+from glue_jax.layers import paths
 from glue_jax.layers.dropout import dropout
 from glue_jax.layers.spec import EncoderConfig
 from glue_jax.plugs import Plug, Site
@@ -105,8 +106,8 @@ def _devices():
 
 # {part: (pattern of its sites, what takes the call's place)}.
 SITES: dict[str, tuple[str, Callable[..., Any]]] = {
-  'gelu': (r'encoder/.*/ffn_act', _gelu),
-  'attention': (r'encoder/.*/core/attend', _attention),
-  'ffn_out': (r'encoder/.*/ffn_out/product', _product),
-  'norm': (r'encoder/.*/ln[^/]*/normalise', _norm),
+  'gelu': (paths.of('.*ffn_act'), _gelu),
+  'attention': (paths.of('.*core/attend'), _attention),
+  'ffn_out': (paths.of('.*ffn_out/product'), _product),
+  'norm': (rf'{paths.STACK}/.*/ln[^/]*/normalise', _norm),
 }

@@ -25,6 +25,7 @@ from glue_jax.data import hub, label_names
 from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
 from glue_jax.inference.run import Run
+from glue_jax.layers import paths
 from glue_jax.method import Host
 from glue_jax.models import model as models
 from glue_jax.training import (
@@ -127,7 +128,7 @@ def of_leaves(
     for n, x in flat.items()
     if n not in learns and not n.startswith('head/') and same(x, given[n])
   }
-  if not any(n.startswith('encoder/') for n in shared):
+  if not any(map(paths.in_stack, shared)):
     raise NothingShared(
       'no leaf of the backbone stayed as it was; the run is a model of its '
       'own, see launch.export'
@@ -269,7 +270,7 @@ def _backbone(weights, module, config) -> dict[str, Any]:
 
 
 def _weights_digest(weights, module, config) -> str:
-  """The hash of the encoder's leaves in a source, whatever its form."""
+  """The hash of the backbone's leaves in a source, whatever its form."""
   params = source_lib.read_params(
     weights,
     module,
@@ -278,7 +279,7 @@ def _weights_digest(weights, module, config) -> str:
     grow_positions=config.model.get('grow_positions'),
   )
   flat = tree.flatten(params)
-  return digest({n: x for n, x in flat.items() if n.startswith('encoder/')})
+  return digest({n: x for n, x in flat.items() if paths.in_stack(n)})
 
 
 def _portable(config) -> dict[str, Any]:

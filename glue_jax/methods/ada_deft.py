@@ -24,12 +24,13 @@ import jax.numpy as jnp
 
 from glue_jax import tree
 from glue_jax.config.ranges import NonNegative, Number, Positive
+from glue_jax.layers import paths
 from glue_jax.method import Context, Facts, Loss, Method
 from glue_jax.methods import deft
 from glue_jax.objectives import density
 from glue_jax.plugs import Plug, Recorder
 
-_FFN = r'encoder/layer_\d+/ffn'
+_FFN = paths.of('ffn')
 _LEAF = 'skip_gate'
 _KEPT = 0.5
 # Leaves of ffn_out that its output is proportional to, and others that the
@@ -85,10 +86,10 @@ def make(
       def mean(x):
         return (x * rows).sum() / jnp.maximum(count, 1)
 
-      term = density.combine(list(terms.values()))
+      term = deft.combined(terms)
       gate = jnp.stack(list(gates.values()))
       total += weight * mean(term) + gate_weight * gate.mean()
-      share = density.combine(list(layers[deft.SHARE].values()))
+      share = deft.combined(layers[deft.SHARE])
       logged = {
         'density_loss': mean(term),
         'density': mean(share),
@@ -103,7 +104,7 @@ def make(
     'ada_deft',
     plugs=(
       deft.plug(eps, threshold),
-      Plug(rf'{_FFN}/ffn_(in|out)', _product),
+      Plug(rf'{_FFN}/ffn_(in|gate|out)', _product),
       _gates_plug(init),
     ),
     wrap_loss=wrap,
@@ -131,7 +132,7 @@ def _gates_plug(init):
 
 
 def _product(site, next_fn, x):
-  """The plug on its two products: not computed in a part that is skipped."""
+  """The plug on its products: not computed in a part that is skipped."""
   layer = site.module
   if site.train or layer.is_initializing():
     return next_fn(x)
@@ -146,9 +147,9 @@ def _kept(gate, train):
 
 
 def _gates(captured: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-  """{'layer_{i}': ()}."""
-  paths = sorted(tree.match([f'{_FFN}/gate_value'], captured))
-  return {path.split('/')[1]: captured[path] for path in paths}
+  """{path of a block: ()}."""
+  found = sorted(tree.match([f'{_FFN}/gate_value'], captured))
+  return {path.rpartition('/ffn/')[0]: captured[path] for path in found}
 
 
 def fold(params: tree.Tree) -> tree.Tree:

@@ -14,7 +14,7 @@ Not with: blocks without `ln_ffn` (experts, Hydra), or sources that are no
 
 from glue_jax.config.ranges import Names, NonNegative, Rate
 from glue_jax.method import Context, Facts, Method, matching
-from glue_jax.peft import fusion
+from glue_jax.peft import adapter, fusion
 from glue_jax.peft import source_adapters as sources_lib
 
 FACTS = Facts(small=dict(sources='SOURCES'))
@@ -43,7 +43,9 @@ def make(
     name='adapter_fusion',
     surgery=lambda _, params: sources_lib.put(params, values),
     plugs=(
-      fusion.plug(r'encoder/layer_\d+/ln_ffn', adapters, dropout=dropout),
+      fusion.plug(
+        adapter.last_site(ctx.model.config), adapters, dropout=dropout
+      ),
     ),
     wrap_loss=lambda loss: fusion.penalised(loss, penalty),
     learns=matching('.*/fusion_.*', 'head/.*'),

@@ -27,12 +27,13 @@ import numpy as np
 
 from glue_jax import tree
 from glue_jax.config.ranges import Count, NonNegative, Whole
+from glue_jax.layers import paths
 from glue_jax.layers.dense import uniform
 from glue_jax.layers.gates import permutation
 from glue_jax.method import Context, Facts, Hook, Method
 from glue_jax.plugs import Plug, Recorder
 
-_SITES = r'encoder/layer_\d+/ffn/gate/permutation'
+_SITES = paths.of('ffn/gate/permutation')
 _LEAF = 'log_weights'
 # The variant's key: {path: rows of columns}, as text.
 _CHOSEN = 'permutations'

@@ -3,7 +3,8 @@
 Task loss + weight * density loss; parts: objectives/density.py. What learns is
 left to the method it is listed with (LoRA, an adapter, a prompt, ...). As in
 the official code padding counts in loss and metric unless `include_padding` is
-off. Logged: `density` (share of |a| > threshold) and `density_loss`.
+off, and an encoder-decoder has the sum of both stacks' means. Logged: `density`
+(share of |a| > threshold) and `density_loss`.
 
 Use it: for activations that are mostly exactly 0, with ReLU; GELU stays dense.
 Costs: two numbers a token and layer for the loss; no leaf.
@@ -18,11 +19,12 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax.config.ranges import NonNegative, Positive
+from glue_jax.layers import paths
 from glue_jax.method import Context, Facts, Loss, Method
 from glue_jax.objectives import density
 from glue_jax.plugs import Plug, Recorder
 
-SITES = r'encoder/layer_\d+/ffn/ffn_act'
+SITES = paths.of('ffn/ffn_act')
 SURROGATE, SHARE = 'density_surrogate', 'density_share'
 
 FACTS = Facts(
@@ -61,8 +63,7 @@ def make(
       layers = by_layer(recorder.outputs[-1], batch, include_padding)
       rows = batch['weight'].astype(jnp.float32)
       count = rows.sum()
-      term = density.combine(list(layers[SURROGATE].values()))
-      share = density.combine(list(layers[SHARE].values()))
+      term, share = combined(layers[SURROGATE]), combined(layers[SHARE])
       if weight:
         total += weight * (term * rows).sum() / jnp.maximum(count, 1)
       logged = {'density_loss': term, 'density': share}
@@ -97,24 +98,37 @@ def by_layer(
     include_padding: padded positions count.
 
   Returns:
-    {SURROGATE or SHARE: {'layer_{i}': (B,)}}, layers in order.
+    {SURROGATE or SHARE: {path of a block: (B,)}}, blocks in order, those of an
+    encoder first.
   """
-  mask = None
-  if not include_padding:
-    mask = jnp.asarray(batch['attention_mask'])
-    mask = mask.reshape(-1, mask.shape[-1])
-  densities: dict[str, dict[str, jax.Array]] = {SURROGATE: {}, SHARE: {}}
+  found: dict[str, dict[paths.Place, jax.Array]] = {SURROGATE: {}, SHARE: {}}
   for path, values in outputs['captured'].items():
-    parts = path.split('/')
-    if parts[-1] in densities:
+    place, name = paths.split(path), path.rpartition('/')[2]
+    if place and name in found:
+      # What an encoder-decoder writes has a mask of its own, if any.
+      both = place.stack == 'decoder' and 'encoder_last_hidden' in outputs
+      mask = batch.get('decoder_attention_mask' if both else 'attention_mask')
+      if include_padding or mask is None:
+        mask = None
+      else:
+        mask = jnp.asarray(mask).reshape(-1, mask.shape[-1])
       rows = density.per_example(values, mask)
       rows = rows.reshape(len(batch['input_ids']), -1).mean(1)
-      densities[parts[-1]][parts[1]] = rows
-
-  def order(layer):
-    return int(layer.removeprefix('layer_'))
-
+      found[name][place] = rows
   return {
-    name: {layer: layers[layer] for layer in sorted(layers, key=order)}
-    for name, layers in densities.items()
+    name: {
+      place.block: values[place]
+      for place in sorted(
+        values, key=lambda x: (x.stack != 'encoder', x.number)
+      )
+    }
+    for name, values in found.items()
   }
+
+
+def combined(layers: Mapping[str, jax.Array]) -> jax.Array:
+  """Returns what `density.combine` makes of {path of a block: (B,)}: (B,)."""
+  stacks: dict[str, list[jax.Array]] = {}
+  for path, values in layers.items():
+    stacks.setdefault(path.partition('/')[0], []).append(values)
+  return density.combine(*stacks.values())

@@ -10,10 +10,10 @@ Not with: methods that train a part of the model only: there is nothing to
   unfreeze.
 """
 
-import re
 from collections.abc import Collection
 
 from glue_jax.config.ranges import Count
+from glue_jax.layers import paths
 from glue_jax.method import Context, Facts, Hook, Method
 
 FACTS = Facts(small={}, identity=True)
@@ -48,15 +48,13 @@ def unfrozen(names: Collection[str], count: int) -> set[str]:
   Those of the embeddings too once `count` exceeds the number of blocks.
   """
 
-  def layer_of(name):
-    return re.search(r'layer_(\d+)/', name)
-
-  num_layers = max(int(m[1]) for n in names if (m := layer_of(n))) + 1
+  places = {name: paths.split(name) for name in names}
+  num_layers = max(place.number for place in places.values() if place) + 1
 
   def learns(name):
-    block = layer_of(name)
-    if block:
-      return int(block[1]) >= num_layers - count
-    return count > num_layers or not name.startswith('encoder/')
+    place = places[name]
+    if place:
+      return place.number >= num_layers - count
+    return count > num_layers or not paths.in_stack(name)
 
   return {name for name in names if learns(name)}

@@ -11,6 +11,7 @@ Not with: `ada_deft` listed after it, whose gate would scale the adapter too.
 """
 
 from glue_jax.config.ranges import Count, Positive
+from glue_jax.layers import paths
 from glue_jax.layers.activations import Activation
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import adapter
@@ -48,9 +49,9 @@ def make(
     size, activation, init_range: see `adapter.plug`.
   """
   del ctx
-  sites = r'encoder/layer_\d+/(mixer|ffn)'
+  sites = paths.of(f'({paths.ATTENTION}|ffn)')
   return Method(
     name='houlsby',
     plugs=(adapter.plug(sites, size, activation, init_range),),
-    learns=matching('.*/adapter_.*', r'encoder/layer_\d+/ln_.*', 'head/.*'),
+    learns=matching('.*/adapter_.*', paths.of('ln_.*'), 'head/.*'),
   )

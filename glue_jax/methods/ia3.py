@@ -51,8 +51,7 @@ def make(
     name='ia3',
     plugs=(
       # One each, so that none may match nothing.
-      ia3.output_plug(rf'{ia3.LAYER}/mixer/key'),
-      ia3.output_plug(rf'{ia3.LAYER}/mixer/value'),
+      *map(ia3.output_plug, ia3.OUTPUTS),
       ia3.input_plug(inputs),
     ),
     learns=matching(f'.*/{ia3.LEAF}', 'head/.*'),

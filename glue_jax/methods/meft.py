@@ -22,12 +22,12 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax.config.ranges import Count, Positive, Whole
+from glue_jax.layers import paths
 from glue_jax.layers.spec import freeze
 from glue_jax.layers.stacks import reversible
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import meft
 
-_LAYER = r'encoder/layer_\d+'
 MEASURES = 'meft_measures'  # key of the variant that measures
 
 # Where each variant has adapters: (module of a block, place).
@@ -83,7 +83,7 @@ def make(
   chosen = reversible.options(config)
   plugs = tuple(
     meft.plug(
-      f'{_LAYER}/{module}', place, size, config.activation, config.dropout,
+      paths.of(module), place, size, config.activation, config.dropout,
       init_range,
     )
     for module, place in ADAPTERS[chosen.variant]
@@ -113,7 +113,12 @@ def _measured(loss, every):
 
     def measure():
       captured = probe(fixed, batch, True, rng)['captured']
-      return captured[f'encoder/{reversible.MEASURED}'].max(), jnp.float32(1)
+      found = [
+        value.max()
+        for path, value in captured.items()
+        if path.endswith(f'/{reversible.MEASURED}')
+      ]
+      return jnp.stack(found).max(), jnp.float32(1)
 
     # Count 0 leaves a step out of the mean that is logged.
     metrics['reconstruction_error'] = jax.lax.cond(

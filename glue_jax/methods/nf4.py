@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from glue_jax import tree
 from glue_jax.compress import nf4
 from glue_jax.config.ranges import Names
+from glue_jax.layers import paths
 from glue_jax.method import Context, Facts, Method
 from glue_jax.models import model as models
 
@@ -54,7 +55,7 @@ def make(
 
 def sites(targets: Sequence[str]) -> str:
   """The pattern of linear layers with these names in all blocks."""
-  return rf'encoder/layer_\d+/.*({"|".join(targets)})'
+  return paths.of(f'.*({"|".join(targets)})')
 
 
 def unpacking(ctx: Context) -> Callable[[tree.Tree], tree.Tree]:

@@ -11,6 +11,7 @@ Not with: Hydra (no feed-forward part).
 """
 
 from glue_jax.config.ranges import Count, Positive, Whole
+from glue_jax.layers import paths
 from glue_jax.layers.activations import Activation
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import adapter
@@ -53,7 +54,7 @@ def make(
     ValueError: a reduction above the width.
   """
   size = adapter.bottleneck_size(ctx.model.config.hidden_size, reduction, size)
-  sites = r'encoder/layer_\d+/ffn'
+  sites = paths.of('ffn')
   return Method(
     name='parallel_adapter',
     plugs=(adapter.parallel_plug(sites, size, activation, factor),),

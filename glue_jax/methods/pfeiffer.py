@@ -53,7 +53,7 @@ def make(
     ValueError: a reduction above the width.
   """
   size = adapter.bottleneck_size(ctx.model.config.hidden_size, reduction, size)
-  sites = r'encoder/layer_\d+/ln_ffn'
+  sites = adapter.last_site(ctx.model.config)
   return Method(
     name='pfeiffer',
     plugs=(adapter.pfeiffer_plug(sites, size, activation, init_range),),

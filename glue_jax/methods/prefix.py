@@ -11,9 +11,15 @@ Not with: mixers without attention (FNet, PoNet, Hydra), GaLore (no kernel
   learns).
 """
 
+from typing import Any
+
+from glue_jax import tree
 from glue_jax.config.ranges import Count, Rate, Whole
+from glue_jax.layers import paths
 from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.models import model as models
 from glue_jax.peft import prefix
+from glue_jax.plugs import Plug
 
 FACTS = Facts(
   small=dict(length=3, dropout=0.1),
@@ -54,26 +60,36 @@ def make(
     length: P.
     dropout: on the prefixes while training.
     position_offset: number the real tokens' positions from P on, as Hugging
-      Face's BERT does; then not even prefixes of zeros leave the model as it
-      was.
+      Face's BERT and LLaMA do; then not even prefixes of zeros leave the model
+      as it was. Says nothing where only distances count (T5, MPT).
     hidden: width H of the reparameterisation; 0 = none. It is computed away by
       export.
   """
-  plugs = (prefix.plug(r'encoder/layer_\d+/mixer/core', length, dropout),)
+  cores = paths.of(f'{paths.ATTENTION}/core')
+  plugs = (prefix.plug(cores, length, dropout),)
   if position_offset:
-    plugs += (prefix.positions(length),)
+    plugs += _moved(ctx.model, length)
   if not hidden:
     return Method(
       name='prefix',
       plugs=plugs,
       learns=matching('.*/prefix_(key|value)', 'head/.*'),
     )
-  layers = ctx.model.config.num_layers
   return Method(
     name='prefix',
     plugs=plugs,
-    surgery=lambda rng, params: prefix.add_mlp(rng, params, hidden, layers),
+    surgery=lambda rng, params: prefix.add_mlp(rng, params, hidden),
     reparam=lambda params, *_: prefix.project(params),
     learns=matching(f'{prefix.HOME}/.*', 'head/.*'),
     export=prefix.drop_mlp,
   )
+
+
+def _moved(model: Any, length: int) -> tuple[Plug, ...]:
+  """Plugs that number the positions of real tokens from P on."""
+  table = f'{paths.table("position")}/embedding'
+  if any(tree.matches(table, name) for name in models.shapes(model)):
+    return (prefix.positions(length),)
+  if model.config.positions == 'rotary':
+    return (prefix.rotations(length),)
+  return ()

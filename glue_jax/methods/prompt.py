@@ -14,6 +14,7 @@ Not with: GaLore (no kernel learns); with pool='first', heads that read every
 from typing import Literal
 
 from glue_jax.config.ranges import Count
+from glue_jax.layers import paths
 from glue_jax.method import Context, Facts, Method, matching
 from glue_jax.peft import prompt
 
@@ -33,7 +34,7 @@ def make(
   ctx: Context,
   *,
   length: Count = 20,
-  pool: prompt.Pool = 'first',
+  pool: prompt.Pool | None = None,
   init: Literal['normal', 'vocabulary'] = 'normal',
 ) -> Method:
   """Returns the method.
@@ -41,21 +42,26 @@ def make(
   Args:
     ctx: see `Context`.
     length: P.
-    pool: see `prompt.inputs`.
+    pool: see `prompt.inputs`; None = 'first' where the head reads the first
+      token, else 'cls'.
     init: 'normal' = N(0, 1), as libraries do; 'vocabulary' = embeddings of
       words drawn at random.
 
   Raises:
-    ValueError: pool='first' for a head that reads every token.
+    ValueError: pool='first' for a head that reads other tokens than the first.
   """
-  if pool == 'first' and ctx.model.kind not in _SENTENCES:
+  model = ctx.model
+  first = model.shape == 'encoder' and model.kind in _SENTENCES
+  first &= model.config.pooler in ('first_token', 'tanh')
+  if pool == 'first' and not first:
     raise ValueError(
-      f"prompt pool='first': a head of kind {ctx.model.kind!r} would read the "
-      "prompts as tokens; give pool='cls'"
+      f"prompt pool='first': the head of kind {model.kind!r} of a "
+      f"{model.shape} would read the prompts as tokens; give pool='cls'"
     )
+  pool = pool or ('first' if first else 'cls')
   return Method(
     name='prompt',
-    plugs=(prompt.inputs(length, pool), prompt.words(length)),
+    plugs=prompt.plugs(model.shape, length, pool),
     surgery=prompt.from_vocabulary if init == 'vocabulary' else None,
-    learns=matching(prompt.LEAF, 'head/.*'),
+    learns=matching(f'{paths.table("word")}/prompt', 'head/.*'),
   )

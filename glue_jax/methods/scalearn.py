@@ -13,7 +13,7 @@ Not with: blocks without `ln_ffn` (experts, Hydra), or sources that are no
 
 from glue_jax.config.ranges import Names, Rate
 from glue_jax.method import Context, Facts, Method, matching
-from glue_jax.peft import scaling
+from glue_jax.peft import adapter, scaling
 from glue_jax.peft import source_adapters as sources_lib
 
 FACTS = Facts(small=dict(sources='SOURCES', shared=True))
@@ -41,8 +41,14 @@ def make(
     constraint: see `scaling.Constraint`.
 
   Raises:
-    ValueError: see `sources.read` and `scaling.plugs`.
+    ValueError: see `sources.read` and `scaling.plugs`; or `shared` of an
+      encoder-decoder.
   """
+  if shared and ctx.model.shape == 'seq2seq':
+    raise ValueError(
+      'scalearn.shared: no module runs the blocks of both stacks of an '
+      'encoder-decoder; leave it out'
+    )
   if dropout is None:
     dropout = 0.0 if constraint or (uniform and shared) else 0.3
   adapters, values = sources_lib.read(ctx.load_tuned, sources, ctx.model.config)
@@ -50,12 +56,12 @@ def make(
     name='scalearn',
     surgery=lambda _, params: sources_lib.put(params, values),
     plugs=scaling.plugs(
-      r'encoder/layer_\d+/ln_ffn',
+      adapter.last_site(ctx.model.config),
       adapters,
       uniform=uniform,
       dropout=dropout,
       constraint=constraint,
-      shared_at='encoder' if shared else '',
+      shared_at=ctx.model.shape if shared else '',
     ),
     learns=matching(f'.*/{scaling.LEAF}', 'head/.*'),
     hooks=(sources_lib.same_backbone(ctx.load_tuned, sources[0]),),

@@ -4,17 +4,19 @@ With f the sublayer's output after dropout, a its input and LN the LayerNorm
 that is there already:
   Houlsby et al. 2019, arXiv 1902.00751:  LN(U(f) + f + a), both sublayers;
   Pfeiffer et al. 2020, arXiv 2005.00247: LN(U(LN(f + a)) + f + a), the
-    feed-forward part only; LN is one LayerNorm, used twice;
+    feed-forward part only; LN is one LayerNorm, used twice. Of blocks whose
+    norms stand before the sublayers, as `adapters` has it: y + U(y), y = f + a;
   parallel, He et al. 2021, arXiv 2110.04366: LN(s U(a) + f + a), the
     feed-forward part only.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
 from glue_jax.config.ranges import Count, Positive, Whole, checked
-from glue_jax.layers import activations
+from glue_jax.layers import activations, paths
 from glue_jax.layers.activations import Activation
 from glue_jax.peft import lora
 from glue_jax.plugs import Plug, Site
@@ -97,6 +99,36 @@ def plug(
   return Plug(pattern, call)
 
 
+def last_site(config: Any) -> str:
+  """Returns the pattern of where Pfeiffer's adapter sits, for `placed`.
+
+  Args:
+    config: sizes and parts of the model.
+  """
+  return paths.BLOCK if config.block == 'pre' else paths.of('ln_ffn')
+
+
+def placed(
+  next_fn: Callable[..., jax.Array],
+  change: Callable[[jax.Array], jax.Array],
+  x: jax.Array,
+  *rest: Any,
+) -> jax.Array:
+  """Returns what an adapter behind the feed-forward part makes of a block.
+
+  LN(x + change(LN(x))) with the LayerNorm that ends a block; where norms stand
+  before the sublayers none does, and y + change(y) with the block's output y.
+
+  Args:
+    next_fn: the LayerNorm, called on states alone, or the block, called on the
+      context too.
+    change: what is added, of states (..., D).
+    x, *rest: its arguments.
+  """
+  h = next_fn(x, *rest)
+  return h + change(h) if rest else next_fn(x + change(h))
+
+
 @checked
 def pfeiffer_plug(
   pattern: str, size: Count, activation: Activation, init_range: Positive
@@ -104,7 +136,7 @@ def pfeiffer_plug(
   """Pfeiffer: the LayerNorm's input x = f + a becomes x + U(LN(x)).
 
   Args:
-    pattern: full-match regex on module paths (the `ln_ffn`s).
+    pattern: full-match regex on module paths, from `last_site`.
     size, activation, init_range: see `plug`.
 
   Raises:
@@ -113,10 +145,9 @@ def pfeiffer_plug(
   act = activations.activation(activation)
   normal = jax.nn.initializers.normal(init_range)
 
-  def call(site: Site, next_fn, x):
-    h = next_fn(x)
+  def call(site: Site, next_fn, x, *rest):
     down, up = leaves(site, x.shape[-1], size, normal, normal)
-    return next_fn(x + bottleneck(h, down, up, act))
+    return placed(next_fn, lambda h: bottleneck(h, down, up, act), x, *rest)
 
   return Plug(pattern, call)
 

@@ -17,7 +17,7 @@ from glue_jax import tree
 from glue_jax.config.ranges import Positive, Rate, checked
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.method import Loss
-from glue_jax.peft.adapter import Linear
+from glue_jax.peft.adapter import Linear, placed
 from glue_jax.peft.source_adapters import Sources, Stacked
 from glue_jax.plugs import Plug, Site
 
@@ -71,7 +71,7 @@ def plug(
   Kernels are (D, D), biases (D,): 3 D^2 + 2 D a match.
 
   Args:
-    pattern: full-match regex on module paths (the `ln_ffn`s).
+    pattern: full-match regex on module paths, from `adapter.last_site`.
     sources: the adapters.
     dropout: rate on the scores while training.
     init_range: standard deviation of the fresh query and key kernels.
@@ -83,11 +83,9 @@ def plug(
   normal = jax.nn.initializers.normal(init_range)
   zeros = jax.nn.initializers.zeros
 
-  def call(site: Site, next_fn, x):
-    h = next_fn(x)
-
+  def call(site: Site, next_fn, x, *rest):
     def cast(pair):
-      return tuple(leaf.astype(h.dtype) for leaf in pair)
+      return tuple(leaf.astype(x.dtype) for leaf in pair)
 
     stacked = sources.leaves(site)
     stacked = Stacked(cast(stacked.down), cast(stacked.up))
@@ -100,13 +98,17 @@ def plug(
       )
       for name in ('query', 'key')
     )
-    value = site.param(VALUE, near_identity, (d, d)).astype(h.dtype)
-    hidden = sources.hidden(h, stacked)
-    logits = scores(h, hidden, stacked.up, query, key)
-    if dropout and site.train:
-      logits = drop(logits, site.rng(), dropout)
-    p = jax.nn.softmax(logits, -1)
-    return next_fn(x + mixed(p, hidden, stacked.up) @ value)
+    value = site.param(VALUE, near_identity, (d, d)).astype(x.dtype)
+
+    def fused(h):
+      hidden = sources.hidden(h, stacked)
+      logits = scores(h, hidden, stacked.up, query, key)
+      if dropout and site.train:
+        logits = drop(logits, site.rng(), dropout)
+      p = jax.nn.softmax(logits, -1)
+      return mixed(p, hidden, stacked.up) @ value
+
+    return placed(next_fn, fused, x, *rest)
 
   return Plug(pattern, call)
 

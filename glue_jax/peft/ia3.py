@@ -9,14 +9,18 @@ identity.
 import jax
 
 from glue_jax import tree
+from glue_jax.layers import paths
 from glue_jax.plugs import Plug, Site
 
 LEAF = 'ia3_scale'
-LAYER = r'encoder/layer_\d+'
+# What the outputs are scaled of.
+OUTPUTS = tuple(
+  paths.of(f'{paths.ATTENTION}/{name}') for name in ('key', 'value')
+)
 # Which layers' inputs are scaled.
 FORMS = {
-  'paper': rf'{LAYER}/ffn/ffn_out',
-  'library': rf'{LAYER}/(mixer/attn_out|ffn/ffn_out)',
+  'paper': paths.of('ffn/ffn_out'),
+  'library': paths.of(f'({paths.ATTENTION}/attn_out|ffn/ffn_out)'),
 }
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from glue_jax import tree
 from glue_jax.config.ranges import Count, Positive, Rate, checked
+from glue_jax.layers import paths
 from glue_jax.peft.low_rank import low_rank
 from glue_jax.plugs import Plug, Site
 
@@ -75,8 +76,7 @@ def sites(targets: Sequence[str], layers: Sequence[int] | None = None) -> str:
     layers: the blocks, counted from 0; None = all, and layers outside blocks.
   """
   names = '|'.join(targets)
-  block = r'\d+' if layers is None else f'({"|".join(map(str, layers))})'
-  inside = rf'encoder/layer_{block}/.*({names})'
+  inside = paths.of(f'.*({names})', layers)
   return inside if layers is not None else f'{inside}|{names}'
 
 
@@ -94,9 +94,9 @@ def all_linear(
     path, _, last = name.rpartition('/')
     if last != 'kernel' or len(leaf.shape) != 2 or path.startswith('head/'):
       continue
-    block = re.fullmatch(r'encoder/layer_(\d+)/(.*)', path)
-    if layers is None or (block and int(block[1]) in layers):
-      targets.add(block[2] if block else path)
+    place = paths.split(path)
+    if layers is None or (place and place.number in layers):
+      targets.add(place.inside if place else path)
   return sorted(targets)
 
 
@@ -157,8 +157,8 @@ def plugs(
 
 
 def table_site(table: str) -> str:
-  """Returns the path of a table of the embeddings: 'word', 'position', ..."""
-  return f'encoder/embeddings/{table}'
+  """Returns the pattern of an embedding table: 'word', 'position', ..."""
+  return paths.table(table)
 
 
 def table_plug(table: str, rank: Rank, factor: Factor) -> Plug:

@@ -13,17 +13,21 @@ import jax.numpy as jnp
 
 from glue_jax import tree
 from glue_jax.config.ranges import Count, Rate, checked
+from glue_jax.layers import paths
 from glue_jax.layers.dropout import dropout as drop
 from glue_jax.peft import lora
 from glue_jax.plugs import Plug, Site
 
-# Where the leaves of the reparameterisation lie.
-HOME = 'encoder/prefix'
+# Where the leaves of the reparameterisation lie: in the first stack.
+HOME = f'{paths.STACK}/prefix'
+_LEAVES = ('/prefix_key', '/prefix_value')
 
 
 @checked
 def plug(pattern: str, length: Count, dropout: Rate = 0.0) -> Plug:
   """Adds leaves prefix_key and prefix_value (P, D), from N(0, 1).
+
+  D is the width of the keys.
 
   Args:
     pattern: full-match regex on module paths (the attention's `core`s).
@@ -36,8 +40,12 @@ def plug(pattern: str, length: Count, dropout: Rate = 0.0) -> Plug:
   normal = jax.nn.initializers.normal(1.0)
 
   def extended(site, name, x):
-    prefix = site.param(name, normal, (length, x.shape[2] * x.shape[3]))
-    prefix = prefix.reshape(length, *x.shape[2:]).astype(x.dtype)
+    # Heads of queries may share one of keys and values.
+    heads, width = x.shape[2:]
+    groups = site.module.config.num_kv_heads or heads
+    prefix = site.param(name, normal, (length, groups * width))
+    prefix = prefix.reshape(length, groups, width).astype(x.dtype)
+    prefix = jnp.repeat(prefix, heads // groups, axis=1)
     prefix = jnp.broadcast_to(prefix, (x.shape[0], *prefix.shape))
     if dropout and site.train:
       prefix = drop(prefix, site.rng(), dropout)
@@ -77,31 +85,41 @@ def positions(length: int) -> Plug:
       moved = jnp.where(ids == table.pad_id, ids, moved)
     return next_fn(moved)
 
-  return Plug('encoder/embeddings/position', call)
+  return Plug(paths.table('position'), call)
 
 
-def add_mlp(
-  rng: jax.Array, params: tree.Tree, hidden: int, num_layers: int
-) -> tree.Tree:
+def rotations(length: int) -> Plug:
+  """Turns heads as if the real tokens' positions began at P.
+
+  Args:
+    length: P.
+  """
+
+  def call(site: Site, next_fn, context, train):
+    del site
+    turned = next_fn(context, train)
+    return turned.replace(rotary=turned.rotary + length)
+
+  return Plug(f'{paths.STACK}/positions', call)
+
+
+def add_mlp(rng: jax.Array, params: tree.Tree, hidden: int) -> tree.Tree:
   """Adds the reparameterisation's leaves: (P, D) -> tanh (P, H) -> (P, 2 L D).
 
   Args:
     rng: typed key.
     params: a tree with prefixes, whose sizes are read.
     hidden: H.
-    num_layers: L.
   """
-  length, width = next(
-    x.shape
-    for name, x in tree.flatten(params).items()
-    if name.endswith('/prefix_key')
-  )
+  flat = tree.flatten(params)
+  names = _leaves(flat)
+  length, width = flat[names[0]].shape
   keys = iter(jax.random.split(rng, 5))
 
   def uniform(fan_in, shape):
     return lora.initial_a(next(keys), (fan_in, *shape))
 
-  out = 2 * num_layers * width
+  out = len(names) * width
   new = {
     'embedding': jax.random.normal(next(keys), (length, width)),
     'hidden/kernel': uniform(width, (hidden,)),
@@ -109,7 +127,8 @@ def add_mlp(
     'out/kernel': uniform(hidden, (out,)),
     'out/bias': uniform(hidden, (out,))[0],
   }
-  named = {f'{HOME}/{name}': value for name, value in new.items()}
+  home = f'{names[0].partition("/")[0]}/prefix'
+  named = {f'{home}/{name}': value for name, value in new.items()}
   return tree.merge(params, tree.unflatten(named))
 
 
@@ -117,8 +136,10 @@ def project(params: tree.Tree) -> tree.Tree:
   """Replaces the prefixes by what the reparameterisation gives."""
   flat = tree.flatten(params)
 
+  home = next(n for n in flat if tree.matches(f'{HOME}/embedding', n))
+
   def part(name):
-    return flat[f'{HOME}/{name}']
+    return flat[f'{home.rpartition("/")[0]}/{name}']
 
   hidden = jnp.tanh(
     part('embedding') @ part('hidden/kernel') + part('hidden/bias')
@@ -128,7 +149,7 @@ def project(params: tree.Tree) -> tree.Tree:
 
 def drop_mlp(params: tree.Tree) -> tree.Tree:
   """Drops the reparameterisation's leaves; `project` has done its work."""
-  return tree.partition(params, lambda name: name.startswith(f'{HOME}/'))[1]
+  return tree.partition(params, lambda n: tree.matches(f'{HOME}/.*', n))[1]
 
 
 def place(params: tree.Tree, table: jax.Array) -> tree.Tree:
@@ -153,9 +174,10 @@ def table(params: tree.Tree) -> jax.Array:
 
 def _leaves(flat):
   """Names of the prefixes in the table's order."""
-  names = [n for n in flat if n.endswith(('/prefix_key', '/prefix_value'))]
+  places = {n: paths.split(n) for n in flat if n.endswith(_LEAVES)}
 
-  def layer(name):
-    return int(name.partition('layer_')[2].partition('/')[0])
+  def order(name):
+    place = places[name]
+    return place.stack != 'encoder', place.number, name
 
-  return sorted(names, key=lambda name: (layer(name), name))
+  return sorted(places, key=order)

@@ -75,13 +75,13 @@ def plugs(
   The leaf scaling_omega is at every match, or once at `shared_at`.
 
   Args:
-    pattern: full-match regex on module paths (the `ln_ffn`s).
+    pattern: full-match regex on module paths, from `adapter.last_site`.
     sources: the adapters.
     uniform: one coefficient an adapter instead of one a dimension.
     dropout: rate on omega while training; each layer draws its own mask.
     constraint: of the coefficients, see `Constraint`.
-    shared_at: path of a module that runs all matches (the `encoder`); '' = a
-      layer has its own omega.
+    shared_at: path of a module that runs all matches (the stack); '' = a layer
+      has its own omega.
 
   Raises:
     ValueError: an argument that isn't what its annotation says.
@@ -97,15 +97,18 @@ def plugs(
     finally:
       held.pop()
 
-  def scale(site: Site, next_fn, x):
+  def scale(site: Site, next_fn, x, *rest):
     stacked = sources.leaves(site)
     omega = held[-1] if shared_at else site.param(LEAF, initial, shape)
     omega = constrained(omega, constraint)
     if dropout and site.train:
       omega = dropped(omega, dropout, site.rng())
-    h = next_fn(x)
     down, up = wide(stacked, omega)
-    return next_fn(x + adapter.bottleneck(h, down, up, sources.activation))
+
+    def scaled(h):
+      return adapter.bottleneck(h, down, up, sources.activation)
+
+    return adapter.placed(next_fn, scaled, x, *rest)
 
   inner = Plug(pattern, scale)
   return (Plug(shared_at, share), inner) if shared_at else (inner,)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
-from glue_jax.layers import activations
+from glue_jax.layers import activations, paths
 from glue_jax.method import Hook, Host, Tuned
 from glue_jax.peft.adapter import Linear
 from glue_jax.plugs import Site
@@ -189,7 +189,7 @@ def _encoder(params) -> dict[str, np.ndarray]:
   return {
     n: x
     for n, x in tree.flatten(params).items()
-    if n.startswith('encoder/') and '/adapter_' not in n
+    if paths.in_stack(n) and '/adapter_' not in n
   }
 
 

@@ -50,11 +50,14 @@ def of_run(
   plug = deft.plug(density.EPS, threshold)
   apply = run.parts.apply.replace(plugs=(*run.parts.apply.plugs, plug))
 
+  blocks: list[str] = []
+
   def measure(apply, params, batch):
     outputs = apply(params, batch)
     shares = {}
     for name, padding in (('all', True), ('real', False)):
       layers = deft.by_layer(outputs, batch, padding)[deft.SHARE]
+      blocks[:] = layers
       shares[name] = jnp.stack(list(layers.values()), axis=1)
     return shares
 
@@ -68,7 +71,13 @@ def of_run(
   layers = np.asarray(rows['all']).mean(0)
   return {
     'examples': len(rows['idx']),
-    'layers': {f'layer_{i}': float(x) for i, x in enumerate(layers)},
+    'layers': {name: float(x) for name, x in zip(_names(blocks), layers)},
     'density': float(layers.mean()),
     'density_real': float(np.asarray(rows['real']).mean()),
   }
+
+
+def _names(blocks: list[str]) -> list[str]:
+  """The blocks' names; with the stack's before them where there are two."""
+  stacks = {block.partition('/')[0] for block in blocks}
+  return [b if len(stacks) > 1 else b.partition('/')[2] for b in blocks]

@@ -8,9 +8,10 @@ import numpy as np
 from glue_jax.compress import wanda
 from glue_jax.config import config as config_lib
 from glue_jax.devices import cpu, sharding
+from glue_jax.layers import paths
 from glue_jax.training import begin, schema
 
-_LAYERS = r'encoder/layer_\d+/.*'
+_LAYERS = paths.of('.*')
 
 
 def of_config(

@@ -12,6 +12,7 @@ from absl import logging
 from glue_jax import tree
 from glue_jax.config import config as config_lib
 from glue_jax.data import label_names
+from glue_jax.layers import paths
 from glue_jax.method import Method
 from glue_jax.plugs import Apply
 from glue_jax.training.learning import Leaves
@@ -33,7 +34,7 @@ class Adapter:
     head: {name: array} of the head.
     labels: names of the classes that the head tells apart, [] of a head without
       any; None if the folder doesn't say.
-    backbone: hash of the encoder's leaves that it belongs to; None if the
+    backbone: hash of the backbone's leaves that it belongs to; None if the
       folder doesn't say.
   """
 
@@ -116,7 +117,7 @@ def start_from(
 def _check_backbone(found: Adapter, saved: tree.Tree, weights: Any) -> None:
   """Refuses an adapter that says that it belongs to other weights."""
   flat = tree.flatten(saved)
-  encoder = {n: x for n, x in flat.items() if n.startswith('encoder/')}
+  encoder = {n: x for n, x in flat.items() if paths.in_stack(n)}
   ours = bundle_folder.digest(encoder)
   if found.backbone not in (None, ours):
     raise ValueError(

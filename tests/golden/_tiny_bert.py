@@ -202,7 +202,7 @@ def _places(a, kind, params) -> dict:
     elif kind == 'prefix':
       found[theirs] = _Prefixes()
     elif kind == 'prompt':
-      found[theirs] = _Leaf(prompts.LEAF, lambda x: x, lambda x: x)
+      found[theirs] = _Leaf(prompts.leaf('encoder'), lambda x: x, lambda x: x)
     elif kind == 'lora':
       module, _, factor = module.rpartition('.')
       name = f'{_ours(module)}/{factor.lower()}'

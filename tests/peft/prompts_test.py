@@ -143,7 +143,7 @@ def test_cls_gives_back_the_tokens(prompted):
 def test_prompt_starts_from_words(prompted):
   flat = tree.flatten(prompted[1])
   table = np.asarray(flat['encoder/embeddings/word/embedding'])
-  for row in np.asarray(flat[prompt.LEAF]):
+  for row in np.asarray(flat[prompt.leaf('encoder')]):
     assert (table == row).all(1).any()
 
 
@@ -154,7 +154,11 @@ def test_prompt_starts_from_words(prompted):
     (prefix_method, dict(dropout=1.0), 'prefix.plug: dropout=1.0'),
     (prompt_method, dict(length=0), 'prompt.inputs: length=0'),
     (prompt_method, dict(pool='mean'), "pool='mean'"),
-    (prompt_method, dict(kind='token_classification'), "give pool='cls'"),
+    (
+      prompt_method,
+      dict(kind='token_classification', pool='first'),
+      "give pool='cls'",
+    ),
     (
       prompt_method,
       dict(length=P, pool='cls', stack='first_token'),

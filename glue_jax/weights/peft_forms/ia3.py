@@ -66,7 +66,7 @@ def read(
       leaves[f'{site}/{ia3.LEAF}'] = vector.reshape(-1)
       found[site] = by_input
   for form, inputs in ia3.FORMS.items():
-    ours = rf'{ia3.LAYER}/mixer/(key|value)|{inputs}'
+    ours = '|'.join((*ia3.OUTPUTS, inputs))
     wanted = {
       s: tree.matches(inputs, s) for s in places if tree.matches(ours, s)
     }

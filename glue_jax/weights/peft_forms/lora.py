@@ -1,10 +1,10 @@
 """LoRA and DoRA: factors of linear layers and of embedding tables."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from glue_jax.config import ranges
+from glue_jax.layers import paths
 from glue_jax.peft import dora, lora
 from glue_jax.weights.peft_forms import layers, module_names
 
@@ -226,8 +226,8 @@ def _targets(
 
 def _block(site: str) -> tuple[int, str] | None:
   """(number of the block, name inside it) of a layer's path."""
-  hit = re.fullmatch(r'encoder/layer_(\d+)/(?:.*/)?([^/]*)', site)
-  return (int(hit[1]), hit[2]) if hit else None
+  place = paths.split(site)
+  return (place.number, place.inside.rpartition('/')[2]) if place else None
 
 
 def _take_biases(

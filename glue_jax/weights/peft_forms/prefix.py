@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from glue_jax import tree
+from glue_jax.layers import paths
 from glue_jax.peft import prefix
 from glue_jax.weights.peft_forms import prompt_table
 
@@ -54,12 +55,11 @@ def read(
     ValueError: another model's sizes, or no table of the shape it needs.
   """
   del bare
-  c = module.config
+  c = prompt_table.encoder(module)
   length = prompt_table.check(config, c.hidden_size, c)
   values = prompt_table.take(body, (length, 2 * c.num_layers * c.hidden_size))
-  site = 'encoder/layer_{}/mixer/core/prefix_{}'
   sites = [
-    site.format(i, leaf)
+    f'{paths.Place("encoder", i, "").block}/mixer/core/prefix_{leaf}'
     for i in range(c.num_layers)
     for leaf in ('key', 'value')
   ]

@@ -25,15 +25,15 @@ def write(
   Raises:
     ValueError: a setting or a head that the form cannot express.
   """
-  if given['pool'] != 'first':
+  if given['pool'] == 'cls':
     raise ValueError(
       f'pool={given["pool"]!r} has no place in the form of peft, whose '
       "classifier reads the first prompt: pool='first'"
     )
   settings = prompt_table.settings(module, given['length'])
-  settings |= {'token_dim': leaves[prompt.LEAF].shape[1]}
+  settings |= {'token_dim': leaves[prompt.leaf('encoder')].shape[1]}
   settings |= {'prompt_tuning_init': 'RANDOM'}
-  return {prompt_table.NAME: leaves[prompt.LEAF]}, settings
+  return {prompt_table.NAME: leaves[prompt.leaf('encoder')]}, settings
 
 
 def read(
@@ -48,8 +48,8 @@ def read(
     ValueError: another model's sizes, or no table of the shape it needs.
   """
   del bare
-  c = module.config
+  c = prompt_table.encoder(module)
   width = c.embedding_size or c.hidden_size
   length = prompt_table.check(config, width, c)
   values = prompt_table.take(body, (length, width))
-  return {prompt.LEAF: values}, {'length': length, 'pool': 'first'}
+  return {prompt.leaf('encoder'): values}, {'length': length, 'pool': 'first'}

@@ -29,13 +29,28 @@ def settings(module: Any, length: int) -> dict[str, Any]:
       f'peft gives prompts to the classification of sentences only, not to '
       f'{module.kind!r}'
     )
-  c = module.config
+  c = encoder(module)
   return {
     'num_virtual_tokens': length,
     'num_transformer_submodules': 1,
     'num_layers': c.num_layers,
     'num_attention_heads': c.num_heads,
   }
+
+
+def encoder(module: Any) -> Any:
+  """Returns the sizes of an encoder.
+
+  Raises:
+    ValueError: it is none: peft reads the class of other models off another
+      token behind prompts than we do, or keeps prefixes by groups of heads.
+  """
+  if module.shape != 'encoder':
+    raise ValueError(
+      f'prompts of a {module.shape} have no folder of peft here, only those of '
+      'encoders; export the run with --format=stablehlo'
+    )
+  return module.config
 
 
 def check(config: Mapping[str, Any], width: int, sizes: Any) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from absl import app, flags
 
 from glue_jax.config import config
+from glue_jax.layers import paths
 from glue_jax.reporting import files, plots
 from glue_jax.training import runs
 from launch.benchmarks.parts import corpus
@@ -15,7 +16,7 @@ from launch.benchmarks.parts import corpus
 FLAGS = flags.FLAGS
 ARMS = ('adamw', 'galore', 'natural_galore', 'lora')
 # The papers' LoRA arm, too, trains whatever isn't a linear layer of a block.
-OTHER_LEAVES = ('encoder/embeddings/.*', r'encoder/layer_\d+/ln_.*', '.*/bias')
+OTHER_LEAVES = (paths.STACK + '/embeddings/.*', paths.of('ln_.*'), '.*/bias')
 
 
 def define_flags() -> None:
