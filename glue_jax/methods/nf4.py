@@ -22,8 +22,10 @@ from glue_jax.layers import paths
 from glue_jax.method import Context, Facts, Method
 from glue_jax.models import model as models
 
-# All linear layers of a block with attention.
-TARGETS = ('query', 'key', 'value', 'attn_out', 'ffn_in', 'ffn_out')
+# All linear layers of a block with attention, where it has them.
+TARGETS = (
+  'query', 'key', 'value', 'attn_out', 'ffn_in', 'ffn_gate', 'ffn_out',
+)  # fmt: skip
 
 FACTS = Facts(small={})
 

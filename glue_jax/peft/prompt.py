@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from glue_jax import tree
 from glue_jax.config.ranges import Count, checked
-from glue_jax.layers import paths
+from glue_jax.layers import cache, paths
 from glue_jax.plugs import Plug, Site
 
 Pool = Literal['first', 'cls']
@@ -81,6 +81,11 @@ def inputs(length: Count, pool: Pool, stack: str, reading: list[str]) -> Plug:
 
   def call(site: Site, next_fn, ids, mask, *rest):
     c = site.module.config
+    if stack == 'decoder' and cache.kept(site.module):
+      raise ValueError(
+        'prompt: a decoder writes no texts behind prompts here, which its '
+        'cache would have to hold; tune it with another method (prefix, lora)'
+      )
     limit = c.max_positions - c.position_offset
     total = length + ids.shape[1]
     if c.max_positions and total > limit:
@@ -123,8 +128,10 @@ def _memory() -> Plug:
 
   def call(site: Site, next_fn, ids, mask, train, memory, memory_mask):
     del site
-    length = memory.shape[1] - memory_mask.shape[1]
-    return next_fn(ids, mask, train, memory, _before(memory_mask, length, 1))
+    if memory is not None:  # else the cache knows of them
+      length = memory.shape[1] - memory_mask.shape[1]
+      memory_mask = _before(memory_mask, length, 1)
+    return next_fn(ids, mask, train, memory, memory_mask)
 
   return Plug('decoder', call)
 

@@ -103,12 +103,14 @@ def test_a_run_starts_from_a_file(tmp_path):
   path = gguf_files.of_model(tmp_path / 'x.gguf', peer())
   config = tiny_config(train=dict(epochs=1))
   config['model'] = dict(weights=str(path))
+  config['methods'] = [['lora', dict(rank=2)]]
   parts = begin.build(schema.bind(config, 4), 1)
   assert parts.bundle.tokenizer.vocab_size == len(gguf_files.TOKENS)
   flat, (_, params) = tree.flatten(parts.params), opened(path)
   for name, value in tree.flatten(params).items():
     if not name.startswith('head/'):
       np.testing.assert_array_equal(flat[name], value, err_msg=name)
+  assert 'decoder/layer_1/mixer/query/lora_a' in flat
   vectors = api.load(path).embed(['the cat', 'a'])
   assert vectors.shape == (2, 24)
   assert np.isfinite(vectors).all()

@@ -1,0 +1,122 @@
+"""Methods on decoders and encoder-decoders: the laws that families can break.
+
+Every method meets a decoder, and of each kind one an encoder-decoder too. In one program each: what learns has a gradient, and what
+is exported is what was trained.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glue_jax import tree
+from glue_jax.config import config
+from glue_jax.training import begin, schema
+from tests import adapters, quick
+from tests.conftest import tiny_config
+
+METHODS = config.facts('methods')
+_SMALL = dict(num_heads=4, num_layers=1)
+MODELS = {
+  'llama': dict(name='llama', num_kv_heads=2, max_positions=64, **_SMALL),
+  'gpt2': dict(name='gpt2', max_positions=64, **_SMALL),
+  'opt': dict(name='opt', max_positions=64, **_SMALL),
+  'bart': dict(name='bart', max_positions=64, **_SMALL),
+  't5': dict(name='t5', head_dim=4, max_positions=0, **_SMALL),
+}
+# A model and methods that are compared on it; MEFT's form for OPT is published,
+# BitFit wants biases.
+DECODERS = {
+  'llama': (
+    'ada_deft', 'bootstrapping', 'deft', 'dylora', 'gradual_unfreezing',
+    'houlsby', 'ia3', 'lora', 'pfeiffer', 'prefix', 'prompt', 'qlora',
+    'scalearn',
+  ),
+  'gpt2': (
+    'adapter_fusion', 'bitfit', 'lamda', 'last_layers', 'nf4',
+    'parallel_adapter', 'slimfit',
+  ),
+  'opt': ('meft', 'ema'),
+}  # fmt: skip
+BOTH = {
+  'bart': ('lora', 'meft', 'prompt'),
+  't5': ('deft', 'ia3', 'prefix'),
+}
+CASES = [
+  (model, method)
+  for table in (DECODERS, BOTH)
+  for model, methods in table.items()
+  for method in methods
+]
+# Read other models, or experts in a block of its own (below).
+ELSEWHERE = {'comet', 'distillation', 'moebert', 'wanda'}
+# Of a tiny network without a step's hooks: the rows of a table that no token
+# of the batch has, what a hook lets learn later.
+_IDLE = r'.*/(word|position)/embedding|.*/key/bias'
+
+
+def built(model, method, **arguments):
+  facts = METHODS[method]
+  settings = config.override(
+    dict(model=MODELS[model], data=dict(batch_size=4, train_limit=8)),
+    facts.needs,
+  )
+  given = dict(facts.small) | arguments
+  tiny = tiny_config(**settings, methods=[[method, given]])
+  return begin.build(schema.bind(tiny, 4), 0)
+
+
+def test_every_method_is_compared():
+  named = {method for _, method in CASES}
+  assert named | ELSEWHERE == set(METHODS)
+  assert not named & ELSEWHERE
+
+
+@pytest.mark.parametrize(
+  ('model', 'method'), CASES, ids=lambda value: str(value)
+)
+def test_what_learns_has_a_gradient_and_is_exported(model, method, tmp_path):
+  arguments = {}
+  if 'sources' in METHODS[method].small:
+    folders = [tmp_path / f'{i}' for i in range(2)]
+    base = tiny_config(model=MODELS[model], data=dict(train_limit=8))
+    for i, folder in enumerate(folders):
+      adapters.save(folder, base, seed=i)
+    arguments['sources'] = [str(folder) for folder in folders]
+  if method == 'slimfit':  # a decoder's activation isn't exact GELU
+    arguments['compress'] = ['attention', 'ffn_out']
+  parts = built(model, method, **arguments)
+  flat, composed = tree.flatten(parts.params), parts.method
+  learns = composed.learns(flat, {})
+  rows = dict(parts.bundle.train.batch(0))
+  loss = parts.objective.loss
+  loss = composed.wrap_loss(loss) if composed.wrap_loss else loss
+  key = jax.random.key(0)
+
+  def program(flat):
+    def of(part):
+      params = tree.unflatten(flat | part)
+      return loss(parts.apply, params, rows, key)[0]
+
+    # Away from the start, where a zero beside a leaf stops its gradient.
+    moved = {
+      name: flat[name]
+      + 0.1 * jax.random.normal(jax.random.fold_in(key, i), flat[name].shape)
+      for i, name in enumerate(sorted(learns))
+    }
+    slopes = jax.tree.map(jnp.abs, jax.grad(of)(moved))
+    params = tree.unflatten(flat | moved)
+    merged = composed.export(params) if composed.export else params
+    return (
+      {name: x.max() for name, x in slopes.items()},
+      parts.apply(params, rows)['logits'],
+      parts.plain(merged, rows)['logits'] if composed.export else None,
+    )
+
+  slopes, trained, exported = jax.device_get(quick.jit(program)(flat))
+  still = (*METHODS[method].still, _IDLE)
+  dead = {name for name, x in slopes.items() if not x > 0}
+  assert not {n for n in dead if not any(tree.matches(p, n) for p in still)}
+  assert np.isfinite(trained).all()
+  if exported is not None:
+    np.testing.assert_allclose(trained, exported, atol=1e-4)
