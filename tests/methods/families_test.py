@@ -1,7 +1,8 @@
 """Methods on decoders and encoder-decoders: the laws that families can break.
 
-Every method meets a decoder, and of each kind one an encoder-decoder too. In one program each: what learns has a gradient, and what
-is exported is what was trained.
+Every method meets a decoder, and of each kind one an encoder-decoder. In one
+program each: what learns has a gradient, and what is exported is what was
+trained.
 """
 
 import jax
