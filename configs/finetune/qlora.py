@@ -19,7 +19,7 @@ import ml_collections
 
 from configs.finetune import lora
 
-FORMS = lora.FORMS
+FORMS = {form: lora.FORMS[form] for form in lora.FORMS if form != 'decoder'}
 
 
 def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
