@@ -62,7 +62,7 @@ SMALL_OR_BASE = {form: FORMS[form] for form in ('', 'small', 'base')}
 
 
 def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
-  """Returns the recipe for 'task', 'task,small', 'task,decoder', 'task,size'."""
+  """Returns the recipe for 'task', or for a task and a form, 'task,small'."""
   task, form = argument.parse(arg, FORMS)
   if form in PUBLISHED:
     return published(task, form)
