@@ -21,12 +21,8 @@ COMMANDS = [
   if line.strip()
 ]
 PYTHON = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
-# Several systems' recipe, each of which has a row with its own; and baselines
-# of pre-training, which share the row of configs/pretrain/mlm.py.
-NO_ROW = {
-  'mixers_small',
-  *('albert', 'bert', 'denoise', 'electra', 'roberta', 'simcse', 'spanbert'),
-}
+# Several systems' recipe, each of which has a row with its own.
+NO_ROW = {'mixers_small'}
 SETUP = [line for line in COMMANDS if line.startswith('pip install')]
 
 

@@ -172,7 +172,7 @@ class _Header:
 
   def number(self, code: str) -> Any:
     code = f'<{code}'
-    return struct.unpack(code, self.taken(struct.calcsize(code)))[0]
+    return struct.unpack(code, bytes(self.taken(struct.calcsize(code))))[0]
 
   def text(self) -> str:
     return bytes(self.taken(self.number('Q'))).decode('utf-8', 'replace')
