@@ -102,8 +102,10 @@ def test_the_model_is_the_plain_one_at_the_start(case):
   parts = case.parts
   # What a method keeps in another form (packed) is taken as it was before.
   batch = build_data.example_batch(parts.bundle)
-  before = build_params.initial_params(
-    parts.sections.model, None, parts.plain, jax.random.key(0), batch
+  before = tree.read(
+    build_params.initial_params(
+      parts.sections.model, None, parts.plain, jax.random.key(0), batch
+    )
   )
   kept, _ = tree.partition(parts.params, lambda n: n in parts.names)
   plain = tree.unflatten(tree.flatten(before) | tree.flatten(kept))

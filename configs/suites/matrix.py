@@ -41,9 +41,12 @@ def _methods(axis: str) -> dict[str, dict[str, Any]]:
 
 # Part -> what it changes in a config; methods of all axes are put together.
 TUNE: dict[str, dict[str, Any]] = {'full': {}} | _methods('tune')
+_SMALL = (
+  *('bert', 'roberta', 'electra', 'fnet', 'ponet', 'hydra', 'comet'),
+  *('llama', 'bart'),  # a decoder, an encoder-decoder
+)
 BACKBONE: dict[str, dict[str, Any]] = {
-  name: dict(model=dict(name=name, **_HOUSE))
-  for name in ('bert', 'roberta', 'electra', 'fnet', 'ponet', 'hydra', 'comet')
+  name: dict(model=dict(name=name, **_HOUSE)) for name in _SMALL
 } | {'minilm': {}}
 OPTIMIZER: dict[str, dict[str, Any]] = {
   'adamw': dict(optimizer=dict(name='adamw', lr=1e-3)),

@@ -90,7 +90,14 @@ def load_run(
       raise checkpoint.CheckpointError(
         f'{workdir} has no whole checkpoint of kind {which!r}'
       )
-    session.restore_step(saved, which, step, parts, run.tx, host)
+    try:
+      session.restore_step(saved, which, step, parts, run.tx, host)
+    except checkpoint.CheckpointError as error:
+      if not (model / saved_model.MODEL).is_file():
+        raise
+      raise checkpoint.CheckpointError(
+        f'{error}. The finished model needs nothing else: give {model}'
+      ) from error
   return Run.of(
     parts,
     host,

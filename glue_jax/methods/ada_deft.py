@@ -46,7 +46,7 @@ FACTS = Facts(
   axis='regularizer',
   refuses={
     'has no layer': ('comet', 'hydra'),
-    'cannot fold': ('ia3',),
+    'does not work with': ('ia3',),
     'before its weights are packed': ('qlora',),
   },
 )

@@ -25,7 +25,10 @@ FACTS = Facts(
     ),
   ),
   axis='tune',
-  refuses={'match none of the leaves': ('galore', 'natural_galore')},
+  refuses={
+    'match none of the leaves': ('galore', 'natural_galore'),
+    'matches none of these names': ('llama',),  # it has no biases
+  },
 )
 
 

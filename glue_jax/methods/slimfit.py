@@ -44,7 +44,7 @@ FACTS = Facts(
   axis='tune',
   cell=dict(freezing_rate=0.5),
   refuses={
-    "has 'gelu', but": ('fnet',),
+    "has 'gelu', but": ('fnet', 'llama'),
     'has no layer': ('comet', 'hydra', 'ponet'),
     'match': ('galore', 'natural_galore'),
   },

@@ -291,8 +291,8 @@ def _manifest(index: int) -> str:
 
 
 def _owner(file: pathlib.Path) -> int | None:
-  """The process that has written a file; None of the manifests."""
-  if file.name.startswith('manifest') and file.name.endswith('.json'):
+  """The process that has written a file; None of manifests, done or begun."""
+  if re.match(r'\.?manifest(\.\d+)?\.json', file.name):
     return None
   parts = re.findall(r'(?:^|/)ocdbt\.process_(\d+)/', file.as_posix())
   return int(parts[0]) if parts else 0

@@ -16,6 +16,7 @@ from tests.commands import status
 from tests.conftest import tiny_config
 
 SPLIT = 'validation'
+RENDERS = True
 
 
 @pytest.fixture(scope='module')

@@ -192,6 +192,8 @@ ROOM = {
   'sweep': [0],
   'train': [0, 3000, 30_000],
 }
+RENDERS = True  # a picture may be what finds no room
+
 # What a killed run goes on from, and what the builder of others starts with.
 BEGUN = {
   'train': 'checkpoints|config.json|metrics|inputs|model/|tb|timings',

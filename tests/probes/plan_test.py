@@ -19,6 +19,7 @@ OBJECTIVES = {
   'sentence_structure': 'mlm_sso',
   'next_sentence': 'mlm_pairs',
   'sentence_order': 'mlm_pairs',
+  'generation': 'generation',
   'sentences': 'simcse',
 }
 SCRIPT = """
@@ -58,12 +59,15 @@ def test_a_plan_has_the_figures_of_the_run():
 def test_every_kind_of_task_is_planned(kind):
   columns = dict(span=('question', 'context'), token_classification=('words',))
   task = dict(name='own', kind=kind, columns=columns.get(kind, ('a', 'b')))
+  model = dict(preset='tiny', num_layers=1, vocab_size=50)
+  if kind == 'generation':
+    task['columns'] = ('a',)
+    model |= dict(name='llama', num_kv_heads=1, max_positions=80)
   if kind == 'multiple_choice':
     task['choices'] = ('b', 'c')
     task['columns'] = ('a', 'b', 'c')
   if kind in ('classification', 'multilabel', 'token_classification'):
     task['labels'] = ('x', 'y', 'z')
-  model = dict(preset='tiny', num_layers=1, vocab_size=50)
   if kind == 'sentence_structure':
     model['name'] = 'ponet'
   changes = {}

@@ -82,8 +82,8 @@ def test_any_two_parts_make_a_step_or_are_refused(cell):
 def test_unknown_parts_are_named():
   with pytest.raises(ValueError, match="tune: no parts \\['lara'\\]"):
     matrix.choose(AXES, {'tune': ['lara']})
-  with pytest.raises(ValueError, match="backbone 'bart'"):
-    cells.get_config('lora,bart')
+  with pytest.raises(ValueError, match="backbone 'bort'"):
+    cells.get_config('lora,bort')
   with pytest.raises(ValueError, match='expected tune,backbone'):
     cells.get_config('lora,bert,adamw,none,more')
 

@@ -100,7 +100,11 @@ def test_a_checkpoint_of_before_holds_all_its_leaves(tmp_path, monkeypatch):
   saved.wait()
   for name in ('frozen.json', 'manifest.json'):
     (tmp_path / 'last/1' / name).unlink()
+  # Another process may be writing its manifest just now.
+  begun = tmp_path / 'last/1/.manifest.1.json.0a1b.part'
+  begun.write_text('')
   checkpoint._write_manifest(tmp_path / 'last/1')
+  begun.unlink()
   assert saved.newest() == 1
   back = saved.state('last', 1, state(0, a=np.zeros(3, np.float32)))
   np.testing.assert_array_equal(back.frozen['params']['a'], np.ones(3))

@@ -118,8 +118,10 @@ def test_loss_is_the_mean_over_classes_and_padding_has_none(tmp_path):
   )
   assert count == 3 and total == pytest.approx(3 * np.log(2))
   assert metrics['exact_accuracy'] == (1, 3)
+  model = SimpleNamespace(family='bert', kind='classification')
+  context = SimpleNamespace(task=SECTORS, model=model)
   with pytest.raises(ValueError, match='label_smoothing'):
-    objective.make(SimpleNamespace(task=SECTORS), label_smoothing=0.1)
+    objective.make(context, label_smoothing=0.1)
 
 
 def test_rows_are_tokenised_as_texts(tmp_path):
