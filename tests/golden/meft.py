@@ -19,7 +19,7 @@ from glue_jax import tree
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.stacks import coupling, reversible
 from glue_jax.methods import meft
-from glue_jax.models import bert
+from glue_jax.models import bert, stack
 from glue_jax.models.model import Model, build
 from glue_jax.plugs import Apply
 from tests.golden import _library_names
@@ -43,13 +43,18 @@ class Streams(Model):
   """The model, handing out the streams after each layer."""
 
   def __call__(self, batch, train=False):
-    enc = self.encoder
-    x = enc.embeddings(batch['input_ids'], batch['token_type_ids'], train)
+    enc, ids = self.encoder, batch['input_ids']
     real = batch['attention_mask'] != 0
-    bias = jnp.where(real, 0.0, jnp.finfo(jnp.float32).min)[:, None, None]
+    context = BatchContext(
+      real,
+      stack.excluded(real)[:, None, None],
+      input_ids=ids,
+      token_type_ids=batch['token_type_ids'],
+      positions=jnp.broadcast_to(jnp.arange(ids.shape[1]), ids.shape),
+    )
+    x = enc.embeddings(ids, context, train)
     chosen = reversible.options(self.config)
     parts = reversible.VARIANTS[chosen.variant].parts
-    context = BatchContext(real, bias)
     streams, found = (x, x), []
     for pair in reversible.pairs(enc.layer, parts, context, train):
       streams = chosen.coupling.forward(pair, streams)
