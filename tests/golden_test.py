@@ -114,6 +114,11 @@ def test_every_module_is_a_slug_with_own_files():
     assert list((golden.OWN / slug).iterdir()), slug
 
 
+@pytest.mark.parametrize('slug', sorted({*golden.slugs()} - {SLUG}))
+def test_own_files_of_every_slug_are_green(slug):
+  assert golden.check_slug(golden.OWN, slug)
+
+
 @pytest.mark.parametrize(
   'file,key,change',
   [
