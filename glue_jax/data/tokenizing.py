@@ -100,12 +100,7 @@ def _from_json(
   except Exception as error:  # the library raises nothing narrower
     raise ValueError(f'{path} cannot be read ({error})') from None
   if family is not None:
-    agreement.check(
-      backend,
-      folder,
-      settings,
-      family.values(settings.options, settings.tokens),
-    )
+    agreement.check(backend, folder, settings, family)
   build_lib.finish(backend, folder, settings, family)
   return backend
 

@@ -7,23 +7,26 @@ from typing import Any
 
 import tokenizers as hf
 
-from glue_jax.data.tokenizers.settings import Settings
+from glue_jax.data.tokenizers.families import Family
+from glue_jax.data.tokenizers.settings import ROLES, Settings
 
 
 def check(
   backend: hf.Tokenizer,
   folder: pathlib.Path,
   settings: Settings,
-  values: Mapping[str, Any],
+  family: Family,
 ) -> None:
   """Holds a tokenizer.json to the settings beside it.
 
   Args:
-    values: the settings in force, the defaults of the class among them.
+    family: of the class that the settings name.
 
   Raises:
     ValueError: they say different things, so one of them isn't meant.
   """
+  values = family.values(settings.options, settings.tokens)
+  _check_around(backend, folder, settings, family, values)
   found = _done(backend)
   for name, wanted in values.items():
     stated = name in settings.options
@@ -41,6 +44,46 @@ def check(
       f'{wanted}; state {name} in tokenizer_config.json as the model was '
       f'trained, or remove tokenizer.json'
     )
+
+
+def _check_around(
+  backend: hf.Tokenizer,
+  folder: pathlib.Path,
+  settings: Settings,
+  family: Family,
+  values: Mapping[str, Any],
+) -> None:
+  """Refuses a token that the settings name and the post-processor lacks.
+
+  One that puts no token around a text leaves it to the model's class.
+  """
+  found = _around(backend)
+  used = {role for role in ROLES if values.get(f'add_{role}_token')}
+  if family.template:
+    used = {role for role in ROLES if f'{{{role}}}' in family.template[0]}
+  for role in sorted(used):
+    wanted = settings.token(role)
+    if not found or wanted in (None, *found):
+      continue
+    raise ValueError(
+      f'{folder}: tokenizer.json puts {" and ".join(found)} around a text, but '
+      f'the settings beside it have {role}_token={wanted!r}; set {role}_token '
+      'to the token that the model was trained with, or save a tokenizer.json '
+      f'with {wanted!r} in its post_processor'
+    )
+
+
+def _around(backend: hf.Tokenizer) -> list[str]:
+  """The tokens that a backend's post-processor puts around one text."""
+  if backend.post_processor is None:
+    return []
+  state = json.loads(backend.post_processor.__getstate__())
+  tokens = []
+  for node in state.get('processors') or [state]:
+    tokens += [node[key][0] for key in ('cls', 'sep') if key in node]
+    parts = node.get('single') or []
+    tokens += [p['SpecialToken']['id'] for p in parts if 'SpecialToken' in p]
+  return list(dict.fromkeys(tokens))
 
 
 def _done(backend: hf.Tokenizer) -> dict[str, bool]:
