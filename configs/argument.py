@@ -6,9 +6,10 @@ one that the file's header tells about first. `small` is the form of a laptop.
 A file with forms lists them in `FORMS`: {form: the tasks it has, None = any}.
 """
 
+import re
 from collections.abc import Collection, Mapping
 
-from glue_jax.data.tasks import by_name, own_file
+from glue_jax.data.tasks import by_name
 
 Forms = Mapping[str, Collection[str] | None]
 
@@ -34,9 +35,7 @@ def parse(
   Raises:
     ValueError: a form or task that the file doesn't have; lists those it has.
   """
-  if own_file.is_file_name(arg):  # its path may hold commas
-    return arg, ''
-  task, _, form = arg.partition(',')
+  task, form = split(arg)
   now = _spelling(arg, forms)
   if now:
     raise ValueError(f'{arg!r} is written {now!r} now')
@@ -45,10 +44,19 @@ def parse(
   tasks = forms[form]
   if tasks is not None and task not in tasks:
     where = f' in the form {form!r}' if form else ''
+    wide = [f'{task},{form}' for form in forms if form and forms[form] is None]
+    way_out = f'; for any {first}: {" | ".join(wide)}' if wide else ''
     raise ValueError(
-      f'no {first} {task!r}{where}; expected one of {", ".join(tasks)}'
+      f'no {first} {task!r}{where}; expected one of {", ".join(tasks)}{way_out}'
     )
   return task, form
+
+
+def split(arg: str) -> tuple[str, str]:
+  """Splits 'task,form'; the path of an own file may hold commas."""
+  file = re.match(r'.*\.ya?ml(?=,|$)', arg)
+  task = file.group() if file else arg.partition(',')[0]
+  return task, arg[len(task) + 1 :]
 
 
 def _usage(forms: Forms, first: str) -> str:

@@ -6,7 +6,9 @@ from configs import argument
 from configs.finetune import (
   comet,
   deft,
+  dylora,
   galore,
+  hydra,
   lamda,
   lora,
   meft,
@@ -50,6 +52,19 @@ def test_tasks_and_forms(arg, expected):
 def test_what_is_refused(arg, message):
   with pytest.raises(ValueError, match=message):
     argument.parse(arg, FORMS)
+
+
+@pytest.mark.parametrize('recipe', [dylora, slimfit, hydra])
+def test_settings_by_task_are_for_the_published_tasks(recipe):
+  """An own task has the form of a laptop, where there is one."""
+  for own in ('a,b/task.yaml', 'mine'):
+    with pytest.raises(ValueError, match=f"no task '{own}'; .*mnli") as error:
+      recipe.get_config(own)
+    assert (f'any task: {own},small' in str(error.value)) == (
+      'small' in recipe.FORMS
+    )
+  if 'small' in recipe.FORMS:
+    assert recipe.get_config('a,b/task.yaml,small').task.name == 'a,b/task.yaml'
 
 
 def test_a_file_without_forms_takes_one_word():
