@@ -19,6 +19,8 @@ from glue_jax.plugs import Apply, Plug
 # 'loss' must be among the metrics; its count is what the mean was taken over,
 # so that accumulated micro-batches give the gradient of the one big batch.
 Loss = Callable[..., tuple[jax.Array, dict[str, tuple[Any, Any]]]]
+# The pattern of the leaves of a model's head, where it has any.
+HEAD = 'head/.*'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,6 +328,14 @@ class Facts:
 def matching(*patterns: str) -> Callable[..., set[str]]:
   """For `learns` and `holds`: the names that match.
 
-  What it returns raises ValueError if a pattern matches no name.
+  `HEAD` may match none: a head over the words that is the table of the words
+  (`tie_word_embeddings`) has no leaf of its own.
+
+  What it returns raises ValueError if another pattern matches no name.
   """
-  return lambda names, _: tree.match(patterns, names)
+
+  def chosen(names, _):
+    headless = not any(tree.matches(HEAD, name) for name in names)
+    return tree.match((p for p in patterns if p != HEAD or not headless), names)
+
+  return chosen

@@ -7,7 +7,7 @@ that must match the whole name.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -123,7 +123,7 @@ def match(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
   """Returns the names that some pattern matches.
 
   Raises:
-    ValueError: a pattern matches nothing; the message lists the names.
+    ValueError: a pattern matches nothing; the message lists the first names.
   """
   names = list(names)
   matched = set()
@@ -132,10 +132,17 @@ def match(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
     if not hits:
       raise ValueError(
         f'pattern {pattern!r} matches none of these names; patterns must match '
-        f'a whole name:\n  ' + '\n  '.join(names)
+        f'a whole name:\n  {listed(names)}'
       )
     matched |= hits
   return matched
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+  """Returns the first names, a line each, and how many more there are."""
+  more = len(names) - most
+  last = [f'and {more} more'] if more > 0 else []
+  return '\n  '.join([*names[:most], *last])
 
 
 def first_match(

@@ -23,6 +23,8 @@ def test_patterns_match_whole_names_and_must_match_something():
   assert tree.match(['.*/bias'], tree.flatten(TREE)) == {'a/bias'}
   with pytest.raises(ValueError, match="'bias' matches none.*\n.*a/kernel"):
     tree.match(['bias'], tree.flatten(TREE))
+  with pytest.raises(ValueError, match=r'\n  9\n  and 90 more$'):
+    tree.match(['bias'], [str(i) for i in range(100)])
 
 
 def test_first_match_is_ordered():

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from glue_jax import tree
 from glue_jax.data import hub, vocabulary
 from glue_jax.merging import labels, stream
 from glue_jax.models import model as models_lib
@@ -244,7 +245,7 @@ def open_group(
     if not any(stream.excluded(n, [pattern]) for n in every):
       raise ValueError(
         f'--exclude={pattern!r} matches none of these names:\n  '
-        + '\n  '.join(every)
+        + tree.listed(list(every))
       )
   start = open_source(base, 'base') if base else None
   zero = in_layout_of(start, first) if start else None

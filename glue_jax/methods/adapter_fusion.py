@@ -13,7 +13,7 @@ Not with: blocks without `ln_ffn` (experts, Hydra), or sources that are no
 """
 
 from glue_jax.config.ranges import Names, NonNegative, Rate
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.peft import adapter, fusion
 from glue_jax.peft import source_adapters as sources_lib
 
@@ -48,6 +48,6 @@ def make(
       ),
     ),
     wrap_loss=lambda loss: fusion.penalised(loss, penalty),
-    learns=matching('.*/fusion_.*', 'head/.*'),
+    learns=matching('.*/fusion_.*', HEAD),
     hooks=(sources_lib.same_backbone(ctx.load_tuned, sources[0]),),
   )

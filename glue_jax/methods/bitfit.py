@@ -9,7 +9,10 @@ Costs: 0.1 % of BERT-base's parameters learn; the backward pass is whole.
 Not with: GaLore (no matrix learns), or a method that freezes the biases.
 """
 
-from glue_jax.method import Context, Facts, Method, matching
+from collections.abc import Iterable
+
+from glue_jax import tree
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 
 FACTS = Facts(
   small={},
@@ -27,7 +30,7 @@ FACTS = Facts(
   axis='tune',
   refuses={
     'match none of the leaves': ('galore', 'natural_galore'),
-    'matches none of these names': ('llama',),  # it has no biases
+    'this model has no biases': ('llama',),
   },
 )
 
@@ -37,6 +40,23 @@ def make(ctx: Context) -> Method:
 
   Args:
     ctx: see `Context`.
+
+  Its `learns` raises ValueError if the model has no bias below its head, as
+  LLaMA and T5.
   """
-  del ctx
-  return Method('bitfit', learns=matching('.*/bias', 'head/.*'))
+  biases = matching('.*/bias', HEAD)
+
+  def learns(names, variant):
+    if not has_biases(names):
+      raise ValueError(
+        f'bitfit: this model has no biases ({ctx.model.family}), and nothing '
+        'below its head would learn; take another method, as lora or ia3'
+      )
+    return biases(names, variant)
+
+  return Method('bitfit', learns=learns)
+
+
+def has_biases(names: Iterable[str]) -> bool:
+  """Says whether one of the leaves is a bias below the head."""
+  return any(n.endswith('/bias') and not tree.matches(HEAD, n) for n in names)

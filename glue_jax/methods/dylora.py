@@ -14,7 +14,7 @@ Not with: mixers without the targets (FNet, PoNet, Hydra), GaLore (no kernel
 import jax
 
 from glue_jax.config.ranges import Count, Names, OpenShare, Positive, Rate
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.peft import dylora, lora
 
 FACTS = Facts(
@@ -89,7 +89,7 @@ def make(
   return Method(
     name='dylora',
     plugs=lora.plugs(targets, rank, factor, dropout),
-    learns=matching('.*/lora_[ab]', 'head/.*'),
+    learns=matching('.*/lora_[ab]', HEAD),
     reparam=None if resample_per_microbatch else reparam,
     wrap_loss=wrap_loss if resample_per_microbatch else None,
     wrap_tx=(lambda tx: dylora.strict(tx, sites)) if strict_freeze else None,

@@ -13,7 +13,7 @@ Not with: `ada_deft` listed after it, whose gate would scale the adapter too.
 from glue_jax.config.ranges import Count, Positive
 from glue_jax.layers import paths
 from glue_jax.layers.activations import Activation
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.peft import adapter
 
 FACTS = Facts(
@@ -53,5 +53,5 @@ def make(
   return Method(
     name='houlsby',
     plugs=(adapter.plug(sites, size, activation, init_range),),
-    learns=matching('.*/adapter_.*', paths.of('ln_.*'), 'head/.*'),
+    learns=matching('.*/adapter_.*', paths.of('ln_.*'), HEAD),
   )

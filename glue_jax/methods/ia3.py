@@ -13,7 +13,7 @@ Not with: mixers without key and value (FNet, PoNet, Hydra), experts, GaLore,
 from typing import Annotated
 
 from glue_jax.config.ranges import OneOf
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.peft import ia3
 
 FACTS = Facts(
@@ -54,6 +54,6 @@ def make(
       *map(ia3.output_plug, ia3.OUTPUTS),
       ia3.input_plug(inputs),
     ),
-    learns=matching(f'.*/{ia3.LEAF}', 'head/.*'),
+    learns=matching(f'.*/{ia3.LEAF}', HEAD),
     export=lambda params: ia3.merge(params, inputs),
   )

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from glue_jax import tree
 from glue_jax.config.ranges import Count, Names, Positive, Rate
-from glue_jax.method import Context, Facts, Hook, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Hook, Method, matching
 from glue_jax.peft import lamda, lora
 
 # The variant's key: B is a constant.
@@ -114,7 +114,7 @@ def make(
       lamda.plug(lora.sites((target,)), rank_of, alpha, dropout)
       for target in targets
     ),
-    learns=matching('.*/lamda_[sb]', 'head/.*'),
+    learns=matching('.*/lamda_[sb]', HEAD),
     holds=holds,
     wrap_tx=lambda tx: lamda.freeze_gradually(
       tx, sites, steps_of, gradient_only=schedule == 'released'

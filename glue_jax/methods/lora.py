@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from glue_jax import tree
 from glue_jax.config.ranges import Count, Filled, Names, Positive, Rate, Whole
 from glue_jax.layers.kinds import WORDS
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.models import model as models
 from glue_jax.peft import dora as dora_part
 from glue_jax.peft import lora
@@ -117,7 +117,7 @@ def make(
       *part.plugs(targets, rank_of, factor, dropout, layers),
     ),
     surgery=surgery,
-    learns=matching(*learning, 'head/.*', *also),
+    learns=matching(*learning, HEAD, *also),
     truncate=truncate,
     export=lambda params: part.merge(params, factor),
   )

@@ -25,7 +25,7 @@ from glue_jax.config.ranges import Count, Positive, Whole
 from glue_jax.layers import paths
 from glue_jax.layers.spec import freeze
 from glue_jax.layers.stacks import reversible
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.peft import meft
 
 MEASURES = 'meft_measures'  # key of the variant that measures
@@ -99,7 +99,7 @@ def make(
     shape=_measuring,
     plugs=plugs,
     wrap_loss=wrap,
-    learns=matching('.*/adapter_.*', 'head/.*'),
+    learns=matching('.*/adapter_.*', HEAD),
   )
 
 

@@ -13,7 +13,7 @@ Not with: Hydra (no feed-forward part).
 from glue_jax.config.ranges import Count, Positive, Whole
 from glue_jax.layers import paths
 from glue_jax.layers.activations import Activation
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.peft import adapter
 
 FACTS = Facts(
@@ -58,5 +58,5 @@ def make(
   return Method(
     name='parallel_adapter',
     plugs=(adapter.parallel_plug(sites, size, activation, factor),),
-    learns=matching('.*/adapter_.*', 'head/.*'),
+    learns=matching('.*/adapter_.*', HEAD),
   )

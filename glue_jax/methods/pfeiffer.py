@@ -12,7 +12,7 @@ Not with: blocks without `ln_ffn` (experts, Hydra).
 
 from glue_jax.config.ranges import Count, Positive, Whole
 from glue_jax.layers.activations import Activation
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.peft import adapter
 
 FACTS = Facts(
@@ -57,5 +57,5 @@ def make(
   return Method(
     name='pfeiffer',
     plugs=(adapter.pfeiffer_plug(sites, size, activation, init_range),),
-    learns=matching('.*/adapter_.*', 'head/.*'),
+    learns=matching('.*/adapter_.*', HEAD),
   )

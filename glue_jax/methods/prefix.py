@@ -16,7 +16,7 @@ from typing import Any
 from glue_jax import tree
 from glue_jax.config.ranges import Count, Rate, Whole
 from glue_jax.layers import paths
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.models import model as models
 from glue_jax.peft import prefix
 from glue_jax.plugs import Plug
@@ -73,14 +73,14 @@ def make(
     return Method(
       name='prefix',
       plugs=plugs,
-      learns=matching('.*/prefix_(key|value)', 'head/.*'),
+      learns=matching('.*/prefix_(key|value)', HEAD),
     )
   return Method(
     name='prefix',
     plugs=plugs,
     surgery=lambda rng, params: prefix.add_mlp(rng, params, hidden),
     reparam=lambda params, *_: prefix.project(params),
-    learns=matching(f'{prefix.HOME}/.*', 'head/.*'),
+    learns=matching(f'{prefix.HOME}/.*', HEAD),
     export=prefix.drop_mlp,
   )
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from glue_jax.config.ranges import Count
 from glue_jax.layers import paths
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.peft import prompt
 
 _SENTENCES = ('classification', 'regression', 'multiple_choice')
@@ -63,5 +63,5 @@ def make(
     name='prompt',
     plugs=prompt.plugs(model.shape, length, pool),
     surgery=prompt.from_vocabulary if init == 'vocabulary' else None,
-    learns=matching(f'{paths.table("word")}/prompt', 'head/.*'),
+    learns=matching(f'{paths.table("word")}/prompt', HEAD),
   )

@@ -14,7 +14,7 @@ Not with: Hydra (no such layers), GaLore, `ada_deft` listed before it (its
 
 from glue_jax.compress import nf4 as packing
 from glue_jax.config.ranges import Count, Names, Positive, Rate
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.methods import nf4
 from glue_jax.peft import lora
 
@@ -70,6 +70,6 @@ def make(
       packing.plug(pattern, double_quantisation),
       lora.plug(pattern, rank, factor, dropout),
     ),
-    learns=matching('.*/lora_[ab]', 'head/.*'),
+    learns=matching('.*/lora_[ab]', HEAD),
     export=lambda params: lora.merge(unpack(params), factor),
   )

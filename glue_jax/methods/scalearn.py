@@ -12,7 +12,7 @@ Not with: blocks without `ln_ffn` (experts, Hydra), or sources that are no
 """
 
 from glue_jax.config.ranges import Names, Rate
-from glue_jax.method import Context, Facts, Method, matching
+from glue_jax.method import HEAD, Context, Facts, Method, matching
 from glue_jax.peft import adapter, scaling
 from glue_jax.peft import source_adapters as sources_lib
 
@@ -63,6 +63,6 @@ def make(
       constraint=constraint,
       shared_at=ctx.model.shape if shared else '',
     ),
-    learns=matching(f'.*/{scaling.LEAF}', 'head/.*'),
+    learns=matching(f'.*/{scaling.LEAF}', HEAD),
     hooks=(sources_lib.same_backbone(ctx.load_tuned, sources[0]),),
   )

@@ -56,14 +56,15 @@ ELSEWHERE = {'comet', 'distillation', 'moebert', 'wanda'}
 _IDLE = r'.*/(word|position)/embedding|.*/key/bias'
 
 
-def built(model, method, **arguments):
+def built(model, method, given=None, **arguments):
   facts = METHODS[method]
   settings = config.override(
     dict(model=MODELS[model], data=dict(batch_size=4, train_limit=8)),
     facts.needs,
   )
-  given = dict(facts.small) | arguments
-  tiny = tiny_config(**settings, methods=[[method, given]])
+  settings = config.override(settings, given or {})
+  arguments = dict(facts.small) | arguments
+  tiny = tiny_config(**settings, methods=[[method, arguments]])
   return begin.build(schema.bind(tiny, 4), 0)
 
 
@@ -71,6 +72,44 @@ def test_every_method_is_compared():
   named = {method for _, method in CASES}
   assert named | ELSEWHERE == set(METHODS)
   assert not named & ELSEWHERE
+
+
+# Methods that train a head, on models whose word head has no leaf of its own.
+TIED = {
+  'gpt2': (
+    'causal_lm',
+    ('lora', 'houlsby', 'pfeiffer', 'parallel_adapter', 'ia3', 'prefix',
+     'prompt', 'bitfit', 'dylora', 'lamda'),
+  ),
+  't5': ('seq2seq_lm', ('lora', 'prompt')),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  ('model', 'method'),
+  [(model, method) for model, (_, names) in TIED.items() for method in names],
+)
+def test_a_tied_word_head_is_no_leaf_that_is_missed(model, method, tmp_path):
+  corpus = tmp_path / 'corpus.txt'
+  corpus.write_text('The cat sat on the mat.\n' * 40)
+  files = dict(train=str(corpus), validation=str(corpus))
+  given = dict(
+    task=dict(name='corpus', kind='language_modeling'),
+    data=dict(files=files, train_limit=None),
+    model=dict(tied=True),
+    objective=dict(name=TIED[model][0]),
+  )
+  parts = built(model, method, given)
+  flat = tree.flatten(parts.params)
+  assert not any(name.startswith('head/') for name in flat)
+  learns = parts.method.learns(flat, {})
+  assert learns and 'decoder/embeddings/word/embedding' not in learns
+
+
+@pytest.mark.parametrize('model', ['llama', 't5'])
+def test_bitfit_says_that_there_are_no_biases(model):
+  with pytest.raises(ValueError, match=r'^bitfit: this model has no biases'):
+    built(model, 'bitfit')
 
 
 @pytest.mark.parametrize(

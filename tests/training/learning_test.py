@@ -36,6 +36,14 @@ def test_a_method_without_a_say_trains_its_own_leaves():
   }  # fmt: skip
 
 
+def test_a_tied_head_has_no_leaf_and_other_patterns_must_match():
+  tied = ['low/bias', 'low/kernel', 'low/a']
+  assert BIASES.learns(tied, {}) == {'low/bias'}
+  for wrong in ('high/.*', 'head/out/.*'):
+    with pytest.raises(ValueError, match='matches none of these names'):
+      matching('.*bias', wrong)(tied, {})
+
+
 def test_what_is_held_does_not_learn():
   owners = {'low/codes': 'packed'}
   assert learns([PACKED], owners) == MODEL
