@@ -20,6 +20,7 @@ class DataBundle:
     tables: rows by split (none for corpora).
     buckets: lengths of batches, the last is max_length.
     notes: warnings, for the log and the run record.
+    train_split: that is trained on; '' for none.
   """
 
   task: Task
@@ -29,3 +30,4 @@ class DataBundle:
   tables: dict[str, Table]
   buckets: tuple[int, ...]
   notes: tuple[str, ...]
+  train_split: str = ''

@@ -148,7 +148,9 @@ def build(
     )
     for split in splits
   }
-  return DataBundle(task, tokenizer, train, evals, tables, lengths, notes)
+  return DataBundle(
+    task, tokenizer, train, evals, tables, lengths, notes, train_split
+  )
 
 
 def bucket_lengths(buckets: Sequence[int], max_length: int) -> tuple[int, ...]:

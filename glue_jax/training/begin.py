@@ -270,10 +270,23 @@ def _tokenizer(
 
 
 def _fetched(network: Network, names: hub.Commits) -> Network:
-  """The section with folders in place of names of the hub."""
-  weights, adapter = (
-    name and names.folder(name) for name in (network.weights, network.adapter)
-  )
+  """The section with folders in place of names of the hub.
+
+  Raises:
+    FileNotFoundError: there are no such weights, or no such adapter.
+  """
+  weights, adapter = network.weights, network.adapter
+  try:
+    weights = weights and names.folder(weights)
+    if weights and not os.path.exists(weights):
+      raise FileNotFoundError(f'{weights}: no such folder')
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+      f'config.model.weights: {error}. A run that goes on takes its frozen '
+      'leaves and its tokenizer from there; if the folder was moved: '
+      '--config.model.weights=NEW --allow_config_change'
+    ) from error
+  adapter = adapter and names.folder(adapter)
   return dataclasses.replace(network, weights=weights, adapter=adapter)
 
 

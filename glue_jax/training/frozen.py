@@ -143,10 +143,14 @@ class Frozen:
       found = [tree_[name] for tree_ in read if name in tree_]
       found = [x for x in found if _sha256(np.asarray(x)) == digest]
       if not found or key != 'params':
+        moved = (
+          ', or, if it was moved, train on with --config.model.weights=NEW '
+          '--allow_config_change'
+        )
         raise Changed(
           f'{len(record)} frozen leaves are kept by their source, and {name} '
           f'in {folder} is gone or another by now; put that back as it was '
-          'when the run began'
+          f'when the run began{moved if key == "params" else ""}'
         )
       flat[place] = sharding.put(np.asarray(found[0]), ours.sharding)
     trees = {key: {} for key in state.frozen} | tree.unflatten(flat)

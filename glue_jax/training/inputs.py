@@ -35,7 +35,10 @@ class Inputs:
     task: its task.
     sizes: arguments of `models.build` that fix the encoder.
     tokens: fingerprint of the tokenizer.
-    rows: that of the training rows; '' of a run from before they had one.
+    rows: that of the training rows, tokens and all; '' of a run from before
+      they had one.
+    read: that of the rows as they were read, whatever the tokenizer; '' of a
+      corpus, and of a run from before they had one.
     others: `Others.records` of the models and files that its methods read.
   """
 
@@ -43,6 +46,7 @@ class Inputs:
   sizes: Mapping[str, Any]
   tokens: str
   rows: str = ''
+  read: str = ''
   others: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -70,6 +74,7 @@ def write(
     'config': dataclasses.asdict(module.config),
     'tokenizer_sha256': bundle.tokenizer.fingerprint,
     'rows_sha256': bundle.train.examples.fingerprint() if bundle.train else '',
+    'read_sha256': _as_read(bundle),
     'others': others,
   }
   text = json.dumps(config_lib.plain(record), indent=2, ensure_ascii=False)
@@ -88,13 +93,14 @@ def read(folder: pathlib.Path) -> Inputs | None:
     {'name': record['family'], 'config': models.EncoderConfig(**fields)},
     record['tokenizer_sha256'],
     record.get('rows_sha256', ''),
+    record.get('read_sha256', ''),
     record.get('others', {}),  # runs of before have none
   )
 
 
 def check(
   folder: pathlib.Path, bundle: DataBundle, other_rows: bool = False
-) -> None:
+) -> tuple[str, ...]:
   """Refuses to go on where labels, ids or rows are others by now.
 
   Args:
@@ -102,12 +108,15 @@ def check(
     bundle: its data, read anew.
     other_rows: go on with other training rows.
 
+  Returns:
+    A note for the log and the run record, where it goes on with other rows.
+
   Raises:
-    ValueError: the task's file, the tokenizer or the rows have changed.
+    ValueError: the task's file, the rows or the tokenizer have changed.
   """
   begun = read(folder)
   if begun is None:
-    return
+    return ()
   for field in _MEANING:
     old, new = (getattr(t, field) for t in (begun.task, bundle.task))
     if old != new:
@@ -115,19 +124,40 @@ def check(
         f'{folder} was begun with {field}={old!r} of task {begun.task.name}, '
         f'now it is {new!r}; put the task back, or give another workdir'
       )
-  if begun.tokens != bundle.tokenizer.fingerprint:
+  same_ids = begun.tokens == bundle.tokenizer.fingerprint
+  other = _other_rows(begun, bundle, same_ids)
+  kept = f'--config.data.tokenizer={folder / TOKENIZER} --allow_config_change'
+  what = f'{folder} was begun with other training rows of {bundle.task.name}'
+  if other and not other_rows:
+    # A vocabulary that is trained on the rows changes with them.
+    way = '--allow_config_change' if same_ids else kept
     raise ValueError(
-      f'{folder} was begun with another tokenizer; it lies in '
-      f'{folder / TOKENIZER}: go on with --config.data.tokenizer='
-      f'{folder / TOKENIZER} --allow_config_change, or give another workdir'
-    )
-  rows = bundle.train.examples.fingerprint() if bundle.train else ''
-  if begun.rows and rows and begun.rows != rows and not other_rows:
-    raise ValueError(
-      f'{folder} was begun with other training rows of {bundle.task.name}; put '
-      'them back, go on with the new ones (--allow_config_change), or give '
+      f'{what}; put them back, go on with the new ones ({way}), or give '
       'another workdir'
     )
+  if not same_ids:
+    trained = '' if begun.read else ' (one trained on texts changes with them)'
+    raise ValueError(
+      f'{folder} was begun with another tokenizer{trained}; it lies in '
+      f'{folder / TOKENIZER}: go on with {kept}, or give another workdir'
+    )
+  return (f'{what}, and goes on with those of today',) if other else ()
+
+
+def _other_rows(begun: Inputs, bundle: DataBundle, same_ids: bool) -> bool:
+  """Whether the training rows are known to be others by now."""
+  now = _as_read(bundle)
+  if begun.read and now and begun.read != now:
+    return True
+  if not (begun.rows and bundle.train and same_ids):
+    return False  # with other tokens every row is another
+  return begun.rows != bundle.train.examples.fingerprint()
+
+
+def _as_read(bundle: DataBundle) -> str:
+  """Fingerprint of the rows that are trained on, before any tokenizer."""
+  table = bundle.tables.get(bundle.train_split)
+  return table.fingerprint if table else ''
 
 
 def current_task(section: Mapping[str, Any], begun: Task | None) -> Task:

@@ -98,7 +98,9 @@ def train(
   )
   parts, host, schedule = run.parts, run.host, run.parts.sections.train
   data = parts.train_data()
-  inputs.check(workdir, parts.bundle, allow_config_change)
+  for note in inputs.check(workdir, parts.bundle, allow_config_change):
+    logging.warning('%s', note)
+    parts.notes += (note,)
 
   with (
     sharding.enter(parts.mesh),

@@ -159,7 +159,8 @@ def test_an_adapter_goes_on_from_its_backbone_and_no_other(backbone, tmp_path):
   for leaf, value in flat.items():
     np.testing.assert_array_equal(again[leaf], value, err_msg=leaf)
 
-  leaves[name] = leaves[name] + 1
+  own = leaves[name]
+  leaves[name] = own + 1
   safetensors.numpy.save_file(leaves, backbone / 'params.safetensors')
   other = stopped_at(2, tmp_path / 'run', tmp_path / 'other')
   for act in (train, lambda *args: open_run.load_run(tmp_path / 'run')):
@@ -167,3 +168,19 @@ def test_an_adapter_goes_on_from_its_backbone_and_no_other(backbone, tmp_path):
       checkpoint.CheckpointError, match=f'{name} in .*gone or'
     ):
       act(config, other, 0)
+
+  # Moved: the message names the setting and the way to go on, which works.
+  leaves[name] = own
+  safetensors.numpy.save_file(leaves, backbone / 'params.safetensors')
+  moved = shutil.move(backbone, backbone.with_name('moved'))
+  for tokenizer in ('', moved):
+    config['data']['tokenizer'] = str(tokenizer)
+    with pytest.raises(
+      FileNotFoundError,
+      match='config.model.weights: .*frozen leaves .*--allow_config_change',
+    ):
+      train(config, half, 0, allow_config_change=True)
+  config['model']['weights'] = str(moved)
+  config['train']['steps'] = 5
+  train(config, half, 0, allow_config_change=True)
+  assert everything(half)[name].shape == flat[name].shape

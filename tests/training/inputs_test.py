@@ -121,7 +121,9 @@ def test_labels_mean_what_they_meant_in_training(run, tmp_path):
 
 
 class _bundle:
-  """Stands for a `DataBundle`."""
+  """Stands for a `DataBundle` without rows."""
+
+  train, train_split, tables = None, '', {}
 
   def __init__(self, task, fingerprint):
     self.task, self.tokenizer = task, self
@@ -146,6 +148,27 @@ def test_other_rows_are_not_trained_on_without_a_word(run, tmp_path):
   inputs.check(tmp_path / 'run', bundle, other_rows=True)
   config['task']['name'] = str(path)
   inputs.check(tmp_path / 'run', begin.build(schema.bind(config), 0).bundle)
+
+
+def test_a_vocabulary_of_other_rows_names_the_rows(run, tmp_path):
+  """The tokenizer is trained on the rows, so it is another as well."""
+  workdir, path = run
+  home = shutil.copytree(path.parent, tmp_path / 'task')
+  data = home / 'data' / 'train.csv'
+  data.write_text(data.read_text().replace('calm', 'quiet'))
+  given = dict(train_limit=None, eval_limit=8, bad_rows='drop')
+  config = tiny_config(task=dict(name=str(home / 'task.yaml')), data=given)
+  bundle = begin.build(schema.bind(config), 0).bundle
+  kept = re.escape(f'--config.data.tokenizer={workdir / "model"}')
+  with pytest.raises(ValueError, match=f'other training rows of .*{kept}'):
+    inputs.check(workdir, bundle)
+  with pytest.raises(ValueError, match='begun with another tokenizer'):
+    inputs.check(workdir, bundle, other_rows=True)
+  given['tokenizer'] = str(workdir / 'model')
+  config = tiny_config(task=dict(name=str(home / 'task.yaml')), data=given)
+  bundle = begin.build(schema.bind(config), 0).bundle
+  (note,) = inputs.check(workdir, bundle, other_rows=True)
+  assert 'other training rows of rooms, and goes on' in note
 
 
 def test_every_known_task_is_read_as_it_was_written():
