@@ -54,6 +54,7 @@ COVERED = {
   'inference/run': ('inference/predict_test', 'predicting opens a run'),
   'inference/score': ('methods/dylora_test', 'ranks are scored by it'),
   'inference/submit_runs': ('inference/submit_test', 'a submission is of runs'),
+  'inference/text_lines': ('inference/own_texts_test', 'lines of own texts'),
   'kernels/choose': ('kernels/tree_gate_test', _KERNEL),
   'kernels/lowering': ('kernels/tree_gate_test', _KERNEL),
   'kernels/mesh_axes': ('kernels/segment_pooling_test', _KERNEL),

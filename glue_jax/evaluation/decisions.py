@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Mapping
 
 import numpy as np
+from absl import logging
 
 from glue_jax.data.tasks.task import Task
 from glue_jax.evaluation.predictions import Predictions, class_names
@@ -105,6 +106,73 @@ def read(folder: pathlib.Path) -> Decisions | None:
       f'{path} is no file of decisions ({error}); delete it, or write it again '
       'with python -m launch.probe calibrate'
     ) from error
+
+
+def drop(folder: pathlib.Path, step: int | None = None) -> None:
+  """Removes those of a folder that another model is written into, and says so.
+
+  Args:
+    folder: of a model.
+    step: of the model that is written; decisions of that step stay. None =
+      none do.
+  """
+  path = folder / FILE
+  if not path.is_file():
+    return
+  try:
+    stays = step is not None and read(folder).step == step
+  except ValueError:  # a damaged file belongs to no model
+    stays = False
+  if not stays:
+    path.unlink()
+    logging.warning(
+      '%s was of another model than the one that is written here now, and is '
+      'removed; tune again with python -m launch.probe calibrate',
+      path,
+    )
+
+
+def left_out(folder: pathlib.Path) -> str:
+  """The note where a model that is made of a folder's has none; '' = nothing.
+
+  Args:
+    folder: of a model.
+  """
+  path = folder / FILE
+  if not path.is_file():
+    return ''
+  return (
+    f'{path} is left out: it was tuned for that model alone; the new one '
+    'predicts the likeliest class, a label above a half'
+  )
+
+
+def of_step(
+  folder: pathlib.Path, step: int | None, task: Task
+) -> Decisions | None:
+  """Those of a folder if they are of this checkpoint; says which are used.
+
+  Args:
+    folder: of a model.
+    step: of the model; None = not known, so they are taken.
+    task: its task.
+
+  Raises:
+    ValueError: the file is damaged.
+  """
+  found = read(folder)
+  if found and step is not None and found.step != step:
+    logging.warning(
+      '%s is of step %d and not used for step %d; tune it again with python '
+      '-m launch.probe calibrate',
+      folder / FILE,
+      found.step,
+      step,
+    )
+    return None
+  if found:
+    logging.warning('%s: %s', folder / FILE, found.said(task))
+  return found
 
 
 def tune(

@@ -129,7 +129,9 @@ def score(predictions: Predictions, table: Table) -> dict[str, float]:
     result['loss'] = scores.mean_squared_error(values, labels)
   elif predictions.probabilities is not None:
     logits = log_softmax(predictions.outputs['logits'])
-    result['loss'] = float(-np.mean(logits[np.arange(len(labels)), labels]))
+    # 0 - x: the loss of a model that is sure is 0, not -0.
+    right = logits[np.arange(len(labels)), labels]
+    result['loss'] = float(0 - np.mean(right))
   return result
 
 
@@ -185,7 +187,7 @@ def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:
   ):
     at, first = first_tokens(words)
     logs = log_softmax(np.asarray(logits)[first])
-    losses.append(-logs[np.arange(len(at)), np.asarray(gold)[at]])
+    losses.append(0 - logs[np.arange(len(at)), np.asarray(gold)[at]])
   return result | {'loss': float(np.concatenate(losses).mean())}
 
 

@@ -4,6 +4,7 @@ import os
 import pathlib
 from typing import Any
 
+from glue_jax.evaluation import decisions
 from glue_jax.export import huggingface, stablehlo
 from glue_jax.reporting import files
 
@@ -44,5 +45,7 @@ def write(
     else:
       stablehlo.save_stablehlo(run, part, batch=batch, length=length)
       files.replace_text(part / 'README.md', card + stablehlo.USAGE)
+    if not run.decisions:
+      decisions.drop(pathlib.Path(folder))
     written = [path for path in sorted(part.rglob('*')) if path.is_file()]
     return [path.relative_to(part).as_posix() for path in written]

@@ -8,6 +8,7 @@ the folder. An encoder without a head gives hidden states alone.
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 from typing import Any
@@ -112,13 +113,22 @@ def open_folder(
       extra={},
     )
   host = Host(None, 1, 1, state)
+  home = saved_model.find(folder)
   return Run.of(
     parts,
     host,
     config=completed,
     begun=completed,
-    decisions=decisions.read(saved_model.find(folder)),
+    decisions=decisions.of_step(home, _step(home), task),
   )
+
+
+def _step(home: pathlib.Path) -> int | None:
+  """The checkpoint that a run's finished model is; None of other folders."""
+  result = home.parent / 'result.json'
+  if home.name != 'model' or not result.is_file():
+    return None
+  return json.loads(result.read_text(encoding='utf-8')).get('step')
 
 
 def _no_loss(*_: Any) -> Any:

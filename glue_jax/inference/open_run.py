@@ -5,12 +5,9 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from absl import logging
-
 from glue_jax import tree
 from glue_jax.config import config as config_lib
 from glue_jax.data import hub
-from glue_jax.data.tasks.task import Task
 from glue_jax.devices import sharding
 from glue_jax.evaluation import decisions
 from glue_jax.inference.run import Run
@@ -104,7 +101,7 @@ def load_run(
     config=config,
     begun=begun,
     workdir=workdir,
-    decisions=_decisions(model, parts.bundle.task, step),
+    decisions=decisions.of_step(model, step, parts.bundle.task),
   )
 
 
@@ -122,25 +119,6 @@ def _backbone(
 def _exported(model: pathlib.Path) -> Callable[[], Mapping[str, Any]]:
   """Reads the finished model; what was merged is another leaf there."""
   return lambda: tree.flatten(saved_model.load_whole(model)[1])
-
-
-def _decisions(
-  model: pathlib.Path, task: Task, step: int
-) -> decisions.Decisions | None:
-  """Those of the model's folder, if they are of this checkpoint."""
-  found = decisions.read(model)
-  if found and found.step != step:
-    logging.warning(
-      '%s is of step %d and not used for step %d; tune it again with python '
-      '-m launch.probe calibrate',
-      model / decisions.FILE,
-      found.step,
-      step,
-    )
-    return None
-  if found:
-    logging.warning('%s: %s', model / decisions.FILE, found.said(task))
-  return found
 
 
 def open_run(

@@ -1,7 +1,8 @@
 """A user's own texts to predict, from a file or standard input, as they come.
 
-One row a line, a blank one too. The format is what is asked for, or what the
-file's ending says, or what its first line shows:
+One row a line, a blank one too; between JSON lines blank ones are passed over.
+The format is what is asked for, or what the file's ending says, or what its
+first line shows:
 
   jsonl  objects with the task's columns
   json   an array of such objects; a SQuAD file, for questions
@@ -18,15 +19,12 @@ Ids in `idx` or `id` are kept. Only `json` is read whole: of lines, rows are
 given as soon as no further one has come.
 """
 
-import contextlib
 import csv
-import gzip
 import itertools
 import json
 import pathlib
 import sys
-import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from absl import logging
@@ -39,12 +37,11 @@ from glue_jax.data.readers import (
   split_files,
   squad,
 )
-from glue_jax.data.readers.files import Log, decode, in_quotes
+from glue_jax.data.readers.files import Log, in_quotes
 from glue_jax.data.tasks.task import Task
+from glue_jax.inference import text_lines
 
 FORMATS = ('jsonl', 'json', 'csv', 'tsv', 'text', *arrow.FORMATS)
-_CHUNK = 1 << 16  # bytes
-_GZIP = b'\x1f\x8b'
 _IDS = ('idx', 'id')
 # How tables begin: Parquet; Arrow's file, and its stream.
 _MAGIC = {
@@ -77,28 +74,45 @@ def groups(
   if style is None and path != '-':
     table = _table_format(pathlib.Path(path))
   if table:
-    tables = _tables(task, path, table)
-    while part := list(itertools.islice(tables, size)):
-      yield part
+    yield from _grouped(_tables(task, path, table), task, log, size)
     return
-  with _opened(path) as file:
-    lines = _Lines(file, log)
+  with text_lines.opened(path) as file:
+    lines = text_lines.Lines(file, log)
     head = list(itertools.islice(lines, 1) if style else _until_text(lines))
     if not head:
       raise ValueError(f'{name} is empty; expected rows')
     style = style or _by_content(task, name, head[-1])
-    group: list[dict] = []
+    found = _READERS[style](task, itertools.chain(head, lines), log)
     none = True
-    for row in _READERS[style](task, itertools.chain(head, lines), log):
-      group.append(row)
+    for group in _grouped(found, task, log, size, lambda: lines.waiting):
       none = False
-      if len(group) >= size or lines.waiting:
-        yield group
-        group = []
-    if group:
       yield group
     if none:
       raise ValueError(f'{name} has no rows; expected at least one')
+
+
+def _grouped(
+  found: Iterator[dict],
+  task: Task,
+  log: Log,
+  size: int,
+  waiting: Callable[[], bool] = lambda: False,
+) -> Iterator[list[dict]]:
+  """Rows in groups; those before a fault are given before it is raised."""
+  group: list[dict] = []
+  try:
+    for position, row in enumerate(found):
+      rows.unlabelled(task, row, position, log)  # raises
+      group.append(row)
+      if len(group) >= size or waiting():
+        yield group
+        group = []
+  except Exception:
+    if group:
+      yield group
+    raise
+  if group:
+    yield group
 
 
 def _table_format(path: pathlib.Path) -> str | None:
@@ -136,83 +150,12 @@ def named(path: str) -> str:
   return '<stdin>' if path == '-' else path
 
 
-class _Lines:
-  """Lines of a stream as they come, without their ends.
-
-  Attributes:
-    number: of the last line that was given.
-    waiting: no further line has come yet.
-  """
-
-  def __init__(self, file: Any, log: Log):
-    self.number = 0
-    self.waiting = False
-    self._log = log
-    self._lines = self._read(file)
-
-  def __iter__(self) -> Iterator[str]:
-    return self
-
-  def __next__(self) -> str:
-    return next(self._lines)
-
-  def _read(self, file: Any) -> Iterator[str]:
-    rest: list[bytes] = []
-    while chunk := file.read1(_CHUNK):
-      *whole, last = chunk.split(b'\n')
-      if whole:
-        whole[0] = b''.join([*rest, whole[0]])
-        rest = []
-      rest.append(last)
-      for place, raw in enumerate(whole, 1):
-        self.waiting = place == len(whole)
-        yield self._text(raw)
-    if any(rest):
-      self.waiting = True
-      end = b''.join(rest)
-      # Where no line feed ends a line, carriage returns do.
-      lone = self.number == 0 and b'\r' in end.rstrip(b'\r')
-      for raw in end.rstrip(b'\r').split(b'\r') if lone else [end]:
-        yield self._text(raw)
-
-  def _text(self, raw: bytes) -> str:
-    self.number += 1
-    if self.number == 1:
-      if raw[:2] in (b'\xff\xfe', b'\xfe\xff'):
-        self._log.bad(1, 'the file is UTF-16; convert it to UTF-8')
-      raw = raw.removeprefix(b'\xef\xbb\xbf')
-    raw = raw.removesuffix(b'\r')
-    return (decode(raw, self.number, self._log) or '') if raw.strip() else ''
-
-
 def _until_text(lines: Iterator[str]) -> Iterator[str]:
   """Blank lines, and the first that isn't."""
   for line in lines:
     yield line
     if line:
       return
-
-
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[Any]:
-  """The file's bytes, unpacked where they are gzip's."""
-  if path == '-' and sys.stdin is None:
-    raise ValueError('--input=-, but standard input is closed')
-  with contextlib.ExitStack() as stack:
-    if path == '-':
-      file: Any = sys.stdin.buffer
-    elif not pathlib.Path(path).exists():
-      raise FileNotFoundError(f'{path} does not exist; expected own texts')
-    else:
-      file = stack.enter_context(pathlib.Path(path).open('rb'))
-    if file.peek(len(_GZIP)).startswith(_GZIP):
-      file = stack.enter_context(gzip.GzipFile(fileobj=file))
-    try:
-      yield file
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-      raise ValueError(
-        f'{path}: not a whole gzip file ({error}); copy it again'
-      ) from error
 
 
 def _by_content(task: Task, name: str, first: str) -> str:
@@ -257,17 +200,21 @@ def _has(task: Task, names: Collection[str] | None) -> bool:
 
 
 def _objects(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
-  blank = 0  # one between objects; those at the edges are passed over
-  begun = False
+  blank: list[int] = []
   for number, text in enumerate(lines, 1):
-    if not text:
-      blank = blank or number
-      continue
-    if blank and begun:
-      log.bad(blank, 'blank line; expected an object')
-    begun, blank = True, 0
-    record = json_files.parse(text, number, log, task.columns)
-    yield _kept(record or {}, task)
+    if text:
+      record = json_files.parse(text, number, log, task.columns)
+      yield _kept(record or {}, task)
+    else:
+      blank.append(number)
+  if blank:
+    logging.warning(
+      '%s: %d blank lines between JSON lines are passed over, line %d first; '
+      'they get no prediction',
+      log.path,
+      len(blank),
+      blank[0],
+    )
 
 
 def _whole(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:

@@ -11,8 +11,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from absl import logging
 
 from glue_jax.data import tokenizer_files
+from glue_jax.evaluation import decisions
 from glue_jax.merging import average, dare, fisher, regmean, stream, ties
 from glue_jax.merging.settings import NEED_BASE, Settings
 from glue_jax.merging.sources import Group
@@ -106,9 +108,15 @@ def write(
       own = {n: t for n, t in stored if n not in tensors}
       place = part / folder.relative_to(out)
       _write_model(place, source, {**tensors, **own})
-    record = {**record, 'notes': list(group.notes)}
+    lost = [decisions.left_out(source.folder) for source in group.sources]
+    notes = [*group.notes, *filter(None, lost)]
+    record = {**record, 'notes': notes}
     text = json.dumps(record, indent=2) + '\n'
     files.replace_text(part / RECORD, text)
+    for folder in folders:
+      decisions.drop(folder)
+  for note in filter(None, lost):
+    logging.warning(note)
   return folders
 
 

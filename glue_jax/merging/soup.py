@@ -11,8 +11,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from absl import logging
+
 from glue_jax import tree
 from glue_jax.data import tokenizer_files, vocabulary
+from glue_jax.evaluation import decisions
 from glue_jax.inference import open_run
 from glue_jax.merging import average, merge, stream, tasks
 from glue_jax.merging import sources as sources_lib
@@ -102,6 +105,8 @@ def checkpoints(run: str, folder: pathlib.Path) -> list[str]:
       f'{workdir} has {len(kinds)} checkpoint(s); a soup needs two or more: '
       'train with --config.train.keep=N'
     )
+  if note := decisions.left_out(workdir / 'model'):
+    logging.warning(note)
   folders = []
   for step, kind in sorted(kinds.items()):
     opened = open_run.load_run(workdir, kind, step=step)

@@ -83,7 +83,8 @@ def set_bins(logits: np.ndarray, labels: np.ndarray) -> Bins:
 
 def class_loss(logits: np.ndarray, labels: np.ndarray) -> float:
   """Mean negative log-likelihood of classes; arguments as in `class_bins`."""
-  return float(-_log_softmax(logits)[np.arange(len(labels)), labels].mean())
+  logs = _log_softmax(logits)[np.arange(len(labels)), labels]
+  return float(0 - logs.mean())  # never -0
 
 
 def set_loss(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from glue_jax import tree
 from glue_jax.config import config as config_lib
 from glue_jax.data import vocabulary
 from glue_jax.devices import sharding
-from glue_jax.evaluation import evaluate, notes
+from glue_jax.evaluation import decisions, evaluate, notes
 from glue_jax.method import Host
 from glue_jax.reporting import live_table, logger, run_record
 from glue_jax.reporting.files import replace_text, whole_folder
@@ -288,6 +288,7 @@ def export(
   unmerged = tree.flatten(rest)
   run_record.write_run(config, workdir, task, result, predictions, facts)
   if jax.process_index() == 0:
+    decisions.drop(workdir / 'model', host.step)
     with whole_folder(workdir / 'model') as part:
       parts.bundle.tokenizer.save(part)
       saved_model.save(

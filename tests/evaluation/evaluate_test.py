@@ -384,3 +384,14 @@ def test_two_processes_count_every_example_once(tmp_path):
       'global': [2.0 * i for i in range(7)],
       'local': [i + 1.0 for i in range(7)],
     }
+
+
+def test_the_loss_of_a_sure_model_is_not_minus_zero():
+  task = by_name.get('cola')
+  logits = np.array([[0.0, 900.0], [900.0, 0.0]])
+  found = Predictions(
+    task, 'validation', [0, 1], [1, 0], logits, np.array([1, 0]),
+    outputs={'logits': logits},
+  )  # fmt: skip
+  loss = evaluate.score(found, make_table(task, [1, 0]))['loss']
+  assert str(loss) == '0.0'

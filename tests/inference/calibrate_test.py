@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 
 from glue_jax.evaluation import decisions
-from glue_jax.export import huggingface, stablehlo
-from glue_jax.inference import calibrate, open_run, predict, score
+from glue_jax.export import huggingface, stablehlo, write
+from glue_jax.inference import (
+  calibrate,
+  open_folder,
+  open_run,
+  predict,
+  score,
+)
+from glue_jax.merging import merge, sources
 from glue_jax.reporting import files, tables
 from glue_jax.training import runs
 from launch.probes import calibrate as command
@@ -93,8 +100,48 @@ def test_they_belong_to_one_checkpoint(trained, caplog):
   try:
     assert open_run.open_run(folder).decisions is None
     assert 'is of step 9 and not used for step 8' in caplog.text
+    caplog.clear()
+    # The finished model alone is of that step as well.
+    assert open_folder.open_folder(folder / 'model').decisions is None
+    assert 'is of step 9 and not used for step 8' in caplog.text
   finally:
     tuned.save(folder / 'model')
+  assert open_folder.open_folder(folder / 'model').decisions == tuned
+
+
+def test_another_model_in_the_folder_drops_them(trained, tmp_path, caplog):
+  folder, _, tuned = trained
+  tuned.save(tmp_path)
+  decisions.drop(tmp_path, tuned.step)
+  assert decisions.read(tmp_path) == tuned and not caplog.text
+  decisions.drop(tmp_path, tuned.step + 1)
+  assert decisions.read(tmp_path) is None
+  assert 'removed; tune again' in caplog.text
+  # An export, or a merge, over a tuned one; a longer run does the same.
+  plain = dataclasses.replace(open_run.open_run(folder), decisions=None)
+  (tmp_path / 'hf').mkdir()
+  tuned.save(tmp_path / 'hf')
+  write.write(plain, tmp_path / 'hf')
+  assert decisions.read(tmp_path / 'hf') is None
+  group = sources.open_group(None, [str(folder)])
+  home = tmp_path / 'merged' / group.sources[0].name
+  home.mkdir(parents=True)
+  tuned.save(home)
+  merge.write(tmp_path / 'merged', group, group.models[0], {})
+  assert 'decisions.json is left out' in caplog.text
+  notes = json.loads((tmp_path / 'merged' / 'merge.json').read_text())['notes']
+  assert any('decisions.json is left out' in note for note in notes)
+  assert decisions.read(home) is None
+
+
+def test_a_longer_run_drops_them(tmp_path, caplog):
+  config = tiny_config(train=dict(epochs=1))
+  runs.run(config, tmp_path)
+  decisions.Decisions(step=4, rows=20, split=SPLIT).save(tmp_path / 'model')
+  longer = tiny_config(train=dict(epochs=2))
+  runs.run(longer, tmp_path, allow_config_change=True)
+  assert decisions.read(tmp_path / 'model') is None
+  assert 'removed; tune again' in caplog.text
 
 
 def test_the_command_says_what_it_did(trained, capsys):

@@ -100,7 +100,6 @@ def test_text_as_asked_is_never_taken_for_another_format(tmp_path):
     ('t.csv', 'sentence\n', ONE, 't.csv has no rows'),
     ('t.jsonl', '\n\n', ONE, 't.jsonl has no rows'),
     ('t.json', '[]', ONE, 'the array is empty'),
-    ('t.jsonl', LINES + '\n' + LINES, ONE, 't.jsonl:3: blank line'),
     ('t.txt', '{"text": "a"}\n', ONE, "t.txt:1: keys ['text'] lack sentence"),
     ('t.csv', 'text,label\na,b\n', ONE, "t.csv:1: columns 'text', 'label'"),
     ('t.csv', 'sentence,sentence\na,b\n', ONE, "'sentence' is there 2"),
@@ -122,6 +121,27 @@ def test_what_does_not_fit_is_named_by_line(
     read(tmp_path, content, task, name)
   assert message in str(error.value)
   assert 'bad_rows' not in str(error.value)
+
+
+def test_blank_json_lines_are_passed_over_and_counted(tmp_path, caplog):
+  content = LINES.replace('\n', '\n\n \n', 1)
+  assert read(tmp_path, content, name='t.jsonl') == WITH_IDS
+  assert (
+    't.jsonl: 2 blank lines' in caplog.text and 'line 2 first' in caplog.text
+  )
+
+
+@pytest.mark.parametrize(
+  'fault, message',
+  [('{"sentence": 5}', 'a number'), ('{"x": 1}', 'lack'), ('{', 'not JSON')],
+)
+def test_rows_before_a_fault_are_given(tmp_path, fault, message):
+  path = tmp_path / 't.jsonl'
+  path.write_text(LINES + fault + '\n' + LINES)
+  groups = own_texts.groups(str(path), ONE)
+  assert next(groups) == WITH_IDS
+  with pytest.raises(ValueError, match=f't.jsonl:3: .*{message}'):
+    next(groups)
 
 
 def test_no_such_file_or_format(tmp_path):
@@ -181,3 +201,12 @@ def test_rows_are_given_as_soon_as_no_further_line_has_come(monkeypatch):
     left.append(len(pipe.parts))
   assert found == ['ab', 'cde', 'f', 'g']
   assert left[0] == 3  # nothing was read ahead of an answer
+
+
+def test_a_blank_line_holds_no_answer_back(monkeypatch):
+  lines = LINES.encode().splitlines()
+  pipe = Pipe(lines[0] + b'\n\n', lines[1] + b'\n')
+  stdin = types.SimpleNamespace(buffer=io.BufferedReader(pipe))
+  monkeypatch.setattr(own_texts.sys, 'stdin', stdin)
+  assert next(own_texts.groups('-', ONE)) == WITH_IDS[:1]
+  assert len(pipe.parts) == 1

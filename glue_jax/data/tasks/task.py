@@ -203,7 +203,8 @@ class Task:
     Names go first, so a task may have numbers as names ('1', '2', '3').
 
     Raises:
-      ValueError: neither a name nor an id of this task.
+      ValueError: neither a name nor an id of this task, or a boolean where no
+        name says true or false.
     """
     name = str(value).strip()
     if isinstance(value, bool):
@@ -244,10 +245,20 @@ class Task:
     return [self.labels[int(i)] for i in ids]
 
   def _truth(self, value: bool) -> str:
-    """The name that says true or false; its number where none does."""
+    """The name that says true or false.
+
+    Raises:
+      ValueError: none does; its number would be a guess.
+    """
     same = ('true', 'yes', '1') if value else ('false', 'no', '0')
     names = [name for name in self.labels if name.lower() in same]
-    return names[0] if names else str(int(value))
+    if not names:
+      raise ValueError(
+        f'label {str(value).lower()} is a boolean, and none of '
+        f'{list(self.labels)}, the names of task {self.name}, is one of '
+        f'{list(same)}; write names or numbers into the data'
+      )
+    return names[0]
 
   def _numeric_names(self) -> bool:
     return any(name.lstrip('-').isdigit() for name in self.labels)

@@ -41,10 +41,15 @@ def test_num_outputs():
 
 @pytest.mark.parametrize(
   'value, expected',
-  [('entailment', 0), ('not_entailment', 1), ('1', 1), (0, 0), (True, 1)],
+  [('entailment', 0), ('not_entailment', 1), ('1', 1), (0, 0)],
 )
 def test_labels_by_name_or_number(value, expected):
   assert by_name.get('rte').label_id(value) == expected
+
+
+def test_a_boolean_is_no_place_in_the_list_of_names():
+  with pytest.raises(ValueError, match=r"label true is a boolean.*'entailm"):
+    by_name.get('rte').label_id(True)
 
 
 def test_numeric_names_are_names():
