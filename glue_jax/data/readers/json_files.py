@@ -8,6 +8,7 @@ from glue_jax.data.readers import json_text, values
 from glue_jax.data.readers.files import Log, Record, lines, read_bytes
 
 _BLANK = ' \t\r\n'
+_ARRAY = '; a file that is one array is of the format json (dataset: json:FILE)'
 
 
 def read_jsonl(
@@ -39,11 +40,14 @@ def parse(
     log.bad(number, error.msg)
     return None
   except json.JSONDecodeError as error:
-    hint = '; is it an array? That is format json' if text[:1] == '[' else ''
+    hint = _ARRAY if text[:1] == '[' else ''
     log.bad(number, f'not JSON at character {error.pos}: {error.msg}{hint}')
     return None
   except RecursionError:
     log.bad(number, 'not JSON that can be read: nested too deeply')
+    return None
+  if isinstance(record, list):
+    log.bad(number, f'{values.shown(record)} found, expected an object{_ARRAY}')
     return None
   return checked(record, number, log, needed)
 

@@ -8,7 +8,7 @@ source, unique in the split), and `group` where the task has a column for it.
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from glue_jax.data.readers import squad, values
@@ -41,7 +41,7 @@ def convert(
     ValueError: a bad row (with file and line), two rows with one id, or a
       test split in which only some rows have labels.
   """
-  rows, seen, labelled = [], {}, {}
+  rows, seen, labelled, ways = [], {}, {}, {}
   for position, (line, record) in enumerate(records):
     row = _row(task, split, line, record, log, names)
     if row is None:
@@ -55,6 +55,8 @@ def convert(
       continue
     seen[key] = line
     labelled.setdefault(row['label'] is not None, line)
+    for way, label in _ways(task, record.get(names['label'])):
+      ways.setdefault(way, (line, label))
     rows.append(row)
     log.kept.append(line)
   if len(labelled) == 2:
@@ -62,6 +64,13 @@ def convert(
       f'{log.place(labelled[False])}: no label here, but '
       f'{_line(log, labelled[True])} has one; a split is labelled in whole or '
       'not at all'
+    )
+  if len(ways) == 2:
+    (line, label), (other, number) = ways['name'], ways['number']
+    log.note(
+      other,
+      f'the label {number!r} is read as the number of a class, while '
+      f'{_line(log, line)} has the name {label!r}',
     )
   if not rows:
     raise ValueError(
@@ -93,6 +102,20 @@ def unlabelled(task: Task, record: Mapping, position: int, log: Log) -> Row:
   if task.candidates:
     row |= {key: record.get(key) for key in ('candidate', 'answers')}
   return row
+
+
+def _ways(task: Task, value: Any) -> Iterator[tuple[str, Any]]:
+  """('name' or 'number', label) of the labels of a good row."""
+  if task.kind == 'token_classification':
+    labels = _listed(value) or ()
+  elif task.kind == 'classification' and not _hides(task, value):
+    labels = (value,)
+  else:
+    return
+  for label in labels:
+    if not isinstance(label, bool):  # read by the name that says so
+      named = str(label).strip() in task.labels
+      yield ('name' if named else 'number'), label
 
 
 def _ids(task, record, position, name) -> tuple[int | str, int | str]:
@@ -127,8 +150,11 @@ def _line(log: Log, line: int) -> str:
 def _value(task, value, where, line, log, blank=False) -> Any:
   """The value of a column; None, reported to `log`, if it isn't one."""
   if task.kind == 'token_classification':
-    value = _listed(value)
-    fault = values.words_fault(value, blank)
+    try:
+      value = _listed(value)
+      fault = values.words_fault(value, blank)
+    except ValueError as error:
+      fault = str(error)
   else:
     fault = values.text_fault(value, blank)
   if fault:
@@ -208,16 +234,20 @@ def parse_label(task: Task, split: str, value: Any) -> Any:
     if split in task.test_splits:
       return None
     none = '; a row with no label has []' if task.kind == 'multilabel' else ''
+    tests = list(task.test_splits) or 'and this task names none'
     raise ValueError(
       f'label {value!r} in split {split!r} marks a hidden label, which is '
-      f'allowed in test splits only {task.test_splits}{none}'
+      f'allowed in test splits only, {tests}{none}'
     )
   if task.kind == 'regression':
     return _score(task, value)
   if task.kind == 'multilabel':
     return task.label_set(value)
   if task.kind == 'token_classification':
-    tags = _listed(value)
+    try:
+      tags = _listed(value)
+    except ValueError as error:
+      raise ValueError(f'label {error}') from None
     if not isinstance(tags, (list, tuple)):
       raise ValueError(f'label is {values.shown(value)}; expected a list')
     return [task.label_id(tag) for tag in tags]
@@ -232,7 +262,11 @@ def parse_label(task: Task, split: str, value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-  """A list that stands as text: JSON, as a table's cell has it, or words."""
+  """A list that stands as text: JSON, as a table's cell has it, or words.
+
+  Raises:
+    ValueError: a list in the quotes of another language.
+  """
   if not isinstance(value, str):
     return value
   if re.fullmatch(r'\s*\[\s*(".*)?\]\s*', value, re.DOTALL):
@@ -240,6 +274,11 @@ def _listed(value: Any) -> Any:
       return json.loads(value)
     except ValueError:
       pass
+  if re.fullmatch(r"""\s*\[(['"]).*['"]\]\s*""", value, re.DOTALL):
+    raise ValueError(
+      f'is {values.shown(value)}; expected a JSON list, ["a", "b"], or words '
+      'with blanks between them'
+    )
   return values.words(value)
 
 
@@ -265,7 +304,7 @@ def _choice(task: Task, value: Any) -> int:
   text = '' if isinstance(value, bool) else str(value).strip()
   if text in task.choices:
     return task.choices.index(text)
-  number = int(text) if re.fullmatch('[0-9]+', text) else -1
+  number = int(text) if re.fullmatch('0|[1-9][0-9]*', text) else -1
   if not 0 <= number < len(task.choices):
     raise ValueError(
       f'unknown label {value!r}; expected 0 to {len(task.choices) - 1} or one '

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from glue_jax.config.ranges import OpenShare, Whole
@@ -200,7 +201,8 @@ class Task:
   def label_id(self, value: object) -> int:
     """Class id of a label given by name or by number.
 
-    Names go first, so a task may have numbers as names ('1', '2', '3').
+    Names go first, so a task may have numbers as names ('1', '2', '3'). A
+    number is written without zeros before it: '01' is a name.
 
     Raises:
       ValueError: neither a name nor an id of this task, or a boolean where no
@@ -211,13 +213,27 @@ class Task:
       name = self._truth(value)
     if name in self.labels and value is not None:
       return self.labels.index(name)
-    number = int(name) if re.fullmatch('[0-9]+', name) else -1
+    number = int(name) if re.fullmatch('0|[1-9][0-9]*', name) else -1
     if 0 <= number < len(self.labels) and not self._numeric_names():
       return number
     raise ValueError(
-      f'unknown label {value!r} of task {self.name}; expected one of '
-      f'{list(self.labels)} or its number'
+      f'unknown label {value!r} of task {self.name}; {self._wanted(name)}'
     )
+
+  def _wanted(self, name: str) -> str:
+    """What a label should be, by what an unknown one looks like."""
+    form = unicodedata.normalize('NFC', name)
+    for label in self.labels:
+      if unicodedata.normalize('NFC', label) == form:
+        return (
+          f'{label!r} of the task is the same in another Unicode form '
+          f'({ascii(name)}, {ascii(label)}); write both in one'
+        )
+    if self._numeric_names():
+      return f'expected one of {list(self.labels)}'
+    whole = re.fullmatch(r'([0-9]+)\.0+', name)
+    hint = f': a whole number, {int(whole[1])}' if whole else ''
+    return f'expected one of {list(self.labels)} or its number{hint}'
 
   def label_set(self, value: object) -> list[int]:
     """Sorted class ids of a multilabel row; may be empty.

@@ -52,3 +52,9 @@ def test_bad_elements_are_left_out_when_asked(tmp_path):
   lines = '[' * 100_000 + '\n{"text": "a"}\n'
   found = read(tmp_path, lines, json_files.read_jsonl, drop=True)
   assert found == [(2, {'text': 'a'})]
+
+
+@pytest.mark.parametrize('text', ['[{"text": "a"}]', '[\n{"text": "a"}\n]'])
+def test_an_array_read_by_lines_is_told_its_format(tmp_path, text):
+  with pytest.raises(ValueError, match='dataset: json:FILE'):
+    read(tmp_path, text, json_files.read_jsonl)

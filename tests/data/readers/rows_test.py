@@ -130,3 +130,60 @@ def test_a_choice_goes_by_its_name_whatever_type_it_has(value):
 )
 def test_a_list_may_stand_as_text(cell, tags):
   assert rows.parse_label(TAGS, 'train', cell) == tags
+
+
+@pytest.mark.parametrize(
+  'labels, value, message',
+  [
+    (('neg', 'pos'), '01', "'01' .*or its number$"),
+    (('neg', 'pos'), '1.0', 'or its number: a whole number, 1$'),
+    (('neg', 'pos'), 0.0, 'or its number: a whole number, 0$'),
+    (('1', '2', '3'), 0, r"expected one of \['1', '2', '3'\]$"),
+    (('caf\u00e9', 'bar'), 'cafe\u0301', 'the same in another Unicode form'),
+  ],
+)
+def test_an_unknown_label_is_told_what_is_expected(labels, value, message):
+  with pytest.raises(ValueError, match=message):
+    rows.parse_label(make(labels=labels), 'train', value)
+
+
+def test_a_hidden_label_where_no_split_is_a_test():
+  task = by_name.make(
+    'mine', kind='classification', columns='text', labels=('a', 'b'),
+    test_splits=(),
+  )  # fmt: skip
+  with pytest.raises(ValueError, match='only, and this task names none'):
+    rows.parse_label(task, 'train', '')
+
+
+def test_a_list_of_python_is_no_list_of_words():
+  names = {'text': 'text', 'label': 'label', 'idx': 'idx'}
+  for words, tags, column in (
+    ('a b', "['B-X', 'O']", 'label'),
+    ("['a', 'b']", 'B-X O', "column 'text'"),
+  ):
+    record = {'text': words, 'label': tags}
+    with pytest.raises(ValueError, match=f'{column} is .* a JSON list'):
+      rows.convert(TAGS, 'train', [(1, record)], Log('f'), names)
+
+
+@pytest.mark.parametrize(
+  'task, labels, noted',
+  [
+    (make(), ['a', 'b', ' 1'], True),
+    (make(), ['a', True], False),
+    (make(), [0, '1'], False),
+    (make(labels=('0', '1')), [0, '1'], False),
+    (TAGS, ['O', 'O 1'], True),
+  ],
+)
+def test_names_mixed_with_numbers_get_a_note(task, labels, noted):
+  text = ' '.join(['t'] * 2)
+  records = [
+    (i, {'text': text if ' 1' in str(x)[1:] else 't', 'label': x})
+    for i, x in enumerate(labels, 1)
+  ]
+  log = Log('f')
+  names = {'text': 'text', 'label': 'label', 'idx': 'idx'}
+  rows.convert(task, 'train', records, log, names)
+  assert [('number of a class' in note) for note in log.notes] == [True] * noted
