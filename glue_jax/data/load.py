@@ -260,6 +260,8 @@ def _read_file(task, split, path, log):
   keys = records[0][1] if records else {}
   if task.kind != 'span' and 'idx' not in keys and 'id' in keys:
     names['idx'] = names['idx'].replace('idx', 'id')
+  elif task.kind != 'span' and 'id' in keys and 'id' not in names.values():
+    log.note(records[0][0], 'has both idx and id; idx is kept, id is left out')
   return style, rows.convert(task, split, records, log, names)
 
 

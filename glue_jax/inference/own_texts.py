@@ -62,6 +62,10 @@ def groups(
     style: one of FORMATS; None = by ending and content.
     size: the largest group; it is smaller where no further line has come.
 
+  Yields:
+    dicts with the task's columns; `idx` where the source has `idx` or `id`,
+    None where that is null or blank; `id` beside it where both say different.
+
   Raises:
     ValueError: no row, or a line that doesn't fit the format, with its number.
     FileNotFoundError: no such file.
@@ -229,7 +233,7 @@ def _whole(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
     text = '\n'.join([*head, *lines])
     names = dict(zip(task.columns, ('question', 'context')))
     for _, record in squad.questions(text, log.path, log):
-      yield {c: record[n] for c, n in names.items()} | {'id': record['id']}
+      yield {c: record[n] for c, n in names.items()} | {'idx': record['id']}
   else:
     yield from _objects(task, itertools.chain(head, lines), log)
 
@@ -290,8 +294,8 @@ def _table(
     if len(fields) != len(header):
       log.bad(number, f'{len(fields)} columns, expected {len(header)}')
     record: dict[str, Any] = dict(zip(header, fields))
-    for name in _IDS:
-      text = record.get(name, '').strip()
+    for name in set(_IDS) & set(record):
+      text = record[name].strip()
       record[name] = rows.row_id(text) if text else None
     yield _kept(record, task)
 
@@ -312,10 +316,15 @@ def _texts(task: Task, lines: Iterator[str], log: Log) -> Iterator[dict]:
 
 
 def _kept(record: Mapping, task: Task) -> dict:
-  """The columns and the id of a record."""
+  """The columns and the id of a record, see `groups`."""
   kept = {column: record[column] for column in task.columns}
-  given = next((record[n] for n in _IDS if record.get(n) is not None), None)
-  return kept if given is None else kept | {'idx': given}
+  there = [record[name] for name in _IDS if name in record]
+  given = [x for x in there if x is not None and str(x).strip()]
+  if there:
+    kept['idx'] = given[0] if given else None
+  if len(given) == 2 and given[0] != given[1]:
+    kept['id'] = given[1]
+  return kept
 
 
 _READERS = {

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from glue_jax.config import config
@@ -151,26 +151,60 @@ def predict_texts(
   """
   _has_predictions(run.task)
   name, first = own_texts.named(path), 0
-  seen: set[str] = set()
-  twice, where = 0, ''
+  ids = _Ids()
   for rows in own_texts.groups(path, run.task, style):
-    for number, row in enumerate(rows, first + 1):
-      given = repr(row.get('idx', number - 1))
-      if given in seen:
-        twice += 1
-        where = where or f'row {number} ({given})'
-      if 'idx' in row:
-        seen.add(given)
+    for number, row in enumerate(rows, first):
+      ids.add(number, row)
     yield predict_rows(run, rows, name, first)
     first += len(rows)
-  if twice:
-    logging.warning(
-      '%s: %d rows have an id that an earlier row has, %s first; their order '
-      'alone tells the predictions apart',
-      name,
-      twice,
-      where,
-    )
+  for note in ids.notes():
+    logging.warning('%s: %s', name, note)
+
+
+class _Ids:
+  """What a person should know of the ids of own texts, row by row."""
+
+  def __init__(self):
+    self._seen: set[str] = set()
+    self._column = False
+    self._lacking: list[int] = []
+    self._twice: list[str] = []
+    self._both: list[int] = []
+
+  def add(self, number: int, row: Mapping[str, Any]) -> None:
+    """Takes a row as `own_texts.groups` gives it, with its number from 0."""
+    self._column |= 'idx' in row
+    if 'id' in row:
+      self._both.append(number + 1)
+    if row.get('idx') is None:
+      self._lacking.append(number)
+      return
+    given = repr(row['idx'])
+    if given in self._seen:
+      self._twice.append(f'row {number + 1} ({given})')
+    self._seen.add(given)
+
+  def notes(self) -> list[str]:
+    """Returns a line for each thing that was found."""
+    notes = []
+    if self._twice:
+      notes.append(
+        f'{len(self._twice)} rows have an id that an earlier row has, '
+        f'{self._twice[0]} first; their order alone tells the predictions apart'
+      )
+    if self._lacking and self._column:
+      same = sum(repr(number) in self._seen for number in self._lacking)
+      notes.append(
+        f'{len(self._lacking)} rows lack an id, row {self._lacking[0] + 1} '
+        'first; their idx is the number of the row from 0'
+        + (f', which for {same} is the id of another row' if same else '')
+      )
+    if self._both:
+      notes.append(
+        f'{len(self._both)} rows have both idx and id, row {self._both[0]} '
+        'first; predictions keep idx, and id is left out'
+      )
+    return notes
 
 
 def _has_predictions(task: Task) -> None:

@@ -375,3 +375,12 @@ def test_real_files_have_the_official_rows(shared, name, split):
   table = load.load(by_name.get(name), split, shared / 'data')
   assert len(table) == COUNTS[name, split]
   assert table.notes == ()
+
+
+def test_of_two_ids_one_is_left_out_with_a_note(tmp_path):
+  path = tmp_path / 'train.jsonl'
+  row = {'sentence': 'a', 'label': 0, 'idx': 7, 'id': 'x'}
+  path.write_text(json.dumps(row) + '\n')
+  table = load.load(by_name.get('cola'), 'train', tmp_path)
+  assert table.rows[0]['idx'] == 7
+  assert any('both idx and id' in note for note in table.notes)

@@ -102,6 +102,27 @@ def test_blank_rows_are_predicted_in_their_place(run, tmp_path, caplog):
   assert pair['idx'] == 'a-7'
 
 
+def test_ids_that_lack_or_are_two_are_noted(run, tmp_path, caplog):
+  path = tmp_path / 'texts.jsonl'
+  ids = ({'id': 2}, {'id': ' '}, {}, {'id': 'x', 'idx': 'y'}, {'id': None})
+  lines = [json.dumps({'sentence': 'x', **given}) for given in ids]
+  path.write_text('\n'.join(lines) + '\n')
+  [own] = predict.predict_texts(run, str(path))
+  assert own.idx == [2, 1, 2, 'y', 4]
+  assert '3 rows lack an id, row 2 first' in caplog.text
+  assert 'for 1 is the id of another row' in caplog.text
+  assert 'earlier row' not in caplog.text
+  assert '1 rows have both idx and id, row 4 first' in caplog.text
+  caplog.clear()
+  (tmp_path / 't.csv').write_text('sentence,id\na,\nb,\n')
+  [own] = predict.predict_texts(run, str(tmp_path / 't.csv'))
+  assert own.idx == [0, 1] and '2 rows lack an id' in caplog.text
+  caplog.clear()
+  path.write_text('{"sentence": "x"}\n')
+  [own] = predict.predict_texts(run, str(path))
+  assert own.idx == [0] and not caplog.text  # there are no ids to lack
+
+
 def test_ids_that_stand_twice_are_noted(run, tmp_path, caplog):
   path = tmp_path / 'texts.jsonl'
   ids = ('a', 3, 'a', None, 3, 'a')
@@ -109,7 +130,7 @@ def test_ids_that_stand_twice_are_noted(run, tmp_path, caplog):
   path.write_text('\n'.join(lines))
   parts = predict.predict_texts(run, str(path))
   assert [i for own in parts for i in own.idx] == ['a', 3, 'a', 3, 3, 'a']
-  assert "4 rows have an id that an earlier row has, row 3 ('a')" in caplog.text
+  assert "3 rows have an id that an earlier row has, row 3 ('a')" in caplog.text
 
 
 def test_a_split_is_scored_in_batches_of_the_size_asked_for(

@@ -42,16 +42,23 @@ def convert(
       test split in which only some rows have labels.
   """
   rows, seen, labelled, ways = [], {}, {}, {}
+  lacking: dict[int, None] = {}  # lines of the rows without an id
   for position, (line, record) in enumerate(records):
     row = _row(task, split, line, record, log, names)
     if row is None:
       continue
-    row['idx'], key = _ids(task, record, position, names['idx'])
+    text = _id_text(record.get(names['idx']))
+    row['idx'] = row_id(text) if text else position
+    key = record['id'] if task.kind == 'span' else row['idx']
+    if not text and task.kind != 'span':
+      lacking[line] = None
     if task.group_column:
       row['group'] = _group(record.get(task.group_column))
     fault = values.text_fault(str(key))
     if fault or key in seen:
-      log.bad(line, f'id {fault}' if fault else _twice(key, log, seen[key]))
+      number = not fault and bool({line, seen[key]} & lacking.keys())
+      twice = '' if fault else _twice(key, log, seen[key], number)
+      log.bad(line, f'id {fault}' if fault else twice)
       continue
     seen[key] = line
     labelled.setdefault(row['label'] is not None, line)
@@ -71,6 +78,12 @@ def convert(
       other,
       f'the label {number!r} is read as the number of a class, while '
       f'{_line(log, line)} has the name {label!r}',
+    )
+  if 0 < len(lacking) < len(rows):
+    log.note(
+      next(iter(lacking)),
+      f'{len(lacking)} rows lack an id, the first here; their idx is the '
+      'number of the row from 0',
     )
   if not rows:
     raise ValueError(
@@ -118,14 +131,11 @@ def _ways(task: Task, value: Any) -> Iterator[tuple[str, Any]]:
       yield ('name' if named else 'number'), label
 
 
-def _ids(task, record, position, name) -> tuple[int | str, int | str]:
-  """(idx, what must be unique): questions are told apart by their own id."""
-  value = record.get(name)
+def _id_text(value: Any) -> str:
+  """The text of a record's id; '' where it has none."""
   if isinstance(value, dict):
     value = '-'.join(str(part) for part in value.values())
-  text = '' if value is None else str(value).strip()
-  idx = row_id(text) if text else position
-  return idx, record['id'] if task.kind == 'span' else idx
+  return '' if value is None else str(value).strip()
 
 
 def _group(value: Any) -> str | None:
@@ -139,7 +149,12 @@ def row_id(text: str) -> int | str:
   return int(text) if re.fullmatch('0|-?[1-9][0-9]*', text) else text
 
 
-def _twice(key: int | str, log: Log, line: int) -> str:
+def _twice(key: int | str, log: Log, line: int, number: bool) -> str:
+  if number:
+    return (
+      f'row number {key} stands for an id that is missing, and '
+      f'{_line(log, line)} has it too; give every row an id, or none'
+    )
   return f'id {key!r} was already used in {_line(log, line)}'
 
 

@@ -107,6 +107,8 @@ def test_ids_are_kept():
   assert found == [7, '007', 'a-1', '--5', '\u00b2', 12, 6, -3]
   with pytest.raises(ValueError, match="f:2: id 'x' was already used in line"):
     converted([(1, 'x'), (2, 'x')])
+  with pytest.raises(ValueError, match='f:2: row number 1 stands for an id'):
+    converted([(1, 1), (2, None)])
   with pytest.raises(ValueError, match='f:1: id has half a surrogate'):
     converted([(1, '\ud83d')])
 
