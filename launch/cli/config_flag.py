@@ -5,6 +5,10 @@ works. What a field takes is said by what reads it (flag_value.py), so
 `--config.train.eval_every=None`, `--config.methods='()'` and
 `--config.train.epochs=0.1` work whatever the recipe holds; a key that nothing
 reads is found when the section is bound to its reader.
+
+A stage is named before the section: `--config.stages.pretrain.train.steps=4`
+sets what that one overrides; a field without it is of every stage that doesn't
+set it itself.
 """
 
 import re
@@ -16,9 +20,10 @@ import ml_collections
 from absl import flags
 
 from glue_jax.config import config as config_lib
+from glue_jax.config import ranges
 from launch.cli import config_files, flag_value
 
-_OVERRIDE = re.compile(r'--?(?:no)?config\.([\w.]+)')
+_OVERRIDE = re.compile(r'--?(?:no)?config\.([\w.-]+)')
 
 
 class _Completing(flags.ArgumentParser):
@@ -47,9 +52,50 @@ class _Completing(flags.ArgumentParser):
     for section, default in config_lib.DEFAULTS.items():
       if section not in config:
         config[section] = default
-    for field, arg in _overrides(self._argv).items():
-      _make_room(config, field.split('.'), arg)
+    overrides = _overrides(self._argv)
+    if any(field.startswith('stages.') for field in overrides):
+      config.stages = _open_stages(config.stages)
+    for field, arg in overrides.items():
+      keys = field.split('.')
+      if keys[0] == 'stages' and len(keys) > 1:
+        _check_stage(config, keys, arg)
+      _make_room(*_within(config, keys), arg)
     return config
+
+
+def _open_stages(stages: Any) -> tuple[tuple[str, Any], ...]:
+  """The stages, with what each overrides as a dict that flags can set.
+
+  Raises:
+    ValueError: they are no pairs of a name and a dict.
+  """
+  try:
+    return tuple(
+      (name, ml_collections.ConfigDict(changes).unlock())
+      for name, changes in stages
+    )
+  except (TypeError, ValueError):
+    expected = ranges.describe(config_lib.KINDS['stages'])
+    raise ValueError(f'config.stages: expected {expected}') from None
+
+
+def _check_stage(config: Any, keys: Sequence[str], arg: str) -> None:
+  """Refuses a flag of no stage that there is, or of no field of one."""
+  names = [name for name, _ in config.stages]
+  if keys[1] not in names:
+    there = f'there are {names}' if names else 'this config has no stages'
+    raise ValueError(f'{arg}: no stage {keys[1]!r}; {there}')
+  if len(keys) < 3 or keys[2] == 'stages':
+    raise ValueError(
+      f'{arg}: expected --config.stages.{keys[1]}.SECTION.KEY=VALUE'
+    )
+
+
+def _within(config: Any, keys: Sequence[str]) -> tuple[Any, Sequence[str]]:
+  """What holds a field's section, a stage or the whole; its keys from there."""
+  if keys[0] != 'stages' or len(keys) == 1:
+    return config, keys
+  return dict(config.stages)[keys[1]], keys[2:]
 
 
 def _make_room(config: Any, keys: Sequence[str], arg: str) -> None:
@@ -77,7 +123,8 @@ class _Override(flags.Flag):
   """The flag of one field, `--config.SECTION.KEY`; sets it in the config."""
 
   def __init__(self, field: str, config: Any, given: list[tuple[str, str]]):
-    self._keys, self._config, self._given = field.split('.'), config, given
+    self._whole, self._given = config, given
+    self._config, self._keys = _within(config, field.split('.'))
     self._texts: list[str] = []
     super().__init__(
       flags.ArgumentParser(),
@@ -91,7 +138,10 @@ class _Override(flags.Flag):
   def _hint(self) -> Any:
     from glue_jax.training import fields  # here, so that --help answers at once
 
-    return fields.annotation(self._config, self._keys)
+    config = self._whole
+    if self._config is not config:  # of a stage
+      config = config_lib.override(config, self._config)
+    return fields.annotation(config, self._keys)
 
   def _parse(self, argument: str | None) -> Any:
     if argument is None:  # the default
@@ -132,7 +182,8 @@ class _Config(flags.Flag):
       'Config: a file, or the name of one of the package (quickstart, '
       'finetune/lora), with an argument after a colon if it takes one. '
       '--config.SECTION.KEY=VALUE sets a field, to what the field takes: '
-      "None, numbers, names, tuples ('(1, 2)', '()' for none). "
+      "None, numbers, names, tuples ('(1, 2)', '()' for none); "
+      '--config.stages.NAME.SECTION.KEY=VALUE one of a stage. '
       'A field takes None, 0.1 or a key that the file leaves out if what reads '
       'it does.',
     )
@@ -166,6 +217,10 @@ def _overrides(argv: Sequence[str] | None) -> dict[str, str]:
     if not named:
       continue
     field = named.group(1)
+    if field.startswith('stages.') and 'stages' in fields:
+      raise ValueError(
+        f'{arg} stands beside {fields["stages"]:.60}; write it in there'
+      )
     parts = [part for part in fields if part.startswith(f'{field}.')]
     if parts:
       raise ValueError(

@@ -162,6 +162,64 @@ def test_switches_repeated_flags_and_separate_values(recipe):
   assert config.seeds == (1, 2)
 
 
+@pytest.fixture(scope='module')
+def staged(tmp_path_factory):
+  path = tmp_path_factory.mktemp('staged') / 'recipe.py'
+  stages = """stages=(
+        ('pre-train', dict(task=dict(name='mini_entailment'))),
+        ('tune', dict(task=dict(name='mini_sentiment'))),
+      ),
+      seeds"""
+  path.write_text(RECIPE.replace('seeds', stages))
+  return path
+
+
+def test_a_field_of_one_stage_is_set(staged):
+  flag = parse(
+    staged,
+    *('--config.stages.pre-train.train.steps=4', '--config.train.epochs=None'),
+    '--config.stages.pre-train.optimizer.args.rank=2',
+    '--config.stages.tune.data.lowercase=False',
+    '--config.stages.tune.train.epochs=1',
+    "--config.stages.tune.methods=(('bitfit', {}),)",
+  )
+  assert flag.given[0] == ('stages.pre-train.train.steps', '4')
+  first, second = schema.check(flag.value).values()
+  assert first.train.steps == 4 and first.train.epochs is None
+  assert first.optimizer.args.rank == 2 and second.optimizer.args.rank == 4
+  assert second.train.epochs == 1 and 'steps' not in second.train
+  assert second.data.lowercase is False and 'lowercase' not in first.data
+  assert [name for name, _ in second.methods] == ['bitfit']
+  assert first.task.name == 'mini_entailment'
+
+
+@pytest.mark.parametrize(
+  'overrides, said',
+  [
+    (['stages.tun.train.steps=4'], "no stage 'tun'; there are ['pre-train'"),
+    (['stages.tune=4'], 'expected --config.stages.tune.SECTION.KEY=VALUE'),
+    (['stages.tune.stages=()'], 'expected --config.stages.tune.SECTION.KEY'),
+    (['stages.tune.trian.steps=4'], "no section 'trian'; there are ["),
+    (['stages.tune.train.steps=x'], 'expected an integer of 1 or more'),
+    (
+      ['stages=()', 'stages.tune.train.steps=4'],
+      'stands beside --config.stage',
+    ),
+    (['stages.tune.train.steps=4', 'stages=()'], 'would replace what'),
+  ],
+)
+def test_a_wrong_flag_of_a_stage_is_one_short_line(staged, overrides, said):
+  with pytest.raises(flags.Error) as refused:
+    parse(staged, *(f'--config.{text}' for text in overrides))
+  text = str(refused.value)
+  assert said in text and '\n' not in text and len(text) < 300
+
+
+def test_a_recipe_without_stages_has_none_to_set(recipe):
+  with pytest.raises(flags.Error, match="no stage 'a'; this config has no sta"):
+    parse(recipe, '--config.stages.a.train.steps=4')
+
+
 def test_steps_instead_of_the_epochs_of_a_recipe(recipe):
   overrides = ('--config.train.epochs=None', '--config.train.steps=30')
   config = parse(recipe, *overrides).value
