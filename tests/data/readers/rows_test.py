@@ -173,7 +173,7 @@ def test_a_list_of_python_is_no_list_of_words():
   'task, labels, noted',
   [
     (make(), ['a', 'b', ' 1'], True),
-    (make(), ['a', True], False),
+    (make(labels=('no', 'yes')), ['no', True], False),
     (make(), [0, '1'], False),
     (make(labels=('0', '1')), [0, '1'], False),
     (TAGS, ['O', 'O 1'], True),
