@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from glue_jax import tree
-from glue_jax.export import model_card
+from glue_jax.export import model_card, text_ids
 from glue_jax.models import model as models
 from glue_jax.reporting import files, run_record
 from glue_jax.weights import huggingface
@@ -34,6 +34,9 @@ def save_hf(run: Any, folder: str | os.PathLike, card: str) -> None:
       f'over):\n{gap}'
     )
   labels = run.task.labels or None
+  further = text_ids.of_config(run)
+  if run.task.kind == 'multilabel':
+    further['problem_type'] = 'multi_label_classification'
   try:
     huggingface.save_hf(
       folder,
@@ -41,10 +44,11 @@ def save_hf(run: Any, folder: str | os.PathLike, card: str) -> None:
       run.params,
       run.tokenizer,
       labels,
-      several=run.task.kind == 'multilabel',
+      further=further,
     )
   except ValueError as error:
     raise ValueError(f'{error}; {WAY_OUT}') from error
+  text_ids.copy_generation(run, folder)
   if run.decisions:
     run.decisions.save(pathlib.Path(folder))
   files.replace_text(pathlib.Path(folder) / 'README.md', card)

@@ -154,7 +154,8 @@ def config_to_hf(config: EncoderConfig) -> dict[str, Any]:
     'tie_word_embeddings': True,
     'attn_config': {
       'alibi': True,
-      'attn_pdrop': c.attention_dropout,
+      # The library declares a whole number, and refuses 0.0.
+      'attn_pdrop': c.attention_dropout or 0,
       'softmax_scale': c.attention_scale,
     },
   }

@@ -279,7 +279,7 @@ def save_hf(
   tokenizer: Any = None,
   labels: Sequence[str] | None = None,
   source: str | os.PathLike | None = None,
-  several: bool = False,
+  further: Mapping[str, Any] | None = None,
 ) -> None:
   """Writes a folder that `transformers` loads.
 
@@ -291,16 +291,14 @@ def save_hf(
     labels: label names in id order.
     source: Hugging Face folder whose unused tensors, further config keys and
       tokenizer files are taken over.
-    several: a row may have several labels, or none: each logit is for itself.
+    further: keys of config.json that the model's own don't have.
 
   Raises:
     ValueError: the library can't express the model, or params or labels don't
       fit it.
   """
   folder = Path(folder)
-  config = _hf_config(model, labels)
-  if several:
-    config['problem_type'] = 'multi_label_classification'
+  config = dict(further or {}) | _hf_config(model, labels)
   wanted = names.targets(model, models.shapes(model))
   flat = tree.flatten(params)
   gap = tree.diff(tree.unflatten(models.shapes(model)), params)
