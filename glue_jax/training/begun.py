@@ -32,7 +32,8 @@ class Record:
   Attributes:
     workdir: the run's folder.
     content: what `config.json` will hold.
-    changes: `key: begun -> now` lines; [] for none, or a run that begins.
+    changes: `key: begun -> now` lines, and other rows (see inputs.py); [] for
+      none, or a run that begins.
     done: the run has ended.
   """
 

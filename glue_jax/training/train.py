@@ -101,6 +101,7 @@ def train(
   for note in inputs.check(workdir, parts.bundle, allow_config_change):
     logging.warning('%s', note)
     parts.notes += (note,)
+    trained_by.changes.append('training rows: others')
 
   with (
     sharding.enter(parts.mesh),

@@ -169,6 +169,14 @@ def test_a_vocabulary_of_other_rows_names_the_rows(run, tmp_path):
   bundle = begin.build(schema.bind(config), 0).bundle
   (note,) = inputs.check(workdir, bundle, other_rows=True)
   assert 'other training rows of rooms, and goes on' in note
+  # The run's record says so as well.
+  longer = shutil.copytree(workdir, tmp_path / 'longer')
+  config['train']['epochs'] += 1
+  train(config, longer, 0, allow_config_change=True)
+  record = json.loads((longer / 'run.json').read_text())
+  assert 'goes on with those of today' in str(record['result']['notes'])
+  changes = record['trained_earlier_by'][0]['changes']
+  assert changes[-1] == 'training rows: others'
 
 
 def test_every_known_task_is_read_as_it_was_written():
