@@ -155,6 +155,12 @@ def main(argv: list[str]) -> None:
   name = command.choose(argv, COMMANDS)
   if len(argv) > 2:
     raise app.UsageError(f'unexpected arguments {argv[2:]}; flags need --')
+  if FLAGS.out:
+    from glue_jax.reporting import outputs
+
+    folders = (FLAGS.workdir, FLAGS.bundle, FLAGS.backbone, FLAGS.peft)
+    read = [f for x in folders if x for f in outputs.of_folder(x)]
+    outputs.refuse(FLAGS.out, [*read, FLAGS.input] if FLAGS.input else read)
   said = globals()[name]()
   if said:
     print(said)

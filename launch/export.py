@@ -54,12 +54,15 @@ def main(argv: list[str]) -> None:
   # Imported here so that --help and a wrong flag answer at once.
   from glue_jax.export import hub, write
   from glue_jax.inference import open_run
+  from glue_jax.reporting import outputs
 
+  outputs.refuse(FLAGS.output, outputs.of_folder(FLAGS.workdir))
   if FLAGS.push:
     hub.check(FLAGS.push)
   run = open_run.open_run(
     FLAGS.workdir, FLAGS.which, FLAGS.seed, stage=FLAGS.stage
   )
+  outputs.refuse(FLAGS.output, outputs.of_folder(run.workdir))
   if FLAGS.rank is not None:
     run = run.at_rank(FLAGS.rank)
   names = write.write(

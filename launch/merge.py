@@ -210,6 +210,10 @@ def main(argv: list[str]) -> None:
   """Checks the flags and merges."""
   del argv
   check_flags()
+  from glue_jax.reporting import outputs
+
+  for folder in filter(None, (FLAGS.base, *FLAGS.models)):
+    outputs.refuse(FLAGS.out, outputs.of_folder(folder))
   run_soup() if FLAGS.method == 'soup' else run()
 
 

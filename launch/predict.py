@@ -22,7 +22,9 @@ writes a split as a contribution to a leaderboard (see launch.leaderboard), or
 adds a task or a seed to one; metadata comes from the run's record.
 """
 
+import glob
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -66,7 +68,10 @@ def main(argv: list[str]) -> None:
     raise app.UsageError('--contribution needs --split')
   # Imported here so that --help and a wrong flag answer at once.
   from glue_jax.inference import open_run, predict, write_predictions
+  from glue_jax.reporting import outputs
 
+  if FLAGS.input:
+    outputs.refuse(FLAGS.output, [FLAGS.input, *glob.glob(FLAGS.input)])
   splits = (FLAGS.split,) if FLAGS.split else ()
   run = open_run.open_run(
     FLAGS.workdir,
@@ -77,6 +82,7 @@ def main(argv: list[str]) -> None:
     FLAGS.stage,
     FLAGS.batch_size,
   )
+  outputs.refuse(FLAGS.output, read_by(run))
   if FLAGS.contribution:
     contribute(predict.predict_split(run, FLAGS.split), run.workdir)
     return
@@ -88,6 +94,23 @@ def main(argv: list[str]) -> None:
   count = write_predictions.write_parts(parts, FLAGS.output, style)
   if FLAGS.output != '-':
     print(f'{count} predictions written to {FLAGS.output}')
+
+
+def read_by(run: Any) -> list[str | pathlib.Path]:
+  """The model, the data files and the task's data folders of a run."""
+  from glue_jax.data import load
+
+  data = run.begun.data
+  root = FLAGS.data_dir or data.get('data_dir') or os.environ.get(load.VARIABLE)
+  read: list[str | pathlib.Path] = [run.workdir / 'model']
+  read += [run.workdir / 'checkpoints']
+  read += [table.path for table in run.bundle.tables.values()]
+  read += (data.get('files') or {}).values()
+  if not run.task.tfds:
+    read += run.task.sources.values()
+  if root:
+    read += load.folders(run.task, pathlib.Path(root).expanduser())[:-1]
+  return read
 
 
 def contribute(predictions: Any, workdir: pathlib.Path) -> None:

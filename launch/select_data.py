@@ -153,9 +153,11 @@ def select(beam_flags: list[str]) -> dict:
   if beam_flags:
     raise ValueError(f'arguments {beam_flags} go with --beam')
   from glue_jax.data.selection import corpus_files, local
-  from glue_jax.reporting import files
+  from glue_jax.reporting import files, outputs
 
   run = _run(corpus_files.find)
+  read = [file.path for part in (run.raw, *run.targets) for file in part]
+  outputs.refuse(FLAGS.out, read)
   with files.whole_folder(FLAGS.out) as folder:
     report = local.run(run, folder, FLAGS.workers, FLAGS.shards, FLAGS.work_dir)
     path = folder / 'report.json'

@@ -49,6 +49,10 @@ def main(argv: list[str]) -> None:
     raise app.UsageError('--benchmark=squad takes exactly one --run')
   # Imported here so that --help and a wrong flag answer at once.
   from glue_jax.inference import open_run, submit_runs
+  from glue_jax.reporting import outputs
+
+  given = [entry.partition('=')[2] for entry in FLAGS.predictions]
+  outputs.refuse(FLAGS.output, given)
 
   def opener(workdir, splits):
     return open_run.open_run(
