@@ -96,7 +96,9 @@ def test_a_logger_that_hangs_is_left_behind(
 def test_a_logger_that_falls_behind_is_off(tmp_path, warnings, monkeypatch):
   monkeypatch.setattr(logger, 'BEHIND', 2)
   write(tmp_path, Notes(hang='start'))
-  assert len(warnings) == 1 and 'it is 2 lines behind' in warnings[0]
+  # Beside it another may be late as well: two lines are little.
+  (said,) = [text for text in warnings if 'the logger notes is off' in text]
+  assert 'it is 2 lines behind' in said
 
 
 def test_the_other_processes_start_no_logger(tmp_path):
