@@ -88,20 +88,13 @@ for _stack in ('encoder', 'decoder'):
     }
 PREFIX = 'model'
 
-_CLASSES = {
-  'head/dense': 'classification_head.dense',
-  'head/out': 'classification_head.out_proj',
-}
 HEAD_NAMES = {
   'seq2seq_lm': {'head/bias': 'final_logits_bias'},
-  'classification': _CLASSES,
-  'regression': _CLASSES,
+  'classification': seq2seq.CLASSES,
+  'regression': seq2seq.CLASSES,
   'span': {'head/out': 'qa_outputs'},
 }
-COPIES = {
-  'encoder.embed_tokens.weight': 'shared.weight',
-  'decoder.embed_tokens.weight': 'shared.weight',
-}
+COPIES = seq2seq.COPIES
 TIED = {'lm_head.weight': 'model.shared.weight'}
 OTHER_HEADS = ('lm_head',)
 BUFFERS = (r'final_logits_bias',)

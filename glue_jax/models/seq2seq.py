@@ -23,3 +23,12 @@ HEADS: dict[str, HeadSpec] = {
   ),
   'span': HeadSpec(heads.Span),
 }
+# Names of the library that its encoder-decoders share.
+CLASSES = {
+  'head/dense': 'classification_head.dense',
+  'head/out': 'classification_head.out_proj',
+}
+COPIES = {
+  'encoder.embed_tokens.weight': 'shared.weight',
+  'decoder.embed_tokens.weight': 'shared.weight',
+}

@@ -126,20 +126,13 @@ PREFIX = ''
 _WRAPPED = ('classification', 'regression', 'multiple_choice')
 PREFIXES = dict.fromkeys(_WRAPPED, 'transformer')
 
-_CLASSES = {
-  'head/dense': 'classification_head.dense',
-  'head/out': 'classification_head.out_proj',
-}
 HEAD_NAMES = {
   'seq2seq_lm': {'head/words': 'lm_head'},
-  'classification': _CLASSES,
-  'regression': _CLASSES,
+  'classification': seq2seq.CLASSES,
+  'regression': seq2seq.CLASSES,
   'span': {'head/out': 'qa_outputs'},
 }
-COPIES = {
-  'encoder.embed_tokens.weight': 'shared.weight',
-  'decoder.embed_tokens.weight': 'shared.weight',
-}
+COPIES = seq2seq.COPIES
 TIED = {'lm_head.weight': 'shared.weight'}
 OTHER_HEADS = ('lm_head',)
 # Files of older libraries hold a table that nothing reads.
