@@ -55,18 +55,7 @@ def importance(
     ValueError: the model has no dense feed-forward part, or two stacks.
   """
   flat = tree.flatten(params)
-  kernels = {n: x for n, x in flat.items() if re.fullmatch(_LAYER, n)}
-  places = {paths.split(name) for name in kernels}
-  blocks = {place.number: place.block for place in places}
-  if not blocks or any(name.endswith('/ffn_gate/kernel') for name in flat):
-    raise ValueError(
-      'no dense feed-forward part without a gate: importance is that of its '
-      'neurons'
-    )
-  if len({place.stack for place in places}) > 1:
-    raise ValueError(
-      'importance is that of one stack; an encoder-decoder has two'
-    )
+  kernels, blocks = _dense(flat)
   layers = sorted(blocks)
 
   def of_kernels(kernels, row):
@@ -89,6 +78,23 @@ def importance(
 
   zeros = {f'layer_{i}': jnp.zeros(width(i)) for i in layers}
   return jax.lax.scan(one, zeros, dict(batch))[0]
+
+
+def _dense(flat):
+  """Returns the kernels of a model's layers, and {number: path of a block}."""
+  kernels = {n: x for n, x in flat.items() if re.fullmatch(_LAYER, n)}
+  places = {paths.split(name) for name in kernels}
+  blocks = {place.number: place.block for place in places}
+  if not blocks or any(name.endswith('/ffn_gate/kernel') for name in flat):
+    raise ValueError(
+      'no dense feed-forward part without a gate: importance is that of its '
+      'neurons'
+    )
+  if len({place.stack for place in places}) > 1:
+    raise ValueError(
+      'importance is that of one stack; an encoder-decoder has two'
+    )
+  return kernels, blocks
 
 
 def neurons(
@@ -145,7 +151,8 @@ def experts_from_dense(
     shared: neurons that all experts get.
 
   Raises:
-    ValueError: layers without scores, or sizes that don't fit.
+    ValueError: a dense model that `importance` refuses, layers without scores,
+      or sizes that don't fit.
   """
   flat, dense = tree.flatten(params), tree.flatten(teacher)
   hits = (re.fullmatch(_EXPERTS, name) for name in flat)
@@ -156,6 +163,7 @@ def experts_from_dense(
       f'the model has experts in {sorted(layers.values())}; there is no '
       f'importance for {missing or "any of them"}'
     )
+  _dense(dense)
   new = dict(flat)
   for path, layer in layers.items():
     new |= _expert_leaves(flat, dense, path, scores[layer], shared)

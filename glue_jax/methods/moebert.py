@@ -8,7 +8,8 @@ Use it: to make sparse experts of a model that is tuned already.
 Costs: the teacher's forward pass a step; its parameters in memory. Checkpoints
   name its folder and hold none of it; a pass for the importance before.
 Not with: a teacher of another width, depth or vocabulary, tasks that label
-  tokens.
+  tokens; a gated feed-forward part, an encoder-decoder. With the norm before
+  each sublayer (GPT-2, OPT) only experts with `inside=False`.
 """
 
 import dataclasses

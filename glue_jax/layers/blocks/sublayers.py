@@ -120,7 +120,8 @@ class Sublayers(nn.Module):
       if not self.WHOLE:
         raise ValueError(
           f'model.ffn={self.ffn!r} brings its own residual sum and norm, which '
-          f'does not go with model.block={self.config.block!r}'
+          f'does not go with model.block={self.config.block!r}; give '
+          f'model.options[{self.ffn!r}] inside=False'
         )
       return ffn(x, context, train)
     return self.joined('ln_ffn', x, lambda y: ffn(y, context, train))
