@@ -40,7 +40,7 @@ DECODERS = {
   'opt': ('meft', 'ema'),
 }  # fmt: skip
 BOTH = {
-  'bart': ('lora', 'meft', 'prompt'),
+  'bart': ('lora', 'meft', 'prompt', 'sift'),
   't5': ('deft', 'ia3', 'prefix'),
 }
 CASES = [
@@ -132,6 +132,8 @@ def test_what_learns_has_a_gradient_and_is_exported(model, method, tmp_path):
   loss = parts.objective.loss
   loss = composed.wrap_loss(loss) if composed.wrap_loss else loss
   key = jax.random.key(0)
+  if composed.prepare:
+    rows = composed.prepare(parts.apply, parts.params, rows, key)
 
   def program(flat):
     def of(part):
