@@ -138,6 +138,8 @@ COVERED = {
   'models/mpnet': ('models/encoders_test', _LIBRARY),
   'models/xlm_roberta': ('models/encoders_test', _LIBRARY),
   'models/*': ('models/model_test', _FAMILIES),
+  'objectives/e2s2_noise': ('objectives/e2s2_test', 'rows with its noise'),
+  'objectives/e2s2_prompt': ('objectives/e2s2_test', 'rows in a prompt'),
   'objectives/*': ('objectives/objectives_test', 'one test a law of losses'),
   'optim/adam': ('optim/galore_test', 'GaLore without projection is Adam'),
   'optim/weight_average': ('methods/ema_test', 'what the method evaluates'),

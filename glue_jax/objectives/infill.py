@@ -74,10 +74,8 @@ def make(
     ValueError: the model is no encoder-decoder, there is no [MASK] token, or
       no full stop that ends a sentence.
   """
-  seq2seq_lm.check(ctx)
+  check(ctx)
   config, tokenizer = ctx.model.config, ctx.tokenizer
-  if tokenizer.mask_id is None:
-    raise ValueError('text infilling needs a tokenizer with a [MASK] token')
   stops = [i for t, i in tokenizer.vocab.items() if t in ('.', 'Ġ.', '▁.')]
   if permute and not stops:
     raise ValueError(
@@ -98,6 +96,17 @@ def make(
     return ids, mask, labels
 
   return seq2seq_lm.denoising(config, given)
+
+
+def check(ctx: Context) -> None:
+  """Refuses runs in which no span can be replaced by a [MASK].
+
+  Raises:
+    ValueError: the model is no encoder-decoder, or there is no [MASK] token.
+  """
+  seq2seq_lm.check(ctx)
+  if ctx.tokenizer.mask_id is None:
+    raise ValueError('text infilling needs a tokenizer with a [MASK] token')
 
 
 def draw(rng: jax.Array, shape: tuple[int, int], mean: float) -> Noise:

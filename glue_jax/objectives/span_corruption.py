@@ -20,6 +20,7 @@ Not with: another model than an encoder-decoder, or a vocabulary without
   tokenizer's (`model.vocab_size`), the last of which is the first sentinel.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -60,11 +61,26 @@ def make(
       for the rows' length (when the loss is traced).
   """
   seq2seq_lm.check(ctx)
+  run = corrupter(ctx, rate, mean_length)
+
+  def given(batch, rng):
+    return run(rng, *seq2seq_lm.text(batch))
+
+  return seq2seq_lm.denoising(ctx.model.config, given)
+
+
+def corrupter(
+  ctx: Context, rate: float, mean_length: float
+) -> Callable[[jax.Array, jax.Array, jax.Array], seq2seq_lm.Made]:
+  """Returns the corruption of a run: (rng, tokens (B, L), count (B,)) -> rows.
+
+  Args:
+    ctx, rate, mean_length: see `make`.
+  """
   config = ctx.model.config
   first, there = sentinels(ctx.tokenizer, config)
 
-  def given(batch, rng):
-    tokens, count = seq2seq_lm.text(batch)
+  def run(rng, tokens, count):
     noise, spans = budget(tokens.shape[1], rate, mean_length)
     if spans.max() > there:
       raise ValueError(
@@ -78,7 +94,7 @@ def make(
     widths = tokens.shape[1] + 2 * int(spans[-1]) + 2 - written, written
     return corrupt(tokens, count, left_out, first, config, widths)
 
-  return seq2seq_lm.denoising(config, given)
+  return run
 
 
 def sentinels(tokenizer: Any, config: EncoderConfig) -> tuple[int, int]:
