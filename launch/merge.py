@@ -6,6 +6,8 @@
     --method=ties --search --data_dir=DIR --out=merged
   python -m launch.merge --models=runs/rte --method=soup --soup=greedy \\
     --data_dir=DIR --out=soup
+  python -m launch.merge --models=runs/mcl,runs/electra --method=soup \\
+    --soup=weighted --temperature=0.05 --data_dir=DIR --out=soup
 
 Models are finished runs (of one seed), Hugging Face folders or names of the hub
 (glue_jax/data/hub.py). Tensors are read a few rows at a time. Each model keeps
@@ -59,7 +61,15 @@ def define_flags() -> None:
   flags.DEFINE_integer('select_rows', 400, 'Held out from training.')
   flags.DEFINE_integer('report_rows', None, 'Default: all.')
   flags.DEFINE_enum(
-    'soup', 'uniform', ['uniform', 'greedy'], 'soup: all, or what helps.'
+    'soup',
+    'uniform',
+    ['uniform', 'greedy', 'weighted'],
+    'soup: all, what helps, or all by their scores.',
+  )
+  flags.DEFINE_float(
+    'temperature',
+    0.05,
+    'soup: shares of a weighted one are softmax(score / T).',
   )
   flags.DEFINE_string('data_dir', None, 'If not that of the runs.')
   flags.DEFINE_float('scale', 1.0, 'task_arithmetic, ties: lambda.')
@@ -84,7 +94,7 @@ _READ = {
   'ties': ('scale', 'mask_rate'),
   'fisher': ('coefficients', 'normalize', 'fisher', 'examples'),
   'regmean': ('alpha', 'examples'),
-  'soup': ('soup',),
+  'soup': ('soup', 'temperature'),
 }
 _NOT_SOUP = ('base', 'dare', 'drop', 'drop_target', 'exclude', 'search')
 _DATA = ('data_dir', 'tasks', 'select_rows', 'report_rows')
@@ -103,8 +113,10 @@ def check_flags() -> None:
     unread |= set(_NOT_SOUP)
   elif not (FLAGS.dare or search):
     unread |= {'drop', 'drop_target'}
-  greedy = method == 'soup' and FLAGS.soup == 'greedy'
-  if not (search or greedy or method in ('fisher', 'regmean')):
+  scored = method == 'soup' and FLAGS.soup != 'uniform'
+  if FLAGS.soup != 'weighted':
+    unread.add('temperature')
+  if not (search or scored or method in ('fisher', 'regmean')):
     unread |= set(_DATA)
   wrong = sorted(f'--{name}' for name in unread if FLAGS[name].present)
   if wrong:
@@ -184,7 +196,10 @@ def run_soup() -> None:
 
   out = pathlib.Path(FLAGS.out)
   task = _tasks()[0]
-  made = soup.make(FLAGS.models, FLAGS.soup, out, _rows(), FLAGS.data_dir, task)
+  made = soup.make(
+    FLAGS.models, FLAGS.soup, out, _rows(), FLAGS.data_dir, task,
+    FLAGS.temperature,
+  )  # fmt: skip
   record = {'method': 'soup', 'soup': FLAGS.soup, 'models': FLAGS.models}
   soup.write(made, out, record)
   if made.rows:

@@ -2,7 +2,10 @@
 
 Wortsman et al. 2022, arXiv 2203.05482.
 The uniform soup is `average.average`; the greedy one (their recipe 1) takes a
-checkpoint in only if the average gets no worse for it.
+checkpoint in only if the average gets no worse for it. The weighted one favours
+those with the better scores; it is this project's reading of the course soups
+of Chen et al. 2023 (arXiv 2305.03981), whose ingredients were pre-trained by
+other courses from the same start.
 """
 
 import dataclasses
@@ -11,6 +14,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from absl import logging
 
 from glue_jax import tree
@@ -56,7 +60,18 @@ def greedy(
   return chosen, best, rows
 
 
-KINDS = ('uniform', 'greedy')
+def weighted(scores: Sequence[float], temperature: float) -> list[float]:
+  """Returns each checkpoint's share of the soup: softmax(scores / T).
+
+  Args:
+    scores: on held-out data, larger is better.
+    temperature: T; the larger, the more equal the shares.
+  """
+  odds = np.exp((np.asarray(scores, np.float64) - max(scores)) / temperature)
+  return (odds / odds.sum()).tolist()
+
+
+KINDS = ('uniform', 'greedy', 'weighted')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +82,9 @@ class Soup:
     group: its ingredients.
     members: numbers of those that are in it.
     merged: their average.
-    rows: the trials of a greedy soup, for the table.
+    rows: scores, and what they decided, for the table.
     report: metrics of the development rows; None without data.
+    shares: the members' weights in a weighted soup; None = equal ones.
   """
 
   group: sources_lib.Group
@@ -76,6 +92,7 @@ class Soup:
   merged: stream.Weights
   rows: list[dict[str, Any]]
   report: dict[str, float] | None
+  shares: list[float] | None = None
 
 
 def checkpoints(run: str, folder: pathlib.Path) -> list[str]:
@@ -136,6 +153,7 @@ def make(
   rows: tasks.Rows,
   data_dir: str | None = None,
   task: str | None = None,
+  temperature: float = 0.05,
 ) -> Soup:
   """Makes a soup of a run's checkpoints, or of several models of one task.
 
@@ -144,11 +162,12 @@ def make(
   Args:
     paths: one run, or several models.
     kind: 'uniform' takes all, 'greedy' those that don't make it worse on the
-      rows held out for selection.
+      rows held out for selection, 'weighted' all by their scores there.
     out: folder of the result; a run's checkpoints go into its `checkpoints`.
-    rows: how many rows of the task are used by a greedy soup.
+    rows: how many rows of the task are used where scores are.
     data_dir: data folder, if not that of the run.
     task: name of the task, for Hugging Face folders.
+    temperature: of a weighted soup, see `weighted`.
 
   Raises:
     ValueError, FileNotFoundError: see `sources.open_group`, `checkpoints`
@@ -156,44 +175,52 @@ def make(
   """
   if kind not in KINDS:
     raise ValueError(f'soup {kind!r}: expected one of {KINDS}')
+  if not temperature > 0:
+    raise ValueError(f'soup: temperature={temperature}; expected above 0')
   named, first = list(paths), paths[0]
   if len(paths) == 1:
     named = checkpoints(first, out / 'checkpoints')
   group = sources_lib.open_group(None, named, exclude=())
   members = tuple(range(len(named)))
-  trials, report = [], None
+  if kind == 'uniform':
+    merged = average.average(group.models)
+    return Soup(group, members, merged, [], None)
+  judge = tasks.open_task(
+    sources_lib.open_source(first, 'judge'), rows, data_dir, task
+  )
+
+  def value(numbers):
+    mean = average.average([group.models[i] for i in numbers])
+    return judge.value(stream.to_arrays(mean), 'select')
+
+  def name(numbers):
+    return ' + '.join(group.sources[i].name for i in numbers)
+
+  scores, shares = [value((i,)) for i in members], None
   if kind == 'greedy':
-    judge = tasks.open_task(
-      sources_lib.open_source(first, 'judge'), rows, data_dir, task
-    )
-
-    def value(numbers, part):
-      return judge.value(
-        stream.to_arrays(average.average([group.models[i] for i in numbers])),
-        part,
-      )
-
-    scores = [value((i,), 'select') for i in members]
-    members, _, ranked = greedy(scores, lambda m: value(m, 'select'))
-
-    def name(numbers):
-      return ' + '.join(group.sources[i].name for i in numbers)
-
+    members, _, ranked = greedy(scores, value)
     trials = [
       {'members': name((i,)), 'score': score, 'taken': '-'}
       for i, score in enumerate(scores)
     ]
     trials += [row | {'members': name(row['members'])} for row in ranked[1:]]
-  merged = average.average([group.models[i] for i in members])
-  if kind == 'greedy':
-    report = judge.score(stream.to_arrays(merged), 'report')
-  return Soup(group, members, merged, trials, report)
+  else:
+    shares = weighted(scores, temperature)
+    trials = [
+      {'members': name((i,)), 'score': score, 'share': share}
+      for i, (score, share) in enumerate(zip(scores, shares, strict=True))
+    ]
+  merged = average.average([group.models[i] for i in members], shares)
+  report = judge.score(stream.to_arrays(merged), 'report')
+  return Soup(group, members, merged, trials, report, shares)
 
 
 def write(soup: Soup, out: pathlib.Path, record: dict[str, Any]) -> None:
   """Writes the soup as a model folder with its merge.json."""
   names = [source.name for source in soup.group.sources]
   record = {**record, 'members': [names[i] for i in soup.members]}
+  if soup.shares is not None:
+    record['shares'] = soup.shares
   if soup.report is not None:
     record['report'] = soup.report
   merge.write(out, soup.group, soup.merged, record)

@@ -6,6 +6,7 @@ from configs.pretrain import (
   albert,
   bert,
   electra,
+  mcl,
   roberta,
   simcse,
   spanbert,
@@ -26,6 +27,8 @@ SIZES = {
   (electra, 'rte'): 14,
   (electra, 'rte,base'): 110,
   (electra, 'rte,large'): 335,
+  (mcl, 'rte'): 110,
+  (mcl, 'rte,small'): 14,
   (albert, 'rte'): 12,
   (albert, 'rte,large'): 18,
   (simcse, 'texts'): 110,
@@ -54,5 +57,5 @@ def test_the_model_has_its_published_size(file, argument):
   published = SIZES[file, argument]
   assert abs(millions - published) <= max(0.5, published / 100), millions
   assert (set(params) & set(BESIDE)) == {
-    electra: {'generator'}, spanbert: {'boundary'}
+    electra: {'generator'}, mcl: {'generator'}, spanbert: {'boundary'}
   }.get(file, set())  # fmt: skip

@@ -218,10 +218,11 @@ def test_a_soup_of_a_runs_checkpoints(trained, tmp_path, kind):
   assert len(parts) == len(saved) or kind == 'greedy'
   soup = tree.flatten(saved_model.load(tmp_path)[1])
   for name, value in soup.items():
-    mean = np.mean([part[name] for part in parts], 0)
+    mean = np.average([part[name] for part in parts], 0, found.shares)
     np.testing.assert_allclose(value, mean, atol=1e-6)
   record = json.loads((tmp_path / 'merge.json').read_text())
-  assert ('report' in record) == (kind == 'greedy')
+  assert ('report' in record) == (kind != 'uniform')
+  assert ('shares' in record) == (kind == 'weighted')
   steps = [source.name for source in found.group.sources]
   assert steps == sorted(steps, key=lambda s: int(s.split('_')[1]))
 
