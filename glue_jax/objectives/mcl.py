@@ -36,7 +36,7 @@ Not with: what 'rtd' doesn't go with; rows that have no room for insertions
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -123,22 +123,9 @@ def make(
       teaches the generator, a generator deeper than the model, or rows that
       have no room for insertions.
   """
-  if ctx.model.kind != 'replaced_tokens':
-    raise ValueError(
-      f'objective "mcl" needs the head of a discriminator, found '
-      f"{ctx.model.kind!r}; give model.head='replaced_tokens' (electra has it)"
-    )
-  if ctx.tokenizer.mask_id is None:
-    raise ValueError('objective "mcl" needs a tokenizer with a [MASK] token')
   of_courses = {'replaced': replaced, 'swapped': swapped}
   first = tuple(name for name, weight in of_courses.items() if weight > 0)
-  if not first:
-    raise ValueError(
-      'config.objective has replaced=0 and swapped=0, and inserted tokens '
-      'teach the generator nothing; give one of the two a weight'
-    )
-  if inserted:
-    check_room(ctx, rate)
+  check(ctx, first, rate if inserted else None)
   size = generator_config(ctx.model.config, generator_layers)
   generator = models.build(ctx.model.family, kind='mlm', config=size)
   again = (generator_correction, discriminator_correction)
@@ -153,12 +140,12 @@ def make(
     ctx.tokenizer.pad_id,
   )
   terms = {'itd_loss': discriminator_weight * inserted} if inserted else {}
+  networks = (generator_weight, discriminator_weight)
   for course in first:
-    own = (generator_weight, discriminator_weight)
-    for name, weight, more in zip(LOSSES[course], own, again, strict=True):
+    for name, weight, more in zip(LOSSES[course], networks, again, strict=True):
       terms[f'{name}_loss'] = weight * of_courses[course]
       if more:
-        terms[f're_{name}_loss'] = weight * of_courses[course] * more
+        terms[f're_{name}_loss'] = terms[f'{name}_loss'] * more
 
   def loss(apply, params, batch, rng):
     found = _forward(apply, params, batch, rng, plan, True)
@@ -187,6 +174,33 @@ def make(
     surgery=lambda _, params: rtd.tied(params),
   )
   return Objective(loss, predict, method=brought, terms=terms)
+
+
+def check(ctx: Context, first: Sequence[str], rate: float | None) -> None:
+  """Refuses what the courses can't be given by.
+
+  Args:
+    ctx: see `make`.
+    first: the courses that have a right answer.
+    rate: of insertions; None = there are none.
+
+  Raises:
+    ValueError: see `make`.
+  """
+  if ctx.model.kind != 'replaced_tokens':
+    raise ValueError(
+      f'objective "mcl" needs the head of a discriminator, found '
+      f"{ctx.model.kind!r}; give model.head='replaced_tokens' (electra has it)"
+    )
+  if ctx.tokenizer.mask_id is None:
+    raise ValueError('objective "mcl" needs a tokenizer with a [MASK] token')
+  if not first:
+    raise ValueError(
+      'config.objective has replaced=0 and swapped=0, and inserted tokens '
+      'teach the generator nothing; give one of the two a weight'
+    )
+  if rate:
+    check_room(ctx, rate)
 
 
 def check_room(ctx: Context, rate: float) -> None:
@@ -244,13 +258,9 @@ def _forward(
   apply: Any, params: Any, batch: Batch, rng: jax.Array, plan: Plan, train: bool
 ) -> dict[str, Row]:
   """Sums and counts (B,): of losses, of verdicts, of positive labels."""
-  if rtd.GENERATOR not in params:
-    raise ValueError(
-      'this model has lost its generator, so that nothing fills its texts in; '
-      'to evaluate it later, train with objective.keep_generator=True'
-    )
+  _check_generator(params)
   mask_rng, noise_rng, *own = jax.random.split(rng, 4)  # as ELECTRA's step
-  swap_rng, gap_rng, *more = jax.random.split(jax.random.fold_in(rng, 1), 7)
+  swap_rng, gap_rng, *more = jax.random.split(jax.random.fold_in(rng, 1), 6)
 
   def generate(params, batch, rng):
     whole = rtd.whole_generator(params)
@@ -289,22 +299,29 @@ def _forward(
     plan.first, 're_', again
   )
 
+  # Per row, not per course: verdicts of all texts, and what was spoilt in them.
   rows = len(batch['input_ids'])
   _, right, count = (x.reshape(rows, -1).sum(-1) for x in verdicts)
   positive = replaced.reshape(rows, -1).sum(-1)
   if plan.inserted:
     held = jax.lax.stop_gradient(params)
-    longer, asked, labels = _inserted(gap_rng, batch, plan)
-    words = generate(held, asked, more[2])
-    noise = jax.random.uniform(more[3], words.shape)
-    guess = rtd.sample(words, noise, plan.temperature)
-    filled, _ = rtd.corrupt(longer, asked, guess)
-    total, seen_right, real = rtd.score(judge(filled, more[4]), labels, filled)
+    longer, labels = _filled_in(
+      lambda asked: generate(held, asked, more[2]), batch, gap_rng, plan
+    )
+    total, seen_right, real = rtd.score(judge(longer, more[3]), labels, longer)
     sums['itd_loss'] = total, real
     right, count = right + seen_right, count + real
     positive += labels.sum(-1)
   positive *= batch['weight']
   return sums | {'accuracy': (right, count), 'positive': (positive, count)}
+
+
+def _check_generator(params: Any) -> None:
+  if rtd.GENERATOR not in params:
+    raise ValueError(
+      'this model has lost its generator, so that nothing fills its texts in; '
+      'to evaluate it later, train with objective.keep_generator=True'
+    )
 
 
 def _by_course(first, prefix, scores) -> dict[str, Row]:
@@ -343,14 +360,27 @@ def _swapped(rng, batch, plan):
   return mlm.at_chosen(given, max(2, mlm.most(plan.rate, ids.shape[-1])))
 
 
-def _inserted(rng, batch, plan):
-  """The third course's text, that as the generator reads it, the labels."""
-  length = batch['input_ids'].shape[-1]
-  luck = jax.random.uniform(rng, batch['input_ids'].shape)
-  room = courses.inserted_length(length, plan.rate)
-  longer, labels = courses.insert(
-    batch, courses.gaps(luck, batch, plan.rate), room, plan.mask_id, plan.pad_id
+def _filled_in(
+  generate: Callable[[Batch], jax.Array],
+  batch: Batch,
+  rng: jax.Array,
+  plan: Plan,
+) -> tuple[dict[str, jax.Array], jax.Array]:
+  """The third course's text, and (B, M) 1.0 where a token was inserted."""
+  gap_rng, noise_rng = jax.random.split(rng)
+  ids = batch['input_ids']
+  opened = courses.gaps(
+    jax.random.uniform(gap_rng, ids.shape), batch, plan.rate
+  )
+  room = courses.inserted_length(ids.shape[-1], plan.rate)
+  longer, inserted = courses.insert(
+    batch, opened, room, plan.mask_id, plan.pad_id
   )
   # There is no right answer: a label only says that the token is asked for.
-  asked = longer | {'labels': jnp.where(labels, 0, -100)}
-  return longer, mlm.at_chosen(asked, room - length), labels * 1.0
+  asked = longer | {'labels': jnp.where(inserted, 0, -100)}
+  asked = mlm.at_chosen(asked, room - ids.shape[-1])
+  words = generate(asked)
+  noise = jax.random.uniform(noise_rng, words.shape)
+  guess = rtd.sample(words, noise, plan.temperature)
+  filled, _ = rtd.corrupt(longer, asked, guess)
+  return filled, inserted * 1.0
