@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glue_jax.config.ranges import Count, Whole
+from glue_jax.kernels.disentangled.disentangled import position_scores
 from glue_jax.layers.context import BatchContext
 from glue_jax.layers.dense import dense
 from glue_jax.layers.dropout import Dropout
@@ -69,15 +70,21 @@ class Mixer(nn.Module):
       for name, inputs in (('query', asking), ('key', x), ('value', x))
     )
     table = Dropout(c.dropout)(context.relative[None], train)
-    index = self._index(x.shape[1])[: context.queries]
-    scale = (c.head_width * (1 + len(self.terms))) ** -0.5
-    bias = context.bias[:, :, : context.queries]
+    rows = self._rows(asking.shape[1], x.shape[1])
+    # Short texts meet a part of the table only.
+    first, last = rows.min(), rows.max()
+    table = table[:, first : last + 1]
+    keys = queries = None
     if 'c2p' in self.terms:
       keys = self._positions('key', project, table)
-      bias = bias + scale * _content_to_position(query, keys, index)
     if 'p2c' in self.terms:
       queries = self._positions('query', project, table)
-      bias = bias + scale * _position_to_content(key, queries, index)
+    scale = (c.head_width * (1 + len(self.terms))) ** -0.5
+    bias = context.bias[:, :, : context.queries]
+    if self.terms:
+      bias = bias + scale * position_scores(
+        query, key, keys, queries, rows - first
+      )
     bias = jnp.maximum(bias, jnp.finfo(jnp.float32).min)
     # The core divides by sqrt(K); the terms share one factor.
     query = query * (scale * c.head_width**0.5)
@@ -100,32 +107,16 @@ class Mixer(nn.Module):
       layer = dense(c, c.hidden_size, name=f'position_{name}')
     return layer(table)[0].reshape(-1, c.num_heads, c.head_width)
 
-  def _index(self, length):
-    """Rows of the table for each pair: (L, M) int32, from query less key."""
-    places = np.arange(length)
-    distance = places[:, None] - places
+  def _rows(self, length, other):
+    """The table's rows of the pairs with j - i = 1 - L, ..., M - 1.
+
+    c(i, j) of the paper, from query less key: (L + M - 1,) int32.
+    """
+    distance = np.arange(length - 1, -other, -1)
     half = self.buckets or self.span
     if self.buckets:
       distance = bucket(distance, self.buckets, self.span)
     return np.clip(distance + half, 0, 2 * half - 1).astype(np.int32)
-
-
-def _content_to_position(query, keys, index):
-  """(B, L, H, K) and (R, H, K) to (B, H, L, M), float32."""
-  scores = jnp.einsum(
-    'blhk,rhk->bhlr', query, keys, preferred_element_type=jnp.float32
-  )
-  index = jnp.broadcast_to(index, scores.shape[:2] + index.shape)
-  return jnp.take_along_axis(scores, index, axis=-1)
-
-
-def _position_to_content(key, queries, index):
-  """(B, M, H, K) and (R, H, K) to (B, H, L, M), float32."""
-  scores = jnp.einsum(
-    'bmhk,rhk->bhrm', key, queries, preferred_element_type=jnp.float32
-  )
-  index = jnp.broadcast_to(index, scores.shape[:2] + index.shape)
-  return jnp.take_along_axis(scores, index, axis=-2)
 
 
 def bucket(distance: np.ndarray, buckets: int, span: int) -> np.ndarray:
