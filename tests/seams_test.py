@@ -41,8 +41,11 @@ def test_a_run_ends_with_its_epochs(one):
   evaluated = [x['step'] for x in lines if 'validation/loss' in x]
   assert evaluated == [2, 7]
   # The rate goes on to 0 at the planned end, whatever the run's.
-  rates = {x['step']: x['lr'] for x in lines if 'lr' in x}
-  assert rates[7] == pytest.approx(rates[6] * 2 / 3)
+  rates = {x['step']: x for x in lines if 'head/lr' in x}
+  for phase in ('head', 'backbone'):
+    ours = {step: x[f'{phase}/lr'] for step, x in rates.items()}
+    assert ours[7] == pytest.approx(ours[6] * 2 / 3)
+  assert rates[6]['head/lr'] == pytest.approx(2 * rates[6]['backbone/lr'])
   run = json.loads((one / 'run.json').read_text())
   assert run['programs_compiled'] == 2  # one for each variant
 

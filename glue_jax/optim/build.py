@@ -1,6 +1,6 @@
 """The optimizer from a config: an optax chain with groups by name pattern."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import optax
@@ -64,6 +64,7 @@ def make(
   names: Iterable[str],
   leaf_states: bool = False,
   updates: Count = 1,
+  companions: Collection[str] = (),
   name: Annotated[str, OneOf(CORES)] = 'adamw',
   lr: NonNegative = 5e-5,
   schedule: schedules.Shape = 'linear',
@@ -84,6 +85,8 @@ def make(
     names: all leaf names of the model, to check the groups' patterns.
     leaf_states: give the core a state for each leaf, see
       optim/per_leaf_count.py.
+    companions: names of the networks beside the model, whose depth is none of
+      `layer_decay`'s.
     updates: in a row that a step makes, all with that step's rate.
     name: a key of `CORES`.
     lr, schedule, warmup, final, power: see `schedules.make`.
@@ -138,7 +141,7 @@ def make(
       )
     )
 
-  depth = factors(names, layer_decay)
+  depth = factors(names, layer_decay, companions)
 
   def factor(leaf):
     return group(leaf).get('lr', 1.0) * depth[leaf]

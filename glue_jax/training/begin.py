@@ -89,7 +89,7 @@ def begin(
   if abstract:
     make = first_state.abstract_state
   with sharding.enter(parts.mesh):
-    tx, rate = first_state.make_optimizer(parts)
+    tx, rates = first_state.make_optimizer(parts)
     state = make(parts, tx, key)
   schedule = sections.train
   programs = Programs(
@@ -117,7 +117,7 @@ def begin(
       return session.make_host(parts, jax.tree.map(jnp.copy, fresh), key)
 
   host = session.make_host(parts, state, key)
-  return Training(parts, tx, rate, key, programs, called, host, new_host, best)
+  return Training(parts, tx, rates, key, programs, called, host, new_host, best)
 
 
 def build(

@@ -152,12 +152,16 @@ def head_by_name(
     task: the task's record.
 
   Returns:
-    (tree, a note if the weights name no labels and it was left as it is).
+    (tree, a note if the weights name no labels and it was left as it is, or
+    if they have the head of a pre-training objective, which is left out).
 
   Raises:
     ValueError: the weights have the head of another task, which doesn't start
       afresh.
   """
+  saved, note = head.without_pretraining(saved, found, kind)
+  if note:
+    return saved, '' if _is_fresh(network, 'head/') else note
   kept = [n for n in label_names.LEAVES if not _is_fresh(network, n)]
   try:
     return head.by_name(saved, found, kind, task.labels, kept)

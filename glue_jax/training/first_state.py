@@ -14,10 +14,10 @@ from glue_jax.training.parts import Parts
 from glue_jax.training.state import TrainState, parked, split
 
 
-def make_optimizer(parts: Parts) -> tuple[Any, Callable]:
-  """Returns (transformation, schedule), wrapped by the method.
+def make_optimizer(parts: Parts) -> tuple[Any, dict[str, Callable]]:
+  """Returns (transformation, {'lr': schedule}), wrapped by the method.
 
-  Of an objective with phases (`phases.Optimizers`, the first one's schedule).
+  Of an objective with phases (`phases.Optimizers`, {phase + '/lr': schedule}).
   """
   names = tree.flatten(parts.params)
 
@@ -26,6 +26,7 @@ def make_optimizer(parts: Parts) -> tuple[Any, Callable]:
       total_steps=parts.total_steps,
       names=names,
       leaf_states=parts.method.revisits,
+      companions=parts.method.companions,
       **parts.sections.optimizer | changes,
     )
 
@@ -34,7 +35,7 @@ def make_optimizer(parts: Parts) -> tuple[Any, Callable]:
     return phases.optimizers(objective, settings, parts.method, names, make)
   tx, rate = make()
   wrap = parts.method.wrap_tx
-  return (wrap(tx) if wrap else tx), rate
+  return (wrap(tx) if wrap else tx), {'lr': rate}
 
 
 def initial_state(parts: Parts, tx: Any, key: jax.Array) -> TrainState:

@@ -52,7 +52,7 @@ def optimizers(
   method: Method,
   names: Collection[str],
   make: Callable[..., tuple[optax.GradientTransformation, Callable]],
-) -> tuple[Optimizers, Callable]:
+) -> tuple[Optimizers, dict[str, Callable]]:
   """Makes the optimizers of an objective's phases.
 
   Args:
@@ -63,7 +63,7 @@ def optimizers(
     make: (updates a step, **changes) -> (optimizer, step -> rate).
 
   Returns:
-    (optimizers, the first one's rate).
+    (optimizers, {phase + '/lr': step -> rate}).
 
   Raises:
     ValueError: settings of a phase that there isn't, a pattern that matches no
@@ -95,5 +95,6 @@ def optimizers(
     name: make(updates=phase.repeat, **settings.get(name, {}))
     for name, phase in phases.items()
   }
-  rate = next(iter(made.values()))[1]
-  return Optimizers(phases, {name: tx for name, (tx, _) in made.items()}), rate
+  by_phase = {name: tx for name, (tx, _) in made.items()}
+  rates = {f'{name}/lr': rate for name, (_, rate) in made.items()}
+  return Optimizers(phases, by_phase), rates

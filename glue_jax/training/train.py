@@ -158,9 +158,9 @@ def train(
       ends = host.stop or host.step == total
       if host.step % schedule.log_every == 0 or ends:
         means = monitor.drain()
-        lr = float(run.rate(host.step - 1))
+        lrs = {n: float(rate(host.step - 1)) for n, rate in run.rates.items()}
         named = {f'train/{name}': value for name, value in means.items()}
-        writer.scalars(host.step, named | {'lr': lr})
+        writer.scalars(host.step, named | lrs)
         writer.timings(host.step, {'examples_per_s': clock.rate()})
         bar.update(host.step, means)
       else:

@@ -21,7 +21,7 @@ class Training:
   Attributes:
     parts: all that its config names.
     tx: the optimizer, wrapped by the methods.
-    rate: step -> learning rate.
+    rates: {name in the log: step -> learning rate}.
     key: of the run, typed; each step folds its number in.
     programs: the compiled steps.
     hooks: the methods' and the run's own, in order.
@@ -34,7 +34,7 @@ class Training:
 
   parts: Parts
   tx: Any
-  rate: Callable[[int], Any]
+  rates: Mapping[str, Callable[[int], Any]]
   key: jax.Array
   programs: Programs
   hooks: tuple[Hook, ...]

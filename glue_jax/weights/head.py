@@ -14,6 +14,11 @@ import numpy as np
 from glue_jax import tree
 from glue_jax.data import label_names
 from glue_jax.data.label_names import LEAVES
+from glue_jax.layers.kinds import WORDS
+
+# Heads of pre-training. None has anything for a task, not even a layer that a
+# task's head has as well (`head/dense`).
+PRETRAINING = (*WORDS, 'replaced_tokens')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +73,31 @@ def by_name(
   where = f'the head of {found.where}'
   match = label_names.match(labels, found.labels, where)
   return tree.unflatten(in_order(flat, match.order, used)), match.note
+
+
+def without_pretraining(
+  params: tree.Tree, found: Head, kind: str
+) -> tuple[tree.Tree, str]:
+  """Leaves out a head of pre-training that is of no use for another kind.
+
+  Args:
+    params: the folder's tree, in our layout.
+    found: what the folder says.
+    kind: of the model that they are for; heads over words share their layers.
+
+  Returns:
+    (params, a note where a head was left out).
+  """
+  same = found.kind == kind or {found.kind, kind} <= set(WORDS)
+  if same or found.kind not in PRETRAINING:
+    return params, ''
+  kept, left = tree.partition(params, lambda n: not n.startswith('head/'))
+  if not tree.flatten(left):
+    return params, ''
+  return kept, (
+    f'the head of {found.where} is one of {found.kind}: that of {kind} starts '
+    'afresh'
+  )
 
 
 def in_order(

@@ -46,6 +46,16 @@ def test_tables_of_positions_are_as_deep_as_the_embeddings():
   assert found['encoder/embeddings/word/embedding'] == 0.125
 
 
+def test_a_network_beside_the_model_has_no_depth():
+  inside = ['encoder/layer_1/x', 'encoder/embeddings/x', 'head/x']
+  beside = ['generator/encoder/layer_5/x', 'generator/encoder/embeddings/x']
+  found = factors([*inside, *beside], 0.5, companions=('generator',))
+  assert found == {
+    'encoder/layer_1/x': 0.5, 'encoder/embeddings/x': 0.125, 'head/x': 1.0,
+    **dict.fromkeys(beside, 1.0),
+  }  # fmt: skip
+
+
 def ones(names):
   return tree.unflatten({name: jnp.ones((4, 4)) for name in names})
 

@@ -136,7 +136,7 @@ def made(pair=PAIR, settings=None, method=None):
 
 
 def test_phases_clip_apart_and_keep_the_rate_of_the_step():
-  optimizers, rate = made(settings={'two': dict(lr=0.5, clip_norm=None)})
+  optimizers, rates = made(settings={'two': dict(lr=0.5, clip_norm=None)})
   grads = jax.tree.map(lambda x: 10 * jnp.ones_like(x), START)
   state, moves = optimizers.init(START), []
   assert sorted(state) == ['one', 'two']
@@ -150,7 +150,7 @@ def test_phases_clip_apart_and_keep_the_rate_of_the_step():
   # Four updates a step, each of norm 1; one of norm 10 at half the rate.
   np.testing.assert_allclose(moves[0], [-1] * 4 + [-0.75] * 4)
   np.testing.assert_allclose(moves[1][:4], [-5, -3.75, -2.5, -1.25])
-  assert rate(1) == 0.75
+  assert rates['one/lr'](1) == 0.75
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,24 @@ def test_other_labels_are_refused_unless_the_head_is_fresh(folder, tmp_path):
   assert same is params and not note
 
 
+@pytest.mark.parametrize('kind', head.PRETRAINING)
+def test_a_head_of_pretraining_has_nothing_for_a_task(kind):
+  leaves = ('encoder/x/kernel', 'head/dense/kernel', 'head/out/kernel')
+  params = tree.unflatten({name: np.ones((2, 3)) for name in leaves})
+  found = head.Head('the folder', kind, None)
+
+  def taken(wanted, fresh=()):
+    network = SimpleNamespace(weights='', fresh=fresh)
+    kept, note = build_params.head_by_name(network, params, found, wanted, MNLI)
+    return list(tree.flatten(kept)), note
+
+  names, note = taken('classification')
+  assert names == ['encoder/x/kernel']
+  assert f'is one of {kind}: that of classification starts afresh' in note
+  assert taken('classification', ('head/.*',)) == (names, '')
+  assert taken(kind) == (list(leaves), '')
+
+
 def test_names_that_contradict_each_other_are_refused(folder, tmp_path):
   turned = {name: i for i, name in enumerate(reversed(THERE))}
   copy = changed(folder, tmp_path, label2id=turned)
