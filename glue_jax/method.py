@@ -221,7 +221,10 @@ class Method:
   Attributes:
     name: shown in messages and the run record.
     shape: (config, variant) -> config, wherever the model is called; which
-      network a variant runs, on leaves that the whole model has.
+      network a variant runs, on leaves that the whole model has. ValueError
+      for one that there isn't.
+    variants: keys of the variant that `shape` reads and a finished run may be
+      evaluated and exported by, with another value than in training.
     plugs: wrappers at named places inside the model; their leaves are added.
     companions: {name: a second network}; the leaves of those that learn are
       added under the name, before the surgery.
@@ -263,6 +266,7 @@ class Method:
 
   name: str
   shape: Callable | None = None
+  variants: tuple[str, ...] = ()
   plugs: tuple[Plug, ...] = ()
   companions: Mapping[str, Companion] = dataclasses.field(default_factory=dict)
   surgery: Callable | None = None

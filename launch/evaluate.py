@@ -10,7 +10,8 @@ seeds is scored for each seed (mean and standard deviation) unless --seed is
 given, one of several stages for each stage unless --stage is; each has a folder
 then, <stage>/seed_<s>. With --ranks the low-rank update of the run (DyLoRA,
 LoRA) is cut to each of them in turn: a row of the table and a folder rank_<b>
-for each.
+for each; with --variant the same for each network that a method can run without
+another training, 'name=value' of its `variants` (glue_jax/method.py).
 """
 
 import pathlib
@@ -33,6 +34,9 @@ def define_flags() -> None:
     None,
     "Ranks to score at, as '1..8' or '1,2,4'; default: the whole.",
   )
+  flags.DEFINE_multi_string(
+    'variant', [], "Variant to score, 'name=value'; may be given again."
+  )
   flags.DEFINE_string('output', None, 'Folder to write to.')
 
 
@@ -46,6 +50,8 @@ def main(argv: list[str]) -> None:
   folder = pathlib.Path(FLAGS.workdir) / 'evaluation'
   output = pathlib.Path(FLAGS.output or folder / (FLAGS.which or 'selected'))
   ranks = () if FLAGS.ranks is None else score.parse_ranks(FLAGS.ranks)
+  variants = [{'rank': rank} for rank in ranks]
+  variants += map(score.parse_variant, FLAGS.variant)
   scores, rows = score.score_workdir(
     FLAGS.workdir,
     output,
@@ -54,7 +60,7 @@ def main(argv: list[str]) -> None:
     FLAGS.stage,
     FLAGS.split,
     FLAGS.data_dir,
-    ranks,
+    variants,
     FLAGS.batch_size,
   )
   print(tables.metrics_table(scores, rows))

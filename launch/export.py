@@ -11,7 +11,8 @@ stablehlo: a folder with a program of input_ids, attention_mask and
 token_type_ids by jax.export, for every run; --batch and --length fix sizes,
 else any size will do. jax alone reads it, as its README.md shows, or
 glue_jax.export.stablehlo.load_stablehlo. --rank: what is merged of a low-rank
-update (DyLoRA, LoRA); the card and the signature name it.
+update (DyLoRA, LoRA). --variant: which part of the model, as launch.evaluate has
+it. The card and the signature name both.
 
 --push=OWNER/NAME sends what was written to that repository of the Hugging Face
 Hub, in one commit, with the token of HF_TOKEN or `hf auth login`. A repository
@@ -36,6 +37,7 @@ def define_flags() -> None:
   flags.DEFINE_enum('format', 'hf', ['hf', 'stablehlo'], 'Form.')
   flags.DEFINE_string('output', None, 'Folder to write.')
   flags.DEFINE_integer('rank', None, 'Rank to merge; default: whole.')
+  flags.DEFINE_string('variant', None, "Variant, 'name=value'; default: whole.")
   flags.DEFINE_integer('batch', None, 'StableHLO: fixed batch size.')
   flags.DEFINE_integer('length', None, 'StableHLO: fixed length.')
   flags.DEFINE_string('push', None, 'Repository of the hub: OWNER/NAME.')
@@ -53,7 +55,7 @@ def main(argv: list[str]) -> None:
     raise app.UsageError('--public goes with --push')
   # Imported here so that --help and a wrong flag answer at once.
   from glue_jax.export import hub, write
-  from glue_jax.inference import open_run
+  from glue_jax.inference import open_run, score
   from glue_jax.reporting import outputs
 
   outputs.refuse(FLAGS.output, outputs.of_folder(FLAGS.workdir))
@@ -63,8 +65,11 @@ def main(argv: list[str]) -> None:
     FLAGS.workdir, FLAGS.which, FLAGS.seed, stage=FLAGS.stage
   )
   outputs.refuse(FLAGS.output, outputs.of_folder(run.workdir))
+  variant = score.parse_variant(FLAGS.variant) if FLAGS.variant else {}
   if FLAGS.rank is not None:
-    run = run.at_rank(FLAGS.rank)
+    variant['rank'] = FLAGS.rank
+  if variant:
+    run = run.at(**variant)
   names = write.write(
     run, FLAGS.output, FLAGS.format, batch=FLAGS.batch, length=FLAGS.length
   )

@@ -172,7 +172,7 @@ def test_what_does_not_merge_is_served_with_its_leaves(case, tmp_path):
   state = state.replace(params=moved(state.params), frozen=frozen)
   params = state.all_params()
   run = types.SimpleNamespace(
-    parts=parts, host=Host(None, 1, 1, state), params=params, rank=None,
+    parts=parts, host=Host(None, 1, 1, state), params=params, variant={},
     model=parts.plain.model, task=parts.bundle.task,
     tokenizer=parts.bundle.tokenizer, decisions=None,
   )  # fmt: skip

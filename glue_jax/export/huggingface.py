@@ -78,8 +78,8 @@ def card(
   config = contents['config'].get('config', {})
   weights = config.get('model', {}).get('weights') or ''
   results = contents['result'].get('metrics', {})
-  # A result belongs to the checkpoint and the rank it was measured on.
-  if contents['result'].get('step') != run.step or run.rank is not None:
+  # A result belongs to the checkpoint and the variant it was measured on.
+  if contents['result'].get('step') != run.step or run.variant:
     results = {}
   return model_card.model_card(
     run.task,
@@ -88,7 +88,7 @@ def card(
     record=contents['run'],
     weights=str(weights),
     library=library,
-    rank=run.rank,
+    variant=run.variant,
     commit=contents['run'].get('hub_commits', {}).get(weights, ''),
     decisions=run.decisions.said(run.task) if run.decisions else '',
   )

@@ -17,7 +17,7 @@ def model_card(
   language: str = '',
   weights: str = '',
   library: str = 'transformers',
-  rank: int | None = None,
+  variant: Mapping[str, Any] | None = None,
   commit: str = '',
   decisions: str = '',
 ) -> str:
@@ -31,7 +31,7 @@ def model_card(
     language: code of the language, left out if empty.
     weights: where the run started from; empty = random parameters.
     library: what loads the model.
-    rank: of the low-rank update that is merged, if it was chosen.
+    variant: of the run, where another one than in training was chosen.
     commit: of the hub, whose name `weights` is then.
     decisions: thresholds and temperature of the run, in a line.
   """
@@ -49,8 +49,11 @@ def model_card(
     f'{f" (commit {commit})" if commit else ""}.',
     '',
   ]
-  if rank is not None:
-    lines += [f'Its low-rank update was merged at rank {rank}.', '']
+  for key, value in (variant or {}).items():
+    if key == 'rank':
+      lines += [f'Its low-rank update was merged at rank {value}.', '']
+    else:
+      lines += [f'It is the part of the trained model with {key} {value}.', '']
   if decisions:
     lines += [
       f'Its predictions use decisions.json: {decisions}. `{library}` does not '

@@ -74,7 +74,7 @@ def save_stablehlo(
 
   Returns:
     The signature: inputs and outputs with shapes (a letter = any size), labels,
-    platforms, and the rank that was chosen (null: that of the training).
+    platforms, and the variant that was chosen ({}: that of the training).
 
   Raises:
     ValueError: a size below 1 or above the model's positions, or a program
@@ -122,7 +122,7 @@ def save_stablehlo(
   signature = {
     'task': task.name,
     'kind': task.kind,
-    'rank': run.rank,
+    'variant': dict(run.variant),
     'labels': list(task.labels or task.choices),
     'max_length': length or most,
     'inputs': {

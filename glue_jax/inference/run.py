@@ -2,12 +2,14 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from glue_jax import tree
 from glue_jax.devices import sharding
 from glue_jax.evaluation.decisions import Decisions
 from glue_jax.method import Host
+from glue_jax.models import model as models
 from glue_jax.training import session
 from glue_jax.training.parts import Parts
 
@@ -25,7 +27,7 @@ class Run:
     parts: everything else.
     host: holds the state, before export, and its variant.
     begun: the config as it was at the start: `config` may have other weights.
-    rank: that was chosen by `at_rank`; None = that of the training.
+    variant: that was chosen by `at`; {} = that of the training.
     workdir: folder of this one run; None for a bundle, which has none.
     decisions: thresholds and temperature that its predictions use; None = the
       likeliest class, labels above a half.
@@ -42,7 +44,7 @@ class Run:
   parts: Parts
   host: Host
   begun: Any
-  rank: int | None = None
+  variant: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   workdir: pathlib.Path | None = None
   decisions: Decisions | None = None
 
@@ -69,19 +71,47 @@ class Run:
         **fields,
       )
 
-  def at_rank(self, rank: int) -> 'Run':
-    """Returns the run with its low-rank update cut to a smaller rank.
+  def at(self, **variant: Any) -> 'Run':
+    """Returns the run as a variant of it, without another training.
+
+    Args:
+      **variant: rank = what low-rank updates are cut to; others are keys of the
+        methods' `variants`, whose `shape` says which network it is.
 
     Raises:
-      ValueError: see `session.truncated`.
+      ValueError: a key that no method has, or a value that it doesn't take.
     """
-    with sharding.enter(self.parts.mesh):
-      state = session.truncated(self.parts, self.host.state, rank)
+    parts, state = self.parts, self.host.state
+    shaped = {key: value for key, value in variant.items() if key != 'rank'}
+    known = parts.method.variants
+    unknown = sorted(shaped.keys() - set(known))
+    if unknown:
+      raise ValueError(
+        f'a run with {parts.method.name} has no variants by {unknown}; it has '
+        f'those by {list(known)}'
+      )
+    host = dataclasses.replace(self.host, variant=self.host.variant | shaped)
+    with sharding.enter(parts.mesh):
+      if 'rank' in variant:
+        state = session.truncated(parts, state, variant['rank'])
+      host.state = state
+      model, params = parts.plain.model, session.exported(parts, state)
+      if shaped:
+        config = parts.apply.replace(variant=host.variant).model.config
+        model = model.clone(config=config)
+        gone = parts.names - models.shapes(model).keys()
+        params = tree.partition(params, lambda name: name not in gone)[0]
       return dataclasses.replace(
         self,
-        host=dataclasses.replace(self.host, state=state),
-        params=session.exported(self.parts, state),
-        predict_fn=session.predict_fn(self.parts, state, self.host.variant),
-        rank=rank,
-        decisions=None,  # they were tuned for the whole rank
+        host=host,
+        model=model,
+        params=params,
+        predict_fn=session.predict_fn(parts, state, host.variant),
+        variant=variant,
+        decisions=None,  # they were tuned for the whole
       )
+
+
+def label(variant: Mapping[str, Any]) -> str:
+  """Returns what a table calls a variant: 'rank 2', 'depth 1, ...'."""
+  return ', '.join(f'{key} {value}' for key, value in variant.items())

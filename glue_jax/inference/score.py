@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import logging
 
 from glue_jax.evaluation import decisions, evaluate, notes
 from glue_jax.inference import open_run
-from glue_jax.inference.run import Run
+from glue_jax.inference.run import Run, label
 from glue_jax.reporting import files, plots, tables
 from glue_jax.weights import run_folder
 
@@ -35,6 +36,26 @@ def parse_ranks(text: str) -> tuple[int, ...]:
   return ranks
 
 
+def parse_variant(text: str) -> dict[str, Any]:
+  """Returns the variant of 'depth=2' or 'depth=2,heads=4'.
+
+  Raises:
+    ValueError: the text is none; values are numbers, true, false, null or text.
+  """
+  variant: dict[str, Any] = {}
+  for part in text.split(','):
+    name, equals, value = part.strip().partition('=')
+    if not (name and equals and value) or name in variant:
+      raise ValueError(
+        f"--variant={text}: expected 'name=value', with commas between several"
+      )
+    try:
+      variant[name] = json.loads(value)
+    except json.JSONDecodeError:
+      variant[name] = value
+  return variant
+
+
 def score_workdir(
   workdir: str,
   output: pathlib.Path,
@@ -43,7 +64,7 @@ def score_workdir(
   stage: str | None = None,
   splits: Sequence[str] = (),
   data_dir: str | None = None,
-  ranks: Sequence[int] = (),
+  variants: Sequence[Mapping[str, Any]] = (),
   batch_size: int | None = None,
 ) -> tuple[dict, dict[str, dict[str, int]]]:
   """Scores a run, every stage and seed of it unless one is named.
@@ -57,7 +78,7 @@ def score_workdir(
     stage: of several; None = all.
     splits: to score; () = the task's evaluation splits.
     data_dir: data folder, if not that of the run.
-    ranks: of the low-rank update; () = the whole.
+    variants: to score; () = that of the training. See `Run.at`.
     batch_size: rows of a batch; None = the run's own.
 
   Returns:
@@ -66,7 +87,7 @@ def score_workdir(
     the same names.
 
   Raises:
-    ValueError: no such run, seed, stage or split.
+    ValueError: no such run, seed, stage, split or variant.
   """
   stages: dict[str, list[run_folder.RunFolder]] = {}
   for folder in run_folder.list_runs(workdir, stage, seed):
@@ -86,7 +107,7 @@ def score_workdir(
       home = output / name if several else output
       home = home / f'seed_{folder.seed}' if len(folders) > 1 else home
       own = folder.seed if len(folders) > 1 or seed is not None else None
-      every.append(score_ranks(run, own, home, ranks))
+      every.append(score_variants(run, own, home, variants))
     if len({tuple(metrics) for metrics in every}) > 1:
       raise ValueError(
         f'some seeds of {workdir} have {decisions.FILE} and others not; tune '
@@ -95,7 +116,7 @@ def score_workdir(
     counts = notes.row_counts(run.bundle.tables)
     for split in every[0]:
       key = f'{name}: {split}' if several else split
-      if split.partition(',')[0] in counts:  # '<split>, rank 2', or untuned
+      if split.partition(',')[0] in counts:  # '<split>, rank 2'; untuned
         rows[key] = counts[split.partition(',')[0]]
       result[key] = (
         tables.aggregate([metrics[split] for metrics in every])
@@ -105,41 +126,41 @@ def score_workdir(
   return result, rows
 
 
-def score_ranks(
+def score_variants(
   run: Run,
   seed: int | None,
   output: pathlib.Path,
-  ranks: Sequence[int] = (),
+  variants: Sequence[Mapping[str, Any]] = (),
 ) -> Scores:
-  """Scores one seed, at each rank if there are any, and writes the scores.
+  """Scores one seed, in each variant if there are any, and writes the scores.
 
   Args:
     run: opened with the splits to score.
     seed: of several; None for the only one.
-    output: folder to write to; that of a rank is `rank_<b>` in it.
-    ranks: of the low-rank update; () = the whole.
+    output: folder to write to; that of a variant is `<key>_<value>` in it.
+    variants: see `Run.at`; () = that of the training.
 
   Returns:
-    {split: {metric: value}}, with ranks `{'<split>, rank <b>': ...}`.
+    {split: {metric: value}}, with variants `{'<split>, <key> <value>': ...}`.
 
   Raises:
-    ValueError: the run has no split to score, or not such a rank.
+    ValueError: the run has no split to score, or no such variant.
   """
   if not run.bundle.evals:
     raise ValueError(
       f'task {run.task.name} has no evaluation split; name one with --split'
     )
-  if not ranks:
+  if not variants:
     return score(run, seed, output)
-  for rank in ranks:
-    run.at_rank(rank)  # raises, before any work
-  return {
-    f'{split}, rank {rank}': values
-    for rank in ranks
-    for split, values in score(
-      run.at_rank(rank), seed, output / f'rank_{rank}'
-    ).items()
-  }
+  for variant in variants:
+    run.at(**variant)  # raises, before any work
+  scores = {}
+  for variant in variants:
+    name = label(variant)
+    home = output / name.replace(', ', '_').replace(' ', '_')
+    for split, values in score(run.at(**variant), seed, home).items():
+      scores[f'{split}, {name}'] = values
+  return scores
 
 
 def score(run: Run, seed: int | None, output: pathlib.Path) -> Scores:
@@ -185,8 +206,8 @@ def score(run: Run, seed: int | None, output: pathlib.Path) -> Scores:
     if run.decisions:
       content['untuned'] = untuned
       content['decisions'] = dataclasses.asdict(run.decisions)
-    if run.rank is not None:
-      content['rank'] = run.rank
+    if run.variant:
+      content['variant'] = dict(run.variant)
     text = json.dumps(content, indent=2) + '\n'
     files.replace_text(output / 'metrics.json', text)
   plain = {f'{split}, untuned': values for split, values in untuned.items()}

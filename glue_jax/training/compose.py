@@ -59,6 +59,7 @@ def compose(methods: Sequence[Method], leaves: Leaves | None = None) -> Method:
   return Method(
     name='+'.join(names) or 'full fine-tuning',
     shape=_chain(methods, 'shape'),
+    variants=tuple(key for m in methods for key in m.variants),
     plugs=tuple(
       dataclasses.replace(plug, owner=m.name)
       for m in methods

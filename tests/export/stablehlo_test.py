@@ -60,7 +60,7 @@ def make_run(family='bert', kind='classification', **sizes):
   params = jax.tree.map(lambda x: x * 3 + 0.01, params)
   return types.SimpleNamespace(
     task=task, model=model, params=params, tokenizer=NoTokenizer(), step=1,
-    rank=None, decisions=None,
+    variant={}, decisions=None,
   )  # fmt: skip
 
 
@@ -204,12 +204,12 @@ def test_a_smaller_rank_is_served(run, tmp_path):
   batch = dict(zip(stablehlo.INPUTS, np.ones((3, 2, 8), np.int32)))
   logits = []
   for rank in (1, 2):
-    chosen = run.at_rank(rank)
+    chosen = run.at(rank=rank)
     folder = tmp_path / str(rank)
     signature = stablehlo.save_stablehlo(
       chosen, folder, batch=2, length=8, platforms=('cpu',)
     )
-    assert signature['rank'] == rank
+    assert signature['variant'] == {'rank': rank}
     call = stablehlo.load_stablehlo(folder)
     logits.append(call(*batch.values())['logits'])
     rows = batch | {'weight': np.ones(2, np.float32)}

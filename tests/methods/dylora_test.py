@@ -91,7 +91,7 @@ def run(workdir):
 def test_every_rank_is_predicted_by_one_program(run):
   batch = next(iter(next(iter(run.bundle.evals.values()))))
   logits = [
-    np.asarray(run.at_rank(b).predict_fn(batch)['logits'])
+    np.asarray(run.at(rank=b).predict_fn(batch)['logits'])
     for b in range(1, RANK + 1)
   ]
   assert all(
@@ -107,7 +107,7 @@ def test_every_rank_is_predicted_by_one_program(run):
 def test_what_is_merged_at_a_rank_predicts_as_it(run):
   batch = next(iter(next(iter(run.bundle.evals.values()))))
   for b in (1, 3):
-    chosen = run.at_rank(b)
+    chosen = run.at(rank=b)
     plain = run.parts.plain(chosen.params, batch)['logits']
     np.testing.assert_allclose(
       plain, chosen.predict_fn(batch)['logits'], atol=1e-5
@@ -115,19 +115,19 @@ def test_what_is_merged_at_a_rank_predicts_as_it(run):
 
 
 def test_exports_name_the_rank(run, workdir, tmp_path):
-  chosen = run.at_rank(3)
+  chosen = run.at(rank=3)
   assert 'merged at rank 3' in huggingface.card(chosen, workdir)
   assert 'merged at rank' not in huggingface.card(run, workdir)
   signature = stablehlo.save_stablehlo(
     chosen, tmp_path, batch=1, length=4, platforms=('cpu',)
   )
-  assert signature['rank'] == 3
+  assert signature['variant'] == {'rank': 3}
 
 
 @pytest.mark.parametrize('rank', [0, RANK + 1])
 def test_a_rank_that_is_not_there(run, rank):
   with pytest.raises(ValueError, match=f'rank {rank}: .* 1 to {RANK}'):
-    run.at_rank(rank)
+    run.at(rank=rank)
 
 
 def test_the_command_prints_a_row_for_each_rank(workdir, tmp_path, capsys):
@@ -137,7 +137,9 @@ def test_the_command_prints_a_row_for_each_rank(workdir, tmp_path, capsys):
   for b in (1, 2, 3):
     assert f'validation, rank {b} ' in text
     record = json.loads((tmp_path / f'rank_{b}/metrics.json').read_text())
-    assert record['rank'] == b and 'accuracy' in str(record['metrics'])
+    assert record['variant'] == {'rank': b} and 'accuracy' in str(
+      record['metrics']
+    )
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def score(folder: pathlib.Path, ranks: tuple[int, ...]) -> dict[str, float]:
   run = open_run.open_run(folder, splits=None)
   scores = {}
   for rank in ranks:
-    chosen, values = run.at_rank(rank), {}
+    chosen, values = run.at(rank=rank), {}
     for split, batches in run.bundle.evals.items():
       table = run.bundle.tables[split]
       values[split], _ = evaluate.evaluate(

@@ -15,6 +15,10 @@ def make(ctx: Context) -> Method:
 
   def shape(config, variant):
     depth = variant.get('depth') or config.num_layers
+    if not 1 <= depth <= config.num_layers:
+      raise ValueError(f'depth={depth}: there are {config.num_layers} blocks')
     return dataclasses.replace(config, num_layers=depth)
 
-  return Method('shallow', shape=shape, hooks=(Hook(before_epoch),))
+  return Method(
+    'shallow', shape=shape, variants=('depth',), hooks=(Hook(before_epoch),)
+  )
