@@ -11,8 +11,8 @@ stablehlo: a folder with a program of input_ids, attention_mask and
 token_type_ids by jax.export, for every run; --batch and --length fix sizes,
 else any size will do. jax alone reads it, as its README.md shows, or
 glue_jax.export.stablehlo.load_stablehlo. --rank: what is merged of a low-rank
-update (DyLoRA, LoRA). --variant: which part of the model, as launch.evaluate has
-it. The card and the signature name both.
+update (DyLoRA, LoRA). --variant: which part of the model, as in
+launch.evaluate. The card and the signature name both.
 
 --push=OWNER/NAME sends what was written to that repository of the Hugging Face
 Hub, in one commit, with the token of HF_TOKEN or `hf auth login`. A repository
