@@ -144,7 +144,7 @@ def test_what_is_exported_is_what_was_trained(case):
   parts = case.parts
   with sharding.enter(parts.mesh):
     exported = session.exported(parts, state)
-    evaluated = session.settled(parts, state).all_params()
+    _, evaluated = session.bound(parts, state, {})
   trained = case.logits(parts.apply, evaluated)
   names = set(tree.flatten(exported))
   if names == parts.names:

@@ -32,8 +32,11 @@ class BatchContext(flax.struct.PyTreeNode):
     rotary: (B, L) `positions`, where attention shall turn its heads by them.
     relative: (R, D), a table whose rows stand for distances. Read by
       disentangled attention.
+    absolute: (B, L, D), where each token stands, for a stack that says so only
+      at its end. Read by the stack `mask_decoder`.
     memory: (B, M, D), an encoder's states, with the bias of its padding,
-      `memory_bias` (B, 1, 1, M). Read by the cross-attention of decoders.
+      `memory_bias` (B, 1, 1, M). Read by the cross-attention of decoders, and
+      by disentangled attention, whose keys and values are then made of it.
     segment_ids: (B, L) int, equal ones make a segment; None where the batch has
       none. Read by PoNet.
     cache_start: (), how many positions of the cache are taken; None where none
@@ -54,6 +57,7 @@ class BatchContext(flax.struct.PyTreeNode):
   key_positions: jax.Array | None = None
   rotary: jax.Array | None = None
   relative: jax.Array | None = None
+  absolute: jax.Array | None = None
   memory: jax.Array | None = None
   memory_bias: jax.Array | None = None
   cache_start: jax.Array | None = None

@@ -101,16 +101,24 @@ class Token(nn.Module):
 
 
 class ReplacedTokens(nn.Module):
-  """Logits of every token that it isn't the original one: (B, L)."""
+  """Logits of every token that it isn't the original one: (B, L).
+
+  Attributes:
+    first: add the first token's state to every token's, and a norm (DeBERTaV3).
+  """
 
   config: EncoderConfig
   num_outputs: int = 1
+  first: bool = False
 
   @nn.compact
   def __call__(self, outputs: Outputs, attend: Attend, train: bool) -> Outputs:
     del attend, train
-    c = self.config
-    x = transform(c, c.activation, False)(outputs['last_hidden'])
+    c, x = self.config, outputs['last_hidden']
+    if self.first:
+      norm = spec.part('norm', c.norm)(c.layer_norm_eps, c.dtype, name='ln')
+      x = norm(x + x[:, :1])
+    x = transform(c, c.activation, False)(x)
     logits = dense(c, 1, name='out')(x)[..., 0]
     return {'logits': logits.astype(jnp.float32)}
 

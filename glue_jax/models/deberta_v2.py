@@ -9,6 +9,9 @@ Use it: v3 is the strongest of the small encoders when tuned.
 Costs: each layer's two products with the table and their gathers; the
   vocabulary of 128,100 makes half of the smaller sizes' parameters.
 Not with: generation of masked words: released v3 weights have no such head.
+
+Pre-training is objectives/rtd_shared.py (v3), whose generator is this with the
+stack 'mask_decoder', and objectives/mlm_ngrams.py (v1, v2).
 """
 
 import dataclasses
@@ -86,6 +89,7 @@ HEADS = {
   'token_classification': HeadSpec(heads.Token),
   'span': HeadSpec(heads.Span),
   'mlm': HeadSpec(heads.MaskedLM),
+  'replaced_tokens': HeadSpec(heads.ReplacedTokens, options=(('first', True),)),
 }
 
 _SELF = 'encoder.layer.{i}.attention.self.'
@@ -97,6 +101,7 @@ NAMES = {
   'encoder/embeddings/projection': 'embeddings.embed_proj',
   'encoder/positions': 'encoder.rel_embeddings',
   'encoder/positions/ln': 'encoder.LayerNorm',
+  'encoder/positions/absolute': 'embeddings.position_embeddings',
   'encoder/layer_{i}/mixer/position_key': _SELF + 'pos_key_proj',
   'encoder/layer_{i}/mixer/position_query': _SELF + 'pos_query_proj',
   'encoder/layer_{i}/conv': 'encoder.conv.conv',
@@ -109,6 +114,11 @@ HEAD_NAMES = bert.HEAD_NAMES | {
   'classification': _POOLED,
   'regression': _POOLED,
   'multiple_choice': _POOLED,
+  'replaced_tokens': {
+    'head/ln': 'mask_predictions.LayerNorm',
+    'head/dense': 'mask_predictions.dense',
+    'head/out': 'mask_predictions.classifier',
+  },
 }
 HEAD_NAMES.pop('sentence_structure')
 
@@ -121,16 +131,13 @@ OTHER_HEADS = (
   'lm_predictions.lm_head',
   'lm_predictions.lm_head.dense',
   'lm_predictions.lm_head.LayerNorm',
-  'mask_predictions.dense',
-  'mask_predictions.LayerNorm',
-  'mask_predictions.classifier',
 )
 
 ARCHITECTURES = {
   kind: name.replace('Bert', 'DebertaV2')
   for kind, name in bert.ARCHITECTURES.items()
   if kind in HEADS
-}
+} | {'replaced_tokens': 'DebertaV2Model'}  # which has no class for that head
 
 MODEL_TYPE = 'deberta-v2'
 FIELDS = bert.FIELDS | {'head_dropout': 'cls_dropout'}

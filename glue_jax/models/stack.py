@@ -37,7 +37,7 @@ _COLUMNS = (
 # Column then row parallel: one sum over `tensor` for each sublayer.
 RULES = (
   (r'.*/word/embedding', ('tensor', 'fsdp')),
-  (r'.*/(position|token_type)/embedding', (None, 'fsdp')),
+  (r'.*/(position|token_type|absolute)/embedding', (None, 'fsdp')),
   (r'.*/positions/embedding', (None, None)),
   (rf'.*/{_COLUMNS}/kernel', ('fsdp', 'tensor')),
   (rf'.*/{_COLUMNS}/bias', ('tensor',)),

@@ -51,6 +51,8 @@ from glue_jax.weights.huggingface_tensors import (
 CONFIG = 'config.json'
 # Fields of EncoderConfig that don't change what is computed from the weights.
 RUNTIME = ('dtype', 'remat', 'stack', 'options')
+# But for these stacks.
+_OTHER_STACKS = ('reversible', 'mask_decoder')
 # Of several kinds with one architecture, by `problem_type` in config.json.
 _PROBLEMS = {
   'regression': 'regression',
@@ -391,7 +393,7 @@ def differences(
       ours, theirs = a.head_width, b.head_width
     idle = field.name in _OF_ATTENTION and not attention
     idle |= field.name == 'special_ids' and 'ponet' not in a.names('mixer')
-    idle |= field.name in RUNTIME and ours != 'reversible'
+    idle |= field.name in RUNTIME and ours not in _OTHER_STACKS
     if ours != theirs and not idle:
       rows.append((field.name, ours, theirs))
   return rows

@@ -1,8 +1,8 @@
 """Golden vectors of DeBERTa: encoder, classifier, buckets of distances.
 
-Encoder and classifier against `transformers`, buckets against the official code
-too. The step of pre-training with two networks isn't built here yet; its files
-are named as such. Outputs at padding are zero in the files.
+Encoder and classifier against `transformers`, buckets and the step of
+pre-training with two networks against the official code. Outputs at padding are
+zero in the files.
 """
 
 import json
@@ -18,9 +18,8 @@ from glue_jax.layers.spec import freeze
 from glue_jax.models import deberta_v2
 from glue_jax.models.model import Model
 from glue_jax.objectives.task import cross_entropy
-from tests.golden import _kinds, _library_names
+from tests.golden import _disentangled_sharing, _kinds, _library_names
 
-NOT_BUILT = {'config/rtd_lambda': 'replaced token detection'}
 VALUE = (2e-5, 0.0)
 GRADIENT = 1e-4  # of the largest value of an array
 
@@ -34,8 +33,12 @@ def compare(arrays: dict[str, np.ndarray], folder: Path) -> Rows:
     return _buckets(arrays)
   return _kinds.by_kind(
     arrays,
-    NOT_BUILT | {'input/probe': _encoder, 'input/labels': _classifier},
-    lambda name: name.startswith(('output/', 'grad/')),
+    {
+      'config/rtd_lambda': _disentangled_sharing.compare,
+      'input/probe': _encoder,
+      'input/labels': _classifier,
+    },
+    lambda name: name.startswith(('output/', 'grad/', 'grad_nes/')),
   )
 
 

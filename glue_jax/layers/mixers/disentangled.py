@@ -52,7 +52,8 @@ class Mixer(nn.Module):
 
     Args:
       x: hidden states (B, L, D).
-      context: `bias`, `queries` and the table `relative` are read.
+      context: `bias`, `queries`, the table `relative` and `memory` are read;
+        the last one, (B, L, D), is attended to in place of `x` where it is.
       train: turns dropout on.
 
     Returns:
@@ -61,13 +62,14 @@ class Mixer(nn.Module):
     """
     c = self.config
     asking = x[:, : context.queries]
+    seen = x if context.memory is None else context.memory
     project = {
       name: dense(c, c.hidden_size, name=name)
       for name in ('query', 'key', 'value')
     }
     query, key, value = (
       self._heads(project[name](inputs))
-      for name, inputs in (('query', asking), ('key', x), ('value', x))
+      for name, inputs in (('query', asking), ('key', seen), ('value', seen))
     )
     table = Dropout(c.dropout)(context.relative[None], train)
     rows = self._rows(asking.shape[1], x.shape[1])
