@@ -208,35 +208,15 @@ def built(
     decoupled: whether it has two phases.
   """
 
-  def replaced(apply, params, batch, rng, train):
-    """Sums of the generator; the batch with its samples in it."""
-    if GENERATOR not in params:
-      raise ValueError(
-        'this model has lost its generator, so that nothing replaces tokens; '
-        'to evaluate it later, train with objective.keep_generator=True'
-      )
-    mask_rng, noise_rng, rng = jax.random.split(rng, 3)
-    masked = draws.masked(mask_rng, batch)
-    words = apply.companions[GENERATOR](
-      params[GENERATOR], masked, train=train, rng=rng
-    )['logits']
-    seen, new = rtd.corrupt(batch, masked, draws.sampled(noise_rng, words))
-    return mlm.score(words, masked), {**seen, 'replaced': new}
-
-  def judged(apply, params, seen, rng, train):
-    """Logits (B, L), and the sums of `rtd.score`."""
-    logits = apply(params, seen, train=train, rng=rng)['logits']
-    return logits, rtd.score(logits, seen['replaced'], seen)
-
   def generate(apply, params, batch, rng):
-    words, seen = replaced(apply, params, batch, rng, True)
+    words, seen = _replaced(draws, apply, params, batch, rng, True)
     total, right, count = (x.sum() for x in words)
     metrics = {'loss': (total, count), 'accuracy': (right, count)}
     carry = {name: seen[name] for name in ('input_ids', 'replaced')}
     return total / jnp.maximum(count, 1), metrics, carry
 
   def discriminate(apply, params, seen, rng):
-    logits, (losses, right, real) = judged(apply, params, seen, rng, True)
+    logits, (losses, right, real) = _judged(apply, params, seen, rng, True)
     metrics = {
       'loss': (weight * losses.sum(), real.sum()),
       'discriminator_loss': (losses.sum(), real.sum()),
@@ -256,8 +236,9 @@ def built(
 
   def predict(apply, params, batch):
     # The same masks and samples at every evaluation.
-    words, seen = replaced(apply, params, batch, jax.random.key(0), False)
-    logits, (losses, right, real) = judged(apply, params, seen, None, False)
+    key = jax.random.key(0)
+    words, seen = _replaced(draws, apply, params, batch, key, False)
+    logits, (losses, right, real) = _judged(apply, params, seen, None, False)
     found = {
       'loss_sum': losses,
       'correct': right,
@@ -277,6 +258,28 @@ def built(
   own_means = {'generator_loss': 1.0}
   joint = Objective(loss, predict, terms=own_means)
   return dataclasses.replace(joint, phases=phases) if decoupled else joint
+
+
+def _replaced(draws, apply, params, batch, rng, train):
+  """Sums of the generator; the batch with its samples, and where they are."""
+  if GENERATOR not in params:
+    raise ValueError(
+      'this model has lost its generator, so that nothing replaces tokens; '
+      'to evaluate it later, train with objective.keep_generator=True'
+    )
+  mask_rng, noise_rng, rng = jax.random.split(rng, 3)
+  masked = draws.masked(mask_rng, batch)
+  words = apply.companions[GENERATOR](
+    params[GENERATOR], masked, train=train, rng=rng
+  )['logits']
+  seen, new = rtd.corrupt(batch, masked, draws.sampled(noise_rng, words))
+  return mlm.score(words, masked), {**seen, 'replaced': new}
+
+
+def _judged(apply, params, seen, rng, train):
+  """Logits (B, L) of the discriminator, and the sums of `rtd.score`."""
+  logits = apply(params, seen, train=train, rng=rng)['logits']
+  return logits, rtd.score(logits, seen['replaced'], seen)
 
 
 def rates(
