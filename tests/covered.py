@@ -94,6 +94,10 @@ COVERED = {
     'it chooses that one where it serves',
   ),
   'layers/stacks/*': ('models/model_test', 'a stack is of a model'),
+  'layers/stacks/mask_decoder': (
+    'layers/stacks/mask_decoder_test',
+    'what a model ends with',
+  ),
   'layers/stacks/first_token': (
     'layers/stacks/first_token_test',
     'asked for by its name in a config',
@@ -140,6 +144,7 @@ COVERED = {
   'models/*': ('models/model_test', _FAMILIES),
   'objectives/e2s2_noise': ('objectives/e2s2_test', 'rows with its noise'),
   'objectives/e2s2_prompt': ('objectives/e2s2_test', 'rows in a prompt'),
+  'objectives/mlm_ngrams': ('objectives/window_masks_test', 'its masks'),
   'objectives/*': ('objectives/objectives_test', 'one test a law of losses'),
   'optim/adam': ('optim/galore_test', 'GaLore without projection is Adam'),
   'optim/weight_average': ('methods/ema_test', 'what the method evaluates'),

@@ -16,7 +16,7 @@ Not with: a tokenizer without [MASK].
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,15 @@ def make(
   Raises:
     ValueError: the shares aren't parts of 1, or there is no [MASK] token.
   """
-  masked = masker(ctx, rate, whole_word, (mask_share, random_share))
+  return of_masks(masker(ctx, rate, whole_word, (mask_share, random_share)))
+
+
+def of_masks(masked: Callable[[Batch, jax.Array], Batch]) -> Objective:
+  """Returns the objective for a way to mask.
+
+  Args:
+    masked: (batch, rng) -> batch, as that of `masker`.
+  """
 
   def loss(apply, params, batch, rng):
     mask_rng, rng = jax.random.split(rng)
@@ -180,9 +188,30 @@ def mask_tokens(
     The batch with corrupted input_ids and labels (B, L): the token that was
     there, -100 where none was chosen.
   """
-  ids, words = batch['input_ids'], batch['word_ids']
-  score_rng, kind_rng, token_rng = jax.random.split(rng, 3)
-  chosen = _choose(score_rng, words, rate, whole_word)
+  score_rng, *rngs = jax.random.split(rng, 3)
+  chosen = _choose(score_rng, batch['word_ids'], rate, whole_word)
+  return corrupted(rngs, batch, chosen, mask_id, vocab_size, shares)
+
+
+def corrupted(
+  rngs: Sequence[jax.Array],
+  batch: Mapping[str, jax.Array],
+  chosen: jax.Array,
+  mask_id: int,
+  vocab_size: int,
+  shares: tuple[float, float],
+) -> dict[str, jax.Array]:
+  """Returns the batch with chosen tokens corrupted, see `mask_tokens`.
+
+  Args:
+    rngs: two typed keys.
+    batch: input_ids (B, L).
+    chosen: (B, L) bool.
+    mask_id, vocab_size: of the tokenizer.
+    shares: of the chosen tokens, what becomes [MASK] and what another token.
+  """
+  kind_rng, token_rng = rngs
+  ids = batch['input_ids']
   kind = jax.random.uniform(kind_rng, ids.shape)
   other = jax.random.randint(token_rng, ids.shape, 0, vocab_size, ids.dtype)
   to_mask, to_other = kind < shares[0], kind < sum(shares)

@@ -1,10 +1,13 @@
 """Windows of masks: one run in each, from left to right, up to the budget."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from glue_jax.objectives import mlm, window_masks
+from glue_jax.objectives import mlm, mlm_ngrams, window_masks
 from tests import quick
 
 ROWS, LENGTH, RATE = 200, 62, 0.15
@@ -63,3 +66,12 @@ def test_a_first_word_beyond_the_budget_is_taken():
     assert run(jax.random.key(key), row, RATE, 1).sum() == 1
   none = dict(row, word_ids=jnp.full((1, 6), -1))
   assert not run(jax.random.key(0), none, RATE, 1).any()
+
+
+def test_ngrams_need_shares_of_one_and_a_mask():
+  ctx = SimpleNamespace(tokenizer=SimpleNamespace(mask_id=1, vocab_size=9))
+  with pytest.raises(ValueError, match='expected parts of 1'):
+    mlm_ngrams.make(ctx, mask_share=0.8, random_share=0.3)
+  ctx.tokenizer.mask_id = None
+  with pytest.raises(ValueError, match=r'\[MASK\]'):
+    mlm_ngrams.make(ctx)
