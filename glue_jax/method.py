@@ -129,7 +129,8 @@ class Context:
     load: (source) -> (Apply, params): another finished model of this task, from
       its workdir, `'stage:<name>'`, a Hugging Face folder or a name of the hub.
       The rows of its head are in the order of the task's labels, and its ids
-      stand for the tokenizer's tokens; else it is refused.
+      stand for the tokenizer's tokens; else it is refused. With
+      `headless=True` any head will do, or none: its hidden states are wanted.
     load_tuned: a workdir's model with the leaves of its methods.
     load_arrays: (path of an .npz) -> {name: array}. Values of all three are
       zeros where a checkpoint is going to replace what is made of them.
@@ -143,7 +144,7 @@ class Context:
   model: Any
   steps_per_epoch: int
   total_steps: int
-  load: Callable[[str], tuple[Apply, tree.Tree]]
+  load: Callable[..., tuple[Apply, tree.Tree]]
   load_tuned: Callable[[str], Tuned]
   load_arrays: Callable[[str], dict[str, Any]]
   label_counts: Callable[[], Any] | None = None

@@ -63,3 +63,21 @@ def hidden_distance(
     return jnp.square(a.astype(jnp.float32) - b).mean((-2, -1))
 
   return sum(square(a, b) for a, b in zip(student, teacher, strict=True))
+
+
+def token_distance(
+  student: Sequence[jax.Array], teacher: Sequence[jax.Array]
+) -> jax.Array:
+  """Mean squared distance of hidden states, over layers and width, by token.
+
+  Args:
+    student, teacher: as many (B, L, D) each.
+
+  Returns:
+    (B, L) float32.
+  """
+  parts = [
+    jnp.square(ours.astype(jnp.float32) - theirs).mean(-1)
+    for ours, theirs in zip(student, teacher, strict=True)
+  ]
+  return sum(parts) / len(parts)

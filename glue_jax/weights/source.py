@@ -90,6 +90,9 @@ def read_params(
     return saved_model.load_whole(source, unread)[1]
   if record:
     return saved_model.load(source, unread)[1]
+  own, config = read_sizes(source)['config'].mixer, module.config
+  if own != config.mixer:  # read as it is there: its own mixers, for none here
+    module = module.clone(config=dataclasses.replace(config, mixer=own))
   return huggingface.load_hf(source, module, new_head, cast, unread)[0]
 
 
@@ -110,7 +113,10 @@ def read_head(source: str) -> head.Head:
 
 
 def load_model(
-  source: str, task: Task, tokens: Mapping[str, int]
+  source: str,
+  task: Task,
+  tokens: Mapping[str, int],
+  headless: bool = False,
 ) -> tuple[Apply, tree.Tree, list[str]]:
   """Returns another finished model, as `Context.load` promises, and notes.
 
@@ -118,6 +124,7 @@ def load_model(
     source: see `read_sizes`.
     task: whose labels the rows of its head get the order of.
     tokens: {token: id} of what it is going to read.
+    headless: any head will do, or none.
 
   Raises:
     ValueError: no such model, or one of another kind of task, of other labels,
@@ -131,13 +138,15 @@ def load_model(
     family, config, _ = huggingface.read_hf_config(source)
     module = models.build(
       family,
-      kind=task.form,
+      kind='encoder' if headless else task.form,
       num_outputs=by_name.num_outputs(task),
       config=config,
     )
     params, missing = huggingface.load_hf(source, module)
     if missing:
       raise ValueError(f'{source} has no {missing[0]}: it is not fine-tuned')
+  if headless:
+    return Apply(module), params, [text for text in notes if text]
   wanted = models.head_kind(module.family, task.form)
   outputs = by_name.num_outputs(task)
   if (module.kind, module.num_outputs) != (wanted, outputs):
@@ -240,7 +249,7 @@ class Others:
   def __post_init__(self):
     self.records['commits'] = self.names.used
 
-  def model(self, name: str) -> tuple[Apply, tree.Tree]:
+  def model(self, name: str, headless: bool = False) -> tuple[Apply, tree.Tree]:
     """See `Context.load`."""
     record = self._kept('models', name)
     if record:
@@ -255,6 +264,7 @@ class Others:
       self.names.folder(name),
       self.bundle.task,
       self.bundle.tokenizer.vocab,
+      headless,
     )
     self.notes += notes
     self.read[name] = params

@@ -14,7 +14,9 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.config import config
-from glue_jax.training import gradients
+from glue_jax.devices import sharding
+from glue_jax.training import begin, gradients, schema
+from glue_jax.weights import saved_model
 from tests import device_laws_test, laws_test, quick
 from tests.conftest import run_on_devices, tiny_config
 from tests.law_cases import Case
@@ -59,10 +61,23 @@ def files(tmp_path_factory):
     ''.join('\t'.join(lines[i : i + 3]) + '\n' for i in range(90))
   )
   rows = str(triples)
+  corpus = dict(train=one, validation=one)
   return {
-    'CORPUS': dict(train=one, validation=one),
+    'CORPUS': corpus,
     'TRIPLES': dict(train=rows, validation=rows),
+    'TEACHER': teacher(tmp_path_factory.mktemp('teacher'), corpus),
   }
+
+
+def teacher(folder, corpus):
+  """A saved model of the corpus' vocabulary, of twice as many blocks."""
+  kind = dict(name='corpus', kind='language_modeling')
+  needs = dict(task=kind, data=dict(files=corpus), model=dict(num_layers=2))
+  made = config.override(SMALL, needs | dict(objective=dict(name='mlm')))
+  parts = begin.build(schema.bind(tiny_config(**made), 4), 1)
+  params = sharding.gather(parts.params, parts.mesh)
+  saved_model.save(folder, parts.plain.model, params)
+  return str(folder)
 
 
 def changes(case, files):
@@ -70,6 +85,8 @@ def changes(case, files):
   name, _, arm = case.partition(':')
   facts = OBJECTIVES[name]
   arguments = {**facts.small, **(facts.arms[arm] if arm else {})}
+  if arguments.get('teacher') == 'TEACHER':
+    arguments['teacher'] = files['TEACHER']
   needs = {key: dict(value) for key, value in facts.needs.items()}
   named = needs.get('data', {}).get('files')
   if named:
@@ -124,7 +141,7 @@ test_padding_rows = laws_test.test_rows_of_nothing_but_padding_give_no_nan
 
 def test_padding_appended_changes_nothing(case, steady):
   parts = case.parts
-  apply = parts.apply.replace(step=0)
+  apply = parts.apply.replace(step=0, frozen=case.start().frozen)
 
   @quick.jit
   def run(rows):
@@ -141,7 +158,7 @@ def test_padding_appended_changes_nothing(case, steady):
 
 def test_micro_batches_give_the_gradient_of_the_large_batch(case, steady):
   parts = case.parts
-  apply = parts.apply.replace(step=0)
+  apply = parts.apply.replace(step=0, frozen=case.start().frozen)
 
   def loss(params, batch, rng):
     params = whole(parts, params)
