@@ -8,8 +8,7 @@ and data as in configs/pretrain/bert.py; the tokenizer is ALBERT's own.
 Published setting (arXiv 1909.11942, section 4.1): BERT's corpus, sentence order
 beside masked tokens, length 512, batch 4,096, 125,000 steps, LAMB 0.00176
 without bias correction. The warm-up over 3,125 steps and the decay of the
-weights, 0.01, are not confirmed. Published masks are n-grams of up to 3 words;
-here they are single words.
+weights, 0.01, are not confirmed. Masks are runs of up to 3 words.
 Hardware: 64 to 512 TPUs v3.
 Time:     not known.
 Expected: MNLI 81.6 (base), 83.5 (large), 86.4 (xlarge), 88.0 (xxlarge) on dev.
@@ -31,7 +30,7 @@ def get_config(arg: str = 'rte') -> ml_collections.ConfigDict:
     task=dict(name='corpus', kind='sentence_order'),
     data=bert.texts(batch_size=4096, max_length=512),
     model=dict(name='albert', preset=form or 'base', dtype='bfloat16'),
-    objective=dict(name='mlm_pairs'),
+    objective=dict(name='mlm_pairs', ngrams=3),
     optimizer=dict(
       name='lamb',
       lr=1.76e-3,

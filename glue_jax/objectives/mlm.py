@@ -10,6 +10,11 @@ is longer than any row's budget, as all of a text without blanks may be, is
 chosen token by token: else its later tokens would never be predicted. As in the
 original, logits are computed where a token was chosen, not elsewhere.
 
+With `ngrams` the words of a row are cut into runs of up to N, drawn anew every
+time, n of them with p(n) = (1/n) / sum_k (1/k), and runs are chosen instead of
+words: ALBERT's masks, N = 3 (Lan et al. 2019, arXiv 1909.11942, section 4.1),
+whose code draws where a run begins instead of cutting the row.
+
 Use it: to pre-train on plain text, or to go on with that on a task's domain.
 Costs: logits over the vocabulary for about 15 % of the tokens.
 Not with: a tokenizer without [MASK].
@@ -21,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from glue_jax.config.ranges import OpenShare, Share
+from glue_jax.config.ranges import Count, OpenShare, Share
 from glue_jax.method import Context, Facts, Objective
 from glue_jax.objectives.task import cross_entropy
 
@@ -33,7 +38,10 @@ FACTS = Facts(
     task=dict(name='corpus', kind='language_modeling'),
     data=dict(files='CORPUS'),
   ),
-  arms={'tokens': dict(whole_word=False, mask_share=1.0, random_share=0.0)},
+  arms={
+    'tokens': dict(whole_word=False, mask_share=1.0, random_share=0.0),
+    'ngrams': dict(ngrams=3),
+  },
 )
 
 
@@ -42,6 +50,7 @@ def make(
   *,
   rate: OpenShare = 0.15,
   whole_word: bool = True,
+  ngrams: Count = 1,
   mask_share: Share = 0.8,
   random_share: Share = 0.1,
 ) -> Objective:
@@ -52,13 +61,16 @@ def make(
     rate: share of the tokens to choose.
     whole_word: choose whole words rather than single tokens, but for words of
       more than ceil(rate L) tokens of a row's L.
+    ngrams: longest run of words that is chosen as one; 1 = single words.
     mask_share, random_share: of the chosen tokens, what becomes [MASK] and what
       another token; the rest stays.
 
   Raises:
-    ValueError: the shares aren't parts of 1, or there is no [MASK] token.
+    ValueError: the shares aren't parts of 1, there are runs of single tokens,
+      or there is no [MASK] token.
   """
-  return of_masks(masker(ctx, rate, whole_word, (mask_share, random_share)))
+  shares = mask_share, random_share
+  return of_masks(masker(ctx, rate, whole_word, shares, ngrams))
 
 
 def of_masks(masked: Callable[[Batch, jax.Array], Batch]) -> Objective:
@@ -86,7 +98,11 @@ def of_masks(masked: Callable[[Batch, jax.Array], Batch]) -> Objective:
 
 
 def masker(
-  ctx: Context, rate: float, whole_word: bool, shares: tuple[float, float]
+  ctx: Context,
+  rate: float,
+  whole_word: bool,
+  shares: tuple[float, float],
+  ngrams: int = 1,
 ) -> Callable[[Batch, jax.Array], Batch]:
   """Returns (batch, rng) -> masked batch, see `make` and `mask_tokens`.
 
@@ -97,6 +113,11 @@ def masker(
     ValueError: as `make`.
   """
   check_masks(ctx, shares)
+  if ngrams > 1 and not whole_word:
+    raise ValueError(
+      f'config.objective ngrams={ngrams} are runs of whole words; leave out '
+      'whole_word=False'
+    )
   mask_id, vocab_size = ctx.tokenizer.mask_id, ctx.tokenizer.vocab_size
 
   def masked(batch, rng):
@@ -107,6 +128,7 @@ def masker(
       mask_id=mask_id,
       vocab_size=vocab_size,
       whole_word=whole_word,
+      ngrams=ngrams,
       shares=shares,
     )
     return at_chosen(batch, most(rate, batch['labels'].shape[-1]))
@@ -171,6 +193,7 @@ def mask_tokens(
   vocab_size: int,
   whole_word: bool,
   shares: tuple[float, float],
+  ngrams: int = 1,
 ) -> dict[str, jax.Array]:
   """Chooses tokens, corrupts them and adds the labels.
 
@@ -183,13 +206,14 @@ def mask_tokens(
     whole_word: choose all tokens of a word or none, if they are no more than
       ceil(rate L).
     shares: of the chosen tokens, what becomes [MASK] and what another token.
+    ngrams: longest run of whole words that is chosen as one.
 
   Returns:
     The batch with corrupted input_ids and labels (B, L): the token that was
     there, -100 where none was chosen.
   """
   score_rng, *rngs = jax.random.split(rng, 3)
-  chosen = _choose(score_rng, batch['word_ids'], rate, whole_word)
+  chosen = _choose(score_rng, batch['word_ids'], rate, whole_word, ngrams)
   return corrupted(rngs, batch, chosen, mask_id, vocab_size, shares)
 
 
@@ -223,12 +247,16 @@ def corrupted(
   )
 
 
-def _choose(rng, words, rate, whole_word):
+def _choose(rng, words, rate, whole_word, ngrams):
   """Returns (B, L) bool: tokens to predict."""
   candidate = words >= 0
   starts = jnp.ones_like(candidate)
   if whole_word:
     starts = unit_starts(words, most(rate, words.shape[-1]))
+  budget = jnp.round(rate * candidate.sum(-1, keepdims=True))
+  if ngrams > 1:
+    runs_rng = jax.random.fold_in(rng, 1)
+    starts = run_starts(runs_rng, words, starts, ngrams, budget)
   # A number from 0 for each run of tokens that are chosen together.
   unit = jnp.cumsum(starts, -1) - 1
   luck = jax.random.uniform(rng, words.shape)
@@ -237,7 +265,6 @@ def _choose(rng, words, rate, whole_word):
   ordered = jnp.sort(luck, -1)
   search = jax.vmap(jnp.searchsorted, in_axes=(0, 0))
   earlier = search(ordered, luck)
-  budget = jnp.round(rate * candidate.sum(-1, keepdims=True))
   fits = earlier + _sizes(starts) <= jnp.maximum(budget, 1)
   return candidate & (fits | (earlier == 0))
 
@@ -252,6 +279,39 @@ def unit_starts(words: jax.Array, most: int) -> jax.Array:
   before = jnp.pad(words, ((0, 0), (1, 0)), constant_values=-2)[:, :-1]
   starts = words != before
   return starts | ((words >= 0) & (_sizes(starts) > most))
+
+
+def run_starts(
+  rng: jax.Array,
+  words: jax.Array,
+  starts: jax.Array,
+  ngrams: int,
+  most: jax.Array,
+) -> jax.Array:
+  """Returns where a run of words begins, (B, L) bool, see the module.
+
+  None reaches over a token that may not be chosen. One of more than `most`
+  tokens is taken apart.
+
+  Args:
+    rng: typed key.
+    words: word_ids (B, L), -1 where nothing may be chosen.
+    starts: (B, L) bool, where a word begins.
+    ngrams: N.
+    most: (B, 1), tokens of a row's longest run.
+  """
+  share = 1 / jnp.arange(1, ngrams + 1)
+  below = jnp.cumsum(share / share.sum())[:-1]  # p(1), p(1) + p(2), ...
+  draw = jax.random.uniform(rng, words.shape)
+  lengths = 1 + (draw[..., None] > below).sum(-1)
+  # Among the words of a row, those that a run begins with.
+  rows = jnp.arange(len(words))[:, None]
+  firsts = jnp.cumsum(lengths, -1) - lengths
+  begins = jnp.zeros(words.shape, bool).at[rows, firsts].set(True, mode='drop')
+  begins = jnp.take_along_axis(begins, jnp.cumsum(starts, -1) - 1, -1)
+  before = jnp.pad(words, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]
+  runs = starts & (begins | (words < 0) | (before < 0))
+  return jnp.where(_sizes(runs) > most, starts, runs)
 
 
 def _sizes(starts):

@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection
 import jax
 import jax.numpy as jnp
 
-from glue_jax.config.ranges import NonNegative, OpenShare, Share
+from glue_jax.config.ranges import Count, NonNegative, OpenShare, Share
 from glue_jax.data.tasks.task import PAIR_KINDS
 from glue_jax.method import Context, Facts, Objective
 from glue_jax.objectives import mlm
@@ -42,6 +42,7 @@ def make(
   *,
   rate: OpenShare = 0.15,
   whole_word: bool = True,
+  ngrams: Count = 1,
   mask_share: Share = 0.8,
   random_share: Share = 0.1,
   pair_weight: NonNegative = 1.0,
@@ -50,14 +51,14 @@ def make(
 
   Args:
     ctx: see `Context`.
-    rate, whole_word, mask_share, random_share: of the masks, see `mlm`.
+    rate, whole_word, ngrams, mask_share, random_share: of the masks, see `mlm`.
     pair_weight: of the pair's loss; 0 leaves it out (an ablation).
 
   Raises:
     ValueError: a task of another kind, or as `mlm`.
   """
   check_kind(ctx, 'mlm_pairs', PAIR_KINDS)
-  masked = mlm.masker(ctx, rate, whole_word, (mask_share, random_share))
+  masked = mlm.masker(ctx, rate, whole_word, (mask_share, random_share), ngrams)
   return of_masked(masked, pair_weight)
 
 

@@ -190,6 +190,36 @@ def test_words_over_the_budget_are_chosen_token_by_token():
     assert len(set(word[2][row])) == 1  # whole as before
 
 
+def test_runs_of_words_have_the_lengths_of_albert():
+  # Words of two tokens; no run reaches over the special token in the middle.
+  word = np.arange(128) // 2
+  word[[0, 64, 127]] = -1
+  words = jnp.asarray(word)[None]
+  starts = mlm.unit_starts(words, 20)
+
+  @jax.jit
+  @jax.vmap
+  def draw(rng):
+    return mlm.run_starts(rng, words, starts, 3, jnp.full((1, 1), 20))[0]
+
+  runs = np.asarray(draw(jax.random.split(jax.random.key(0), 300)))
+  assert not (runs & ~np.asarray(starts[0])).any()
+  assert runs[:, 65].all()
+  inside = runs[:, 2:60:2]
+  # Of 11 runs 6 have one word, 3 two and 2 three: 1.64 in the mean.
+  assert inside.mean() == pytest.approx(11 / 18, abs=0.02)
+  gaps = np.concatenate([np.diff(np.flatnonzero(row)) for row in inside])
+  shares = np.bincount(gaps, minlength=4)[1:] / len(gaps)
+  np.testing.assert_allclose(shares, [6 / 11, 3 / 11, 2 / 11], atol=0.02)
+  # What is over the budget is taken apart.
+  few = mlm.run_starts(jax.random.key(0), words, starts, 3, jnp.full((1, 1), 1))
+  np.testing.assert_array_equal(few, starts)
+  ctx = context('language_modeling')
+  ctx.tokenizer = SimpleNamespace(mask_id=4, vocab_size=50)
+  with pytest.raises(ValueError, match='runs of whole words'):
+    mlm.make(ctx, ngrams=3, whole_word=False)
+
+
 @pytest.mark.parametrize('whole_word', [True, False])
 def test_logits_of_chosen_tokens_are_enough(whole_word):
   sizes = dict(vocab_size=50, hidden_size=8, num_layers=1, dropout=0.0)
