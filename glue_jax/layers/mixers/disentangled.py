@@ -72,7 +72,7 @@ class Mixer(nn.Module):
       for name, inputs in (('query', asking), ('key', seen), ('value', seen))
     )
     table = Dropout(c.dropout)(context.relative[None], train)
-    rows = self._rows(asking.shape[1], x.shape[1])
+    rows = self._rows(asking.shape[1], seen.shape[1])
     # Short texts meet a part of the table only.
     first, last = rows.min(), rows.max()
     table = table[:, first : last + 1]
