@@ -95,8 +95,9 @@ class Model(nn.Module):
         attention_mask (default: input_ids != pad_id), token_type_ids
         (default 0) and segment_ids of the same shape; of a masked language
         model optional positions (B, K), the tokens whose logits are wanted
-        (default: all); of an encoder-decoder what `decode` reads. Other fields
-        aren't read.
+        (default: all); of an encoder-decoder what `decode` reads; optional
+        last_hidden (B, L, D), states that the head reads in place of the
+        stack's. Other fields aren't read.
       train: turns dropout on; needs the rng 'dropout'.
 
     Returns:
@@ -126,8 +127,10 @@ class Model(nn.Module):
       batch, train: see `__call__`.
 
     Returns:
-      last_hidden (B, L, D) and hidden_states.
+      last_hidden (B, L, D) and hidden_states, none where last_hidden is given.
     """
+    if 'last_hidden' in batch:
+      return {'last_hidden': batch['last_hidden'], 'hidden_states': ()}
     ids, mask = self._input(batch)
     if self.shape == 'decoder':
       return self.decoder(ids, mask, train)

@@ -5,6 +5,7 @@ import pytest
 from configs.pretrain import (
   albert,
   bert,
+  drbert,
   electra,
   mcl,
   roberta,
@@ -27,14 +28,16 @@ SIZES = {
   (electra, 'rte'): 14,
   (electra, 'rte,base'): 110,
   (electra, 'rte,large'): 335,
+  (drbert, 'rte'): 110,
   (mcl, 'rte'): 110,
   (mcl, 'rte,small'): 14,
   (albert, 'rte'): 12,
   (albert, 'rte,large'): 18,
   (simcse, 'texts'): 110,
 }
-# Beside the model in training: the generator's own leaves, the boundary head.
-BESIDE = ('generator', 'boundary')
+# Beside the model in training: the generator's own leaves, the boundary head,
+# the decoder.
+BESIDE = ('generator', 'boundary', 'decoder')
 
 
 @pytest.mark.parametrize(
@@ -57,5 +60,6 @@ def test_the_model_has_its_published_size(file, argument):
   published = SIZES[file, argument]
   assert abs(millions - published) <= max(0.5, published / 100), millions
   assert (set(params) & set(BESIDE)) == {
-    electra: {'generator'}, mcl: {'generator'}, spanbert: {'boundary'}
+    electra: {'generator'}, mcl: {'generator'}, spanbert: {'boundary'},
+    drbert: {'decoder'},
   }.get(file, set())  # fmt: skip
