@@ -56,7 +56,8 @@ from glue_jax.objectives import courses, mlm, rtd
 from glue_jax.plugs import Apply
 
 FACTS = Facts(
-  small=dict(generator_layers=1),
+  # Fifty times the discriminator's, sums of gradients are rounded as coarsely.
+  small=dict(generator_layers=1, discriminator_weight=1.0),
   needs=dict(
     task=dict(name='corpus', kind='language_modeling'),
     data=dict(files='CORPUS'),

@@ -36,15 +36,13 @@ from glue_jax.data import tokenizing
 from glue_jax.objectives import mlm
 from glue_jax.training import runs
 from glue_jax.weights import saved_model
-from launch.miniatures.parts import verdict
+from launch.miniatures.parts import chain, verdict
 
 FLAGS = flags.FLAGS
 WORDS, SUCCESSORS = 100, 4
 # Words of a line; the one that is asked for; the line's tokens.
 LINE, PLACE, LENGTH = 32, 16, 34
 BATCH, WARMUP, VALID_LINES, TEST_LINES = 32, 50, 512, 4096
-# A syllable each, so that one token each is what the tokenizer learns.
-NAMES = [a + b for a in 'bcdfghjklmnpqrstvwxz' for b in 'aeiou']
 
 
 def define_flags() -> None:
@@ -68,11 +66,16 @@ def compared(folder: pathlib.Path, steps: int) -> bool:
     folder: of texts and runs.
     steps: updates of each run.
   """
-  chain = transitions(0)
-  bound = entropy(chain)
+  words = chain.transitions(0, WORDS, SUCCESSORS)
+  bound = chain.entropy(words, PLACE)
   for seed in range(FLAGS.seeds):
-    write(folder / f'text_{seed}', chain, steps * BATCH, seed)
-  losses = [masked(folder, chain, steps, seed) for seed in range(FLAGS.seeds)]
+    splits = (('train', steps * BATCH), ('valid', VALID_LINES))
+    texts = {
+      split: chain.lines(words, rows, LINE, 10 * seed + i)
+      for i, (split, rows) in enumerate(splits)
+    }
+    chain.write(folder / f'text_{seed}', texts)
+  losses = [masked(folder, words, steps, seed) for seed in range(FLAGS.seeds)]
   print(f'bound {bound:.3f}, uniform {np.log(WORDS):.2f}, held-out loss',
         *(f'{loss:.3f}' for loss in losses))  # fmt: skip
   found = replaced(folder, steps)
@@ -92,48 +95,6 @@ def compared(folder: pathlib.Path, steps: int) -> bool:
     verdict.Bound('nats of the generator', found['generator_loss'], '<=', 2.5),
     verdict.Bound('leaves of the generator', found['left'], '<=', 0),
   )
-
-
-def transitions(seed: int) -> np.ndarray:
-  """Draws the chain: P(next | word), (100, 100)."""
-  rng = np.random.default_rng(seed)
-  chain = np.zeros((WORDS, WORDS))
-  for row in chain:
-    row[rng.choice(WORDS, SUCCESSORS, replace=False)] = rng.dirichlet(
-      np.ones(SUCCESSORS)
-    )
-  return chain
-
-
-def entropy(chain: np.ndarray) -> float:
-  """H(x_t | x_t-1, x_t+1) in nats at t = PLACE; the first word is uniform."""
-  before = np.full(WORDS, 1 / WORDS) @ np.linalg.matrix_power(chain, PLACE - 1)
-  joint = before[:, None, None] * chain[:, :, None] * chain[None]
-  pair = joint.sum(1, keepdims=True)
-  share = np.divide(joint, pair, out=np.ones_like(joint), where=joint > 0)
-  return float(-(joint * np.log(share)).sum())
-
-
-def lines(chain: np.ndarray, count: int, seed: int) -> list[str]:
-  """Draws lines of LINE words."""
-  rng = np.random.default_rng(seed)
-  cumulative = chain.cumsum(1)
-  word, columns = rng.integers(0, WORDS, count), []
-  for _ in range(LINE):
-    columns.append(word)
-    luck = rng.random(count)[:, None] * cumulative[word][:, -1:]
-    word = (luck >= cumulative[word]).sum(1)
-  return [' '.join(NAMES[i] for i in row) for row in np.stack(columns, 1)]
-
-
-def write(
-  folder: pathlib.Path, chain: np.ndarray, count: int, seed: int
-) -> None:
-  """Writes train/ and valid/ of a corpus, where they aren't there yet."""
-  for split, rows, own in (('train', count, 0), ('valid', VALID_LINES, 1)):
-    path = folder / split / 'chain.txt'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text('\n'.join(lines(chain, rows, 10 * seed + own)) + '\n')
 
 
 def small(first: Any, text: pathlib.Path, steps: int, seed: int) -> Any:
@@ -166,7 +127,7 @@ def small(first: Any, text: pathlib.Path, steps: int, seed: int) -> Any:
 
 
 def masked(
-  folder: pathlib.Path, chain: np.ndarray, steps: int, seed: int
+  folder: pathlib.Path, words: np.ndarray, steps: int, seed: int
 ) -> float:
   """Trains on masked words; returns the mean loss of the word asked for."""
   first = dict(recipe.get_config('rte').stages)['pretrain']
@@ -182,7 +143,7 @@ def masked(
   module, params = saved_model.load(workdir)
   tokenizer = tokenizing.get_tokenizer(saved_model.find(workdir))
   encoded = tokenizer.encode(
-    lines(chain, TEST_LINES, 10 * seed + 2), max_length=LENGTH + 1
+    chain.lines(words, TEST_LINES, LINE, 10 * seed + 2), max_length=LENGTH + 1
   )
   ids = encoded.ids.reshape(TEST_LINES, LENGTH)  # fails if a word was cut
   at = PLACE + 1  # behind [CLS]
