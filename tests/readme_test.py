@@ -22,7 +22,7 @@ COMMANDS = [
 ]
 PYTHON = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 # Several systems' recipe, each of which has a row with its own.
-NO_ROW = {'mixers_small', 'mixers', 'mcl'}
+NO_ROW = {'mixers_small', 'mixers', 'mcl', 'drbert'}
 SETUP = [line for line in COMMANDS if line.startswith('pip install')]
 
 
