@@ -40,11 +40,12 @@ def trained(name, changes, devices):
 
 
 def close(ours, theirs):
-  """Fails beyond the bound; from 32 on, beyond 4 last digits of a float32.
+  """Fails beyond the bound; from 16 on, beyond 8 last digits of a float32.
 
-  MoEBERT's distillation adds up to 98, whose last digit is 8e-6.
+  MoEBERT's distillation adds up to 98, whose last digit is 8e-6; inserted
+  tokens of course learning to 192 over 279 tokens, summed in another order.
   """
-  digits = 4 * np.spacing(np.abs(np.float32(ours)).max())
+  digits = 8 * np.spacing(np.abs(np.float32(ours)).max())
   bound = CLOSE | dict(atol=max(CLOSE['atol'], digits))
   np.testing.assert_allclose(ours, theirs, **bound)
 
