@@ -7,12 +7,14 @@ value are one there in some families. Kernels are transposed there, but for
 those that match AS_STORED.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from glue_jax import tree
 from glue_jax.layers.kinds import WORDS
 
 # Constant buffers that files of older libraries hold.
@@ -43,25 +45,31 @@ class Target(NamedTuple):
 
 def tensors(
   targets: Mapping[str, Target], values: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
+) -> dict[str, tree.Unread]:
   """Returns {tensor name: value} of a Hugging Face file.
+
+  Each is put together where it is read: a copy of one at a time is in memory.
 
   Args:
     targets: {parameter name: its place there}, with all parts of a tensor.
     values: {parameter name: our value}.
   """
-  parts: dict[str, dict[int, np.ndarray]] = {}
+  parts: dict[str, dict[int, str]] = {}
   for name, target in targets.items():
-    parts.setdefault(target.name, {})[target.part[0]] = np.asarray(values[name])
-  found = {}
-  for target in targets.values():
-    if target.name not in found:
-      own = parts[target.name]
-      value = np.concatenate([own[k] for k in sorted(own)], axis=-1)
-      # A copy: safetensors writes a buffer as it lies, not as a view shows it.
-      value = value.T if target.transpose else value
-      found[target.name] = np.ascontiguousarray(value)
-  return found
+    parts.setdefault(target.name, {})[target.part[0]] = name
+
+  def value(target):
+    own = parts[target.name]
+    ours = [np.asarray(values[own[k]], np.float32) for k in sorted(own)]
+    joined = ours[0] if len(ours) == 1 else np.concatenate(ours, axis=-1)
+    return joined.T if target.transpose else joined
+
+  return {
+    target.name: tree.Unread(
+      target.shape, np.dtype(np.float32), functools.partial(value, target)
+    )
+    for target in targets.values()
+  }
 
 
 def targets(model: Any, shapes: Mapping[str, Any]) -> dict[str, Target]:

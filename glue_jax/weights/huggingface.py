@@ -25,8 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-import safetensors.numpy
 from absl import logging
 
 from glue_jax import tree
@@ -40,6 +38,7 @@ from glue_jax.models import names
 from glue_jax.models.model import Model
 from glue_jax.reporting.files import replace_text, whole
 from glue_jax.weights import gguf as of_gguf
+from glue_jax.weights import safetensors_file
 from glue_jax.weights.huggingface_tensors import (
   WEIGHTS,
   check,
@@ -306,8 +305,7 @@ def save_hf(
   gap = tree.diff(tree.unflatten(models.shapes(model)), params)
   if gap:
     raise ValueError(f'not the parameters of the model:\n{gap}')
-  values = {name: np.asarray(flat[name], np.float32) for name in wanted}
-  tensors = names.tensors(wanted, values)
+  tensors: dict[str, Any] = dict(names.tensors(wanted, flat))
   if source is not None:
     tensors |= unused(Path(source), tensors, model)
     kept = read_hf_config(source)[2]
@@ -321,7 +319,7 @@ def save_hf(
     )
   folder.mkdir(parents=True, exist_ok=True)
   with whole(folder / WEIGHTS) as part:
-    safetensors.numpy.save_file(tensors, part, metadata={'format': 'pt'})
+    safetensors_file.write(part, tensors, metadata={'format': 'pt'})
   text = json.dumps(config, indent=2, sort_keys=True) + '\n'
   replace_text(folder / CONFIG, text)
   if tokenizer is not None:

@@ -12,7 +12,7 @@ from glue_jax.data.examples import Examples
 from glue_jax.models import model as models
 from glue_jax.plugs import Apply
 from tests import small_users
-from tests.conftest import jit, tiny_config
+from tests.conftest import jit, run_on_devices, tiny_config
 from tests.data.batching_test import BUCKETS, examples
 from tests.law_cases import Case
 
@@ -61,21 +61,41 @@ def test_columns_are_part_of_what_a_run_was_begun_with(rows):
   assert len(prints) == 3
 
 
-def test_a_method_reads_a_column_in_parts_of_a_batch_too():
-  def after_two_steps(difficulty, **changes):
-    with small_users.named():
-      off = dict(dropout=0.0, attention_dropout=0.0, num_layers=1)
-      case = Case('weighed', tiny_config(model=off, **changes))
-    data = case.parts.bundle.train
-    columns = {'difficulty': difficulty[: len(data.examples)]}
-    data.examples = dataclasses.replace(data.examples, columns=columns)
-    return tree.flatten(case.step(case.start(), 2)[0].params)
+USED = dict(methods=(('weighed', {}),), optimizer=dict(lr=1e-3))
 
-  used = dict(methods=(('weighed', {}),))
+
+def after_two_steps(**changes):
+  """{leaf: value} of a run whose rows have a column."""
+  with small_users.named():
+    off = dict(dropout=0.0, attention_dropout=0.0, num_layers=1)
+    case = Case('weighed', tiny_config(model=off, **changes))
+  data = case.parts.bundle.train
   difficulty = np.linspace(0.1, 2, 64, dtype=np.float32)
-  whole = after_two_steps(difficulty, **used)
-  parts = after_two_steps(difficulty, **used, train=dict(accumulate=2))
-  plain = after_two_steps(difficulty)
+  columns = {'difficulty': difficulty[: len(data.examples)]}
+  data.examples = dataclasses.replace(data.examples, columns=columns)
+  return tree.flatten(case.step(case.start(), 2)[0].params)
+
+
+def test_four_devices_read_a_column_as_one_does(tmp_path):
+  four = dict(USED, mesh=dict(data=2, fsdp=2))
+  run_on_devices(
+    'import numpy as np\n'
+    'from tests.data import examples_test\n'
+    f'found = examples_test.after_two_steps(**{four})\n'
+    f'np.savez({str(tmp_path / "four.npz")!r}, **found)',
+    4,
+  )
+  one = after_two_steps(**USED)
+  with np.load(tmp_path / 'four.npz') as four:
+    assert set(four.files) == one.keys()
+    for name, value in one.items():
+      np.testing.assert_allclose(four[name], value, atol=1e-5, err_msg=name)
+
+
+def test_a_method_reads_a_column_in_parts_of_a_batch_too():
+  whole = after_two_steps(**USED)
+  parts = after_two_steps(**USED, train=dict(accumulate=2))
+  plain = after_two_steps(optimizer=USED['optimizer'])
   for name, value in whole.items():
     np.testing.assert_allclose(parts[name], value, atol=1e-5, err_msg=name)
   name = 'encoder/layer_0/ffn/ffn_in/kernel'

@@ -51,5 +51,5 @@ def gradients(
   for name, ours in names.tensors(targets, flat).items():
     theirs = arrays[prefix + name]
     atol = max(rtol * np.abs(theirs).max(), FLOOR * scale)
-    rows.append((prefix + name, ours, theirs, atol, 0.0))
+    rows.append((prefix + name, np.asarray(ours), theirs, atol, 0.0))
   return rows

@@ -5,10 +5,10 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.devices import sharding
-from glue_jax.training import begin, build_params, schema, session
+from glue_jax.training import begin, build_params, schema, session, train
 from glue_jax.training.learning import Leaves
 from glue_jax.weights import saved_model
-from tests import small_users
+from tests import device_cases, small_users
 from tests.conftest import tiny_config
 from tests.training.frozen_test import FROM_WEIGHTS
 
@@ -51,6 +51,22 @@ def test_named_leaves_begin_as_the_stage_before_left_them(stage):
   different = {n for n in ours if not np.array_equal(ours[n], theirs[n])}
   # The generator's head isn't carried; its zeros and ones are always the same.
   assert different == {'generator/head/dense/kernel'}
+
+
+def test_stopped_in_the_middle_it_goes_on_the_same(
+  stage, tmp_path, monkeypatch
+):
+  config = following(stage, carry=('generator/encoder/.*',))
+  train.train(config, tmp_path / 'one', 0)
+  with monkeypatch.context() as patch:
+    patch.setattr(train, 'Signals', train.Signals)
+    device_cases._stop_after(train, 3)
+    with pytest.raises(train.Interrupted, match='step 3 of 8'):
+      train.train(config, tmp_path / 'two', 0)
+  train.train(config, tmp_path / 'two', 0)
+  for file in ('metrics.jsonl', 'model/params.safetensors'):
+    one, two = ((tmp_path / run / file).read_bytes() for run in ('one', 'two'))
+    assert one == two, file
 
 
 @pytest.mark.parametrize(
