@@ -28,7 +28,7 @@ Expected: development sets, base / large / dagger: MNLI 87.5 / 90.6 / 90.6,
           68.2, QNLI 93.3 / 94.9 / 94.8, QQP 90.8 / 91.6 / 91.6, RTE 86.6 / 87.4
           / 85.2, STS-B 91.5 / 92.6 / 92.3.
 Measured: base, large, dagger: not run.
-Records:  lora-sst2, smollm2-sst2
+Records:  lora-sst2, smollm2-sst2, smollm2-sst2-asked, smollm2-sst2-prompted
 """
 
 import ml_collections
