@@ -110,11 +110,14 @@ class Tuned:
     methods: {name: all of its settings}, in order.
     config: the encoder's sizes.
     params: the whole tree, on the host.
+    labels: names of the classes in the order of its head's rows; None where
+      they aren't known.
   """
 
   methods: Mapping[str, Mapping[str, Any]]
   config: Any
   params: tree.Tree
+  labels: Sequence[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

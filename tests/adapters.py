@@ -9,7 +9,7 @@ import jax
 from glue_jax import method, tree
 from glue_jax.config import config
 from glue_jax.devices import sharding
-from glue_jax.methods import pfeiffer
+from glue_jax.methods import pfeiffer, prefix
 from glue_jax.training import begin, build_data, compose, schema
 from glue_jax.training.parts import Parts
 from glue_jax.weights import saved_model
@@ -33,13 +33,14 @@ def save(
     backbone_seed: of everything else.
     **settings: of the method.
   """
-  settings = dict(size=4) | settings
+  made_by = prefix if name == 'prefix' else pfeiffer
+  settings = (dict(length=3) if name == 'prefix' else dict(size=4)) | settings
   parts = _parts(json.dumps(config.plain(base)), backbone_seed)
   batch = build_data.example_batch(parts.bundle)
   context = method.Context(
     None, None, parts.plain.model, 1, 1, None, None, None
   )
-  made = pfeiffer.make(context, **settings)
+  made = made_by.make(context, **settings)
   params = sharding.gather(parts.params, parts.mesh)
   whole, leaves = compose.add_leaves(
     jax.random.key(1000 + seed), params, parts.plain, [made], batch

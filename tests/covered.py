@@ -146,6 +146,10 @@ COVERED = {
   'objectives/e2s2_prompt': ('objectives/e2s2_test', 'rows in a prompt'),
   'objectives/mlm_ngrams': ('objectives/window_masks_test', 'its masks'),
   'objectives/*': ('objectives/objectives_test', 'one test a law of losses'),
+  'objectives/transferability': (
+    'methods/prompt_transfer_test',
+    'what a teacher may be weighed by',
+  ),
   'optim/adam': ('optim/galore_test', 'GaLore without projection is Adam'),
   'optim/weight_average': ('methods/ema_test', 'what the method evaluates'),
   'optim/schedules': ('optim/build_test', 'a config names a schedule'),
@@ -156,6 +160,14 @@ COVERED = {
   'peft/prompt': ('peft/prompts_test', 'both put words in front'),
   'plugs': ('method_test', 'plugs are composed by methods'),
   'probes/activation_density': ('probes/input_norms_test', 'of the same run'),
+  'probes/token_scores': (
+    'objectives/self_evolution_test',
+    'the objective is of what it finds',
+  ),
+  'probes/transferability': (
+    'methods/prompt_transfer_test',
+    'a chain of prompts is what it measures',
+  ),
   'reporting/event_files': ('reporting/writers_test', 'written by a writer'),
   'reporting/loggers/*': ('reporting/loggers_test', 'what each service reads'),
   'reporting/plots': ('reporting/run_record_test', _RUN),

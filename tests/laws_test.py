@@ -39,7 +39,7 @@ ARMS = sorted(
   ]
 )
 # What a record may name as an argument: made by the fixture `teacher`.
-FILES = {'TEACHER', 'IMPORTANCE', 'NORMS', 'SOURCES'}
+FILES = {'TEACHER', 'IMPORTANCE', 'NORMS', 'SOURCES', 'PROMPT'}
 ROOM = dict(max_positions=32)  # for prompts
 
 
@@ -63,6 +63,7 @@ def teacher(tmp_path_factory):
   })  # fmt: skip
   for i in range(2):
     adapters.save(folder / f'source_{i}', config, seed=i)
+  adapters.save(folder / 'prompt', config, seed=2, name='prefix')
   return str(folder)
 
 
@@ -73,6 +74,7 @@ def arguments(name, teacher):
     'IMPORTANCE': f'{teacher}/importance.npz',
     'NORMS': f'{teacher}/norms.npz',
     'SOURCES': [f'{teacher}/source_{i}' for i in range(2)],
+    'PROMPT': f'{teacher}/prompt',
   }
   return {
     key: paths.get(value, value) if isinstance(value, str) else value

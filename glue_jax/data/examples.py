@@ -60,6 +60,7 @@ class Examples:
     pad: side on which `batch` fills up; 'left' is a decoder's.
     truncated: how many examples lost tokens to max_length.
     tokenizer: that of the ids, where predictions are written with it.
+    scored_by: hash of the model that found the hard tokens; '' = none were.
   """
 
   kind: str
@@ -84,6 +85,7 @@ class Examples:
   pad: str = 'right'
   truncated: int = 0
   tokenizer: Any = None
+  scored_by: str = ''
 
   def __post_init__(self):
     sizes = np.diff(self.bounds).astype(np.int32)

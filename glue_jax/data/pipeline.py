@@ -20,6 +20,7 @@ from glue_jax.data import (
   validate,
   wordpiece,
 )
+from glue_jax.data import hard_tokens as hard_lib
 from glue_jax.data import segments as segments_lib
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.examples import LOST, Examples
@@ -58,6 +59,7 @@ def build(
   segments: Segments | None = None,
   copies: Count = 1,
   sentences: Annotated[str, OneOf(sentence_pairs.SENTENCES)] = 'line',
+  hard_tokens: str = '',
   cache_dir: str | os.PathLike | None = None,
   seed: Whole = 0,
   process_index: Whole = 0,
@@ -86,6 +88,8 @@ def build(
       to batches of texts and pairs; see segments.
     copies, sentences: passes over a corpus of sentence pairs, and how to tell
       its sentences, see sentence_pairs.
+    hard_tokens: file of `launch.probe score-tokens` on the training rows, see
+      hard_tokens.py.
     cache_dir: folder of tokenised arrays; None or '' keeps none.
     seed: of the training order.
     process_index, process_count: which slice of each batch is made here.
@@ -141,6 +145,7 @@ def build(
       learned = features.tokenize(
         tables[train_split], tokenizer, max_length, targets=True, **settings
       )
+    learned = hard_lib.read(hard_tokens, learned)
     train = batching.train_batches(learned, batch_size, lengths, seed, **share)
   evals = {
     split: batching.eval_batches(

@@ -35,6 +35,32 @@ def squared_error(student: jax.Array, teacher: jax.Array) -> jax.Array:
   return (student.astype(jnp.float32) - teacher.astype(jnp.float32)) ** 2
 
 
+def mean_square(student: jax.Array, teacher: jax.Array) -> jax.Array:
+  """Squared distance of logits (B, ...), the mean over a row's: float32 (B,).
+
+  What PANDA (Zhong et al. 2022, arXiv 2208.10160) pulls a student by.
+  """
+  square = jnp.square(student.astype(jnp.float32) - teacher)
+  return square.reshape(len(square), -1).mean(-1)
+
+
+def pulled(
+  hard: jax.Array, mean: jax.Array, beta: jax.Array | float, rows: jax.Array
+) -> jax.Array:
+  """PANDA's loss: that of the labels + 0.1 beta mean / B.
+
+  Zhong et al. 2022, as its code has it: the mean over rows is divided by their
+  number once more.
+
+  Args:
+    hard: (), mean loss of the labels.
+    mean: (), mean over the rows of `mean_square`.
+    beta: the teacher's weight.
+    rows: B, of the whole batch.
+  """
+  return hard + 0.1 * beta * mean / jnp.maximum(rows, 1)
+
+
 def symmetric_divergence(student: jax.Array, teacher: jax.Array) -> jax.Array:
   """1/2 sum_c (p - q)(log p - log q) of two softmaxes over the last axis.
 

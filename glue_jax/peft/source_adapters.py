@@ -162,34 +162,41 @@ def put(params: tree.Tree, values: Mapping[str, np.ndarray]) -> tree.Tree:
   return tree.unflatten(flat)
 
 
-def same_backbone(load: Callable[[str], Tuned], name: str) -> Hook:
+def same_backbone(
+  load: Callable[[str], Tuned],
+  name: str,
+  what: str = 'source adapter',
+  own: str = '/adapter_',
+) -> Hook:
   """Refuses a run whose backbone isn't the sources', before its first step.
 
   Args:
     load: `Context.load_tuned`.
     name: one of the sources; `read` has compared them with one another.
+    what: they are.
+    own: what the names of their leaves have and the backbone's haven't.
   """
 
   def check(host: Host) -> None:
     if host.step:
       return
     ours = tree.flatten(host.state.all_params())
-    for leaf, value in _encoder(load(name).params).items():
+    for leaf, value in _encoder(load(name).params, own).items():
       same = leaf in ours and ours[leaf].shape == value.shape
       if not (same and bool(jnp.array_equal(ours[leaf], value))):
         raise ValueError(
-          f'the source adapter {name} was trained on another backbone: {leaf} '
-          'differs; start from the weights that the sources started from'
+          f'the {what} {name} was trained on another backbone: {leaf} '
+          'differs; start from the weights that it started from'
         )
 
   return Hook(before_epoch=check)
 
 
-def _encoder(params) -> dict[str, np.ndarray]:
+def _encoder(params, own='/adapter_') -> dict[str, np.ndarray]:
   return {
     n: x
     for n, x in tree.flatten(params).items()
-    if paths.in_stack(n) and '/adapter_' not in n
+    if paths.in_stack(n) and own not in n
   }
 
 
@@ -200,12 +207,25 @@ def _check(name, tuned, config):
       f'source {name} was tuned with {list(tuned.methods) or "no method"}; '
       "expected methods=(('pfeiffer', ...),) alone"
     )
+  check_sizes(f'source {name}', tuned, config)
+
+
+def check_sizes(name: str, tuned: Tuned, config: Any) -> None:
+  """Refuses what was tuned on a backbone of other sizes.
+
+  Args:
+    name: shown.
+    tuned: a finished run.
+    config: sizes of this run's encoder.
+
+  Raises:
+    ValueError: they differ in one of them.
+  """
   for field in _SIZES:
     ours, theirs = (getattr(c, field) for c in (config, tuned.config))
     if ours != theirs:
       raise ValueError(
-        f'source {name} has {field} {theirs}, this model {ours}; they must be '
-        'equal'
+        f'{name} has {field} {theirs}, this model {ours}; they must be equal'
       )
 
 

@@ -198,7 +198,8 @@ def load_tuned(source: str) -> method.Tuned:
     name: config_lib.settings(name, given)
     for name, given in config_lib.plain(config.methods)
   }
-  return method.Tuned(methods, record['config'], params)
+  labels = record.get('labels')
+  return method.Tuned(methods, record['config'], params, labels)
 
 
 def read_arrays(path: str) -> dict[str, np.ndarray]:

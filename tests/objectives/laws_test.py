@@ -14,7 +14,9 @@ import pytest
 
 from glue_jax import tree
 from glue_jax.config import config
+from glue_jax.data import hard_tokens
 from glue_jax.devices import sharding
+from glue_jax.probes import token_scores
 from glue_jax.training import begin, gradients, schema
 from glue_jax.weights import saved_model
 from tests import device_laws_test, laws_test, quick
@@ -66,6 +68,7 @@ def files(tmp_path_factory):
     'CORPUS': corpus,
     'TRIPLES': dict(train=rows, validation=rows),
     'TEACHER': teacher(tmp_path_factory.mktemp('teacher'), corpus),
+    'HARD': folder / 'hard.npz',
   }
 
 
@@ -92,7 +95,15 @@ def changes(case, files):
   if named:
     needs['data']['files'] = files[named]
   made = config.override(SMALL, needs)
-  return config.override(made, {'objective': {'name': name, **arguments}})
+  made = config.override(made, {'objective': {'name': name, **arguments}})
+  if 'hard_tokens' in needs.get('data', {}):
+    made['data']['hard_tokens'] = str(files['HARD'])
+    if not files['HARD'].is_file():
+      rows, places, model = token_scores.of_config(tiny_config(**made), 0)
+      # Every other row has none, and is masked at random.
+      places = [row[: 4 * (i % 2)] for i, row in enumerate(places)]
+      hard_tokens.write(files['HARD'], rows, places, model)
+  return made
 
 
 @pytest.fixture(scope='module', params=ARMS)
