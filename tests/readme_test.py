@@ -22,7 +22,10 @@ COMMANDS = [
 ]
 PYTHON = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 # Several systems' recipe, each of which has a row with its own.
-NO_ROW = {'mixers_small', 'mixers', 'mcl', 'drbert'}
+NO_ROW = {
+  'mixers_small', 'mixers', 'mcl', 'drbert', 'self_evolution',
+  'prompt_transfer',
+}  # fmt: skip
 SETUP = [line for line in COMMANDS if line.startswith('pip install')]
 
 

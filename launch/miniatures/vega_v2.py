@@ -36,7 +36,7 @@ from glue_jax.probes import token_scores
 from glue_jax.training import runs
 from glue_jax.weights import saved_model
 from launch.miniatures import pretraining_baselines as baselines
-from launch.miniatures.parts import verdict
+from launch.miniatures.parts import chain, verdict
 
 FLAGS = flags.FLAGS
 CYCLE, TOPICS, OF_TOPIC, PLACES = 12, 4, 16, 6
@@ -118,15 +118,13 @@ def drawn(count: int, seed: list[int]) -> tuple[list[str], np.ndarray]:
   luck = rng.choice(OF_TOPIC, (count, LINE), p=zipf / zipf.sum())
   topic = rng.integers(0, TOPICS, (count, 1))
   words = np.where(topical, CYCLE + topic * OF_TOPIC + luck, words)
-  return [' '.join(baselines.NAMES[i] for i in row) for row in words], topical
+  return [' '.join(chain.NAMES[i] for i in row) for row in words], topical
 
 
 def write(folder: pathlib.Path, count: int, seed: list[int]) -> None:
   """Writes train/ and valid/ of a corpus."""
-  for split, rows, own in (('train', count, []), ('valid', VALID_LINES, [9])):
-    path = folder / split / 'lines.txt'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text('\n'.join(drawn(rows, seed + own)[0]) + '\n')
+  valid = drawn(VALID_LINES, [*seed, 9])[0]
+  chain.write(folder, {'train': drawn(count, seed)[0], 'valid': valid})
 
 
 def first(text: pathlib.Path, steps: int, seed: int) -> Any:
