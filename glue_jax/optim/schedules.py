@@ -11,6 +11,9 @@ Of S steps, W of them warm-up, with the peak `lr`:
                       2019, arXiv 1910.10683, 1 / sqrt(max(step, 10^4)))
   product             lr (1 - step / S) min(1, step / W): the decay begins with
                       the first step (ELECTRA's code, arXiv 2003.10555)
+  warmup_linear       the same decay, but the warm-up as it would be alone, so
+                      that the rate falls from lr to lr (1 - W / S) at its end
+                      (DeBERTa's code, arXiv 2006.03654)
 """
 
 from typing import Literal
@@ -28,6 +31,7 @@ Shape = Literal[
   'inverse_sqrt',
   'flat_inverse_sqrt',
   'product',
+  'warmup_linear',
 ]
 
 
@@ -67,6 +71,10 @@ def make(
   if shape == 'product':
     rise = optax.linear_schedule(0.0, lr, steps) if steps else lambda _: lr
     return lambda step: rise(step) * jnp.maximum(1 - step / total_steps, 0)
+  if shape == 'warmup_linear':
+    rise = optax.linear_schedule(0.0, lr, max(steps, 1))
+    fall = optax.linear_schedule(lr, 0.0, total_steps)
+    return lambda step: jnp.where(step < steps, rise(step), fall(step))
   if shape == 'flat_inverse_sqrt':
     return lambda step: lr * jnp.sqrt(steps / jnp.maximum(step, steps))
   decay = {

@@ -123,6 +123,9 @@ def test_schedules():
       (0, 0.95 * 0.5, 0.9, 0.45, 0, 0),
     ),
     (dict(shape='product', warmup=0), (0, 50), (1, 0.5)),
+    # DeBERTa's falls at the end of its warm-up.
+    (dict(shape='warmup_linear', warmup=10), (5, 9, 10), (0.5, 0.9, 0.9)),
+    (dict(shape='warmup_linear', warmup=0), (0, 50), (1, 0.5)),
   ],
 )
 def test_schedules_of_pre_training(kwargs, at, expected):
@@ -161,6 +164,7 @@ def test_the_library_has_the_same_schedules():
   'kwargs, message',
   [
     (dict(shape='product', final=0.1), "'product' has no end"),
+    (dict(shape='warmup_linear', power=2.0), 'has no power'),
     (dict(shape='linear', power=2.0), "'linear' has no power"),
     (dict(shape='inverse_sqrt'), 'give optimizer.warmup'),
   ],
