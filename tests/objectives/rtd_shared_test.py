@@ -14,8 +14,8 @@ from glue_jax import tree
 from glue_jax.models import model as models
 from glue_jax.objectives import rtd_shared
 from glue_jax.plugs import Apply
-from glue_jax.training import runs
-from glue_jax.weights import saved_model
+from glue_jax.training import compose, runs
+from glue_jax.weights import huggingface, saved_model
 from tests import quick
 from tests.conftest import tiny_config
 
@@ -70,6 +70,26 @@ def test_the_tables_begin_as_the_models_own(made):
   own = tree.flatten(params)
   assert (f'generator/{WORD}' in own) == (sharing != 'es')
   assert bool(own[WORD].any()) == (sharing != 'gdes')
+
+
+def test_the_merged_tables_are_the_discriminators_bit_for_bit(made):
+  _, objective, apply, params, _ = made
+  method = objective.method
+  table = params['encoder']['embeddings']['word']['embedding']
+  delta = jnp.sin(jnp.arange(table.size, dtype=jnp.float32))
+  flat = tree.flatten(params)
+  flat[WORD] += 0.01 * delta.reshape(table.shape)
+  params = tree.unflatten(flat)
+
+  @quick.jit
+  def trained(params):
+    whole = method.reparam(params, 0, None)
+    return apply(whole, batch())['logits']
+
+  plain = compose.compose([method]).export(method.reparam(params, 0, None))
+  assert 'generator' not in plain
+  exported = quick.jit(lambda p: apply(p, batch())['logits'])(plain)
+  np.testing.assert_array_equal(exported, trained(params))
 
 
 def test_which_table_the_discriminators_loss_moves(made):
@@ -155,7 +175,26 @@ def test_the_finished_model_is_the_plain_discriminator(tmp_path):
   found = json.loads((tmp_path / 'w/pretrain/result.json').read_text())
   found = found['metrics']['validation']
   assert {'sensitivity', 'specificity', 'generator_loss'} <= found.keys()
-  _, params = saved_model.load(tmp_path / 'w/pretrain')
+  plain, params = saved_model.load(tmp_path / 'w/pretrain')
   assert 'generator' not in params
-  module, params = saved_model.load(tmp_path / 'w/finetune')
-  assert module.kind == 'classification' and 'generator' not in params
+  module, tuned = saved_model.load(tmp_path / 'w/finetune')
+  assert module.kind == 'classification' and 'generator' not in tuned
+  of_library(tmp_path, plain, params)
+
+
+def of_library(folder, model, params):
+  """The same hidden states from `transformers`, which has no such head."""
+  torch = pytest.importorskip('torch')
+  transformers = pytest.importorskip('transformers')
+  huggingface.save_hf(folder / 'hf', model, params)
+  given = batch()
+  ours = model.apply({'params': params}, given)['last_hidden']
+  for name in ('DebertaV2Model', 'DebertaV2ForSequenceClassification'):
+    peer = getattr(transformers, name).from_pretrained(folder / 'hf').eval()
+    with torch.no_grad():
+      theirs = getattr(peer, 'deberta', peer)(
+        input_ids=torch.tensor(np.array(given['input_ids'])),
+        attention_mask=torch.tensor(np.array(given['attention_mask'])),
+      ).last_hidden_state
+    real = np.asarray(given['attention_mask']) > 0
+    np.testing.assert_allclose(ours[real], theirs.numpy()[real], atol=2e-5)
