@@ -23,9 +23,14 @@ COMMANDS = [
 PYTHON = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 # Several systems' recipe, each of which has a row with its own.
 NO_ROW = {
-  'mixers_small', 'mixers', 'mcl', 'drbert', 'self_evolution',
+  'debertav3',
+  'drbert',
+  'mcl',
+  'mixers',
+  'mixers_small',
   'prompt_transfer',
-}  # fmt: skip
+  'self_evolution',
+}
 SETUP = [line for line in COMMANDS if line.startswith('pip install')]
 
 
