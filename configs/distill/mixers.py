@@ -9,9 +9,10 @@ in configs/glue.py, GLUE_JAX_CORPUS a folder with train/ and valid/ of texts.
 The encoder of the weights with fresh mixers, attention too, and all else as it
 is there, is held to the hidden states of the unchanged encoder on blocks of
 running text (glue_jax/objectives/hidden_states.py), then tuned on the task. All
-mixers get the same rows, steps, rates and seeds, and batches of one length, 64:
-the Fourier transform has no mask. Hydra's mixer stands in the place of
-attention, with the FFN after it, not in a block of its own as published.
+mixers get the same rows (at most 64 tokens), steps, rates and seeds; the
+Fourier transform, which has no mask, gets all padded to 64. Hydra's mixer
+stands in the place of attention, with the FFN after it, not in a block of its
+own as published.
 
 Hardware: 2 CPU cores.
 Time:     not known.
@@ -41,7 +42,7 @@ def get_config(arg: str = 'rte,ponet') -> ml_collections.ConfigDict:
   first = distilled(mixer)
   if task == 'corpus':
     return ml_collections.ConfigDict(first)
-  stages = ('distil', first), ('finetune', tuned(task, 'stage:distil'))
+  stages = ('distil', first), ('finetune', tuned(task, mixer, 'stage:distil'))
   return ml_collections.ConfigDict(dict(stages=stages))
 
 
@@ -74,19 +75,21 @@ def distilled(mixer: str) -> dict[str, Any]:
   )
 
 
-def tuned(task: str, weights: str) -> dict[str, Any]:
+def tuned(task: str, mixer: str, weights: str) -> dict[str, Any]:
   """The second stage: a task, as configs/glue.py with less of everything.
 
   Args:
     task: of TASKS.
+    mixer: that the weights have.
     weights: the folder of the first stage, or its name.
   """
   config = glue.get_config(task).to_dict()
   config['data'] |= dict(
     tokenizer=weights,
     max_length=LENGTH,
-    buckets=(LENGTH,),
-    train_limit=2500,
+    # The Fourier transform needs one length; the others save work.
+    buckets=(LENGTH,) if mixer == 'fourier' else (16, 32, 48, LENGTH),
+    train_limit=1500,
   )
   config['model'] = dict(weights=weights)
   config['optimizer'] |= dict(lr=1e-4)

@@ -50,7 +50,7 @@ def define_flags() -> None:
   flags.DEFINE_list('mixers', list(matrices.MATRICES), 'Which.')
   flags.DEFINE_list('rates', ['1e-3', '3e-3', '1e-2'], 'Learning rates.')
   flags.DEFINE_list('seeds', ['0', '1', '2'], 'One run for each.')
-  flags.DEFINE_integer('steps', 2000, 'Updates.')
+  flags.DEFINE_integer('steps', 1000, 'Updates.')
 
 
 def main(argv: list[str]) -> None:

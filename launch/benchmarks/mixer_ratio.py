@@ -89,7 +89,7 @@ def scores(mixer: str) -> dict[str, Any]:
   found: dict[str, list[float]] = {}
   for seed in map(int, FLAGS.seeds):
     for task in FLAGS.tasks:
-      second = mixers.tuned(task, weights) | dict(seeds=(seed,))
+      second = mixers.tuned(task, mixer, weights) | dict(seeds=(seed,))
       if FLAGS.train_limit:
         second['data']['train_limit'] = FLAGS.train_limit
       workdir = folder / f'{task}_{seed}'

@@ -63,3 +63,11 @@ def test_ponet_comes_nearer_to_the_encoder_it_was_put_into(places):
     'encoder',
     'pooler',
   }
+
+
+def test_only_the_fourier_transform_pads_all_rows_to_one_length():
+  plain, padded = (
+    mixers.tuned('rte', mixer, 'DIR')['data'] for mixer in ('hydra', 'fourier')
+  )
+  assert padded['buckets'] == (padded['max_length'],) == plain['buckets'][-1:]
+  assert len(plain['buckets']) > 1
