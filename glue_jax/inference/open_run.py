@@ -66,7 +66,8 @@ def load_run(
     size = {'data': {'eval_batch_size': data['eval_batch_size']}}
     config = config_lib.complete(config_lib.override(config, size))
   data = {'train_split': '', 'eval_splits': ()} | data
-  run = begin(config, seed, total=1, load=False, kept=own, **data)
+  total = _least_steps(config)
+  run = begin(config, seed, total=total, load=False, kept=own, **data)
   parts, host = run.parts, run.host
   parts.readers = (_backbone(begun, parts, own), _exported(model))
   with sharding.enter(parts.mesh):
@@ -103,6 +104,13 @@ def load_run(
     workdir=workdir,
     decisions=decisions.of_step(model, step, parts.bundle.task),
   )
+
+
+def _least_steps(config: Any) -> int:
+  """Steps of a run that takes none: as many as a warm-up counts."""
+  own = config_lib.plain(config.optimizer)
+  sections = [own, *(own.get('phases') or {}).values()]
+  return max(1, *(int(section.get('warmup', 0)) for section in sections))
 
 
 def _backbone(

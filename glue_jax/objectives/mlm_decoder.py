@@ -25,7 +25,7 @@ Not with: a decoder or an encoder-decoder, or a tokenizer without [MASK]. The
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,15 @@ SIZES = (
 )  # fmt: skip
 
 Batch = Mapping[str, jax.Array]
+
+
+class Draws(NamedTuple):
+  """What is seen and what is mixed, see `make`."""
+
+  layers: int
+  first_visible: float | None
+  mix: float
+  mix_unit: str
 
 
 def make(
@@ -99,32 +108,12 @@ def make(
   sizes = {name: getattr(ctx.model.config, name) for name in SIZES}
   blocks = Blocks(EncoderConfig(num_layers=layers, **sizes))
 
-  def logits_of(apply, params, batch, rng, train):
-    if DECODER not in params:
-      raise ValueError(
-        'this model has lost its decoder; to evaluate it later, train with '
-        'objective.keep_decoder=True'
-      )
-    unmask_rng, mix_rng, *rngs = jax.random.split(jax.random.fold_in(rng, 1), 4)
-    # The encoder has the key that it has in `mlm`.
-    encoded = apply(params, batch, train=train, rng=rng)['last_hidden']
-    seen = visible_keys(
-      jax.random.uniform(unmask_rng, batch['input_ids'].shape),
-      batch, layers, first_visible,
-    )  # fmt: skip
-    given = batch | {'last_hidden': encoded, 'visible': seen}
-    hidden = apply.companions[DECODER](
-      params[DECODER], given, train=train, rng=rngs[0]
-    )['last_hidden']
-    if train:
-      hidden = mixed(mix_rng, encoded, hidden, mix, mix_unit)
-    given = batch | {'last_hidden': hidden}
-    return apply(params, given, train=train, rng=rngs[1])['logits']
+  draws = Draws(layers, first_visible, mix, mix_unit)
 
   def loss(apply, params, batch, rng):
     mask_rng, rng = jax.random.split(rng)
     batch = masked(batch, mask_rng)
-    logits = logits_of(apply, params, batch, rng, True)
+    logits = decoded(apply, params, batch, rng, draws, True)
     total, right, count = (x.sum() for x in mlm.score(logits, batch))
     metrics = {'loss': (total, count), 'accuracy': (right, count)}
     return total / jnp.maximum(count, 1), metrics
@@ -133,13 +122,54 @@ def make(
     # The same masks and draws at every evaluation.
     key = jax.random.key(0)
     batch = masked(batch, key)
-    logits = logits_of(apply, params, batch, key, False)
+    logits = decoded(apply, params, batch, key, draws, False)
     losses, right, count = mlm.score(logits, batch)
     return {'loss_sum': losses, 'correct': right, 'loss_count': count}
 
   beside = Companion(Apply(blocks), keep=keep_decoder)
   brought = Method('mlm_decoder', companions={DECODER: beside})
   return Objective(loss, predict, method=brought)
+
+
+def decoded(
+  apply: Any,
+  params: Any,
+  batch: Batch,
+  rng: jax.Array,
+  draws: Draws,
+  train: bool,
+) -> jax.Array:
+  """Returns the head's logits behind encoder and decoder: (B, K, V).
+
+  Args:
+    apply: the bound model, with the decoder beside it.
+    params: the whole tree.
+    batch: with positions and labels (B, K) of the chosen tokens.
+    rng: typed key.
+    draws: what of it hides and mixes.
+    train: turns dropout and mixing on.
+
+  Raises:
+    ValueError: the decoder's leaves are gone.
+  """
+  if DECODER not in params:
+    raise ValueError(
+      'this model has lost its decoder; to evaluate it later, train with '
+      'objective.keep_decoder=True'
+    )
+  unmask_rng, mix_rng, *rngs = jax.random.split(jax.random.fold_in(rng, 1), 4)
+  # The encoder has the key that it has in `mlm`.
+  encoded = apply(params, batch, train=train, rng=rng)['last_hidden']
+  luck = jax.random.uniform(unmask_rng, batch['input_ids'].shape)
+  seen = visible_keys(luck, batch, draws.layers, draws.first_visible)
+  given = {**batch, 'last_hidden': encoded, 'visible': seen}
+  hidden = apply.companions[DECODER](
+    params[DECODER], given, train=train, rng=rngs[0]
+  )['last_hidden']
+  if train:
+    hidden = mixed(mix_rng, encoded, hidden, draws.mix, draws.mix_unit)
+  given = {**batch, 'last_hidden': hidden}
+  return apply(params, given, train=train, rng=rngs[1])['logits']
 
 
 class Blocks(stack_lib.Stack):

@@ -43,6 +43,11 @@ WORDS, SUCCESSORS = 100, 4
 # Words of a line; the one that is asked for; the line's tokens.
 LINE, PLACE, LENGTH = 32, 16, 34
 BATCH, WARMUP, VALID_LINES, TEST_LINES = 32, 50, 512, 4096
+# Single tokens, each of which becomes [MASK]; plain AdamW.
+PLAIN = dict(
+  objective=dict(whole_word=False, mask_share=1.0, random_share=0.0),
+  optimizer=dict(weight_decay=1e-4, clip_norm=None),
+)
 
 
 def define_flags() -> None:
@@ -69,12 +74,7 @@ def compared(folder: pathlib.Path, steps: int) -> bool:
   words = chain.transitions(0, WORDS, SUCCESSORS)
   bound = chain.entropy(words, PLACE)
   for seed in range(FLAGS.seeds):
-    splits = (('train', steps * BATCH), ('valid', VALID_LINES))
-    texts = {
-      split: chain.lines(words, rows, LINE, 10 * seed + i)
-      for i, (split, rows) in enumerate(splits)
-    }
-    chain.write(folder / f'text_{seed}', texts)
+    write(folder / f'text_{seed}', words, steps, seed)
   losses = [masked(folder, words, steps, seed) for seed in range(FLAGS.seeds)]
   print(f'bound {bound:.3f}, uniform {np.log(WORDS):.2f}, held-out loss',
         *(f'{loss:.3f}' for loss in losses))  # fmt: skip
@@ -95,6 +95,18 @@ def compared(folder: pathlib.Path, steps: int) -> bool:
     verdict.Bound('nats of the generator', found['generator_loss'], '<=', 2.5),
     verdict.Bound('leaves of the generator', found['left'], '<=', 0),
   )
+
+
+def write(
+  folder: pathlib.Path, words: np.ndarray, steps: int, seed: int
+) -> None:
+  """Writes the lines that a run of so many steps reads, each once."""
+  splits = (('train', steps * BATCH), ('valid', VALID_LINES))
+  texts = {
+    split: chain.lines(words, rows, LINE, 10 * seed + i)
+    for i, (split, rows) in enumerate(splits)
+  }
+  chain.write(folder, texts)
 
 
 def small(first: Any, text: pathlib.Path, steps: int, seed: int) -> Any:
@@ -132,28 +144,41 @@ def masked(
   """Trains on masked words; returns the mean loss of the word asked for."""
   first = dict(recipe.get_config('rte').stages)['pretrain']
   config = small(first, folder / f'text_{seed}', steps, seed)
-  # Of single tokens, each of which becomes [MASK]; plain AdamW.
-  changes = dict(
-    objective=dict(whole_word=False, mask_share=1.0, random_share=0.0),
-    optimizer=dict(weight_decay=1e-4, clip_norm=None),
-  )
-  config = config_lib.override(config, changes)
+  config = config_lib.override(config, PLAIN)
   workdir = folder / f'mlm_{seed}'
   runs.run(config, workdir)
   module, params = saved_model.load(workdir)
+  batch = one_masked(workdir, words, seed)
+  return score(module.apply({'params': params}, batch)['logits'], batch)
+
+
+def one_masked(
+  workdir: pathlib.Path, words: np.ndarray, seed: int
+) -> dict[str, Any]:
+  """Returns new lines whose word at PLACE is asked for, as a batch.
+
+  Args:
+    workdir: of the run whose tokenizer is taken.
+    words: the chain.
+    seed: of the run.
+  """
   tokenizer = tokenizing.get_tokenizer(saved_model.find(workdir))
   encoded = tokenizer.encode(
     chain.lines(words, TEST_LINES, LINE, 10 * seed + 2), max_length=LENGTH + 1
   )
   ids = encoded.ids.reshape(TEST_LINES, LENGTH)  # fails if a word was cut
   at = PLACE + 1  # behind [CLS]
-  batch = {
+  return {
     'input_ids': jnp.asarray(ids).at[:, at].set(tokenizer.mask_id),
+    'attention_mask': jnp.ones_like(ids),
     'positions': jnp.full((TEST_LINES, 1), at),
     'labels': jnp.asarray(ids[:, at : at + 1]),
     'weight': jnp.ones(TEST_LINES),
   }
-  logits = module.apply({'params': params}, batch)['logits']
+
+
+def score(logits: Any, batch: dict[str, Any]) -> float:
+  """Returns the mean loss of the words asked for, in nats."""
   losses, _, count = mlm.score(logits, batch)
   return float(losses.sum() / count.sum())
 
