@@ -95,7 +95,7 @@ def _read(task, split, data_dir, files, bad_rows, seed) -> Table:
     style, converted = _read_file(task, split, path, log)
   notes = (*log.all_notes(), *_count_note(task, split, len(converted), path))
   labelled = converted[0]['label'] is not None
-  return Table(
+  table = Table(
     task,
     split,
     converted,
@@ -107,6 +107,9 @@ def _read(task, split, data_dir, files, bad_rows, seed) -> Table:
     left_out=len(log.dropped),
     parts=tuple(log.parts),
   )
+  if task.references and labelled and split != task.train_split:
+    return table.by_source()
+  return table
 
 
 def from_records(

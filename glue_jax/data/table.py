@@ -54,6 +54,21 @@ class Table:
       return f'row {row}'
     return files.place(self.path, self.parts, self.lines[row])
 
+  def by_source(self) -> 'Table':
+    """The first row of each text, with the labels of all as `references`."""
+    first: dict[tuple, int] = {}
+    references: dict[int, list[str]] = {}
+    for i, row in enumerate(self.rows):
+      source = tuple(row[column] for column in self.task.columns)
+      own = first.setdefault(source, i)
+      references.setdefault(own, []).append(row['label'])
+    table = self.take(list(references))
+    table.rows = [
+      {**row, 'references': texts}
+      for row, texts in zip(table.rows, references.values())
+    ]
+    return table
+
   def take(self, rows: Sequence[int] | np.ndarray) -> 'Table':
     """The table of some of its rows, in that order."""
     return dataclasses.replace(

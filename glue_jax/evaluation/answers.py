@@ -52,7 +52,10 @@ def written(predictions: Any, table: Table) -> dict[str, float]:
   """
   task, values, labels = predictions.task, predictions.values, table.labels()
   if task.kind == 'generation':
-    return texts.compute(task.metrics, values, list(labels))
+    references = [
+      row.get('references', [label]) for row, label in zip(table.rows, labels)
+    ]
+    return texts.compute(task.metrics, values, references)
   readable = values >= 0
   # Another class than the right one, whichever metric it is.
   wrong = (labels + 1) % len(task.labels)

@@ -1,13 +1,14 @@
-"""Scores of written texts against one reference each, as fractions.
+"""Scores of written texts against their references, as fractions.
 
 BLEU (Papineni et al. 2002) and chrF (Popovic 2015) are those of the library
 `sacrebleu` (Post 2018, arXiv 1804.08771), of the whole split, with its default
-tokenization and smoothing. ROUGE (Lin 2004) is the mean F of the rows: texts
-in lower case, words of ASCII letters and digits, no stemming, as the package
-`rouge-score` has it.
+tokenization and smoothing. ROUGE (Lin 2004) is the mean F of the rows, each
+with its best reference: texts in lower case, words of ASCII letters and digits,
+no stemming, as the package `rouge-score` has it.
 """
 
 import collections
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -29,14 +30,16 @@ def check(names: Sequence[str]) -> None:
 
 
 def compute(
-  names: Sequence[str], written: Sequence[str], references: Sequence[str]
+  names: Sequence[str],
+  written: Sequence[str],
+  references: Sequence[Sequence[str]],
 ) -> dict[str, float]:
   """Scores texts.
 
   Args:
     names: some of NAMES.
     written: n texts.
-    references: n texts.
+    references: n lists of texts, one or more each.
 
   Raises:
     ImportError: see `check`.
@@ -51,10 +54,15 @@ def compute(
 def _one(name, written, references) -> float:
   if name in _OF_LIBRARY:
     score = getattr(_sacrebleu([name]), f'corpus_{name}')
-    return score(list(written), [list(references)]).score / 100
-  pairs = list(zip(written, references, strict=True))
+    # By number: rows that have fewer have none there.
+    streams = [list(texts) for texts in itertools.zip_longest(*references)]
+    return score(list(written), streams).score / 100
   row = _same if name == 'exact_match' else _rouge(name)
-  return sum(row(*pair) for pair in pairs) / len(pairs)
+  best = [
+    max(row(text, reference) for reference in own)
+    for text, own in zip(written, references, strict=True)
+  ]
+  return sum(best) / len(best)
 
 
 def _same(text: str, reference: str) -> float:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from glue_jax.data.readers import (
   arrow,
   conll,
+  e2e,
   json_files,
   polish,
   squad,
@@ -48,6 +49,7 @@ _TABLES = ('jsonl', 'json', 'csv', *arrow.FORMATS)
 # Readers of (path, log, column of the text, label), by `Task.style`.
 _STYLED: dict[str, Callable[..., Iterator[tuple[int, Record]]]] = {
   'conll': conll.read_conll,
+  'e2e_aligned': e2e.read_aligned,
   'nested_conll': conll.read_nested_conll,
   'labelled_lines': polish.read_labelled_lines,
   'punctuation': polish.read_punctuation,

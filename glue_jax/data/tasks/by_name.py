@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from glue_jax.config.ranges import Integer, Number, OneOf
 from glue_jax.data import prompts
 from glue_jax.data.tasks import (
+  e2e,
   glue,
   humset,
   lepiszcze,
@@ -36,6 +37,7 @@ TASKS: dict[str, Task] = {
     humset,
     lepiszcze,
     polish,
+    e2e,
   )
   for task in records.RECORDS
 }

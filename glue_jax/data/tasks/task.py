@@ -140,6 +140,9 @@ class Task:
       answers of a MultiRC question, the pairs of AX-g).
     candidates: the rows of a group are the possible answers of one question;
       rows keep their `candidate` and `answers` (ReCoRD).
+    references: rows with the same texts are references of one text that is to
+      be written; outside training they are one row, with all of them as its
+      `references`.
     sources: where a split lies if not where `stems` say: a file, or another
       name of the split in tensorflow-datasets.
     cuts: splits that are drawn from another one.
@@ -184,6 +187,7 @@ class Task:
   format: str = ''
   grouped: bool = False
   candidates: bool = False
+  references: bool = False
   sources: Mapping[str, str] = dataclasses.field(
     default_factory=dict, hash=False
   )
