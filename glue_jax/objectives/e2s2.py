@@ -71,6 +71,7 @@ FACTS = Facts(
 LABELS = 'noise_labels'
 
 Batch = Mapping[str, jax.Array]
+Shares = tuple[float, float]
 # Sums of each row (B,): values, and what their mean is taken over.
 Rows = dict[str, tuple[jax.Array, jax.Array]]
 
@@ -142,7 +143,7 @@ def make(
   config = ctx.model.config
   # BART's rows begin with a token of their own.
   wrap = e2s2_prompt.wrapper(prompt, ctx, start=int(corruption == 'infill'))
-  corrupt = _CORRUPTIONS[corruption](ctx, rate, mean_length)
+  corrupt = CORRUPTIONS[corruption](ctx, rate, mean_length)
   shares = shuffle, replace
   classes = 1 + sum(share > 0 for share in shares)
   label_weight *= classes > 1
@@ -156,9 +157,9 @@ def make(
         'finished models of objective "e2s2" have; its figures are in the '
         "run's result.json"
       )
-    *read, target = _views(ctx, batch, noise_rng, corrupt, shares)
-    views = Views(*wrap(*read), target)
-    return _rows(apply, params, batch, views, weights, rng)
+    *read, target = views(ctx, batch, noise_rng, corrupt, shares)
+    seen = Views(*wrap(*read), target)
+    return _rows(apply, params, batch, seen, weights, rng)
 
   def loss(apply, params, batch, rng):
     found = rows(apply, params, batch, *jax.random.split(rng))
@@ -196,8 +197,18 @@ def _head(width: int, classes: int) -> Method:
   return Method('e2s2', surgery=surgery, export=export)
 
 
-def _views(ctx, batch, rng, corrupt, shares):
-  """The fields of `Views`, without a prompt."""
+def views(
+  ctx: Any, batch: Batch, rng: jax.Array, corrupt: Callable, shares: Shares
+) -> tuple[jax.Array, ...]:
+  """Draws the noise of a batch: the fields of `Views`, without a prompt.
+
+  Args:
+    ctx: its model and tokenizer are read.
+    batch: input_ids, attention_mask and word_ids (B, L).
+    rng: typed key.
+    corrupt: made by one of CORRUPTIONS.
+    shares: of shuffled centres and replaced tokens.
+  """
   first, second = jax.random.split(rng)
   size = ctx.model.config.vocab_size
   # What a token is goes with it through the corruption, in its id.
@@ -216,7 +227,7 @@ def noised(
   kind: jax.Array,
   mask: jax.Array,
   noise: e2s2_noise.Noise,
-  shares: tuple[float, float],
+  shares: Shares,
   mask_id: int | None,
 ) -> tuple[jax.Array, jax.Array]:
   """Returns ids with local noise and their classes: twice (B, L).
@@ -321,10 +332,7 @@ def joined(found: Rows, weights: Weights) -> tuple[jax.Array, dict[str, Any]]:
     weights: of the losses.
   """
   metrics = {name: (a.sum(), b.sum()) for name, (a, b) in found.items()}
-  means = {
-    name: total / jnp.maximum(count, 1)
-    for name, (total, count) in metrics.items()
-  }
+  means = {n: total / jnp.maximum(b, 1) for n, (total, b) in metrics.items()}
   value = means['reconstruction']
   if 'plain_reconstruction' in means:
     value = (value + means['plain_reconstruction']) / 2
@@ -386,7 +394,7 @@ def _leaving_out(ctx, rate, mean_length):
 
 
 # (batch, ids (B, L), rng) -> ids and mask (B, M), target (B, T).
-_CORRUPTIONS: dict[str, Callable] = {
+CORRUPTIONS: dict[str, Callable] = {
   'infill': _infilling,
   'span_corruption': _leaving_out,
 }

@@ -5,6 +5,7 @@ import gzip
 import pytest
 
 from glue_jax.data import load
+from glue_jax.data.readers import e2e
 from glue_jax.data.tasks import by_name
 
 TASK = by_name.get('e2e_nlg')
@@ -39,6 +40,12 @@ def test_tokens_are_joined(folder):
   )
   assert table.rows[0]['label'] == (
     "The Vaults, a well-known pub, isn't cheap: £20."
+  )
+
+
+def test_only_blanks_between_tokens_go():
+  assert e2e.joined("It 's 3 - 5 km , or ' near '") == (
+    "It's 3-5 km, or ' near '"
   )
 
 
