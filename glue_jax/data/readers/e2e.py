@@ -1,9 +1,9 @@
 """The tokenized layout of the E2E set's rows (Wiseman et al. 2018).
 
-Of harvardnlp/neural-template-gen, arXiv 1808.10122: `train.txt` has a text a
-line, its tokens apart, then `<eos>` and where its fields stand; `src_train.txt`
-beside it the fields, `__start_area__ riverside __end_area__`. Both are given
-back as the set's own CSV files have them.
+Of harvardnlp/neural-template-gen, arXiv 1808.10122: a file has a text a line,
+its tokens apart, then `<eos>` and where its fields stand; another one beside
+it, with src_ before its name, the fields, `__start_area__ riverside
+__end_area__`. Both are given back as the set's own CSV files have them.
 """
 
 import pathlib
