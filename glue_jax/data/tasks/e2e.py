@@ -2,7 +2,8 @@
 
 Novikova, Dušek and Rieser 2017, arXiv 1706.09254; the files of
 tuetschek/e2e-dataset (trainset.csv, devset.csv, testset_w_refs.csv), or, for
-training, the same rows tokenized (see readers/e2e.py). Rows of one meaning representation are references of one text.
+training, the same rows tokenized (see readers/e2e.py). Rows of one meaning
+representation are references of one text.
 """
 
 from glue_jax.data.tasks.task import Task
