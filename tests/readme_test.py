@@ -25,6 +25,8 @@ PYTHON = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 NO_ROW = {
   'debertav3',
   'drbert',
+  'e2s2',
+  'e2s2_small',
   'mcl',
   'mixers',
   'mixers_small',
