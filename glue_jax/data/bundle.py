@@ -21,6 +21,7 @@ class DataBundle:
     buckets: lengths of batches, the last is max_length.
     notes: warnings, for the log and the run record.
     train_split: that is trained on; '' for none.
+    transductive: whether inputs of evaluation splits are trained on.
   """
 
   task: Task
@@ -31,3 +32,4 @@ class DataBundle:
   buckets: tuple[int, ...]
   notes: tuple[str, ...]
   train_split: str = ''
+  transductive: bool = False

@@ -26,7 +26,7 @@ _FIELDS = frozenset(
     'word_ids', 'segment_ids', 'start_positions', 'end_positions', 'positions',
   )
 )  # fmt: skip
-_PER_ROW = ('idx', 'labels', 'starts', 'ends', 'example')
+_PER_ROW = ('idx', 'labels', 'weights', 'starts', 'ends', 'example')
 
 
 @dataclasses.dataclass(eq=False)
@@ -45,6 +45,7 @@ class Examples:
     idx: (n,) position of the example in its split.
     labels: (n,) int32 or float32, or (n, C) int32; None when hidden or of
       another form.
+    weights: (n,) float32 of the examples in the loss; None = 1 of each.
     num_choices: sequences in an example.
     word_ids: (T,) word of each token in its text, -1 for special tokens.
     segment_ids: (T,) segment of each token, from 0 in each sequence.
@@ -70,6 +71,7 @@ class Examples:
   bounds: np.ndarray
   idx: np.ndarray
   labels: np.ndarray | None = None
+  weights: np.ndarray | None = None
   num_choices: int = 1
   word_ids: np.ndarray | None = None
   segment_ids: np.ndarray | None = None
@@ -189,11 +191,12 @@ class Examples:
     def padded(flat: np.ndarray, fill: int) -> np.ndarray:
       return np.where(mask, flat[at], fill).astype(np.int32)
 
+    weights = np.float32(1) if self.weights is None else self.weights[safe]
     batch = {
       'input_ids': padded(self.ids, self.pad_id),
       'attention_mask': mask.astype(np.int32),
       'token_type_ids': padded(self.type_ids, 0),
-      'weight': real.astype(np.float32),
+      'weight': real.astype(np.float32) * weights,
       'idx': np.where(real, self.idx[safe], -1).astype(np.int32),
     }
     if self.word_ids is not None:

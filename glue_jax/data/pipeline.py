@@ -1,6 +1,8 @@
 """One call from a task and a data folder to batches."""
 
+import collections
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -21,6 +23,7 @@ from glue_jax.data import (
   wordpiece,
 )
 from glue_jax.data import hard_tokens as hard_lib
+from glue_jax.data import pseudo as pseudo_labels
 from glue_jax.data import segments as segments_lib
 from glue_jax.data.bundle import DataBundle
 from glue_jax.data.examples import LOST, Examples
@@ -57,6 +60,8 @@ def build(
   doc_stride: Whole | None = None,
   max_query_length: Count = 64,
   segments: Segments | None = None,
+  pseudo: Mapping[str, Any] | None = None,
+  transductive: bool = False,
   copies: Count = 1,
   sentences: Annotated[str, OneOf(sentence_pairs.SENTENCES)] = 'line',
   hard_tokens: str = '',
@@ -86,6 +91,10 @@ def build(
     doc_stride, max_query_length: of span tasks, see features.Windows.
     segments: 'sentence', 'paragraph' or a number of tokens: adds segment_ids
       to batches of texts and pairs; see segments.
+    pseudo: rows of an evaluation split that are learned with the labels of
+      finished runs, see pseudo.Pseudo.
+    transductive: says that texts of evaluation splits are trained on in some
+      other way, a corpus of a task's inputs; results are marked.
     copies, sentences: passes over a corpus of sentence pairs, and how to tell
       its sentences, see sentence_pairs.
     hard_tokens: file of `launch.probe score-tokens` on the training rows, see
@@ -102,17 +111,16 @@ def build(
   splits = task.eval_splits if eval_splits is None else tuple(eval_splits)
   limits = dict.fromkeys(splits, eval_limit)
   limits |= {train_split: train_limit} if train_split else {}
-  tables, files_of = {}, {}
-  for split in limits:
-    if task.kind in CORPUS_KINDS:
-      files_of[split] = _corpus(split, data_dir, files)
-      continue
-    table = load.load(
-      task, split, data_dir, files=files, bad_rows=bad_rows, seed=data_seed
-    )
-    tables[split] = _limited(table, limits[split], data_seed)
-  if train_split in tables and not tables[train_split].labelled:
-    tables[train_split].labels()  # raises: there is nothing to learn from
+  read = functools.partial(
+    load.load, task, data_dir=data_dir, files=files, bad_rows=bad_rows,
+    seed=data_seed,
+  )  # fmt: skip
+  tables, files_of, weights = {}, {}, None
+  if task.kind in CORPUS_KINDS:
+    files_of = _corpora(limits, data_dir, files, pseudo)
+  else:
+    taken = collections.defaultdict(lambda: eval_limit, limits)
+    tables, weights = _tables(taken, read, data_seed, train_split, pseudo)
   if tokenizer in ('', TRAIN):
     lines = _training_texts(tables, files_of, train_split)
     tokenizer = wordpiece.train(lines, vocab_size, lowercase=lowercase)
@@ -140,7 +148,7 @@ def build(
   share: Any = {'process_index': process_index, 'process_count': process_count}
   train = None
   if train_split:
-    learned = examples[train_split]
+    learned = dataclasses.replace(examples[train_split], weights=weights)
     if task.form == 'generation':
       learned = features.tokenize(
         tables[train_split], tokenizer, max_length, targets=True, **settings
@@ -154,8 +162,9 @@ def build(
     for split in splits
   }
   return DataBundle(
-    task, tokenizer, train, evals, tables, lengths, notes, train_split
-  )
+    task, tokenizer, train, evals, tables, lengths, notes, train_split,
+    transductive=transductive or weights is not None,
+  )  # fmt: skip
 
 
 def bucket_lengths(buckets: Sequence[int], max_length: int) -> tuple[int, ...]:
@@ -224,6 +233,32 @@ def table_texts(table: Table | None) -> Iterator[str]:
     for column in table.task.columns:
       value = row[column]
       yield ' '.join(value) if isinstance(value, list) else value
+
+
+def _tables(limits, load_split, seed, train_split, pseudo):
+  """({split: its rows}, weights of the training rows or None)."""
+
+  def read(split):
+    return _limited(load_split(split), limits[split], seed)
+
+  tables, weights = {split: read(split) for split in list(limits)}, None
+  train = tables.get(train_split)
+  if train is None:
+    return tables, weights
+  if not train.labelled:
+    train.labels()  # raises: there is nothing to learn from
+  if pseudo:
+    wanted = pseudo_labels.bind(pseudo)
+    given = read(wanted.split)
+    tables[train_split], weights = pseudo_labels.added(train, given, wanted)
+  return tables, weights
+
+
+def _corpora(splits, data_dir, files, pseudo):
+  """{split: its files}."""
+  if pseudo:
+    raise ValueError('config.data.pseudo labels rows; a corpus has none')
+  return {split: _corpus(split, data_dir, files) for split in splits}
 
 
 def _corpus(split, data_dir, files):

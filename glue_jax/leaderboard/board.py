@@ -71,6 +71,12 @@ class Method:
   borda: int | None = None
   kemeny: int | None = None
 
+  def mark(self, tasks: Sequence[str]) -> str:
+    """'transductive' if inputs of one of the tasks were trained on, or ''."""
+    runs = self.metadata['runs']
+    marked = any(runs.get(task, {}).get('transductive') for task in tasks)
+    return 'transductive' if marked else ''
+
 
 @dataclasses.dataclass
 class Board:

@@ -64,6 +64,8 @@ def table(
         row['rows'] = tables.rows_cell(of)
       if 'values' in primary:
         row |= {'sd': primary['sd'], 'seeds': len(primary['values'])}
+    if part.get('transductive'):
+      row['trained on'] = 'evaluation inputs too'
     reached = baseline(part['task'])
     if reached is not None:
       row['bag of words'] = reached

@@ -99,6 +99,8 @@ def write_seeds(
       dict.fromkeys(n for r in results.values() for n in r.get('notes', ()))
     ),
   }
+  if any(r.get('transductive') for r in results.values()):
+    joint['transductive'] = True
   if first.get('primary'):
     values = [r['primary']['value'] for r in results.values()]
     spread = aggregate([{'value': value} for value in values])['value']

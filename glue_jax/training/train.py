@@ -31,6 +31,7 @@ from glue_jax.training import (
   inputs,
   own_hooks,
   session,
+  transductive,
 )
 from glue_jax.training.begin import begin
 from glue_jax.training.budget import Budget
@@ -284,6 +285,7 @@ def export(
     'rows': notes.row_counts(parts.bundle.tables),
     'notes': [*parts.notes, *flat],
   } | ({'selected': chosen} if chosen else {})
+  result |= transductive.of(parts)
   params = session.exported(parts, host.state, unread=True)
   plain, rest = tree.partition(params, lambda name: name in parts.names)
   unmerged = tree.flatten(rest)

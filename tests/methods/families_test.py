@@ -31,7 +31,7 @@ DECODERS = {
   'llama': (
     'ada_deft', 'bootstrapping', 'deft', 'dylora', 'gradual_unfreezing',
     'houlsby', 'ia3', 'lora', 'pfeiffer', 'prefix', 'prompt', 'qlora',
-    'scalearn',
+    'scalearn', 'self_calibration',
   ),
   'gpt2': (
     'adapter_fusion', 'bitfit', 'lamda', 'last_layers', 'nf4',
@@ -49,8 +49,8 @@ CASES = [
   for model, methods in table.items()
   for method in methods
 ]
-# Read other models, or experts in a block of its own (below).
-ELSEWHERE = {'comet', 'distillation', 'moebert', 'wanda'}
+# Read other models, or experts in a block of its own (below); of encoders.
+ELSEWHERE = {'comet', 'contrastive', 'distillation', 'moebert', 'wanda'}
 # Of a tiny network without a step's hooks: the rows of a table that no token
 # of the batch has, what a hook lets learn later.
 _IDLE = r'.*/(word|position)/embedding|.*/key/bias'

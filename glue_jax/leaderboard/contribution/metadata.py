@@ -170,11 +170,12 @@ _RUN = record(
     'seeds': list_of(count(), 1000),
     'config_hash': _commit,
     'git_dirty': flag,
+    'transductive': flag,
     'dataset': record(
       {'version': text(100), 'sha256': _commit}, optional=('sha256',)
     ),
   },
-  optional=('inference',),
+  optional=('inference', 'transductive'),
 )
 _METADATA = record(
   {

@@ -219,6 +219,8 @@ def costs(
     hardware = f'{first["host"]["machine"]} CPU, {first["host"]["cpus"]} core'
     hardware += 's' * (first['host']['cpus'] > 1)
   trained = first['parameters_trained']
+  marked = [run.record['result'].get('transductive', False) for run in runs]
+  transductive = any(marked) or old.get('transductive', False)
   return {
     'params_total': first['parameters'],
     'params_trainable': trained,
@@ -236,7 +238,7 @@ def costs(
     'config_hash': hashes.pop(),
     'git_dirty': any(changed) or old.get('git_dirty', False),
     'dataset': dataset,
-  }
+  } | ({'transductive': True} if transductive else {})
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

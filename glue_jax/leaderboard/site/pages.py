@@ -192,7 +192,8 @@ def _mean_title(board: Board) -> str:
 
 
 def _index_row(board, method, complete, averages, best) -> list[Cell]:
-  row = [Cell(method.name, method.name, href=f'methods/{method.name}.html')]
+  name, mark = method.name, method.mark(board.tasks)
+  row = [Cell(name, name, mark, href=f'methods/{name}.html')]
   if complete:
     row += [Cell(str(n), n) for n in (method.borda, method.kemeny)]
     mean = method.score
@@ -283,10 +284,10 @@ def task_table(board: Board, task: str) -> Table:
   columns += [*COST_COLUMNS, Column('date', 'Date')]
   rows = []
   for method in ranked:
-    score = method.cells[task]
+    name, score = method.name, method.cells[task]
     row = [
-      Cell(str(places[method.name]), places[method.name]),
-      Cell(method.name, method.name, href=f'../methods/{method.name}.html'),
+      Cell(str(places[name]), places[name]),
+      Cell(name, name, method.mark([task]), href=f'../methods/{name}.html'),
       score_cell(score, method is ranked[0]),
     ]
     row += [_other_cell(score, metric) for metric in others]

@@ -6,10 +6,11 @@ import subprocess
 import pytest
 
 from glue_jax.data.tasks import by_name
-from glue_jax.leaderboard import gold, registry
+from glue_jax.leaderboard import board, gold, registry
 from glue_jax.leaderboard.contribution import check, write
 from glue_jax.leaderboard.contribution.write import Author, Run
 from glue_jax.leaderboard.safety import Refused
+from glue_jax.leaderboard.site import site
 from tests.leaderboard import boards
 
 AUTHOR = Author(('A. Nobody',), 'nobody@example.org', 'Tiny.')
@@ -86,6 +87,18 @@ def test_a_run_becomes_a_contribution_without_problems(home):
     'seconds': 10.0,
     'peak_memory_bytes': 10**9,
   }
+
+
+def test_what_was_trained_on_its_test_inputs_says_so(home):
+  folder = home / 'contributions/tiny'
+  seen = {'seed': 1, 'transductive': True}
+  write.write(folder, [a_run(0), a_run(1, result=seen)], AUTHOR)
+  write.write(folder, [a_run(2)])  # the mark stays
+  run = json.loads((folder / 'metadata.json').read_text())['runs']['rte']
+  assert run['transductive'] is True and boards.problems(home, folder) == []
+  pages = dict(site.files(board.evaluate(home), 'Leaderboard'))
+  for page in ('index.html', 'tasks/rte.html'):
+    assert 'transductive' in pages[page], page
 
 
 def test_nothing_of_the_machine_is_told(home):
