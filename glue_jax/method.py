@@ -175,7 +175,7 @@ class Host:
     labelled: the variant that the state is split by.
     evaluate: () -> {split: {metric: value}}, on the current parameters.
     predict: (split) -> its `Predictions`, on the parameters that are evaluated;
-      of the training split, too.
+      of the training split (''), too.
     program: (name, fn) -> a function of this process's batch and whatever else
       `fn` takes: `fn(apply, params, batch, ...) -> {name: (B, ...) array}` on
       the parameters as they train, compiled once for a name and variant (the

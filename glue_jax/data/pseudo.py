@@ -14,11 +14,11 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from glue_jax.config.ranges import Names, Share, check_arguments
+from glue_jax.config.ranges import Names, Range, Share, check_arguments
 from glue_jax.data.table import Table
 
 KINDS = ('classification', 'multiple_choice')
@@ -39,7 +39,7 @@ class Pseudo:
   models: Names
   split: str = 'test'
   threshold: Share = 0.9
-  weight: Share = 0.5
+  weight: Annotated[float, Range(gt=0, le=1)] = 0.5
 
 
 def bind(given: Mapping[str, Any]) -> Pseudo:

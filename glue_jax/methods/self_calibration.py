@@ -52,12 +52,11 @@ def make(ctx: Context, *, beta: Share = 0.3) -> Method:
       f'{ctx.task.kind}'
     )
   regression = ctx.task.kind == 'regression'
-  split = ctx.task.train_split
   epochs = -(-ctx.total_steps // ctx.steps_per_epoch)
 
   def before_epoch(host):
     if host.epoch:
-      found = host.predict(split)
+      found = host.predict('')
       rows = found.values if regression else found.probabilities
       host.memory[KEPT] = packed(np.asarray(rows))
 

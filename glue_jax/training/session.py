@@ -238,7 +238,7 @@ def evaluate_splits(parts: Parts, host: Host) -> tuple[dict, dict]:
 
 
 def predict_split(parts: Parts, host: Host, split: str) -> Predictions:
-  """Returns the predictions of a split, that of training included.
+  """Returns the predictions of a split, that of training ('') included.
 
   Raises:
     ValueError: the run has no such split of labelled texts.
@@ -248,6 +248,7 @@ def predict_split(parts: Parts, host: Host, split: str) -> Predictions:
   if bundle.train:
     named = parts.sections.data.get('train_split') or bundle.task.train_split
     every.setdefault(named, bundle.train.once())
+    split = split or named
   if split not in every or split not in bundle.tables:
     there = sorted(every.keys() & bundle.tables.keys())
     raise ValueError(
