@@ -32,6 +32,7 @@ NO_ROW = {
   'mixers_small',
   'prompt_transfer',
   'self_evolution',
+  'vega_v1',
 }
 SETUP = [line for line in COMMANDS if line.startswith('pip install')]
 
