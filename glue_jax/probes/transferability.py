@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from glue_jax import tree
@@ -72,7 +73,8 @@ def _similarity(config, workdir, examples) -> float:
     if bundle.train is None:
       raise ValueError(f'task {task.name} has no split to train on')
     embeddings.append(_embedding(run, bundle.train, examples))
-  return float(transferability.cosine(*embeddings))
+  one, other = (jnp.asarray(embedding) for embedding in embeddings)
+  return float(transferability.cosine(one, other))
 
 
 def _embedding(run: Run, data: TrainBatches, examples: int) -> np.ndarray:
