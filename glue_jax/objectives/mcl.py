@@ -245,13 +245,17 @@ def generator_config(config: EncoderConfig, layers: int) -> EncoderConfig:
       f'config.objective.generator_layers={layers} are more than the '
       f'{config.num_layers} layers of the model; give fewer'
     )
-  own = {
-    field: names if isinstance(names, str) else names[:layers]
-    for field, names in (('mixer', config.mixer), ('ffn', config.ffn))
-  }
+
+  def first(names):
+    return names if isinstance(names, str) else names[:layers]
+
   per_layer = tuple((name, x[:layers]) for name, x in config.per_layer)
   return dataclasses.replace(
-    config, num_layers=layers, per_layer=per_layer, **own
+    config,
+    num_layers=layers,
+    mixer=first(config.mixer),
+    ffn=first(config.ffn),
+    per_layer=per_layer,
   )
 
 
@@ -286,7 +290,7 @@ def _forward(
   _, false_alarm, deceived, caught = courses.classes(
     logits, replaced, batches['word_ids'] >= 0
   )
-  again = [None, None]
+  again: list[Any] = [None, None]
   if plan.corrects[0]:
     asked = courses.to_restore(batches, given, caught)
     again[0] = mlm.score(generate(params, asked, more[0]), asked)

@@ -71,7 +71,7 @@ def compared(folder: pathlib.Path, steps: int) -> bool:
       for i, (split, rows) in enumerate(sizes.items())
     }
     chain.write(text, texts)
-    row = []
+    row: list[float] = []
     for form, less in FORMS.items():
       config = small(form, text, steps // less, seed)
       measured = trained(config, folder / f'{form[4:] or "all"}_{seed}')
