@@ -34,6 +34,7 @@ Not with: another model than an encoder-decoder. Accumulated micro-batches don't
   evaluated on this objective.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -56,11 +57,11 @@ from glue_jax.objectives.task import cross_entropy
 
 FACTS = Facts(
   small=dict(shuffle=0.2, replace=0.2, contrastive_weight=0.3),
+  # Adam takes no steps by the rounding of gradients that are zero.
   needs=dict(
     task=dict(name='corpus', kind='language_modeling'),
     data=dict(files='CORPUS'),
     model=dict(name='bart'),
-    # Else Adam makes steps of gradients that are zero but for rounding.
     optimizer=dict(args=dict(eps=1e-3)),
   ),
   still=('head/bias',),
@@ -72,7 +73,7 @@ LABELS = 'noise_labels'
 
 Batch = Mapping[str, jax.Array]
 Shares = tuple[float, float]
-# Sums of each row (B,): values, and what their mean is taken over.
+# Sums of each row (B,), and what their mean is taken over.
 Rows = dict[str, tuple[jax.Array, jax.Array]]
 
 
@@ -153,17 +154,16 @@ def make(
   def rows(apply, params, batch, noise_rng, rng=None):
     if weights.label and LABELS not in params:
       raise ValueError(
-        'this model has lost the head that says which tokens are noise, as '
-        'finished models of objective "e2s2" have; its figures are in the '
-        "run's result.json"
+        'this model has lost the head of labels, as finished models of '
+        'objective "e2s2" have; its figures are in the run\'s result.json'
       )
     *read, target = views(ctx, batch, noise_rng, corrupt, shares)
-    seen = Views(*wrap(*read), target)
-    return _rows(apply, params, batch, seen, weights, rng)
+    return _rows(
+      apply, params, batch, Views(*wrap(*read), target), weights, rng
+    )
 
   def loss(apply, params, batch, rng):
-    found = rows(apply, params, batch, *jax.random.split(rng))
-    return joined(found, weights)
+    return joined(rows(apply, params, batch, *jax.random.split(rng)), weights)
 
   def predict(apply, params, batch):
     # The same noise at every evaluation.
@@ -264,9 +264,8 @@ def _rows(apply, params, batch, views, weights, rng):
 
   def said(ids, key):
     how = {} if key is None else dict(train=True, rng=key)
-    given = {'input_ids': ids, 'attention_mask': views.mask}
-    given['decoder_input_ids'] = before
-    outputs = apply(params, given, **how)
+    rows = {'input_ids': ids, 'attention_mask': views.mask}
+    outputs = apply(params, rows | {'decoder_input_ids': before}, **how)
     return outputs['logits'], outputs['encoder_last_hidden']
 
   outputs = [said(views.noisy, keys[0])]
@@ -362,9 +361,10 @@ def nt_xent(one: jax.Array, two: jax.Array, weight: jax.Array) -> jax.Array:
     weight: (B,), 0 for rows that fill up a batch: they are no one's negatives.
   """
   # A row is no negative of its own.
-  how = dict(temperature=1.0, weight=weight, hard_weight=-1e9)
-  sides = ((one, two), (two, one))
-  return sum(simcse.info_nce(a, b, a, **how)[0] for a, b in sides) / 2
+  nce = functools.partial(
+    simcse.info_nce, temperature=1.0, weight=weight, hard_weight=-1e9
+  )
+  return (nce(one, two, one)[0] + nce(two, one, two)[0]) / 2
 
 
 def _infilling(ctx, rate, mean_length):
