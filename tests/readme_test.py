@@ -22,18 +22,7 @@ COMMANDS = [
 ]
 PYTHON = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 # Several systems' recipe, each of which has a row with its own.
-NO_ROW = {
-  'debertav3',
-  'drbert',
-  'e2s2',
-  'e2s2_small',
-  'mcl',
-  'mixers',
-  'mixers_small',
-  'prompt_transfer',
-  'self_evolution',
-  'vega_v1',
-}
+NO_ROW = {'mixers_small'}
 SETUP = [line for line in COMMANDS if line.startswith('pip install')]
 
 
