@@ -31,15 +31,7 @@ from glue_jax.objectives import distill
 from glue_jax.peft import source_adapters
 from glue_jax.plugs import Apply, Recorder
 
-FACTS = Facts(
-  small=dict(teacher='PROMPT', length=3, beta=1.0),
-  sizes=(
-    (
-      dict(teacher='PROMPT', length=20),
-      lambda c: c.num_layers * 2 * 20 * c.hidden_size,
-    ),
-  ),
-)
+FACTS = Facts(small=dict(teacher='PROMPT', length=3, beta=1.0))
 
 TEACHER = 'prompt_teacher'
 _KINDS = ('classification', 'multiple_choice', 'regression')

@@ -11,6 +11,7 @@ Frozen leaves stand beside the steps or in their source, see frozen.py.
 """
 
 import contextlib
+import copy
 import hashlib
 import json
 import os
@@ -102,7 +103,7 @@ class Checkpoints:
       kind: 'last' or 'best'.
       step: number of finished steps; saved already is no error.
       state: of the run.
-      host: JSON values.
+      host: JSON values; as they are now, whatever becomes of them later.
 
     Raises:
       CheckpointError: it, or one before it, could not be written; those that
@@ -115,8 +116,10 @@ class Checkpoints:
       return
     with self._told(path):
       lean, record = self._frozen.take_out(state)
+      # Written while training goes on, which changes what hooks keep.
+      kept = copy.deepcopy(dict(host))
       args = ocp.args.Composite(
-        state=ocp.args.StandardSave(lean), host=ocp.args.JsonSave(dict(host))
+        state=ocp.args.StandardSave(lean), host=ocp.args.JsonSave(kept)
       )
       self._unswept.append(record)
       self._managers[kind].save(step, args=args, force=True)

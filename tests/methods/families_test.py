@@ -50,7 +50,9 @@ CASES = [
   for method in methods
 ]
 # Read other models, or experts in a block of its own (below); of encoders.
-ELSEWHERE = {'comet', 'contrastive', 'distillation', 'moebert', 'wanda'}
+ELSEWHERE = {
+  'comet', 'contrastive', 'distillation', 'moebert', 'prompt_transfer', 'wanda',
+}  # fmt: skip
 # Of a tiny network without a step's hooks: the rows of a table that no token
 # of the batch has, what a hook lets learn later.
 _IDLE = r'.*/(word|position)/embedding|.*/key/bias'

@@ -5,6 +5,7 @@ import shutil
 
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import safetensors.numpy
 
@@ -33,6 +34,19 @@ def state(step, **leaves):
 
 def kept(folder):
   return {path.name for path in (folder / 'frozen').glob('*')}
+
+
+def test_what_hooks_keep_is_that_of_the_step(tmp_path, monkeypatch):
+  """A save goes on beside the next steps, which change what it writes."""
+  given, real = [], ocp.args.JsonSave
+  monkeypatch.setattr(
+    ocp.args, 'JsonSave', lambda item: given.append(item) or real(item)
+  )
+  saved, host = checkpoint.Checkpoints(tmp_path), {'memory': {'seen': [1]}}
+  saved.save('last', 1, state(1), host)
+  host['memory']['seen'].append(2)
+  saved.wait()
+  assert given == [{'memory': {'seen': [1]}}]
 
 
 def test_a_leaf_without_a_source_is_written_once_while_it_is_used(tmp_path):
