@@ -79,7 +79,9 @@ def test_ci_runs_the_readme_command_and_ends_with_it(tmp_path):
   stand_in = '#!/bin/bash\necho "$(basename "$0") $*" >> "$CALLS"\n'
   for name in ('pip', 'ruff', 'mypy'):
     (tools / name).write_text(stand_in)
-  (tools / 'python').write_text(stand_in + 'echo "2 passed in 0.1s"\n')
+  (tools / 'python').write_text(
+    stand_in + 'echo "asked:$PYTEST_ADDOPTS"\necho "2 passed in 0.1s"\n'
+  )
   # `$PYTHON -m venv <folder>` makes the folder with these tools inside.
   fake = tmp_path / 'fake-python'
   fake.write_text(f'#!/bin/bash\nmkdir -p "$3" && cp -r "{tools}" "$3/bin"\n')
@@ -103,7 +105,9 @@ def test_ci_runs_the_readme_command_and_ends_with_it(tmp_path):
 
   done = run()
   assert done.returncode == 0, done.stderr
-  assert done.stdout.splitlines()[-1] == '2 passed in 0.1s'
+  *_, asked, last = done.stdout.splitlines()
+  assert last == '2 passed in 0.1s'
+  assert asked == 'asked: --durations=15'
   install, tests = SETUP[1].split(' && ')
   made = calls.read_text().splitlines()
   assert made[0] == ' '.join(shlex.split(f'{install} --quiet'))

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from glue_jax.devices import sharding
@@ -168,13 +169,21 @@ NO_ARGUMENTS = {'train', 'evaluate', 'predict', 'submit', 'export', 'merge'}
 
 @contextlib.contextmanager
 def full_disk(size):
-  """No file can grow beyond so many bytes."""
+  """No file can grow beyond so many bytes.
+
+  All tests share a cache of compiled programs. From it is read meanwhile, but
+  nothing is written: it would be half a file, and others would read it.
+  """
+  shortest = 'jax_persistent_cache_min_compile_time_secs'
+  before = getattr(jax.config, shortest)
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  jax.config.update(shortest, float('inf'))
   resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
   try:
     yield
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    jax.config.update(shortest, before)
 
 
 def files_in(folder):
