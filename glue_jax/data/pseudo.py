@@ -125,10 +125,25 @@ def _probabilities(model: str, given: Table, names: tuple) -> np.ndarray:
       f'predict the split: give it data.eval_splits=(..., {given.split!r})'
     )
   records = [json.loads(line) for line in path.read_text().splitlines()]
-  if [r['idx'] for r in records] != [row['idx'] for row in given.rows]:
+  same = [r['idx'] for r in records] == [row['idx'] for row in given.rows]
+  if not same or _inputs(run, given) != given.inputs:
     raise ValueError(
       f'config.data.pseudo: {path} has {len(records)} predictions, of other '
       f'rows than the {len(given)} of split {given.split!r}; give both runs '
       'the same data and data.eval_limit'
     )
+  told = list(records[0].get('probabilities', ())) if records else list(names)
+  if told != list(names):
+    raise ValueError(
+      f'config.data.pseudo: {path} has probabilities of {told}, this task has '
+      f'{list(names)}; a run that labels tells the same classes apart, by a '
+      'head'
+    )
   return np.array([[r['probabilities'][n] for n in names] for r in records])
+
+
+def _inputs(run: pathlib.Path, given: Table) -> str:
+  """Hash of what a run predicted; of one that kept none, that of the rows."""
+  path = run / 'result.json'
+  kept = json.loads(path.read_text()) if path.is_file() else {}
+  return kept.get('inputs_sha256', {}).get(given.split, given.inputs)

@@ -118,3 +118,9 @@ class Table:
     for row in self.rows:
       digest.update(json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()
+
+  @functools.cached_property
+  def inputs(self) -> str:
+    """Hash of the rows without what they are labelled with."""
+    rows = [{k: x for k, x in row.items() if k != 'label'} for row in self.rows]
+    return dataclasses.replace(self, rows=rows).fingerprint

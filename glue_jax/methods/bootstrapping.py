@@ -33,10 +33,10 @@ def make(ctx: Context, *, beta: Share = 0.8) -> Method:
   Raises:
     ValueError: the task doesn't classify.
   """
-  if ctx.task.kind != 'classification':
+  if ctx.task.form != 'classification':
     raise ValueError(
       f'bootstrapping needs a classification task, {ctx.task.name} is '
-      f'{ctx.task.kind}'
+      f'{ctx.task.form}'
     )
 
   def prepare(apply, params, batch, rng):

@@ -37,10 +37,10 @@ def make(
     ValueError: a task kind without sentence logits, or another vocabulary.
   """
   kinds = ('classification', 'multiple_choice', 'regression')
-  if ctx.task.kind not in kinds:
+  if ctx.task.form not in kinds:
     raise ValueError(
       f'distillation needs a task of {kinds}, {ctx.task.name} is '
-      f'{ctx.task.kind}'
+      f'{ctx.task.form}'
     )
   teach, params = ctx.load(teacher)
   ours, theirs = (m.config.vocab_size for m in (ctx.model, teach.model))

@@ -56,10 +56,10 @@ def make(
     ValueError: another task kind, vocabulary, width or number of layers, or a
       file that isn't there or doesn't fit.
   """
-  if ctx.task.kind not in _LOGITS:
+  if ctx.task.form not in _LOGITS:
     raise ValueError(
       f'moebert needs a task of {sorted(_LOGITS)}, {ctx.task.name} is '
-      f'{ctx.task.kind}'
+      f'{ctx.task.form}'
     )
   teach, params = ctx.load(teacher)
   config = ctx.model.config

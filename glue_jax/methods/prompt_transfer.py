@@ -64,10 +64,10 @@ def make(
     ValueError: a task without sentence logits, or a teacher that is no prompt
       of this task and backbone.
   """
-  if ctx.task.kind not in _KINDS:
+  if ctx.task.form not in _KINDS:
     raise ValueError(
       f'prompt_transfer needs a task of {_KINDS}, {ctx.task.name} is '
-      f'{ctx.task.kind}'
+      f'{ctx.task.form}'
     )
   tuned = ctx.load_tuned(teacher)
   settings = _settings(ctx, teacher, tuned)

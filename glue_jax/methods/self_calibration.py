@@ -46,10 +46,10 @@ def make(ctx: Context, *, beta: Share = 0.3) -> Method:
   Raises:
     ValueError: a task kind without sentence logits.
   """
-  if ctx.task.kind not in KINDS:
+  if ctx.task.form not in KINDS:
     raise ValueError(
       f'self_calibration needs a task of {KINDS}, {ctx.task.name} is '
-      f'{ctx.task.kind}'
+      f'{ctx.task.form}'
     )
   regression = ctx.task.kind == 'regression'
   epochs = -(-ctx.total_steps // ctx.steps_per_epoch)

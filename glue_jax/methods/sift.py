@@ -57,9 +57,9 @@ def make(
   Raises:
     ValueError: a task kind without sentence logits.
   """
-  if ctx.task.kind not in KINDS:
+  if ctx.task.form not in KINDS:
     raise ValueError(
-      f'sift needs a task of {KINDS}, {ctx.task.name} is {ctx.task.kind}'
+      f'sift needs a task of {KINDS}, {ctx.task.name} is {ctx.task.form}'
     )
   regression = ctx.task.kind == 'regression'
   kind, pull = ('mse', 'mse') if regression else (find, 'symmetric-kl')

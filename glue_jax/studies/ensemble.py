@@ -51,8 +51,8 @@ def run(
     The table, and notes.
 
   Raises:
-    ValueError: fewer than two members, members of several tasks or of a kind
-      without a mean, or a temperature on the reported split.
+    ValueError: fewer than two members, members of several tasks, of other
+      rows or of a kind without a mean, or a temperature on the reported split.
   """
   if tune == split:
     raise ValueError(
@@ -69,6 +69,7 @@ def run(
   joint = {
     name: mean([member[name][0] for member in members]) for name in wanted
   }
+  _check_rows(folders, members, wanted)
   scale = decisions.Decisions()
   if tune:
     decisions.check(joint[tune].task)
@@ -120,10 +121,10 @@ def mean(found: Sequence[Predictions]) -> Predictions:
       that has no mean.
   """
   first = found[0]
-  if first.task.kind not in KINDS:
+  if first.task.form not in KINDS:
     raise ValueError(
       f'an ensemble is of tasks of {KINDS}; {first.task.name} is '
-      f'{first.task.kind}'
+      f'{first.task.form}'
     )
   for other in found:
     if (other.task, other.idx) != (first.task, first.idx):
@@ -143,6 +144,22 @@ def mean(found: Sequence[Predictions]) -> Predictions:
     probabilities=shares,
     outputs={'logits': logits},
   )
+
+
+def _check_rows(folders, members, splits) -> None:
+  """Refuses members that read other texts under the same ids.
+
+  Raises:
+    ValueError: there are some.
+  """
+  for split in splits:
+    read = [member[split][1] for member in members]
+    for folder, table in zip(folders, read, strict=True):
+      if table.inputs != read[0].inputs:
+        raise ValueError(
+          f'{folder} reads other rows of {split!r} ({table.path}) than '
+          f'{folders[0]} ({read[0].path}); --data_dir names one folder for all'
+        )
 
 
 def _predicted(folder, splits, data_dir) -> dict[str, tuple[Predictions, Any]]:

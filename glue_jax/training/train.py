@@ -283,6 +283,12 @@ def export(
     'metrics': metrics,
     'primary': evaluate.primary_record(task, metrics),
     'rows': notes.row_counts(parts.bundle.tables),
+    # Of what was predicted, for those who read the predictions later.
+    'inputs_sha256': {
+      split: parts.bundle.tables[split].inputs
+      for split in predictions
+      if split in parts.bundle.tables
+    },
     'notes': [*parts.notes, *flat],
   } | ({'selected': chosen} if chosen else {})
   result |= transductive.of(parts)

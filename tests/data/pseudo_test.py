@@ -64,6 +64,28 @@ def test_bad_settings_are_refused(tmp_path):
     pseudo.bind({'models': ['a'], 'threshold': 2})
 
 
+def test_predictions_of_other_texts_or_classes_are_refused(tmp_path):
+  train, given = table('train', 3, True), table('test', 2)
+  settings = pseudo.Pseudo([model(tmp_path / 'a', [0.95, 0.0])])
+  result = tmp_path / 'a/result.json'
+  result.write_text(json.dumps({'inputs_sha256': {'test': given.inputs}}))
+  gold = table('test', 2, True)
+  gold.rows[0]['label'] = 1  # which are no part of what was read
+  assert len(pseudo.added(train, gold, settings)[0]) == 5
+  given = table('test', 2)
+  given.rows[1]['sentence'] = 'other'
+  with pytest.raises(ValueError, match='2 predictions, of other rows'):
+    pseudo.added(train, given, settings)
+
+  path = tmp_path / 'a/predictions/test.jsonl'
+  asked, other = {}, {'probabilities': {'no': 0.9, 'yes': 0.1}}
+  for fields, told in ((asked, r'\[\]'), (other, r"\['no', 'yes'\]")):
+    lines = (json.dumps({'idx': i} | fields) for i in range(2))
+    path.write_text('\n'.join(lines))
+    with pytest.raises(ValueError, match=f'probabilities of {told}'):
+      pseudo.added(train, table('test', 2), settings)
+
+
 def test_later_stages_and_their_seeds_are_marked(tmp_path):
   one = tiny_config(model=dict(num_layers=1), train=dict(epochs=1)).to_dict()
   one.pop('stages')
@@ -91,3 +113,9 @@ def test_later_stages_and_their_seeds_are_marked(tmp_path):
   assert marks == [False, True, True] and result['transductive']
   notes = result['stages']['learn']['notes']
   assert any('32 of 32 rows' in note for note in notes)
+  kept = [
+    json.loads((tmp_path / 'run' / n / 'result.json').read_text())
+    for n in ('teach/seed_0', 'learn')
+  ]
+  hashes = [k['inputs_sha256'] for k in kept]
+  assert hashes[0] == hashes[1] and hashes[0].keys() == {'validation', 'test'}

@@ -1,10 +1,16 @@
 """What reads another model, or is an optimizer, on a decoder: the same keys."""
 
+import dataclasses
+import importlib
+import types
+
 import numpy as np
 import pytest
 
 from glue_jax import tree
 from glue_jax.config import config
+from glue_jax.data.tasks import by_name
+from glue_jax.data.tasks.task import Prompt
 from glue_jax.probes import input_norms, neuron_importance
 from glue_jax.training import begin, schema, train
 from glue_jax.weights import saved_model
@@ -95,3 +101,22 @@ def test_gradients_of_a_decoder_are_projected(tmp_path):
   train.train(small('llama', optimizer=optimizer), tmp_path, 0)
   params = tree.flatten(saved_model.load(tmp_path)[1])
   assert all(np.isfinite(x).all() for x in params.values())
+
+
+@pytest.mark.parametrize(
+  'name, settings',
+  [
+    ('bootstrapping', {}),
+    ('distillation', dict(teacher='t')),
+    ('moebert', dict(teacher='t', importance='i')),
+    ('prompt_transfer', dict(teacher='t')),
+    ('self_calibration', {}),
+    ('sift', {}),
+  ],
+)
+def test_losses_of_classes_are_refused_where_a_word_is_written(name, settings):
+  asked = Prompt('{sentence1}', ('no', 'yes'))
+  task = dataclasses.replace(by_name.get('rte'), prompt=asked)
+  make = importlib.import_module(f'glue_jax.methods.{name}').make
+  with pytest.raises(ValueError, match='rte is generation'):
+    make(types.SimpleNamespace(task=task), **settings)

@@ -1,11 +1,14 @@
 """Ensembles: any order, a temperature of other rows, marks handed on."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from glue_jax.data.table import Table
 from glue_jax.data.tasks import by_name
+from glue_jax.data.tasks.task import Prompt
 from glue_jax.evaluation.predictions import Predictions
 from glue_jax.studies import ensemble
 from glue_jax.training import runs
@@ -46,6 +49,17 @@ def test_members_of_several_tasks_or_rows_are_refused():
       ensemble.mean([predicted(), other])
   with pytest.raises(ValueError, match='squad_v1 is span'):
     ensemble.mean([predicted('squad_v1')])
+  asked = predicted()
+  asked.task = dataclasses.replace(asked.task, prompt=Prompt('{sentence}'))
+  with pytest.raises(ValueError, match='mini_acceptability is generation'):
+    ensemble.mean([asked, asked])
+  members = [
+    {'test': (None, Table(asked.task, 'test', [{'idx': 0, 'sentence': x}], x,
+                          'tsv', False))}
+    for x in ('here', 'there')
+  ]  # fmt: skip
+  with pytest.raises(ValueError, match=r"b reads other rows .*\(there\)"):
+    ensemble._check_rows(['a', 'b'], members, ['test'])
 
 
 def test_the_temperature_is_of_development_rows_alone(tmp_path):
