@@ -58,7 +58,7 @@ def test_members_of_several_tasks_or_rows_are_refused():
                           'tsv', False))}
     for x in ('here', 'there')
   ]  # fmt: skip
-  with pytest.raises(ValueError, match=r"b reads other rows .*\(there\)"):
+  with pytest.raises(ValueError, match=r'b reads other rows .*\(there\)'):
     ensemble._check_rows(['a', 'b'], members, ['test'])
 
 
