@@ -31,6 +31,7 @@ Expected: large GLUE 91.37 on dev, MNLI 91.8 / 91.9; base MNLI 90.6 / 90.7,
 Measured: not run.
 """
 
+import os
 from typing import Any
 
 import ml_collections
@@ -70,7 +71,8 @@ def get_config(arg: str = 'mnli') -> ml_collections.ConfigDict:
     return _compared(form)
   preset, lr, batch, steps = (PAPER | SCRIPT)[form]
   size = dict(name='deberta_v2', preset=preset)
-  model = size if preset else dict(weights='')
+  given = dict(weights=os.environ.get('GLUE_JAX_WEIGHTS', ''))
+  model = size if preset else given
   pretrain = dict(
     task=dict(name='corpus', kind='language_modeling'),
     data=bert.texts(batch_size=batch, max_length=512),

@@ -8,7 +8,7 @@ Every value is a fraction (0 to 1), also the SQuAD scores that their official
 scripts print in per cent, so that one table may hold all tasks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -191,7 +191,33 @@ def _tag_scores(predictions: Predictions, labels) -> dict[str, float]:
   return result | {'loss': float(np.concatenate(losses).mean())}
 
 
+def check_corpus(task: Task, outputs: Collection[str]) -> None:
+  """Refuses an objective that doesn't measure what a corpus is scored by.
+
+  Args:
+    task: the record of a corpus.
+    outputs: names of what the objective predicts.
+
+  Raises:
+    ValueError: a metric of the task can't be made of them.
+  """
+  made = {n.removesuffix('_sum') for n in outputs if n.endswith('_sum')}
+  if 'loss' in made:
+    made |= {'perplexity'}
+  if 'correct' in outputs:
+    made |= {'accuracy'}
+  if 'structure_correct' in outputs:
+    made |= {'structure_accuracy'}
+  if lacking := [name for name in task.metrics if name not in made]:
+    raise ValueError(
+      f'{task.name} with task.kind={task.kind!r} is scored by {lacking}, which '
+      f'config.objective does not measure; it gives {sorted(made)}. Take an '
+      "objective of that kind, or task.kind='language_modeling'"
+    )
+
+
 def _language_modeling(outputs, task: Task) -> dict[str, float]:
+  check_corpus(task, outputs)
   total = float(np.sum(outputs['loss_sum'], dtype=np.float64))
   count = float(np.sum(outputs['loss_count'], dtype=np.float64))
   metrics = {
@@ -205,11 +231,6 @@ def _language_modeling(outputs, task: Task) -> dict[str, float]:
     right = np.sum(outputs['structure_correct'], dtype=np.float64)
     pairs = np.sum(outputs['structure_count'], dtype=np.float64)
     metrics['structure_accuracy'] = float(right / pairs)
-  unknown = [name for name in task.metrics if name not in metrics]
-  if unknown:
-    raise ValueError(
-      f'{task.name}: unknown metrics {unknown}; known: {sorted(metrics)}'
-    )
   return {
     name: metrics[name] for name in {**dict.fromkeys(task.metrics), **metrics}
   }

@@ -117,6 +117,10 @@ def begin(
       return session.make_host(parts, jax.tree.map(jnp.copy, fresh), key)
 
   host = session.make_host(parts, state, key)
+  if parts.bundle.train:
+    with sharding.enter(parts.mesh):
+      batch = build_data.example_batch(parts.bundle)
+      session.check_objective(parts, host, batch)
   return Training(parts, tx, rates, key, programs, called, host, new_host, best)
 
 

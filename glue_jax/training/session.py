@@ -12,6 +12,7 @@ import jax
 from absl import logging
 
 from glue_jax import tree
+from glue_jax.data.tasks.task import CORPUS_KINDS
 from glue_jax.devices import cpu, sharding
 from glue_jax.evaluation import evaluate
 from glue_jax.evaluation.predictions import Predictions
@@ -140,6 +141,48 @@ def save_best(
   best = {'step': host.step, 'value': value} | by
   saved.save('best', host.step, host.state, notes(host, best, monitor))
   return best
+
+
+class _Row(dict):
+  """A row that says whose field is missing."""
+
+  def __missing__(self, field):
+    raise ValueError(
+      f'config.objective reads {field!r} of each row, and rows of this task '
+      f'have {sorted(self)}; take an objective for the task, or the task '
+      "'corpus' with the objective"
+    )
+
+
+def check_objective(
+  parts: Parts, host: Host, batch: Mapping[str, Any]
+) -> None:
+  """Refuses an objective that can't read the rows, or passes over their pairs.
+
+  Else the first step would find out, or the first evaluation. What the
+  objective predicts is traced, and nothing computed; not where the task has
+  chosen the head, whose kind objectives check, or the rows are plain text.
+
+  Args:
+    parts, host: of the run, before its first step.
+    batch: one row, for its shapes.
+
+  Raises:
+    ValueError: a field is missing; see `evaluate.check_corpus` too.
+  """
+  task, paired = parts.bundle.task, parts.bundle.task.kind in CORPUS_KINDS
+  if task.kind == 'language_modeling':
+    return
+  if not paired and not parts.sections.model.head:
+    return
+
+  def call(state, batch):
+    apply, params = bound(parts, state, host.variant)
+    return parts.objective.predict(apply, params, _Row(batch))
+
+  outputs = jax.eval_shape(call, host.state.replace(opt_state=()), batch)
+  if paired:
+    evaluate.check_corpus(task, outputs)
 
 
 def predict_fn(parts: Parts, state: TrainState, variant: Any) -> Callable:

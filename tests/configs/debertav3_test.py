@@ -44,6 +44,13 @@ def test_each_size_is_tuned_as_its_script_has_it():
     tuning.get_config('rte,small')
 
 
+def test_released_weights_come_from_the_environment(monkeypatch):
+  monkeypatch.setenv('GLUE_JAX_WEIGHTS', 'microsoft/deberta-v3-base')
+  pretrain = debertav3.get_config('mnli,continued').stages[0][1]
+  assert pretrain.model.weights == 'microsoft/deberta-v3-base'
+  assert 'preset' not in pretrain.model
+
+
 def test_the_compared_arms_differ_in_the_objective_alone():
   arms = {
     arm: debertav3.get_config(f'rte,{arm}').to_dict()['stages']

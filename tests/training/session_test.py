@@ -84,3 +84,28 @@ def test_the_newest_programs_are_kept(run, monkeypatch):
   for name in ('a', 'b', 'a', 'c'):
     host.program(name, lambda apply, params, batch: {})
   assert [name for name, *_ in programs] == ['a', 'c']
+
+
+@pytest.mark.parametrize(
+  'task, kind, error',
+  [
+    ({}, 'mlm', "reads 'word_ids' of each row"),
+    (
+      dict(name='corpus', kind='next_sentence'),
+      None,
+      r"is scored by \['structure_accuracy'\].*'language_modeling'",
+    ),
+  ],
+)
+def test_an_objective_for_other_rows_is_refused(task, kind, error, tmp_path):
+  """Before the first step: text that has no words, pairs that none scores."""
+  changes = dict(model=dict(num_layers=1, head=kind), objective=dict(name='mlm'))
+  if task:
+    for split in ('train', 'valid'):
+      (tmp_path / split).mkdir()
+      text = 'one two\nthree four\n\nfive six\nseven eight\n'
+      (tmp_path / split / 'a.txt').write_text(text)
+    files = dict(train=f'{tmp_path}/train', validation=f'{tmp_path}/valid')
+    changes |= dict(task=task, data=dict(files=files, tokenizer='train'))
+  with pytest.raises(ValueError, match=error):
+    begin(tiny_config(**changes), 0)
