@@ -47,8 +47,8 @@ def test_each_size_is_tuned_as_its_script_has_it():
 def test_released_weights_come_from_the_environment(monkeypatch):
   monkeypatch.setenv('GLUE_JAX_WEIGHTS', 'microsoft/deberta-v3-base')
   pretrain = debertav3.get_config('mnli,continued').stages[0][1]
-  assert pretrain.model.weights == 'microsoft/deberta-v3-base'
-  assert 'preset' not in pretrain.model
+  assert pretrain['model']['weights'] == 'microsoft/deberta-v3-base'
+  assert 'preset' not in pretrain['model']
 
 
 def test_the_compared_arms_differ_in_the_objective_alone():
