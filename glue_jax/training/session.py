@@ -154,9 +154,7 @@ class _Row(dict):
     )
 
 
-def check_objective(
-  parts: Parts, host: Host, batch: Mapping[str, Any]
-) -> None:
+def check_objective(parts: Parts, host: Host, batch: Mapping[str, Any]) -> None:
   """Refuses an objective that can't read the rows, or passes over their pairs.
 
   Else the first step would find out, or the first evaluation. What the

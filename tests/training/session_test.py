@@ -99,7 +99,9 @@ def test_the_newest_programs_are_kept(run, monkeypatch):
 )
 def test_an_objective_for_other_rows_is_refused(task, kind, error, tmp_path):
   """Before the first step: text that has no words, pairs that none scores."""
-  changes = dict(model=dict(num_layers=1, head=kind), objective=dict(name='mlm'))
+  changes = dict(
+    model=dict(num_layers=1, head=kind), objective=dict(name='mlm')
+  )
   if task:
     for split in ('train', 'valid'):
       (tmp_path / split).mkdir()
