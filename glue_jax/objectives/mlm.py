@@ -44,6 +44,9 @@ FACTS = Facts(
   },
 )
 
+# The heads with scores of words, the second one of pairs too.
+HEADS = ('mlm', 'sentence_structure')
+
 
 def make(
   ctx: Context,
@@ -137,10 +140,11 @@ def masker(
 
 
 def check_masks(ctx: Context, shares: tuple[float, float]) -> None:
-  """Refuses shares of masks and tokenizers that cannot be.
+  """Refuses heads, shares of masks and tokenizers that cannot be.
 
   Raises:
-    ValueError: the shares aren't parts of 1, or there is no [MASK] token.
+    ValueError: the head isn't one of masked words, the shares aren't parts of
+      1, or there is no [MASK] token.
   """
   if sum(shares) > 1:
     raise ValueError(
@@ -150,6 +154,12 @@ def check_masks(ctx: Context, shares: tuple[float, float]) -> None:
   if ctx.tokenizer.mask_id is None:
     raise ValueError(
       'masked language modelling needs a tokenizer with a [MASK] token'
+    )
+  if ctx.model.kind not in HEADS:
+    raise ValueError(
+      'masked language modelling needs an encoder with a head of masked words '
+      f'{HEADS}, found {ctx.model.family!r} with the head {ctx.model.kind!r}; '
+      "give model.head='mlm', or another objective"
     )
 
 

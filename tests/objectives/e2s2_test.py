@@ -198,6 +198,12 @@ def test_what_cannot_be_is_refused(changes, arguments, message):
     e2s2.make(context(**changes), **arguments)
 
 
+def test_a_row_alone_has_nothing_to_compare_with():
+  objective, alone = e2s2.make(context()), {'input_ids': jnp.ones((1, 8))}
+  with pytest.raises(ValueError, match='a larger data.batch_size, or'):
+    objective.loss(None, {}, alone, None)
+
+
 def test_a_finished_model_has_lost_its_label_head():
   objective = e2s2.make(context())
   with pytest.raises(ValueError, match='result.json'):

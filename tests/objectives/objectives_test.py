@@ -142,9 +142,13 @@ def largest(jaxpr):
 
 
 def test_shares_of_masks_are_checked_and_kept():
-  ctx = SimpleNamespace(tokenizer=SimpleNamespace(mask_id=1, vocab_size=9))
+  ctx = context('language_modeling')
+  ctx.tokenizer = SimpleNamespace(mask_id=1, vocab_size=9)
   with pytest.raises(ValueError, match='mask_share=0.8, random_share=0.3'):
     mlm.make(ctx, random_share=0.3)
+  other = SimpleNamespace(model=context('span').model, tokenizer=ctx.tokenizer)
+  with pytest.raises(ValueError, match="head 'span'; give model.head='mlm'"):
+    mlm.make(other)
   batch = {'input_ids': jnp.full((8, 32), 7), 'word_ids': words(8)}
   masked = mlm.masker(ctx, 0.15, False, (1.0, 0.0))
   out = masked(batch, jax.random.key(0))
