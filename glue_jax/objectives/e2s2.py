@@ -140,7 +140,6 @@ def make(
   Raises:
     ValueError: the model is no encoder-decoder, the tokenizer has no token that
       the corruption needs, or the prompt has no text in it or leaves no room.
-      The loss, of a batch of one row, which there is nothing to compare with.
   """
   config = ctx.model.config
   # BART's rows begin with a token of their own.
@@ -159,17 +158,11 @@ def make(
         'objective "e2s2" have; its figures are in the run\'s result.json'
       )
     *read, target = views(ctx, batch, noise_rng, corrupt, shares)
-    return _rows(
-      apply, params, batch, Views(*wrap(*read), target), weights, rng
-    )
+    seen = Views(*wrap(*read), target)
+    return _rows(apply, params, batch, seen, weights, rng)
 
   def loss(apply, params, batch, rng):
-    if weights.contrastive and len(batch['input_ids']) == 1:
-      raise ValueError(
-        'objective "e2s2" compares the rows of a batch, and each (of '
-        'train.accumulate, too) has a single one; give a larger '
-        'data.batch_size, or objective.contrastive_weight=0'
-      )
+    e2s2_noise.check_rows(batch, weights.contrastive)
     return joined(rows(apply, params, batch, *jax.random.split(rng)), weights)
 
   def predict(apply, params, batch):

@@ -16,6 +16,7 @@ the code: what is between the first and the last one).
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -50,6 +51,24 @@ class Noise(NamedTuple):
   orders: jax.Array
   places: jax.Array
   tokens: jax.Array
+
+
+def check_rows(batch: Mapping[str, jax.Array], weight: float) -> None:
+  """Refuses a batch of one row, which has no other to be compared with.
+
+  Args:
+    batch: input_ids (B, L).
+    weight: of the comparison; 0 = there is none.
+
+  Raises:
+    ValueError: B is 1, and the weight isn't 0.
+  """
+  if weight and len(batch['input_ids']) == 1:
+    raise ValueError(
+      'objective "e2s2" compares the rows of a batch, and each (of '
+      'train.accumulate, too) has a single one; give a larger '
+      'data.batch_size, or objective.contrastive_weight=0'
+    )
 
 
 def kinds(words: jax.Array) -> jax.Array:
