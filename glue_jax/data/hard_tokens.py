@@ -39,8 +39,16 @@ def write(
     examples: the training rows.
     places: of each row, its hard tokens' places, the hardest first.
     model: hash of the model that found them, see `digest`.
+
+  Raises:
+    ValueError: no row has a hard token.
   """
   counts = [len(row) for row in places]
+  if not sum(counts):
+    raise ValueError(
+      f'no token of {len(counts)} rows is hard, so there is nothing to go on '
+      'with; lower the threshold'
+    )
   with files.whole(path) as part, part.open('wb') as file:
     np.savez(
       file,

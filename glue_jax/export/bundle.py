@@ -35,6 +35,7 @@ from glue_jax.training import (
   learning,
   schema,
   session,
+  transductive,
 )
 from glue_jax.training.parts import Parts
 from glue_jax.weights import bundle_folder, head, huggingface, positions
@@ -75,7 +76,7 @@ def write(run: Run, folder: str | os.PathLike) -> Bundle:
     'seed': run.begun.seeds[0],
     'step': run.step,
     'variant': run.host.variant,
-  }
+  } | ({transductive.MARK: True} if transductive.of_run(run) else {})
   return of_leaves(
     on_host(session.settled(run.parts, state).all_params(), mesh),
     on_host(dict(state.extra), mesh),

@@ -8,6 +8,7 @@ from glue_jax import tree
 from glue_jax.export import model_card, text_ids
 from glue_jax.models import model as models
 from glue_jax.reporting import files, run_record
+from glue_jax.training import transductive
 from glue_jax.weights import huggingface
 
 # Ends every refusal of a form that holds only what others know.
@@ -35,6 +36,8 @@ def save_hf(run: Any, folder: str | os.PathLike, card: str) -> None:
     )
   labels = run.task.labels or None
   further = text_ids.of_config(run)
+  if transductive.of_run(run):
+    further[transductive.MARK] = True
   if run.task.kind == 'multilabel':
     further['problem_type'] = 'multi_label_classification'
   try:
@@ -91,6 +94,7 @@ def card(
     variant=run.variant,
     commit=contents['run'].get('hub_commits', {}).get(weights, ''),
     decisions=run.decisions.said(run.task) if run.decisions else '',
+    seen=transductive.of_run(run),
   )
 
 

@@ -20,6 +20,7 @@ def model_card(
   variant: Mapping[str, Any] | None = None,
   commit: str = '',
   decisions: str = '',
+  seen: bool = False,
 ) -> str:
   """A model card in markdown, with the fields known for sure and no others.
 
@@ -34,6 +35,7 @@ def model_card(
     variant: of the run, where another one than in training was chosen.
     commit: of the hub, whose name `weights` is then.
     decisions: thresholds and temperature of the run, in a line.
+    seen: whether inputs of evaluation splits were trained on.
   """
   front = [
     f'library_name: {library}',
@@ -59,6 +61,12 @@ def model_card(
       f'Its predictions use decisions.json: {decisions}. `{library}` does not '
       'apply them: divide the logits by the temperature and compare the '
       'probabilities with the thresholds. The results below are without them.',
+      '',
+    ]
+  if seen:
+    lines += [
+      'It is transductive: inputs of an evaluation split were trained on, with '
+      'labels of other models. Scores on that split say nothing of new texts.',
       '',
     ]
   if task.labels:

@@ -12,6 +12,7 @@ from glue_jax.evaluation import decisions, evaluate, notes
 from glue_jax.inference import open_run
 from glue_jax.inference.run import Run, label
 from glue_jax.reporting import files, plots, tables
+from glue_jax.training import transductive
 from glue_jax.weights import run_folder
 
 Scores = dict[str, dict[str, float]]
@@ -191,6 +192,9 @@ def score(run: Run, seed: int | None, output: pathlib.Path) -> Scores:
       if files.is_first_process():
         plots.plot_predictions(found, output / f'{split}.png')
   flat = notes.degenerate(predictions)
+  seen = transductive.of_run(run)
+  if seen:
+    flat.append(transductive.NOTE)
   if run.decisions and run.decisions.split in untuned:
     flat.append(run.decisions.optimistic())
   for text in flat:
@@ -206,6 +210,8 @@ def score(run: Run, seed: int | None, output: pathlib.Path) -> Scores:
     if run.decisions:
       content['untuned'] = untuned
       content['decisions'] = dataclasses.asdict(run.decisions)
+    if seen:
+      content[transductive.MARK] = True
     if run.variant:
       content['variant'] = dict(run.variant)
     text = json.dumps(content, indent=2) + '\n'

@@ -19,6 +19,7 @@ from glue_jax.merging import average, dare, fisher, regmean, stream, ties
 from glue_jax.merging.settings import NEED_BASE, Settings
 from glue_jax.merging.sources import Group
 from glue_jax.reporting import files
+from glue_jax.training import transductive
 from glue_jax.weights import huggingface_tensors, saved_model
 
 BODY, RECORD = 'body.safetensors', 'merge.json'
@@ -111,6 +112,8 @@ def write(
     lost = [decisions.left_out(source.folder) for source in group.sources]
     notes = [*group.notes, *filter(None, lost)]
     record = {**record, 'notes': notes}
+    if any(transductive.marked(source.folder) for source in group.sources):
+      record[transductive.MARK] = True
     text = json.dumps(record, indent=2) + '\n'
     files.replace_text(part / RECORD, text)
     for folder in folders:

@@ -67,3 +67,9 @@ def test_the_hash_is_of_names_and_values():
   others = ({'b': jnp.ones(2)}, leaves | {'b': jnp.zeros(2)})
   assert len({*map(hard_tokens.digest, (leaves, *others))}) == 3
   assert len(hard_tokens.digest({})) == hashlib.sha256().digest_size * 2
+
+
+def test_a_corpus_without_a_hard_token_is_refused(examples, tmp_path):
+  with pytest.raises(ValueError, match='no token of 3 rows is hard'):
+    hard_tokens.write(tmp_path / 'a.npz', examples, [np.zeros(0)] * 3, 'model')
+  assert not (tmp_path / 'a.npz').exists()

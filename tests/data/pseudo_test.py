@@ -9,7 +9,9 @@ import pytest
 from glue_jax.data import pseudo
 from glue_jax.data.table import Table
 from glue_jax.data.tasks import by_name
-from glue_jax.training import runs
+from glue_jax.export import write
+from glue_jax.inference import open_run, score
+from glue_jax.training import runs, transductive
 from tests.conftest import tiny_config
 
 NAMES = ('unacceptable', 'acceptable')
@@ -111,6 +113,17 @@ def test_later_stages_and_their_seeds_are_marked(tmp_path):
   result = runs.run(config, tmp_path / 'run')
   marks = [s.get('transductive', False) for s in result['stages'].values()]
   assert marks == [False, True, True] and result['transductive']
+  # So are an evaluation and an export, and a run that begins from that.
+  learnt = open_run.open_run(tmp_path / 'run/learn')
+  score.score(learnt, None, tmp_path / 'scores')
+  scores = json.loads((tmp_path / 'scores/metrics.json').read_text())
+  assert scores['transductive'] and transductive.NOTE in scores['notes']
+  write.write(learnt, tmp_path / 'hf')
+  assert transductive.marked(tmp_path / 'hf')
+  assert 'It is transductive' in (tmp_path / 'hf/README.md').read_text()
+  taught = open_run.open_run(tmp_path / 'run/teach', seed=0)
+  write.write(taught, tmp_path / 'plain')
+  assert not transductive.marked(tmp_path / 'plain')
   notes = result['stages']['learn']['notes']
   assert any('32 of 32 rows' in note for note in notes)
   kept = [

@@ -60,6 +60,7 @@ def make_run(family='bert', kind='classification', **sizes):
   params = jax.tree.map(lambda x: x * 3 + 0.01, params)
   return types.SimpleNamespace(
     task=task, model=model, params=params, tokenizer=NoTokenizer(), step=1,
+    workdir='run',
     variant={}, decisions=None,
   )  # fmt: skip
 

@@ -32,6 +32,7 @@ def run_of(source, tokenizer, family='llama', kind='causal_lm'):
   return SimpleNamespace(
     begun=SimpleNamespace(model={'weights': str(source or '')}),
     decisions=None,
+    workdir='run',
     model=model,
     task=SimpleNamespace(labels=(), kind='generation'),
     tokenizer=tokenizer,

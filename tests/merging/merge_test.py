@@ -12,6 +12,7 @@ from glue_jax.merging import merge, sources
 from glue_jax.merging.dare import Drop
 from glue_jax.merging.settings import Settings
 from glue_jax.models import model as models_lib
+from glue_jax.training import transductive
 from glue_jax.weights import huggingface, saved_model
 from tests import hf_folders
 
@@ -65,6 +66,7 @@ def test_runs_get_a_folder_each_with_their_own_head(tmp_path):
     base, paths, tmp_path / 'out', method='task_arithmetic', scale=0.5
   )
   assert [f.name for f in folders] == ['a', 'b']
+  assert not transductive.marked(folders[1])
   start, a, b = (params_of(p) for p in (base, *paths))
   for folder, own in zip(folders, (a, b)):
     found = params_of(folder)
@@ -82,6 +84,9 @@ def test_runs_get_a_folder_each_with_their_own_head(tmp_path):
     'x': 1,
     'notes': [],
   }
+  (tmp_path / 'b/result.json').write_text('{"transductive": true}')
+  folders = merged(base, paths, tmp_path / 'out', method='task_arithmetic')
+  assert all(map(transductive.marked, folders))
 
 
 def test_the_base_may_be_of_the_other_layout(tmp_path):
