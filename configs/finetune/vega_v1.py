@@ -27,6 +27,7 @@ Records:  miniature-vega-v1
 import ml_collections
 
 from configs import argument, glue
+from configs.finetune import debertav3
 from configs.pretrain import bert
 
 FORMS = {
@@ -35,17 +36,6 @@ FORMS = {
   'sift': None,
   'calibrated': None,
   'small': None,
-}
-# Epochs, steps of warm-up, rate, batch, dropout of the head, length.
-TUNED = {
-  'cola': (10, 50, 5.5e-6, 32, 0.1, 64),
-  'mnli': (2, 500, 7e-6, 64, 0.3, 256),
-  'mrpc': (6, 50, 6e-6, 32, 0.2, 128),
-  'qnli': (6, 200, 7e-6, 64, 0.2, 512),
-  'qqp': (6, 1000, 1e-5, 64, 0.2, 320),
-  'rte': (6, 50, 1e-5, 32, 0.3, 320),
-  'sst2': (8, 500, 6e-6, 32, 0.1, 128),
-  'stsb': (4, 50, 7e-6, 32, 0.1, 128),
 }
 FROM_MNLI = ('rte', 'mrpc', 'stsb')
 STEPS = 500_000  # of replaced tokens alone; not confirmed
@@ -121,14 +111,10 @@ def _pretraining() -> dict:
 def _large(task: str, weights: str) -> dict:
   """Fine-tuning of a stage's model by the table."""
   config = glue.get_config(task).to_dict()
-  epochs, warmup, lr, batch, dropout, length = TUNED[task]
-  config['data'] |= dict(
-    tokenizer=weights, batch_size=batch, max_length=length, train_limit=None
-  )
   config['model'] = dict(
-    weights=weights, fresh=('head/.*',), head_dropout=dropout,
-    dtype='bfloat16', remat=True,
-  )  # fmt: skip
-  config['optimizer'] |= dict(lr=lr, warmup=warmup)
-  config['train'] |= dict(epochs=epochs)
+    weights=weights, fresh=('head/.*',), dtype='bfloat16', remat=True
+  )
+  config['data'] |= dict(tokenizer=weights, train_limit=None)
+  for section, values in debertav3.changes(task, 'large').items():
+    config[section] |= values
   return config
