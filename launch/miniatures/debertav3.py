@@ -35,7 +35,7 @@ from glue_jax.method import Hook, Host
 from glue_jax.objectives import rtd_shared
 from glue_jax.reporting.files import replace_text
 from glue_jax.training import runs
-from launch.miniatures.parts import verdict
+from launch.miniatures.parts import chain, verdict
 
 FLAGS = flags.FLAGS
 CLASSES, IN_CLASS, WORDS, LENGTH, BATCH = 10, 20, 22, 24, 32
@@ -114,10 +114,8 @@ def write(folder: pathlib.Path, count: int, seed: int) -> None:
     for _ in range(WORDS):
       columns.append(kind * IN_CLASS + rng.integers(0, IN_CLASS, rows))
       kind = after[kind]
-    lines = (' '.join(NAMES[i] for i in row) for row in np.stack(columns, 1))
-    path = folder / split / 'lines.txt'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text('\n'.join(lines) + '\n')
+    lines = [' '.join(NAMES[i] for i in row) for row in np.stack(columns, 1)]
+    chain.write(folder, {split: lines})
 
 
 def trained(folder: pathlib.Path, way: str, seed: int) -> dict[str, Any]:
@@ -130,11 +128,7 @@ def trained(folder: pathlib.Path, way: str, seed: int) -> dict[str, Any]:
     'relative_table': dict(rows=16),
   }
   changes = dict(
-    data=dict(
-      files=dict(train=str(text / 'train'), validation=str(text / 'valid')),
-      tokenizer='train', vocab_size=300, max_length=LENGTH, buckets=(LENGTH,),
-      batch_size=BATCH, eval_batch_size=128,
-    ),
+    data=chain.section(text, LENGTH, BATCH, 300),
     model=dict(
       num_layers=2, hidden_size=32, num_heads=2, intermediate_size=64,
       max_positions=LENGTH, dropout=0.0, attention_dropout=0.0,

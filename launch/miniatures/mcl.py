@@ -88,15 +88,7 @@ def small(form: str, text: pathlib.Path, steps: int, seed: int) -> Any:
   """The recipe's first stage at the miniature's size."""
   first = dict(recipe.get_config(form).stages)['pretrain']
   changes = dict(
-    data=dict(
-      files=dict(train=str(text / 'train'), validation=str(text / 'valid')),
-      tokenizer='train',
-      vocab_size=200,
-      max_length=LENGTH,
-      buckets=(LENGTH,),
-      batch_size=BATCH,
-      eval_batch_size=128,
-    ),
+    data=chain.section(text, LENGTH, BATCH),
     model=dict(
       preset='tiny',
       num_layers=2,

@@ -112,15 +112,7 @@ def write(
 def small(first: Any, text: pathlib.Path, steps: int, seed: int) -> Any:
   """A recipe's first stage at the miniature's size."""
   changes = dict(
-    data=dict(
-      files=dict(train=str(text / 'train'), validation=str(text / 'valid')),
-      tokenizer='train',
-      vocab_size=200,
-      max_length=LENGTH,
-      buckets=(LENGTH,),
-      batch_size=BATCH,
-      eval_batch_size=128,
-    ),
+    data=chain.section(text, LENGTH, BATCH),
     model=dict(
       preset='tiny',
       num_heads=4,

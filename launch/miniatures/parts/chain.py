@@ -6,6 +6,7 @@ line is uniform.
 
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -58,3 +59,25 @@ def write(folder: pathlib.Path, texts: Mapping[str, list[str]]) -> None:
     path = folder / split / 'chain.txt'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('\n'.join(rows) + '\n')
+
+
+def section(
+  folder: pathlib.Path, length: int, rows: int, vocabulary: int = 200
+) -> dict[str, Any]:
+  """Returns the `data` section of a run on train/ and valid/ of a corpus.
+
+  Args:
+    folder: of `write`.
+    length: tokens of a line.
+    rows: of a batch.
+    vocabulary: largest size of the tokenizer that is trained.
+  """
+  return dict(
+    files=dict(train=str(folder / 'train'), validation=str(folder / 'valid')),
+    tokenizer='train',
+    vocab_size=vocabulary,
+    max_length=length,
+    buckets=(length,),
+    batch_size=rows,
+    eval_batch_size=128,
+  )
