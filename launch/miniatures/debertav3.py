@@ -20,7 +20,6 @@ With --workdir a run that was stopped goes on, and one that has ended is read.
 import itertools
 import json
 import pathlib
-import tempfile
 from typing import Any
 
 import jax
@@ -35,7 +34,7 @@ from glue_jax.method import Hook, Host
 from glue_jax.objectives import rtd_shared
 from glue_jax.reporting.files import replace_text
 from glue_jax.training import runs
-from launch.miniatures.parts import chain, verdict
+from launch.miniatures.parts import chain, seeded, verdict
 
 FLAGS = flags.FLAGS
 CLASSES, IN_CLASS, WORDS, LENGTH, BATCH = 10, 20, 22, 24, 32
@@ -52,16 +51,14 @@ NAMES = [
 
 def define_flags() -> None:
   """The flags of this miniature."""
-  flags.DEFINE_integer('seeds', 3, 'Runs of each arm.', lower_bound=1)
-  flags.DEFINE_integer('steps', 400, 'Updates.', lower_bound=DEPARTED + 2)
-  flags.DEFINE_string('workdir', None, 'Folder kept; default: a temporary one.')
+  seeded.define_flags(3, 400, DEPARTED + 2)
 
 
 def main(argv: list[str]) -> bool:
   """Prints the table; returns whether the required figures were reached."""
   del argv
-  with tempfile.TemporaryDirectory() as folder:
-    return compared(pathlib.Path(FLAGS.workdir or folder))
+  with seeded.workdir() as folder:
+    return compared(folder)
 
 
 def compared(folder: pathlib.Path) -> bool:

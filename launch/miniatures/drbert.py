@@ -17,7 +17,6 @@ With --workdir a run that was stopped goes on, and one that has ended is read.
 """
 
 import pathlib
-import tempfile
 from typing import Any
 
 import jax
@@ -32,7 +31,7 @@ from glue_jax.objectives import mlm_decoder
 from glue_jax.training import runs
 from glue_jax.weights import saved_model
 from launch.miniatures import pretraining_baselines as baselines
-from launch.miniatures.parts import chain, verdict
+from launch.miniatures.parts import chain, seeded, verdict
 
 FLAGS = flags.FLAGS
 LEAST = 60  # steps, so that there are some behind the warm-up
@@ -40,16 +39,14 @@ LEAST = 60  # steps, so that there are some behind the warm-up
 
 def define_flags() -> None:
   """The flags of this miniature."""
-  flags.DEFINE_integer('seeds', 2, 'Runs of each.', lower_bound=1)
-  flags.DEFINE_integer('steps', 1200, 'Updates.', lower_bound=LEAST)
-  flags.DEFINE_string('workdir', None, 'Folder kept; default: a temporary one.')
+  seeded.define_flags(2, 1200, LEAST)
 
 
 def main(argv: list[str]) -> bool:
   """Prints the table; returns whether the required figures were reached."""
   del argv
-  with tempfile.TemporaryDirectory() as folder:
-    return compared(pathlib.Path(FLAGS.workdir or folder), FLAGS.steps)
+  with seeded.workdir() as folder:
+    return compared(folder, FLAGS.steps)
 
 
 def compared(folder: pathlib.Path, steps: int) -> bool:

@@ -19,7 +19,6 @@ With --workdir a run that was stopped goes on, and one that has ended is read.
 
 import json
 import pathlib
-import tempfile
 import types
 from typing import Any
 
@@ -34,7 +33,7 @@ from glue_jax.data import tokenizing
 from glue_jax.objectives import e2s2
 from glue_jax.training import runs
 from glue_jax.weights import saved_model
-from launch.miniatures.parts import verdict
+from launch.miniatures.parts import chain, seeded, verdict
 
 FLAGS = flags.FLAGS
 WORDS, SUCCESSORS, LINE = 60, 4, 22
@@ -42,22 +41,18 @@ LENGTH = LINE + 2  # with the tokens that begin and end a row
 BATCH, WARMUP, VALID_LINES, PROBED = 32, 50, 512, 256
 RATE, SHARES = 0.15, (0.05, 0.08)  # of spans; of centres, of replaced tokens
 ARMS = {'reconstruction': 0.0, 'with labels': 0.1}
-# A syllable each, so that one token each is what the tokenizer learns.
-NAMES = [a + b for a in 'bcdfghjklmnp' for b in 'aeiou']
 
 
 def define_flags() -> None:
   """The flags of this miniature."""
-  flags.DEFINE_integer('seeds', 3, 'Runs of each arm.', lower_bound=1)
-  flags.DEFINE_integer('steps', 600, 'Updates.', lower_bound=WARMUP + 1)
-  flags.DEFINE_string('workdir', None, 'Folder kept; default: a temporary one.')
+  seeded.define_flags(3, 600, WARMUP + 1)
 
 
 def main(argv: list[str]) -> bool:
   """Prints the table; returns whether the required figures were reached."""
   del argv
-  with tempfile.TemporaryDirectory() as folder:
-    return compared(pathlib.Path(FLAGS.workdir or folder), FLAGS.steps)
+  with seeded.workdir() as folder:
+    return compared(folder, FLAGS.steps)
 
 
 def compared(folder: pathlib.Path, steps: int) -> bool:
@@ -67,13 +62,15 @@ def compared(folder: pathlib.Path, steps: int) -> bool:
     folder: of texts and runs.
     steps: updates of each run.
   """
-  chain = transitions()
+  words = chain.transitions(0, WORDS, SUCCESSORS)
   found: dict[str, list[tuple[float, float]]] = {arm: [] for arm in ARMS}
   for seed in range(FLAGS.seeds):
     text = folder / f'text_{seed}'
-    write(text / 'train', lines(chain, steps * BATCH, 3 * seed))
-    write(text / 'valid', lines(chain, VALID_LINES, 3 * seed + 1))
-    rows = lines(chain, 2 * PROBED, 3 * seed + 2)
+    train, valid, rows = (
+      chain.lines(words, count, LINE, 3 * seed + i)
+      for i, count in enumerate((steps * BATCH, VALID_LINES, 2 * PROBED))
+    )
+    chain.write(text, {'train': train, 'valid': valid})
     for arm, weight in ARMS.items():
       workdir = folder / f'{arm.replace(" ", "_")}_{seed}'
       runs.run(small(text, steps, seed, weight), workdir)
@@ -92,34 +89,6 @@ def compared(folder: pathlib.Path, steps: int) -> bool:
   )
 
 
-def transitions() -> np.ndarray:
-  """Draws the chain: P(next | word), (60, 60)."""
-  rng = np.random.default_rng(0)
-  chain = np.zeros((WORDS, WORDS))
-  for row in chain:
-    successors = rng.choice(WORDS, SUCCESSORS, replace=False)
-    row[successors] = rng.dirichlet(np.ones(SUCCESSORS))
-  return chain
-
-
-def lines(chain: np.ndarray, count: int, seed: int) -> list[str]:
-  """Draws lines of LINE words."""
-  rng = np.random.default_rng(seed)
-  cumulative = chain.cumsum(1)
-  word, columns = rng.integers(0, WORDS, count), []
-  for _ in range(LINE):
-    columns.append(word)
-    luck = rng.random(count)[:, None] * cumulative[word][:, -1:]
-    word = (luck >= cumulative[word]).sum(1)
-  return [' '.join(NAMES[i] for i in row) for row in np.stack(columns, 1)]
-
-
-def write(folder: pathlib.Path, rows: list[str]) -> None:
-  """Writes a split of a corpus."""
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / 'chain.txt').write_text('\n'.join(rows) + '\n')
-
-
 def small(text: pathlib.Path, steps: int, seed: int, weight: float) -> Any:
   """The recipe's first stage at the miniature's size.
 
@@ -131,15 +100,7 @@ def small(text: pathlib.Path, steps: int, seed: int, weight: float) -> Any:
   """
   first = dict(recipe.get_config('rte').stages)['pretrain']
   changes = dict(
-    data=dict(
-      files=dict(train=str(text / 'train'), validation=str(text / 'valid')),
-      tokenizer='train',
-      vocab_size=160,
-      max_length=LENGTH,
-      buckets=(LENGTH,),
-      batch_size=BATCH,
-      eval_batch_size=128,
-    ),
+    data=chain.section(text, LENGTH, BATCH, 160),
     model=dict(
       weights=None,
       name='bart',

@@ -19,7 +19,6 @@ With --workdir a run that was stopped goes on, and one that has ended is read.
 
 import json
 import pathlib
-import tempfile
 from typing import Any
 
 from absl import flags
@@ -27,7 +26,7 @@ from absl import flags
 from configs.pretrain import mcl as recipe
 from glue_jax.config import config as config_lib
 from glue_jax.training import runs
-from launch.miniatures.parts import chain, verdict
+from launch.miniatures.parts import chain, seeded, verdict
 
 FLAGS = flags.FLAGS
 WORDS, SUCCESSORS = 60, 4
@@ -40,16 +39,14 @@ FORMS = {'rte,rtd': 1, 'rte': 3}
 
 def define_flags() -> None:
   """The flags of this miniature."""
-  flags.DEFINE_integer('seeds', 3, 'Runs of each.', lower_bound=1)
-  flags.DEFINE_integer('steps', 900, 'Updates of one course.', lower_bound=150)
-  flags.DEFINE_string('workdir', None, 'Folder kept; default: a temporary one.')
+  seeded.define_flags(3, 900, 150)
 
 
 def main(argv: list[str]) -> bool:
   """Prints the table; returns whether the required figures were reached."""
   del argv
-  with tempfile.TemporaryDirectory() as folder:
-    return compared(pathlib.Path(FLAGS.workdir or folder), FLAGS.steps)
+  with seeded.workdir() as folder:
+    return compared(folder, FLAGS.steps)
 
 
 def compared(folder: pathlib.Path, steps: int) -> bool:

@@ -21,7 +21,6 @@ With --workdir a run that was stopped goes on, and one that has ended is read.
 
 import json
 import pathlib
-import tempfile
 from typing import Any
 
 import jax.numpy as jnp
@@ -36,7 +35,7 @@ from glue_jax.data import tokenizing
 from glue_jax.objectives import mlm
 from glue_jax.training import runs
 from glue_jax.weights import saved_model
-from launch.miniatures.parts import chain, verdict
+from launch.miniatures.parts import chain, seeded, verdict
 
 FLAGS = flags.FLAGS
 WORDS, SUCCESSORS = 100, 4
@@ -52,16 +51,14 @@ PLAIN = dict(
 
 def define_flags() -> None:
   """The flags of this miniature."""
-  flags.DEFINE_integer('seeds', 2, 'Runs.', lower_bound=1)
-  flags.DEFINE_integer('steps', 1200, 'Updates.', lower_bound=WARMUP + 1)
-  flags.DEFINE_string('workdir', None, 'Folder kept; default: a temporary one.')
+  seeded.define_flags(2, 1200, WARMUP + 1)
 
 
 def main(argv: list[str]) -> bool:
   """Prints the table; returns whether the required figures were reached."""
   del argv
-  with tempfile.TemporaryDirectory() as folder:
-    return compared(pathlib.Path(FLAGS.workdir or folder), FLAGS.steps)
+  with seeded.workdir() as folder:
+    return compared(folder, FLAGS.steps)
 
 
 def compared(folder: pathlib.Path, steps: int) -> bool:
