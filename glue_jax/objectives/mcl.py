@@ -188,13 +188,7 @@ def check(ctx: Context, first: Sequence[str], rate: float | None) -> None:
   Raises:
     ValueError: see `make`.
   """
-  if ctx.model.kind != 'replaced_tokens':
-    raise ValueError(
-      f'objective "mcl" needs the head of a discriminator, found '
-      f"{ctx.model.kind!r}; give model.head='replaced_tokens' (electra has it)"
-    )
-  if ctx.tokenizer.mask_id is None:
-    raise ValueError('objective "mcl" needs a tokenizer with a [MASK] token')
+  rtd.check(ctx, 'mcl')
   if not first:
     raise ValueError(
       'config.objective has replaced=0 and swapped=0, and inserted tokens '

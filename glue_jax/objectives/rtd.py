@@ -92,14 +92,8 @@ def make(
     ValueError: another head, a tokenizer without [MASK], or a generator of no
       width.
   """
-  if ctx.model.kind != 'replaced_tokens':
-    raise ValueError(
-      f'objective "rtd" needs the head of a discriminator, found '
-      f"{ctx.model.kind!r}; give model.head='replaced_tokens' (electra has it)"
-    )
+  check(ctx, 'rtd')
   mask_id = ctx.tokenizer.mask_id
-  if mask_id is None:
-    raise ValueError('objective "rtd" needs a tokenizer with a [MASK] token')
   size = generator_config(ctx.model.config, generator_size)
   generator = models.build(ctx.model.family, kind='mlm', config=size)
 
@@ -163,6 +157,26 @@ def _forward(apply, params, batch, rng, draws: Draws, train: bool):
   seen, replaced = corrupt(batch, masked, guess)
   logits = apply(params, seen, train=train, rng=rngs[1])['logits']
   return mlm.score(words, masked), score(logits, replaced, batch), replaced
+
+
+def check(ctx: Context, name: str) -> None:
+  """Refuses a model or tokenizer that tokens can't be replaced for.
+
+  Args:
+    ctx: see `make`.
+    name: of the objective, for the message.
+
+  Raises:
+    ValueError: another head than a discriminator's, or no [MASK].
+  """
+  if ctx.model.kind != 'replaced_tokens':
+    raise ValueError(
+      f'objective "{name}" trains a generator for a discriminator, found the '
+      f"head {ctx.model.kind!r}; give model.head='replaced_tokens' (electra "
+      'and deberta_v2 have it)'
+    )
+  if ctx.tokenizer.mask_id is None:
+    raise ValueError(f'objective "{name}" needs a tokenizer with a [MASK]')
 
 
 def generator_config(config: EncoderConfig, share: float) -> EncoderConfig:

@@ -126,14 +126,7 @@ def make(
     ValueError: another head, a tokenizer without [MASK], or a generator that is
       deeper than the model.
   """
-  if ctx.model.kind != 'replaced_tokens':
-    raise ValueError(
-      'objective "rtd_shared" trains a generator for a discriminator, found '
-      f"the head {ctx.model.kind!r}; give model.head='replaced_tokens' "
-      '(deberta_v2 and electra have it)'
-    )
-  if ctx.tokenizer.mask_id is None:
-    raise ValueError('objective "rtd_shared" needs a tokenizer with a [MASK]')
+  rtd.check(ctx, 'rtd_shared')
   config = generator_config(ctx.model.config, generator_layers)
   generator = models.build(ctx.model.family, kind='mlm', config=config)
   draws = drawn(ctx.tokenizer.mask_id, rate, temperature)
