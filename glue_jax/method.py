@@ -92,6 +92,8 @@ class Objective:
     terms: {metric: weight}: parts of the loss that are the mean of a metric
       with another count than the loss's, so that they too add up over
       micro-batches. Not of phases.
+    columns: further columns of rows and tokens that it reads; a run whose data
+      brings others is refused.
   """
 
   loss: Loss
@@ -100,6 +102,7 @@ class Objective:
   method: 'Method | None' = None
   phases: Mapping[str, Phase] = dataclasses.field(default_factory=dict)
   terms: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  columns: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -55,6 +55,12 @@ def bind(given: Mapping[str, Any]) -> Pseudo:
       f'others of {sorted(known)}'
     )
   check_arguments(Pseudo, given, 'config.data.pseudo')
+  twice = len(given['models']) - len(set(given['models']))
+  if twice:
+    raise ValueError(
+      f'config.data.pseudo.models names {twice} of its runs twice; each has '
+      'one say: name it once'
+    )
   return Pseudo(**given)
 
 

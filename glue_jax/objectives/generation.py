@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from glue_jax.config.ranges import Count, Number, Positive, Whole
+from glue_jax.data import prompts
 from glue_jax.data.examples import IGNORED
 from glue_jax.generation import generate, settings
 from glue_jax.method import Context, Facts, Objective
@@ -60,7 +61,8 @@ def make(
 
   Raises:
     ValueError: the task has neither target texts nor a prompt, the tokenizer no
-      end token, or see `generation.settings.check`.
+      end token, a class's word more tokens than are written, or see
+      `generation.settings.check`.
     ImportError: the task's metrics need a library that isn't there.
   """
   task, model = ctx.task, ctx.model
@@ -83,6 +85,7 @@ def make(
   )
   ends = (ctx.tokenizer.end_id,)
   settings.check(model, how, ends, max(ctx.lengths, default=1))
+  _check_words(ctx, max_new_tokens)
 
   def loss(apply, params, batch, rng):
     real = batch['attention_mask'] != 0
@@ -135,3 +138,26 @@ def parted(
     'labels': labels,
     'decoder_input_ids': stack.shifted(labels, config),
   }
+
+
+def _check_words(ctx: Context, most: int) -> None:
+  """Refuses words of classes that can't be written in so many tokens.
+
+  Raises:
+    ValueError: see above.
+  """
+  task = ctx.task
+  if task.kind != 'classification':
+    return
+  answers = [
+    prompts.target(task, {'label': i}) for i in range(len(task.labels))
+  ]
+  for word, text in zip(task.prompt.words, answers, strict=True):
+    encoded = ctx.tokenizer.backend.encode(text, add_special_tokens=False)
+    needed = len(encoded.ids)
+    if needed > most:
+      raise ValueError(
+        f'the answer {word!r} has {needed} tokens, and '
+        f'objective.max_new_tokens={most} of them are written; raise it, or '
+        'give task.words shorter ones'
+      )

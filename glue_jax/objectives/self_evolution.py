@@ -125,7 +125,8 @@ def make(
   brought = Method(
     'self_evolution', companions=beside, hooks=(same_model(plain),)
   )
-  return Objective(loss, predict, method=brought)
+  columns = (hard_tokens.COLUMN,)
+  return Objective(loss, predict, method=brought, columns=columns)
 
 
 def masker(

@@ -166,9 +166,18 @@ def check_objective(parts: Parts, host: Host, batch: Mapping[str, Any]) -> None:
     batch: one row, for its shapes.
 
   Raises:
-    ValueError: a field is missing; see `evaluate.check_corpus` too.
+    ValueError: a field is missing, or a column is there that it doesn't read;
+      see `evaluate.check_corpus` too.
   """
   task, paired = parts.bundle.task, parts.bundle.task.kind in CORPUS_KINDS
+  rows = parts.bundle.train.examples
+  unread = {*rows.columns, *rows.token_columns} - {*parts.objective.columns}
+  if unread:
+    raise ValueError(
+      f'the training rows have the columns {sorted(unread)}, which the '
+      f'objective {parts.sections.objective.name!r} does not read; leave out '
+      'what brings them (data.hard_tokens), or take another objective'
+    )
   if task.kind == 'language_modeling':
     return
   if not paired and not parts.sections.model.head:

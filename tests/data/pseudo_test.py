@@ -62,6 +62,8 @@ def test_bad_settings_are_refused(tmp_path):
     pseudo.added(train, given, pseudo.Pseudo([str(tmp_path / 'none')]))
   with pytest.raises(ValueError, match='expected models'):
     pseudo.bind({'threshold': 0.9})
+  with pytest.raises(ValueError, match='1 of its runs twice'):
+    pseudo.bind({'models': ('a', 'b', 'a')})
   with pytest.raises(ValueError, match='threshold'):
     pseudo.bind({'models': ['a'], 'threshold': 2})
 

@@ -101,6 +101,10 @@ def test_classes_are_asked_for_written_and_read(tmp_path):
     kind='classification', labels=COLOURS, closing=' .',
     prompt='of {source} the second is',
   )  # fmt: skip
+  short = config(tmp_path, **asked)
+  short.objective.max_new_tokens = 1
+  with pytest.raises(ValueError, match='max_new_tokens=1 of them are written'):
+    runs.run(short, tmp_path / 'short')
   runs.run(config(tmp_path, **asked), tmp_path / 'run')
   record = json.loads((tmp_path / 'run' / 'run.json').read_text())
   scored = record['result']['metrics']['validation']

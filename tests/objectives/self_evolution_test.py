@@ -180,6 +180,10 @@ def test_a_run_needs_the_tokens_of_its_own_model(text, scored, tmp_path):
   with pytest.raises(ValueError, match='of other rows'):
     rows = config(text, data=dict(hard_tokens=path, train_limit=20))
     runs.run(rows, tmp_path / 'rows')
+  with pytest.raises(ValueError, match=r"'hard'.*the objective 'mlm'"):
+    unread = config(text, data=dict(hard_tokens=path))
+    unread.objective = dict(name='mlm')
+    runs.run(unread, tmp_path / 'unread')
   runs.run(config(text, data=dict(hard_tokens=path)), tmp_path / 'run')
   lines = [json.loads(x) for x in (tmp_path / 'run/metrics.jsonl').open()]
   assert lines[0]['train/rows_with_hard_tokens'] == 1
