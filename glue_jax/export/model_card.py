@@ -65,8 +65,8 @@ def model_card(
     ]
   if seen:
     lines += [
-      'It is transductive: inputs of an evaluation split were trained on, with '
-      'labels of other models. Scores on that split say nothing of new texts.',
+      'It is transductive: inputs of an evaluation split were trained on. '
+      'Scores on that split say nothing of new texts.',
       '',
     ]
   if task.labels:
