@@ -111,6 +111,6 @@ def test_families_without_that_norm_are_refused(model, words):
 
 
 def test_tasks_without_sentence_logits_are_refused():
-  task = types.SimpleNamespace(kind='span', name='squad')
+  task = types.SimpleNamespace(kind='span', form='span', name='squad')
   with pytest.raises(ValueError, match='sift needs .*, squad is span'):
     sift.make(types.SimpleNamespace(task=task))
